@@ -1,0 +1,89 @@
+# Short aliases of `python -m paper_repro ...`. Every target sets up what it needs; `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON_VENV := .venv/bin/python
+RUN := $(PYTHON_VENV) -m paper_repro
+# UTF-8 whatever the locale; the CLI sets its own number of threads.
+export PYTHONUTF8 := 1
+
+# Passed on only when they are set, so that the defaults are those of the command line.
+option = $(if $($(1)),--$(2) "$($(1))")
+OPT_TIER   := $(call option,TIER,tier)
+OPT_SEEDS  := $(call option,SEEDS,seeds)
+OPT_DATA   := $(call option,DATA_ROOT,data-root)
+OPT_JOBS   := $(call option,JOBS,jobs)
+OPT_GPUS   := $(call option,GPUS,gpus)
+OPT_METHOD := $(call option,METHOD,method)
+OPT_LOADER := $(call option,LOADER,loader)
+ONE_TABLE  := $(if $(TABLE),"$(TABLE)")
+TRAINING   := $(OPT_TIER) $(OPT_SEEDS) $(OPT_METHOD)
+WHERE      := $(OPT_DATA) $(OPT_JOBS) $(OPT_GPUS) $(OPT_LOADER)
+
+.PHONY: help setup environment list audit plan run check render reproduce data test lint bench lock clean
+
+help: ## this list
+	@echo 'usage: make TARGET [VARIABLE=value ...]'
+	@echo
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+	@echo
+	@sed -n 's/^#: \([A-Z_]*\) */  \1|/p' Makefile | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+
+#: TABLE which table of the paper: resnet50, mobilenetv1, ... (`make list` names them)
+#: TIER how far the evidence goes: audit, smoke (default), small, checkpoint, paper
+#: SEEDS how many seeds of every row are trained
+#: METHOD only the rows of this method: str, gmp, dense, ...
+#: DATA_ROOT the folder that has, or gets, the data sets
+#: JOBS how many rows train side by side (default: one a core)
+#: GPUS how many GPUs one run is spread over
+#: LOADER how images are read at the ImageNet tiers
+#: ARGS anything else, passed to the command as it stands
+#: PYTHON the Python that .venv is made with (3.11 to 3.14)
+
+reproduce: environment ## one table from end to end: audit, train what is missing, notebook, verdicts
+	@$(RUN) reproduce $(ONE_TABLE) $(TRAINING) $(WHERE) $(ARGS)
+
+list: environment ## the tables, their rows and tiers, the methods and the data sets
+	@$(RUN) list $(ARGS)
+
+audit: environment ## recompute the paper's printed numbers from its own budgets; no training
+	@$(RUN) audit $(ONE_TABLE) $(ARGS)
+
+plan: environment ## what would be trained, when each run would start to prune, and what is done already
+	@$(RUN) plan $(ONE_TABLE) $(TRAINING) $(OPT_DATA) $(ARGS)
+
+run: environment ## train what is missing, and nothing else
+	@$(RUN) run $(ONE_TABLE) $(TRAINING) $(WHERE) $(ARGS)
+
+check: environment ## hold the committed results against the reported numbers and the tolerances
+	@$(RUN) check $(ONE_TABLE) $(ARGS)
+
+render: environment ## draw the figures and execute the notebook from the results that are there
+	@$(RUN) render $(ONE_TABLE) $(OPT_TIER) $(ARGS)
+
+data: environment ## find, fetch and verify the data sets
+	@$(RUN) data $(OPT_DATA) $(ARGS)
+
+setup: ## make .venv as requirements.lock says (every other target does this by itself)
+	@PYTHON='$(PYTHON)' sh ci/setup.sh
+
+test: environment ## all tests
+	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --benchmark-disable $(ARGS)
+
+bench: environment ## the benchmarks, timed; run them on an idle machine
+	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest tests/benchmarks --benchmark-only $(ARGS)
+
+lint: environment ## ruff (rules and format) and mypy
+	@$(PYTHON_VENV) -m ruff check .
+	@$(PYTHON_VENV) -m ruff format --check .
+	@$(PYTHON_VENV) -m mypy
+
+lock: environment ## resolve pyproject.toml anew into requirements.lock and environment.yml
+	@$(PYTHON_VENV) ci/lock.py
+
+clean: ## remove .venv and caches; never runs/ or results/
+	rm -rf .venv .setup.lock build paper_repro.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find paper_repro tests ci notebooks -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# What the other targets wait for: as `setup`, but silent when there is nothing to do.
+environment:
+	@PYTHON='$(PYTHON)' sh ci/setup.sh --quiet

@@ -1,0 +1,64 @@
+"""Make requirements.lock anew, and carry its versions over to environment.yml (`make lock`).
+
+The lock holds every package, tests' and developers' tools included, with the hashes of all its files, for every platform
+that the packages support. It holds one version of a package for every Python: the newest that Python 3.11, the oldest
+supported one, takes. So the same numbers come out of the same library code whichever Python a person has.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "requirements.lock"
+ENVIRONMENT = ROOT / "environment.yml"
+# Results depend on these two most, so they move only when somebody decides it. Results made with other versions are
+# still comparable within the tolerances, but no longer bit for bit.
+PINNED = ("torch==2.14.1", "torchvision==0.29.1")
+
+
+def compile_lock(constraints: Path, output: Path, *options: str) -> None:
+    """Let uv resolve pyproject.toml under `constraints`. `--no-config` keeps a private index out of the file."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--extra=test", "--extra=dev"]
+    command += ["--quiet", "--no-config", "--upgrade", "--python-version=3.11", "--custom-compile-command=make lock"]
+    command += ["--no-annotate", f"--constraints={constraints}", f"--output-file={output}", *options]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Name -> version of every package in the text of a lock file."""
+    return dict(re.findall(r"^([a-z0-9._-]+)==([^\s;\\]+)", lock, flags=re.MULTILINE))
+
+
+def with_versions(environment: str, versions: dict[str, str]) -> str:
+    """The text of environment.yml with each `name==version` set to the lock's version."""
+    return re.sub(
+        r"(- ([a-z0-9._-]+)(?:\[[a-z,]+\])?==)\S+",
+        lambda found: found[1] + versions[found[2]],
+        environment,
+    )
+
+
+def main() -> None:
+    """Resolve for Python 3.11 first; its versions then bind every other Python."""
+    constraints, draft = ROOT / ".lock.constraints", ROOT / ".lock.draft"
+    try:
+        constraints.write_text("\n".join(PINNED) + "\n", encoding="utf-8")
+        compile_lock(constraints, draft, "--python-platform=linux")
+        constraints.write_text(draft.read_text(encoding="utf-8"), encoding="utf-8")
+        draft.unlink()
+        compile_lock(constraints, draft, "--universal", "--generate-hashes")
+        draft.replace(LOCK)
+    finally:
+        constraints.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
+    versions = pins(LOCK.read_text(encoding="utf-8"))
+    ENVIRONMENT.write_text(with_versions(ENVIRONMENT.read_text(encoding="utf-8"), versions), encoding="utf-8")
+    print(f"{LOCK.name}: {len(versions)} packages; {ENVIRONMENT.name} has the same versions")
+
+
+if __name__ == "__main__":
+    main()
