@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 PYTHON_VENV := .venv/bin/python
 RUN := $(PYTHON_VENV) -m paper_repro
-# UTF-8 whatever the locale; the CLI sets its own number of threads.
+# Paths and output are UTF-8 whatever the locale.
 export PYTHONUTF8 := 1
 
 # Passed on only when they are set, so that the defaults are those of the command line.
@@ -12,12 +12,10 @@ OPT_TIER   := $(call option,TIER,tier)
 OPT_SEEDS  := $(call option,SEEDS,seeds)
 OPT_DATA   := $(call option,DATA_ROOT,data-root)
 OPT_JOBS   := $(call option,JOBS,jobs)
-OPT_GPUS   := $(call option,GPUS,gpus)
 OPT_METHOD := $(call option,METHOD,method)
-OPT_LOADER := $(call option,LOADER,loader)
 ONE_TABLE  := $(if $(TABLE),"$(TABLE)")
 TRAINING   := $(OPT_TIER) $(OPT_SEEDS) $(OPT_METHOD)
-WHERE      := $(OPT_DATA) $(OPT_JOBS) $(OPT_GPUS) $(OPT_LOADER)
+WHERE      := $(OPT_DATA) $(OPT_JOBS)
 
 .PHONY: help setup environment list audit plan run check render reproduce data test lint bench lock clean
 
@@ -34,8 +32,7 @@ help: ## this list
 #: METHOD only the rows of this method: str, gmp, dense, ...
 #: DATA_ROOT the folder that has, or gets, the data sets
 #: JOBS how many rows train side by side (default: one a core)
-#: GPUS how many GPUs one run is spread over
-#: LOADER how images are read at the ImageNet tiers
+#: NAME which data set `make data` fetches: fashion_mnist, ...
 #: ARGS anything else, passed to the command as it stands
 #: PYTHON the Python that .venv is made with (3.11 to 3.14)
 
@@ -55,13 +52,13 @@ run: environment ## train what is missing, and nothing else
 	@$(RUN) run $(ONE_TABLE) $(TRAINING) $(WHERE) $(ARGS)
 
 check: environment ## hold the committed results against the reported numbers and the tolerances
-	@$(RUN) check $(ONE_TABLE) $(ARGS)
+	@$(RUN) check $(ARGS)
 
 render: environment ## draw the figures and execute the notebook from the results that are there
 	@$(RUN) render $(ONE_TABLE) $(OPT_TIER) $(ARGS)
 
-data: environment ## find, fetch and verify the data sets
-	@$(RUN) data $(OPT_DATA) $(ARGS)
+data: environment ## the data sets; with NAME=..., find, fetch and verify that one
+	@$(RUN) data $(if $(NAME),"$(NAME)") $(OPT_DATA) $(ARGS)
 
 setup: ## make .venv as requirements.lock says (every other target does this by itself)
 	@PYTHON='$(PYTHON)' sh ci/setup.sh
