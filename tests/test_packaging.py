@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +22,8 @@ import paper_repro
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-MAKE_TARGETS = "setup list audit plan run check render reproduce data test lint bench lock clean".split()
+MAKE_TARGETS = ["setup", "list", "audit", "plan", "run", "check", "render", "reproduce", "data"]
+MAKE_TARGETS += ["test", "lint", "bench", "lock", "clean"]
 MAKE_VARIABLES = {
     "TIER": "--tier",
     "SEEDS": "--seeds",
@@ -124,7 +126,7 @@ class TestPackage:
         for path in sorted((ROOT / "paper_repro").rglob("*.py")):
             found = re.findall(r"^\s*(?:import|from) ([a-z_0-9]+)[ .]", path.read_text(encoding="utf-8"), flags=re.M)
             for name in found:
-                assert name in asked or name in __import__("sys").stdlib_module_names, f"{path}: {name}"
+                assert name in asked or name in sys.stdlib_module_names, f"{path}: {name}"
 
     def test_data_files_are_packaged(self) -> None:
         packaged = PYPROJECT["tool"]["setuptools"]["package-data"]
@@ -217,9 +219,10 @@ class TestSetup:
         (tmp_path / "ci").mkdir()
         for name in ("ci/setup.sh", "requirements.lock", "pyproject.toml"):
             shutil.copy(ROOT / name, tmp_path / name)
+        environment = {**os.environ, "PYTHON": python}
         done = subprocess.run(
-            ["sh", "ci/setup.sh"], cwd=tmp_path, env={**os.environ, "PYTHON": python}, capture_output=True, text=True, check=False
-        )  # fmt: skip
+            ["sh", "ci/setup.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 2
         assert message in done.stderr
         assert not (tmp_path / ".venv").exists()
@@ -235,7 +238,7 @@ def tracked_files() -> list[Path]:
 
 
 def test_no_committed_file_names_a_path_of_some_machine() -> None:
-    """Results, notebooks and text are the same wherever they were made: no home folders, no temporary ones, no clone's own."""
+    """Results, notebooks and text are the same wherever they were made: no home or temporary folders, nor the clone's."""
     personal = re.compile(
         rb"/(?:home|Users|root|work|tmp|private|mnt|scratch)/[\w.-]+|[A-Z]:\\\\?Users"
         + b"|"
