@@ -238,7 +238,7 @@ def tracked_files() -> list[Path]:
 
 
 def test_no_committed_file_names_a_path_of_some_machine() -> None:
-    """Results, notebooks and text are the same wherever they were made: no home or temporary folders, nor the clone's."""
+    """Results, notebooks and text are the same wherever they were made: no home or temporary folder, nor the clone."""
     personal = re.compile(
         rb"/(?:home|Users|root|work|tmp|private|mnt|scratch)/[\w.-]+|[A-Z]:\\\\?Users"
         + b"|"
