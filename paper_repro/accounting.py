@@ -1,0 +1,146 @@
+"""Parameters and multiply-adds of a network: the only definition of each in this project.
+
+Convolutions and fully connected layers count, batch norm, pooling and biases do not. One multiply-add is one MAC
+(the paper calls it a FLOP, footnote 1). A layer of sparsity p costs (1 - p) times its dense MACs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from paper_repro.errors import UserError
+
+COUNTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+
+@dataclass(frozen=True)
+class LayerAccount:
+    """One counted layer. ``nonzero_params`` is a whole number when measured, a fraction of one under a budget."""
+
+    name: str
+    params: int
+    nonzero_params: float
+    macs: int
+
+    @property
+    def density(self) -> float:
+        return self.nonzero_params / self.params
+
+    @property
+    def sparsity_pct(self) -> float:
+        return 100.0 * (1.0 - self.density)
+
+    @property
+    def sparse_macs(self) -> float:
+        return self.density * self.macs
+
+
+@dataclass(frozen=True)
+class Account:
+    """The layers of a network, in the order of definition, and their totals."""
+
+    layers: tuple[LayerAccount, ...]
+
+    @property
+    def params(self) -> int:
+        return sum(layer.params for layer in self.layers)
+
+    @property
+    def nonzero_params(self) -> float:
+        return sum(layer.nonzero_params for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def sparse_macs(self) -> float:
+        return sum(layer.sparse_macs for layer in self.layers)
+
+    @property
+    def sparsity_pct(self) -> float:
+        return 100.0 * (1.0 - self.nonzero_params / self.params)
+
+    def backbone(self) -> Account:
+        """Everything except the classifier, which is the last layer (the paper's "Backbone" rows)."""
+        return Account(self.layers[:-1])
+
+    def with_budget(self, sparsity_pct: Mapping[str, float]) -> Account:
+        """The same layers under a budget: layer name -> sparsity in percent.
+
+        Raises UserError when the budget does not name exactly these layers, or leaves 0 to 100 %.
+        """
+        names = [layer.name for layer in self.layers]
+        missing = [name for name in names if name not in sparsity_pct]
+        extra = [name for name in sparsity_pct if name not in names]
+        if missing or extra:
+            raise UserError(f"budget does not fit the network: missing {missing or 'none'}, unknown {extra or 'none'}")
+        outside = {name: value for name, value in sparsity_pct.items() if not 0.0 <= value <= 100.0}
+        if outside:
+            raise UserError(f"budget outside 0 to 100 %: {outside}")
+        return Account(
+            tuple(
+                replace(layer, nonzero_params=layer.params * (1.0 - sparsity_pct[layer.name] / 100.0))
+                for layer in self.layers
+            )
+        )
+
+
+def counted_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Name -> module of every layer that counts, in the order of definition; these are also the layers that get pruned."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, COUNTED)}
+
+
+def nonzero_sparsity_pct(model: nn.Module) -> float:
+    """Overall sparsity of the weights a forward pass would use now, in percent; works on parametrized modules too."""
+    layers = counted_layers(model).values()
+    with torch.no_grad():
+        nonzero = sum(int(torch.count_nonzero(layer.weight)) for layer in layers)
+    return 100.0 * (1.0 - nonzero / sum(layer.weight.numel() for layer in layers))
+
+
+def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:
+    """Measure ``model`` on one input of ``input_size`` (without the batch dimension).
+
+    The module must be plain (``method.finalize`` it first): measuring what training happens to hold would let a
+    method claim its sparsity. On the ``meta`` device there are no values, and every weight counts as nonzero.
+    """
+    if any(parametrize.is_parametrized(module) for module in model.modules()):
+        raise UserError("account() measures plain modules: call method.finalize(model) first")
+    layers = counted_layers(model)
+    if not layers:
+        raise UserError("account() found no convolution or fully connected layer in the module")
+    macs = dict.fromkeys(layers, 0)
+    hooks = []
+    for name, layer in layers.items():
+
+        def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
+            # each output element costs one multiply-add per weight that feeds it
+            macs[name] += output[0].numel() * layer.weight[0].numel()
+
+        hooks.append(layer.register_forward_hook(count))
+    weight = next(iter(layers.values())).weight
+    was_training = model.training
+    try:
+        model.eval()
+        with torch.no_grad():
+            model(torch.zeros(1, *input_size, device=weight.device, dtype=weight.dtype))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return Account(
+        tuple(
+            LayerAccount(name, layer.weight.numel(), _count_nonzero(layer.weight), macs[name])
+            for name, layer in layers.items()
+        )
+    )
+
+
+def _count_nonzero(weight: Tensor) -> int:
+    return weight.numel() if weight.is_meta else int(torch.count_nonzero(weight))

@@ -1,0 +1,88 @@
+"""Where data sets are kept, and how files get there: found, fetched and always verified by what is read, never by name."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pooch
+
+from paper_repro.errors import UserError
+
+Say = Callable[[str], None]
+
+
+def data_root(given: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that holds the data sets: the argument, else the environment's DATA_ROOT, else ``data`` here."""
+    return Path(given or os.environ.get("DATA_ROOT") or "data").expanduser()
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_intact(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) == digest
+
+
+def fingerprint(digests: Mapping[str, str]) -> str:
+    """One sha256 for a set of files: of the lines "name digest", sorted by name."""
+    lines = "".join(f"{name} {digests[name]}\n" for name in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def gunzip(source: Path, target: Path, digest: str) -> bool:
+    """Unpack ``source`` to ``target`` if the content has the sha256 ``digest``; True if it had. Replaces ``target`` atomically."""
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as out:
+        unpacked = Path(out.name)
+        try:
+            with gzip.open(source) as packed:
+                shutil.copyfileobj(packed, out)
+        except (OSError, EOFError):  # not a gzip file, or cut short
+            unpacked.unlink()
+            return False
+    if sha256(unpacked) != digest:
+        unpacked.unlink()
+        return False
+    unpacked.chmod(0o644)
+    unpacked.replace(target)
+    return True
+
+
+def fetch(url: str, folder: Path, name: str, known_hash: str) -> Path:
+    """Download ``url`` to ``folder/name`` and verify it ("md5:..." or "sha256:..."); UserError when that fails."""
+    try:
+        downloader = pooch.HTTPDownloader(timeout=30)
+        return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"could not fetch {url}: {reason[:200]}") from error
+
+
+def debian_package(package: str, folder: Path) -> Path:
+    """Download and unpack a Debian package into ``folder`` (needs no root); UserError where there is no apt or no such package."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise UserError(f"Debian's package {package} needs apt-get and dpkg-deb, which are not on this machine")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def apt(*command: str) -> subprocess.CompletedProcess[str]:
+        sandbox = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
+        return subprocess.run(["apt-get", *sandbox, *command], cwd=folder, capture_output=True, text=True, timeout=300)
+
+    result = apt("download", package)
+    if result.returncode and os.geteuid() == 0:  # a fresh container has no package lists yet
+        apt("update")
+        result = apt("download", package)
+    archives = sorted(folder.glob(f"{package}_*.deb"))
+    if result.returncode or not archives:
+        reason = (result.stderr.strip().splitlines() or ["no package was downloaded"])[-1]
+        raise UserError(f"apt-get download {package} failed: {reason}")
+    subprocess.run(["dpkg-deb", "-x", archives[-1].name, "."], cwd=folder, check=True, capture_output=True)
+    return folder

@@ -1,0 +1,40 @@
+"""The paper's networks as plain torch modules; none of them knows of sparsity.
+
+``get(name, **arguments)`` builds by name; the functions build directly. Layer names follow torchvision's ResNet and the
+authors' MobileNetV1, so that published budgets and checkpoints map by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from paper_repro.errors import UserError, unknown
+from paper_repro.models.mobilenetv1 import mobilenet_v1
+from paper_repro.models.resnet import resnet18, resnet50
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "mobilenet_v1": mobilenet_v1,
+}
+
+
+def get(name: str, **arguments: Any) -> nn.Module:
+    """The model called ``name``; a misspelt name or argument is an error that names the nearest known one."""
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    accepted = inspect.signature(MODELS[name]).parameters
+    for argument in arguments:
+        if argument not in accepted:
+            raise unknown(f"argument of model {name}", argument, accepted)
+    try:
+        return MODELS[name](**arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model {name}: {error}") from error
+
+
+__all__ = ["MODELS", "get", "mobilenet_v1", "resnet18", "resnet50"]

@@ -1,0 +1,76 @@
+"""The networks: the paper's sizes, names and initialisation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+
+from paper_repro import models
+from paper_repro.accounting import account, counted_layers
+from paper_repro.errors import UserError
+
+
+def on_meta(name: str):
+    with torch.device("meta"):
+        return models.get(name)
+
+
+@pytest.mark.parametrize(
+    "name, layers, params, macs",
+    [
+        ("resnet50", 54, 25_502_912, 4_089_184_256),
+        ("mobilenet_v1", 28, 4_209_088, 568_740_352),
+        ("resnet18", 21, 11_678_912, 1_814_073_344),
+    ],
+)
+def test_size_at_224_px(name: str, layers: int, params: int, macs: int) -> None:
+    report = account(on_meta(name), (3, 224, 224))
+    assert (len(report.layers), report.params, report.macs) == (layers, params, macs)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_resnets_are_torchvisions_but_for_the_classifier(name: str) -> None:
+    ours, theirs = models.get(name), torchvision.models.get_model(name)
+    state = theirs.state_dict()
+    del state["fc.bias"]
+    state["fc.weight"] = state["fc.weight"][:, :, None, None]
+    ours.load_state_dict(state)
+    torch.nn.init.zeros_(theirs.fc.bias)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(ours.eval()(images), theirs.eval()(images), atol=1e-5)
+
+
+def test_initialisation_follows_the_authors() -> None:
+    torch.manual_seed(0)
+    resnet = models.resnet50()
+    for layer in (resnet.layer3[0].conv2, resnet.fc):
+        assert layer.weight.std().item() == pytest.approx((2 / layer.weight[0].numel()) ** 0.5, rel=0.01)
+        assert layer.bias is None
+    mobilenet = models.mobilenet_v1()
+    assert mobilenet.fc.weight.std().item() == pytest.approx((2 / 1024) ** 0.5, rel=0.01)
+    body = mobilenet.model[13][3].weight
+    assert body.abs().max().item() == pytest.approx(1024**-0.5, rel=0.001)  # uniform, PyTorch's default
+
+
+def test_narrow_networks_keep_the_layers_and_their_names() -> None:
+    narrow = models.resnet50(num_classes=10, width=8, in_channels=1, stem="small")
+    assert list(counted_layers(narrow)) == list(counted_layers(on_meta("resnet50")))
+    assert narrow(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    mobile = models.mobilenet_v1(num_classes=10, width=8, in_channels=1)
+    assert list(counted_layers(mobile)) == list(counted_layers(on_meta("mobilenet_v1")))
+    assert mobile(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    "name, arguments, message",
+    [
+        ("resnet5", {}, "Did you mean 'resnet50'"),
+        ("resnet50", {"widht": 8}, "Did you mean 'width'"),
+        ("resnet50", {"stem": "tiny"}, "imagenet, small"),
+    ],
+)
+def test_bad_arguments_say_what_to_do(name: str, arguments: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        models.get(name, **arguments)
