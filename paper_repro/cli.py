@@ -1,0 +1,186 @@
+"""The command line: ``python -m paper_repro VERB ...``. It parses, calls, and turns errors into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from paper_repro import __version__, tables
+from paper_repro.data.sources import data_root
+from paper_repro.errors import UserError
+from paper_repro.reproduce import AUDIT, Job
+
+console = Console(highlight=False)
+
+
+def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options that several verbs share, each defined once."""
+    known = {
+        "tier": click.option("--tier", default="smoke", show_default=True, help=f"How far the evidence goes: {', '.join(tables.TIERS)}."),
+        "seeds": click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds per row: 0 to N-1."),
+        "method": click.option("--method", help="Only the rows of this method."),
+        "jobs": click.option("--jobs", type=click.IntRange(1), help="Rows trained side by side.  [default: one per core]"),
+        "data_root": click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data sets.  [default: $DATA_ROOT, else data]"),
+        "runs": click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the runs."),
+        "results": click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of the results."),
+    }  # fmt: skip
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed(names):
+            function = known[name](function)
+        return function
+
+    return decorate
+
+
+def require_table(table: str | None) -> str:
+    """The table named on the command line; leaving it out is an error that lists what exists."""
+    if table is None:
+        raise UserError(f"which table? TABLE is one of: {', '.join(tables.names())}.")
+    return tables.load(table).name
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="paper-repro")
+def cli() -> None:
+    """Reference reproduction of Soft Threshold Weight Reparameterization for Learnable Sparsity (STR, ICML 2020)."""
+
+
+@cli.command()
+@click.argument("table", required=False)
+@options("tier", "seeds", "method", "jobs", "data_root", "runs", "results")
+def reproduce(table: str | None, **given: Any) -> int:
+    """One table from end to end: audit, train what is missing, figures, notebook, verdicts."""
+    from paper_repro.reproduce import reproduce as whole
+
+    return whole(job(table, **given), console)
+
+
+@cli.command()
+@click.argument("table", required=False)
+@click.argument("rows", nargs=-1)
+@options("tier", "seeds", "method", "jobs", "data_root", "runs", "results")
+def run(table: str | None, **given: Any) -> int:
+    """Train the rows of a table that are missing (all, or those named), and collect the results."""
+    from paper_repro.reproduce import collect, train_missing
+
+    work = job(table, **given)
+    if work.tier == AUDIT:
+        raise UserError(f"tier {AUDIT} trains nothing; take one of: {', '.join(tables.load(work.table).tiers)}")
+    failures = train_missing(work, console)
+    collect(work)
+    for name, reason in failures.items():
+        console.print(f"FAILED  {name}: {reason}")
+    return 1 if failures else 0
+
+
+@cli.command()
+@click.argument("table", required=False)
+@options("tier", "seeds", "method", "data_root", "runs")
+def plan(table: str | None, **given: Any) -> int:
+    """What would be trained, when each run would start to prune, and what is done already; trains nothing."""
+    from paper_repro.plan import show_plan
+
+    return show_plan(job(table, **given), console)
+
+
+@cli.command()
+@click.argument("table", required=False)
+@options("results")
+def audit(table: str | None, results: Path) -> int:
+    """Recompute the paper's printed numbers from its own budgets (all tables, or the one named); no training."""
+    from paper_repro.reproduce import write_audit
+
+    chosen = tables.names() if table is None else [require_table(table)]
+    return 0 if all([write_audit(Job(name, AUDIT, results=results), console) for name in chosen]) else 1
+
+
+@cli.command()
+@click.argument("table", required=False)
+@options("tier", "results")
+def render(table: str | None, tier: str, results: Path) -> int:
+    """Draw the figures and execute the notebook from the results that are there."""
+    from paper_repro.reproduce import show
+
+    show(job(table, tier=tier, results=results), console)
+    return 0
+
+
+@cli.command()
+@options("results")
+def check(results: Path) -> int:
+    """Hold the committed results against the reported numbers and the tolerances, as CI does."""
+    from paper_repro.reporting import check as checks
+
+    return checks.main(results)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@options("data_root")
+def data(name: str | None, data_root: Path | None) -> int:
+    """Find, fetch and verify the data set NAME; without a name, list the data sets."""
+    from paper_repro.data import loaders
+    from paper_repro.data.catalog import DATASETS
+    from paper_repro.data.sources import data_root as resolve
+
+    root = resolve(data_root)
+    if name is None:
+        for item in DATASETS.values():
+            console.print(f"{item.name:<15} {item.title}: {item.train_images:,} + {item.val_images:,} images, {item.num_classes} classes")
+        console.print(f"kept in {root}; `data NAME` finds, fetches and verifies one")
+        return 0
+    loaders.ensure(name, root, say=console.print)
+    console.print(f"{name}: complete and verified in {root}")
+    return 0
+
+
+@cli.command("list")
+def list_() -> int:
+    """The tables, their rows and tiers, the methods and the data sets."""
+    from paper_repro.data.catalog import DATASETS
+    from paper_repro.methods import METHODS
+
+    for name in tables.names():
+        table = tables.load(name)
+        console.print(f"[bold]{name}[/bold]  {table.paper_table}: {table.title}; {len(table.rows)} rows")
+        for tier in (AUDIT, *table.tiers):
+            trained = "no training" if tier == AUDIT else f"{len(table.tiers[tier].rows)} rows on {DATASETS[table.tiers[tier].dataset].title}"
+            console.print(f"    {tier:<10} {trained}")
+        console.print(f"    rows: {', '.join(row.id for row in table.rows)}", soft_wrap=True)
+    console.print(f"[bold]methods[/bold]  {', '.join(METHODS)}")
+    console.print(f"[bold]data sets[/bold]  {', '.join(DATASETS)}")
+    return 0
+
+
+def job(table: str | None, **given: Any) -> Job:
+    """The job that the command line asks for; an unknown table or tier is an error here, before anything is done."""
+    name = require_table(table)
+    root = data_root(given.pop("data_root", None))
+    chosen = Job(name, data_root=root, **{key: value for key, value in given.items() if value is not None})
+    tables.load(name).specs(chosen.tier, [0])
+    return chosen
+
+
+def main() -> None:
+    """Run the command line. Mistakes of the user end in one sentence on standard error and exit code 2, not in a traceback."""
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:  # full disk, read-only folder: the message names the file
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,87 @@
+"""What a person sees while rows train: a live table on a terminal, one line per event elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+
+
+class TrainingProgress:
+    """Listens to the events of several runs; use it as a context manager around them."""
+
+    def __init__(self, console: Console, total_runs: int) -> None:
+        self.console, self.total_runs, self.done = console, total_runs, 0
+        self.lock = threading.Lock()
+        self.tasks: dict[str, TaskID] = {}
+        self.bars = Progress(
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.began = time.monotonic()
+        self.all_rows = self.bars.add_task("all rows", total=float(total_runs), state=f"0 of {total_runs}")
+        self.shares: dict[str, float] = {}
+
+    def __enter__(self) -> TrainingProgress:
+        self.bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bars.stop()
+
+    def __call__(self, run: str, event: Mapping[str, Any]) -> None:
+        """Take one event (see ``training.loop.Run``) of the run called ``run``; safe from several threads."""
+        with self.lock:
+            match event["event"]:
+                case "start" | "progress" | "epoch" as kind:
+                    self._show(run, event)
+                    if not self.console.is_terminal and kind != "progress":
+                        self._line(run, f"{'starts' if kind == 'start' and not event['step'] else _state(event)}{self._left(event)}")
+                case "note":
+                    self._line(run, event["text"])
+                case "end":
+                    self._finish(run, "done")
+                case "failed":
+                    self._finish(run, f"FAILED: {event['text']}")
+
+    def _show(self, run: str, event: Mapping[str, Any]) -> None:
+        if run not in self.tasks:
+            self.tasks[run] = self.bars.add_task(run, total=event["total_steps"], state="")
+        self.bars.update(self.tasks[run], completed=event["step"], state=_state(event))
+        self.shares[run] = event["step"] / event["total_steps"]
+        self._update_total()
+
+    def _finish(self, run: str, text: str) -> None:
+        self.done += 1
+        self.shares[run] = 1.0
+        if run in self.tasks:
+            self.bars.remove_task(self.tasks.pop(run))
+        self._update_total()
+        self._line(run, f"{text} ({self.done} of {self.total_runs} rows)")
+
+    def _update_total(self) -> None:
+        self.bars.update(self.all_rows, completed=sum(self.shares.values()), state=f"{self.done} of {self.total_runs}")
+
+    def _left(self, event: Mapping[str, Any]) -> str:
+        share = event["step"] / event["total_steps"]
+        if not 0.0 < share < 1.0 or not event["seconds"]:
+            return ""
+        return f", {event['seconds'] * (1.0 - share) / share:.0f} s left"
+
+    def _line(self, run: str, text: str) -> None:
+        self.console.print(f"{time.strftime('%H:%M:%S')}  {run:<18} {text}", highlight=False, soft_wrap=True)
+
+
+def _state(event: Mapping[str, Any]) -> str:
+    loss = "" if event["train_loss"] is None else f"  loss {event['train_loss']:.3f}  sparsity {event['sparsity_pct']:5.1f} %"
+    return f"epoch {event['epoch']:.1f}/{event['epochs']}{loss}"

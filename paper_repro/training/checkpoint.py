@@ -1,0 +1,80 @@
+"""Checkpoints that survive a crash at any moment.
+
+A folder holds an index, ``checkpoints.json``, that lists the newest checkpoint and its predecessor with their sha256. A checkpoint
+is written under a name of its own first; replacing the index is the one moment at which it begins to count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paper_repro.errors import UserError
+from paper_repro.files import replacing, write_text
+
+INDEX = "checkpoints.json"
+KEEP = 2
+
+
+def save(folder: Path, step: int, state: dict[str, Any]) -> None:
+    """Write the checkpoint of ``step`` (training steps done) and forget all but the newest two."""
+    path = folder / f"step-{step:07d}.pt"
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    entry = {"file": path.name, "sha256": digest, "step": step}
+    entries = [entry, *(old for old in _entries(folder) if old["file"] != path.name)][:KEEP]
+    write_text(folder / INDEX, json.dumps(entries, indent=1) + "\n")
+    remove(folder, keep={item["file"] for item in entries})
+
+
+def load(folder: Path, say: Callable[[str], None] = print) -> dict[str, Any] | None:
+    """The newest intact checkpoint; None when the run has none yet.
+
+    A damaged one is reported and its predecessor used. When every one is damaged this is a UserError (exit code 3): the run
+    is never restarted from the beginning behind its owner's back.
+    """
+    for leftover in folder.glob(".step-*.tmp"):
+        say(f"discarded {leftover.name}: a checkpoint that was being written when the run was stopped")
+        leftover.unlink()
+    entries = _entries(folder)
+    for entry in entries:
+        path = folder / entry["file"]
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        say(f"checkpoint {path} is {'damaged' if path.exists() else 'gone'}: trying its predecessor")
+    if entries:
+        raise UserError(
+            f"every checkpoint in {folder} is damaged or gone; restore one of {', '.join(item['file'] for item in entries)}, "
+            f"or delete the folder to train this run from the beginning",
+            exit_code=3,
+        )
+    return None
+
+
+def newest_step(folder: Path) -> int | None:
+    """Training steps done at the newest checkpoint; None where there is none."""
+    return next((entry["step"] for entry in _entries(folder)), None)
+
+
+def remove(folder: Path, keep: set[str] = frozenset()) -> None:
+    """Delete the checkpoints of a folder, except the files named in ``keep``."""
+    for path in folder.glob("step-*.pt"):
+        if path.name not in keep:
+            path.unlink()
+    if not keep:
+        (folder / INDEX).unlink(missing_ok=True)
+
+
+def _entries(folder: Path) -> list[dict[str, Any]]:
+    try:
+        return json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise UserError(f"{folder / INDEX} is not readable ({error}); restore it or delete the folder", exit_code=3) from error

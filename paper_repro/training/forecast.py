@@ -1,0 +1,113 @@
+"""When will STR begin to prune? Known before training, from the spec alone.
+
+At s = -3200, sigmoid(s) and its slope are exactly 0 in float32: the loss cannot move s, and only weight decay does. SGD with
+momentum m and coupled decay lambda then multiplies s by a factor that depends on nothing but the schedule:
+
+    buffer <- m * buffer + lambda * s;    s <- s - lr * buffer
+
+so the step at which g(s) starts to matter is simulated exactly, step by step. With the paper's settings on a shorter schedule
+or a smaller data set that step never comes, and the network stays dense: the most common trouble with STR. Such a run is
+refused here, with the values that would prune.
+
+"Starts to matter" means g(s) = sigmoid(-10) = 4.5e-5, the threshold at which the paper's Figure 1 leaves zero (4.1e-5 at epoch 28,
+where Figure 2 shows the first 1.6 % of sparsity).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from paper_repro import methods
+from paper_repro.data.catalog import dataset
+from paper_repro.errors import UserError
+from paper_repro.methods.str import STR
+from paper_repro.spec import Spec
+from paper_repro.training.schedule import learning_rate
+
+ONSET_S = {"sigmoid": -10.0, "exp": math.log(1.0 / (1.0 + math.exp(10.0)))}  # g(s) = 4.5e-5 for both
+# A row is refused when sparsity would begin this late: what the paper's schedule leaves for pruning after its latest onset
+# (epoch 38 of 100) is far more, and after 90 % of a cosine schedule the learning rate is too small to move s any further.
+LATEST = 0.9
+# Where the suggested values put the onset, as a share of training: the middle of the paper's range (epochs 10 to 38 of 100).
+SUGGESTED = 0.25
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What weight decay alone will do to s. ``onset_step`` is None when g(s) stays at zero to the end."""
+
+    total_steps: int
+    steps_per_epoch: int
+    onset_step: int | None
+    final_s: float  # s at the end of training if the loss never moved it
+
+    @property
+    def onset_epoch(self) -> float | None:
+        """Epochs done when g(s) leaves zero, for example 27.99."""
+        return None if self.onset_step is None else self.onset_step / self.steps_per_epoch
+
+    @property
+    def stays_dense(self) -> bool:
+        return self.onset_step is None or self.onset_step > LATEST * self.total_steps
+
+
+def steps_per_epoch(spec: Spec) -> int:
+    """Training steps of one epoch; the last, smaller batch counts."""
+    return math.ceil(dataset(spec.dataset).train_images / spec.batch_size)
+
+
+def decay_factors(spec: Spec, weight_decay: float) -> list[float]:
+    """s(t) / s_init after t = 0, 1, ... steps of SGD in which s has no gradient but its decay."""
+    per_epoch = steps_per_epoch(spec)
+    s, buffer = 1.0, 0.0
+    factors = [s]
+    rates = (learning_rate(spec, step, per_epoch) for step in range(per_epoch * spec.epochs))
+    for rate in rates:
+        buffer = spec.momentum * buffer + weight_decay * s
+        s -= rate * buffer
+        factors.append(s)
+    return factors
+
+
+def forecast(spec: Spec) -> Forecast | None:
+    """The forecast of an STR run; None for methods whose sparsity follows a schedule."""
+    method = methods.get(spec.method, **spec.method_args)
+    if not isinstance(method, STR):
+        return None
+    factors = decay_factors(spec, spec.weight_decay)
+    onset = first_step(factors, method.s_init, ONSET_S[method.g])
+    return Forecast(len(factors) - 1, steps_per_epoch(spec), onset, method.s_init * factors[-1])
+
+
+def first_step(factors: list[float], s_init: float, level: float) -> int | None:
+    """Steps after which s = s_init * factor is at or above ``level`` for the first time."""
+    return next((step for step, factor in enumerate(factors) if s_init * factor >= level), None)
+
+
+def require_pruning(spec: Spec) -> Forecast | None:
+    """The forecast, or a UserError with values that would work when the network would stay dense."""
+    result = forecast(spec)
+    if result is None or not result.stays_dense:
+        return result
+    method = methods.get(spec.method, **spec.method_args)
+    assert isinstance(method, STR)
+    when = f"only at epoch {result.onset_epoch:.1f}" if result.onset_epoch else f"never (s ends at {result.final_s:.4g})"
+    s_init, weight_decay = suggestion(spec, method)
+    raise UserError(
+        f"{spec.name} would stay dense: with s_init = {method.s_init:g} and weight_decay = {spec.weight_decay:g}, g(s) leaves zero "
+        f"{when} in {spec.epochs} epochs of {result.steps_per_epoch} steps. To begin at epoch {SUGGESTED * spec.epochs:.3g}, take "
+        f"s_init = {s_init:.3g} at this weight_decay, or weight_decay = {weight_decay:.3g} at this s_init."
+    )
+
+
+def suggestion(spec: Spec, method: STR) -> tuple[float, float]:
+    """(s_init at the spec's weight decay, weight decay at the spec's s_init) that put the onset at SUGGESTED of training."""
+    level = ONSET_S[method.g]
+    step = round(SUGGESTED * spec.epochs * steps_per_epoch(spec))
+    s_init = level / decay_factors(spec, spec.weight_decay)[step]
+    low, high = 0.0, 1.0
+    for _ in range(20):  # the factor falls as weight decay rises
+        middle = (low + high) / 2
+        low, high = (middle, high) if method.s_init * decay_factors(spec, middle)[step] < level else (low, middle)
+    return s_init, high

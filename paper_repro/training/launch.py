@@ -1,0 +1,107 @@
+"""Several runs side by side: one process each, so that a run that dies takes nothing with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from paper_repro.spec import Spec
+
+OnEvent = Callable[[Spec, Mapping[str, Any]], None]
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class Launch:
+    """Trains specs, ``jobs`` at a time, with ``threads`` CPU threads each; ``on_event`` hears of everything that happens."""
+
+    def __init__(
+        self,
+        runs: Path,
+        data_root: Path,
+        provenance: Mapping[str, Any],
+        on_event: OnEvent,
+        jobs: int | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.order = {"runs": str(runs), "data_root": str(data_root), "provenance": dict(provenance), "threads": threads}
+        self.on_event, self.jobs = on_event, jobs or cores()
+        self.processes: set[subprocess.Popen[str]] = set()
+        self.lock = threading.Lock()
+        self.signum: int | None = None
+
+    def train(self, specs: Sequence[Spec]) -> dict[str, str]:
+        """Run name -> why it failed, for the runs that did; empty when all are finished.
+
+        After SIGINT or SIGTERM no new run is started and those at work save their state; ``signum`` then says which it was.
+        """
+        with self._forwarding_signals(), ThreadPoolExecutor(self.jobs) as pool:
+            failures = list(pool.map(self._train_one, specs))
+        return {spec.name: failure for spec, failure in zip(specs, failures, strict=True) if failure}
+
+    def _train_one(self, spec: Spec) -> str | None:
+        with self.lock:
+            if self.signum is not None:
+                return "not started"
+            process = subprocess.Popen(
+                [sys.executable, "-m", "paper_repro.training.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                env={**os.environ, "OMP_NUM_THREADS": str(self.order["threads"])},
+                start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
+            )
+            self.processes.add(process)
+        assert process.stdin and process.stdout and process.stderr
+        errors: list[str] = []
+        drain = threading.Thread(target=lambda: errors.extend(process.stderr), daemon=True)
+        drain.start()
+        try:
+            process.stdin.write(json.dumps({**self.order, "spec": spec.to_dict()}))
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it died at once; its exit code and last words follow
+        failure = None
+        for line in process.stdout:
+            event = json.loads(line)
+            failure = event["text"] if event["event"] == "error" else failure
+            self.on_event(spec, event)
+        code = process.wait()
+        drain.join()
+        with self.lock:
+            self.processes.discard(process)
+        if code and failure is None:
+            stopped = self.signum is not None and code == 128 + self.signum
+            last = errors[-1].strip() if errors else f"exit code {code}"
+            failure = "stopped; the same command goes on from here" if stopped else f"the training process died: {last}"
+        self.on_event(spec, {"event": "failed", "text": failure} if failure else {"event": "end"})
+        return failure
+
+    @contextmanager
+    def _forwarding_signals(self) -> Iterator[None]:
+        def forward(signum: int, _frame: object) -> None:
+            # no lock here: a handler may interrupt the thread that holds it
+            self.signum = signum
+            for process in list(self.processes):
+                if process.poll() is None:
+                    process.send_signal(signum)
+
+        previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)

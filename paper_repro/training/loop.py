@@ -1,0 +1,317 @@
+"""One training run from spec to result, by the paper's protocol: plain SGD with momentum, cosine schedule with warm-up, label
+smoothing, the same weight decay on everything. Any method; none is known by name.
+
+A run lives in ``runs/<spec.name>``. It can be stopped after any step and goes on bit by bit as if it had not been; a finished run
+is never trained again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import parametrize
+
+from paper_repro import methods, models
+from paper_repro.accounting import account, nonzero_sparsity_pct
+from paper_repro.data.catalog import dataset
+from paper_repro.data.loaders import open_loaders
+from paper_repro.errors import UserError
+from paper_repro.files import write_text
+from paper_repro.methods import Method
+from paper_repro.spec import Spec
+from paper_repro.training import checkpoint
+from paper_repro.training.evaluate import evaluate
+from paper_repro.training.forecast import Forecast, require_pruning
+from paper_repro.training.schedule import learning_rate
+
+RECORDS = 100  # points of a run's history, at equal distances
+SPARSE_FROM_PCT = 1.0  # overall sparsity from which a network counts as sparse
+Report = Callable[[dict[str, Any]], None]
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and has saved its state; ``signum`` says how."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+def run(
+    spec: Spec,
+    runs: Path,
+    data_root: Path,
+    provenance: dict[str, Any] | None = None,
+    report: Report = lambda event: None,
+) -> dict[str, Any]:
+    """Train ``spec`` to the end, or return what is stored when it is finished; the content of its ``result.json``.
+
+    ``report`` is told of progress in small dicts with an ``event`` key. Raises UserError for a spec that would stay dense, a run
+    that another process is at, or damaged state; Interrupted after SIGINT, SIGTERM or SIGUSR1.
+    """
+    folder = runs / spec.name
+    stored = stored_result(folder, spec)
+    if stored is not None:
+        return stored
+    forecast = require_pruning(spec)
+    with _locked(folder):
+        write_text(folder / "spec.json", json.dumps(spec.to_dict(), indent=1) + "\n")
+        run_ = Run(spec, folder, data_root, forecast, report)
+        with _stop_signals(run_):
+            result = run_.train()
+        result = {"schema": 1, "spec": spec.to_dict(), **result, "provenance": {**(provenance or {}), **run_.machine()}}
+        write_text(folder / "result.json", json.dumps(result, indent=1) + "\n")
+        checkpoint.remove(folder)
+    return result
+
+
+def stored_result(folder: Path, spec: Spec) -> dict[str, Any] | None:
+    """The result in ``folder`` if it is finished; UserError when it is not readable or belongs to another spec."""
+    path = folder / "result.json"
+    if not path.exists():
+        return None
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        theirs = Spec.from_dict(stored["spec"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a result ({error}); move it away to train the run again", exit_code=3) from error
+    _require_same(spec, theirs, path)
+    return stored
+
+
+def _require_same(spec: Spec, stored: Spec, where: Path) -> None:
+    differences = spec.differences(stored)
+    if differences:
+        listed = "; ".join(f"{key}: {theirs!r} there, {mine!r} here" for key, (mine, theirs) in differences.items())
+        raise UserError(f"{where} belongs to another run ({listed}); move it away to train this one", exit_code=3)
+
+
+class Run:
+    """The state of one run and the loop over its steps."""
+
+    def __init__(self, spec: Spec, folder: Path, data_root: Path, forecast: Forecast | None, report: Report) -> None:
+        self.spec, self.folder, self.forecast, self.report = spec, folder, forecast, report
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.train_loader, self.val_loader, self.fingerprint = open_loaders(spec.dataset, data_root, spec.batch_size)
+        self.per_epoch = len(self.train_loader)
+        self.total = self.per_epoch * spec.epochs
+        self.every = max(1, self.total // RECORDS)
+
+        torch.manual_seed(spec.seed)
+        facts = dataset(spec.dataset)
+        fitting = {"num_classes": facts.num_classes, "in_channels": facts.channels, **spec.model_args}
+        self.model = models.get(spec.model, **fitting).to(self.device)
+        self.method: Method = methods.get(spec.method, **spec.method_args)
+        self.method.attach(self.model)
+        groups = self.method.param_groups(self.model, weight_decay=spec.weight_decay)
+        self.optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, fused=True)
+
+        self.step = 0
+        self.history: list[dict[str, Any]] = []
+        self.losses = torch.zeros(2, dtype=torch.float64, device=self.device)  # sum and count since the last record
+        self.seconds = 0.0
+        self.stop_signal: int | None = None
+
+    def machine(self) -> dict[str, Any]:
+        name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
+        return {"device": name, "threads": torch.get_num_threads()}
+
+    def train(self) -> dict[str, Any]:
+        self._resume()
+        self._tell("start")
+        while self.step < self.total:
+            if not self._epoch():
+                return self._result(status="diverged")
+            self._save()
+            self._tell("epoch")
+        return self._finish()
+
+    def _epoch(self) -> bool:
+        """Train to the end of the current epoch; False when the loss is no longer a number."""
+        self.model.train()
+        epoch, first = divmod(self.step, self.per_epoch)
+        began, before = time.monotonic(), self.seconds
+        for images, labels in self.train_loader.epoch(self.spec.seed, epoch, first):
+            loss = self._train_step(images.to(self.device), labels.to(self.device))
+            self.seconds = before + time.monotonic() - began
+            # reading the loss makes a GPU wait, so there it is looked at only when a record is due
+            record_due = self.step % self.every == 0 or self.step == self.total
+            if (record_due or self.device.type == "cpu") and not math.isfinite(loss.item()):
+                return False
+            if record_due:
+                self._record()
+                self._tell("progress")
+            if self.stop_signal is not None:
+                self._save()
+                raise Interrupted(self.stop_signal)
+        return True
+
+    def _train_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        rate = learning_rate(self.spec, self.step, self.per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.method.before_step(self.model, self.step, self.total)
+        loss = cross_entropy(self.model(images), labels, label_smoothing=self.spec.label_smoothing)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        self.losses += torch.stack((loss.detach().double(), torch.ones_like(loss, dtype=torch.float64)))
+        return loss.detach()
+
+    def _record(self) -> None:
+        loss_sum, count = self.losses.tolist()
+        self.losses.zero_()
+        self.history.append(
+            {
+                "epoch": self.step / self.per_epoch,
+                "lr": self.optimizer.param_groups[0]["lr"],
+                "train_loss": loss_sum / count,
+                "sparsity_pct": nonzero_sparsity_pct(self.model),
+                "thresholds": self.method.thresholds(self.model),
+            }
+        )
+
+    def _tell(self, event: str) -> None:
+        last = self.history[-1] if self.history else {}
+        self.report(
+            {
+                "event": event,
+                "step": self.step,
+                "total_steps": self.total,
+                "epoch": self.step / self.per_epoch,
+                "epochs": self.spec.epochs,
+                "seconds": self.seconds,
+                "train_loss": last.get("train_loss"),
+                "sparsity_pct": last.get("sparsity_pct"),
+            }
+        )
+
+    def _finish(self) -> dict[str, Any]:
+        plain = self.method.finalize(self.model)
+        top1_pct, val_loss = evaluate(plain, self.val_loader.in_order(), self.spec.label_smoothing, self.device)
+        if not math.isfinite(val_loss):
+            return self._result(status="diverged")
+        result = self._result(status="finished", top1_pct=top1_pct, val_loss=val_loss, plain=plain)
+        sparse = result["result"]["sparsity_pct"] >= SPARSE_FROM_PCT
+        if not sparse and any(parametrize.is_parametrized(module) for module in self.model.modules()):
+            result["result"]["status"] = "not_sparse"
+        return result
+
+    def _result(self, status: str, plain: nn.Module | None = None, **measured: float) -> dict[str, Any]:
+        """What ``result.json`` says; a diverged run has no accuracy and no layers, because they would mean nothing."""
+        values: dict[str, Any] = {
+            "status": status,
+            "top1_pct": None,
+            "val_loss": None,
+            **measured,
+            "train_loss": self.history[-1]["train_loss"] if self.history else None,
+            "forecast_onset_epoch": self.forecast.onset_epoch if self.forecast else None,
+            "onset_epoch": self._onset_epoch() if self.forecast else None,
+            "epochs": self.spec.epochs,
+            "dataset": self.spec.dataset,
+            "dataset_sha256": self.fingerprint,
+            "seconds": round(self.seconds, 2),
+        }
+        layers: list[dict[str, Any]] = []
+        if plain is not None:
+            report = account(plain, dataset(self.spec.dataset).input_size)
+            values |= {
+                "sparsity_pct": report.sparsity_pct,
+                "backbone_sparsity_pct": report.backbone().sparsity_pct,
+                "params_m": report.params / 1e6,
+                "nonzero_params_m": report.nonzero_params / 1e6,
+                "macs_m": report.macs / 1e6,
+                "sparse_macs_m": report.sparse_macs / 1e6,
+            }
+            thresholds = self.method.thresholds(self.model)
+            layers = [
+                {
+                    "layer": layer.name,
+                    "params": layer.params,
+                    "macs": layer.macs,
+                    "sparsity_pct": layer.sparsity_pct,
+                    "threshold": thresholds.get(layer.name),
+                }
+                for layer in report.layers
+            ]
+        return {"result": values, "layers": layers, "history": self.history}
+
+    def _onset_epoch(self) -> float | None:
+        """The first recorded epoch at which the network is sparse."""
+        return next((item["epoch"] for item in self.history if item["sparsity_pct"] >= SPARSE_FROM_PCT), None)
+
+    def _save(self) -> None:
+        state = {
+            "spec": json.dumps(self.spec.to_dict()),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "history": json.dumps(self.history),
+            "losses": self.losses,
+            "seconds": self.seconds,
+            "torch_rng": torch.get_rng_state(),
+        }
+        checkpoint.save(self.folder, self.step, state)
+
+    def _resume(self) -> None:
+        state = checkpoint.load(self.folder, say=lambda text: self.report({"event": "note", "text": text}))
+        if state is None:
+            return
+        _require_same(self.spec, Spec.from_dict(json.loads(state["spec"])), self.folder)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.history = json.loads(state["history"])
+        self.losses.copy_(state["losses"])
+        torch.set_rng_state(state["torch_rng"])
+        self.report({"event": "note", "text": f"resumed at step {self.step} of {self.total}"})
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the run's folder, or say who does. The operating system frees the lock of a process that died."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        try:
+            owner = (folder / "owner").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            owner = "another process"
+        raise UserError(f"{folder} is already running ({owner})", exit_code=3) from None
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
+    try:
+        (folder / "owner").write_text(f"pid {os.getpid()} on {os.uname().nodename}\n", encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _stop_signals(run_: Run) -> Iterator[None]:
+    """Let Ctrl-C and the cluster's signals end the run after the current step, with its state saved."""
+
+    def stop(signum: int, _frame: object) -> None:
+        run_.stop_signal = signum
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,48 @@
+"""The process that trains one run: reads the spec from standard input, writes one JSON event per line to standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paper_repro.errors import UserError
+from paper_repro.spec import Spec
+from paper_repro.training.loop import Interrupted, run
+
+
+def main() -> int:
+    order = json.load(sys.stdin)
+    torch.set_num_threads(order["threads"])
+    try:
+        run(
+            Spec.from_dict(order["spec"]),
+            runs=Path(order["runs"]),
+            data_root=Path(order["data_root"]),
+            provenance=order["provenance"],
+            report=tell,
+        )
+    except UserError as error:
+        tell({"event": "error", "text": str(error)})
+        return error.exit_code
+    except Interrupted as interruption:
+        return 128 + interruption.signum
+    return 0
+
+
+def tell(event: dict[str, Any]) -> None:
+    """One event to whoever started this process; if nobody reads any more, stop as on SIGTERM, with the state saved."""
+    try:
+        print(json.dumps(event), flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - replaced for the rest of the process
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

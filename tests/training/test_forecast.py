@@ -1,0 +1,109 @@
+"""The forecast against the paper's own table of epochs, its figures, and the optimizer that it predicts."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from paper_repro import tables
+from paper_repro.errors import UserError
+from paper_repro.spec import Spec
+from paper_repro.training.forecast import (
+    decay_factors,
+    first_step,
+    forecast,
+    require_pruning,
+    steps_per_epoch,
+)
+from paper_repro.training.schedule import learning_rate
+from tests.reference.sgd import decay_only
+
+PAPER = Spec(
+    model="resnet50",
+    dataset="imagenet1k",
+    method="str",
+    method_args={"s_init": -3200.0},
+    epochs=100,
+    batch_size=256,
+    lr=0.256,
+    weight_decay=2.251757813e-5,
+)
+SHORT = replace(PAPER, dataset="fashion_mnist", epochs=2, batch_size=6000, warmup_epochs=0, schedule="step", weight_decay=0.2)
+EPOCHS = list(csv.DictReader((Path(__file__).parent / "onset_epochs.csv").open(encoding="utf-8-sig")))
+
+
+@pytest.mark.parametrize("row", EPOCHS, ids=lambda row: f"{row['table']} {row['row']}")
+def test_predicted_epochs_of_every_str_row(row: dict[str, str]) -> None:
+    spec = {row.id: spec for row, spec in tables.load(row["table"]).specs("paper", [0])}[row["row"]]
+    factors = decay_factors(spec, spec.weight_decay)
+    for s in (-20, -10, -7):
+        reached = first_step(factors, spec.method_args["s_init"], s) / steps_per_epoch(spec)
+        assert reached == pytest.approx(float(row[f"epoch_s_reaches_minus_{-s}"]), abs=0.005)
+
+
+def test_onset_of_the_90_percent_model_is_where_figure_2_has_it() -> None:
+    onset = forecast(PAPER).onset_epoch
+    assert 27 < onset < 28
+    curve = dict(tables.curve("resnet50", "fig2_sparsity"))
+    before = max(y for x, y in curve.items() if x < onset - 0.5)
+    after = min(y for x, y in curve.items() if x > onset + 0.5)
+    assert before < 0.1 and after > 1.0
+
+
+def test_simulation_is_what_the_optimizer_does() -> None:
+    per_epoch = steps_per_epoch(SHORT)
+    s = torch.nn.Parameter(torch.tensor(-20.0, dtype=torch.float64))
+    optimizer = torch.optim.SGD([s], lr=SHORT.lr, momentum=SHORT.momentum, weight_decay=SHORT.weight_decay)
+    rates = [learning_rate(SHORT, step, per_epoch) for step in range(20)]
+    values = [s.item()]
+    for rate in rates:
+        optimizer.param_groups[0]["lr"] = rate
+        s.grad = torch.zeros_like(s)
+        optimizer.step()
+        values.append(s.item())
+    assert [-20.0 * factor for factor in decay_factors(SHORT, SHORT.weight_decay)] == pytest.approx(values, rel=1e-12)
+    assert decay_only(-20.0, rates, SHORT.momentum, SHORT.weight_decay) == pytest.approx(values, rel=1e-12)
+
+
+def test_learning_rate_of_the_paper() -> None:
+    epochs = [learning_rate(PAPER, epoch * 5005, 5005) for epoch in range(100)]
+    assert epochs[:6] == pytest.approx([0.0512, 0.1024, 0.1536, 0.2048, 0.256, 0.256])
+    assert epochs[99] == pytest.approx(7.0e-5, rel=0.01)
+    assert learning_rate(PAPER, 5004, 5005) == epochs[0]
+    stepwise = replace(PAPER, schedule="step")
+    assert learning_rate(stepwise, 5 * 5005 - 1, 5005) == pytest.approx(0.256)
+    assert learning_rate(stepwise, 52 * 5005 + 5005 // 2, 5005) == pytest.approx(0.128, rel=1e-3)
+
+
+def test_a_run_that_would_stay_dense_is_refused_with_values_that_work() -> None:
+    """The most common trouble: the paper's s_init and weight decay on CIFAR-10 for 16 epochs."""
+    dense = replace(PAPER, dataset="cifar10", epochs=16)
+    with pytest.raises(UserError, match="would stay dense") as error:
+        require_pruning(dense)
+    words = str(error.value).replace(",", "").split()
+    s_init = float(words[words.index("take") + 3])
+    weight_decay = float(words[len(words) - 1 - words[::-1].index("weight_decay") + 2])
+    for mended in (replace(dense, method_args={"s_init": s_init}), replace(dense, weight_decay=weight_decay)):
+        assert require_pruning(mended).onset_epoch == pytest.approx(0.25 * 16, abs=0.3)
+
+
+def test_an_onset_too_late_to_matter_is_refused_too() -> None:
+    factors = decay_factors(SHORT, SHORT.weight_decay)
+    late = -10.0 / factors[-2]
+    with pytest.raises(UserError, match=r"only at epoch (1\.9|2\.0)"):
+        require_pruning(replace(SHORT, method_args={"s_init": late}))
+
+
+def test_methods_with_a_schedule_have_no_forecast() -> None:
+    assert require_pruning(replace(PAPER, method="gmp", method_args={"sparsity_pct": 90.0})) is None
+    assert require_pruning(replace(PAPER, method="dense", method_args={})) is None
+
+
+def test_g_exp_reaches_the_same_threshold() -> None:
+    sigmoid = forecast(replace(SHORT, method_args={"s_init": -12.0}))
+    exp = forecast(replace(SHORT, method_args={"s_init": -12.0, "g": "exp"}))
+    assert abs(sigmoid.onset_step - exp.onset_step) <= 1
