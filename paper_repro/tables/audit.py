@@ -1,0 +1,404 @@
+"""The audit: every printed number that follows from published budgets and the architecture, recomputed and compared.
+
+A number passes when the recomputed value rounds to the printed digits ("rounds"), or would do so with budget cells
+that round to the printed ones ("within the rounding of its inputs", see ``recompute``). Where that rounding is
+coarser than the printed number itself, the comparison decides nothing: INCONCLUSIVE. In a number printed with "~"
+trailing zeros count as no digits: "~600M" passes from 550 to 650. Everything else is FAIL, or ERRATUM where
+``results/errata.csv`` states the same recomputed value with the evidence. An erratum that is not needed any more,
+states another value, or names nothing that is audited, is a FAIL.
+
+Conventions, and where the paper changes them: parameters are convolution and classifier weights (the dense ResNet50
+and one DPF row count batch norm as well); FLOPs are their multiply-adds (the overall row of Table 6 adds the 100,352
+of the average pool, that of Table 8 does not add its 50,176, and Table 1 does not); the backbone is everything but
+the classifier.
+
+Not audited, because nothing published decides them: accuracies (but for a number printed twice or misquoted), the
+FLOPs of rows whose budget is not published (DSR's are held against the quoted source), the SNFS, VD and GS cells of
+Table 7, and any sparsity that is only a target. What the audit can see of one budget cell is what the printed totals
+show: the cells of the smallest layers it cannot judge, which the checksums of the files guard (``tables.verify``).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from paper_repro.accounting import account
+from paper_repro.errors import UserError
+from paper_repro.files import write_text
+from paper_repro.methods.distributions import uniform
+from paper_repro.tables import files, loader
+from paper_repro.tables.loader import AVERAGE_POOL, TOTALS, Name, Printed, PrintedRow, TransferRow
+from paper_repro.tables.quantity import Quantity, parse
+from paper_repro.tables.recompute import (
+    Estimate,
+    Network,
+    build,
+    erk,
+    network,
+    params_at,
+    under_budget,
+    under_erk,
+    under_uniform,
+)
+from paper_repro.verdict import Verdict
+
+# Which tables of the paper, and numbers of its text, each trainable table stands for.
+PAPER_TABLES: Mapping[str, tuple[str, ...]] = {
+    "resnet50": ("Table 1", "Table 4", "Table 5", "Table 6", "Table 7", "Table 9", "Text on ResNet"),
+    "mobilenetv1": ("Table 2", "Table 8", "Text on MobileNetV1"),
+}
+UNITS = {
+    "top1_pct": "%",
+    "sparsity_pct": "%",
+    "backbone_sparsity_pct": "%",
+    "params_m": "M",
+    "macs_m": "M",
+    "params": "1",
+    "macs": "1",
+}
+# The overall FLOPs of Table 6 count the average pool, those of Table 8 do not.
+OVERALL_COUNTS_POOL = {"resnet50": True, "mobilenetv1": False}
+
+
+Cells = Mapping[str, dict[str, Quantity]]  # budget name -> layer name, or a total -> printed sparsity in percent
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One printed number beside the recomputed one; ``difference`` is recomputed - printed, both in ``unit``.
+
+    NaN where there is nothing to recompute: an erratum that names nothing that is audited.
+    """
+
+    paper_table: str
+    row: str
+    quantity: str
+    unit: str
+    printed: str
+    recomputed: float
+    difference: float
+    verdict: Verdict
+    note: str
+
+
+class Erratum(BaseModel):
+    """A line of ``results/errata.csv``: a printed number that is wrong, what it should be (in the audit's unit), and
+    why we say so.
+    """
+
+    table: Name
+    row: Name
+    quantity: Name
+    printed: Name
+    recomputed: Printed
+    evidence: Name
+
+
+def read_errata(path: Path) -> dict[tuple[str, str, str], Erratum]:
+    """(paper table, row, quantity) -> erratum."""
+    rows = files.read_rows(path, Erratum, "table", "row", "quantity", may_be_empty=True)
+    return {(row.table, row.row, row.quantity): row for row in rows}
+
+
+def audit(table: str, errata_path: Path | None = None) -> list[Finding]:
+    """Every auditable number of the paper tables that ``table`` stands for, in the order of the paper's tables.
+
+    ``errata_path``: the errata to hold mismatches against; None for none. UserError for an unknown table or a
+    malformed file.
+    """
+    loader.load(table)
+    errata = read_errata(errata_path) if errata_path is not None else {}
+    findings = []
+    for finding in sorted(_compare(table), key=lambda finding: PAPER_TABLES[table].index(finding.paper_table)):
+        key = (finding.paper_table, finding.row, finding.quantity)
+        findings.append(_settle(finding, errata.pop(key, None)))
+    audited_elsewhere = {name for other, names in PAPER_TABLES.items() if other != table for name in names}
+    for erratum in errata.values():
+        if erratum.table not in audited_elsewhere:
+            note = "stale erratum: it names nothing that is audited"
+            unit = UNITS.get(erratum.quantity, "")
+            findings.append(
+                Finding(
+                    erratum.table,
+                    erratum.row,
+                    erratum.quantity,
+                    unit,
+                    erratum.printed,
+                    math.nan,
+                    math.nan,
+                    Verdict.FAIL,
+                    note,
+                )
+            )
+    return findings
+
+
+def audit_all(errata_path: Path | None = None) -> list[Finding]:
+    """The audit of every table; an erratum that belongs to none is reported once."""
+    return list(dict.fromkeys(finding for table in PAPER_TABLES for finding in audit(table, errata_path)))
+
+
+def save(findings: Iterable[Finding], path: Path) -> Path:
+    """Write the findings as ``audit.csv``: counts in full, other numbers with four decimals, NaN as an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("table", "row", "quantity", "unit", "printed", "recomputed", "difference", "verdict", "note"))
+    for finding in findings:
+        decimals = 0 if finding.quantity in ("params", "macs") else 4
+        numbers = ("" if math.isnan(x) else f"{x:.{decimals}f}" for x in (finding.recomputed, finding.difference))
+        key = (finding.paper_table, finding.row, finding.quantity, finding.unit, finding.printed)
+        writer.writerow((*key, *numbers, finding.verdict.value, finding.note))
+    write_text(path, text.getvalue())
+    return path
+
+
+def compare(printed: Quantity, estimate: Estimate) -> tuple[Verdict, str]:
+    """Whether a recomputed value is the printed one, and by what reading."""
+    excess = printed.excess(estimate.value)
+    if excess == 0.0:
+        return Verdict.PASS, "rounds" if "~" not in printed.text else "rounds, by the digits that ~ leaves"
+    if excess <= estimate.spread:
+        within = f"within the rounding of its inputs (+-{estimate.spread:.2g})"
+        return (Verdict.PASS if estimate.spread <= printed.half_unit else Verdict.INCONCLUSIVE), within
+    return (
+        Verdict.FAIL,
+        f"does not round to the printed value; the rounding of its inputs leaves +-{estimate.spread:.2g}",
+    )
+
+
+def _settle(finding: Finding, erratum: Erratum | None) -> Finding:
+    """The finding, with the erratum on file taken into account."""
+    if erratum is None:
+        return finding
+    stated = parse(erratum.recomputed)
+    if finding.verdict is not Verdict.FAIL:
+        problem = "stale erratum: the printed number is confirmed"
+    elif erratum.printed != finding.printed:
+        problem = f"stale erratum: it is about {erratum.printed}, printed is {finding.printed}"
+    elif not stated.matches(finding.recomputed):
+        problem = f"stale erratum: it states {erratum.recomputed}"
+    elif stated.half_unit > parse(finding.printed).half_unit:
+        problem = f"erratum too coarse: {erratum.recomputed} has fewer digits than the printed {finding.printed}"
+    else:
+        return replace(finding, verdict=Verdict.ERRATUM, note=erratum.evidence)
+    return replace(finding, verdict=Verdict.FAIL, note=f"{problem} ({finding.note})" if finding.note else problem)
+
+
+def _finding(
+    paper_table: str, row: str, quantity: str, printed: Quantity, estimate: Estimate, unit: str = ""
+) -> Finding:
+    verdict, how = compare(printed, estimate)
+    note = f"{how}; {estimate.note}" if estimate.note else how
+    difference = estimate.value - printed.value
+    unit = unit or UNITS[quantity.split()[0]]
+    return Finding(paper_table, row, quantity, unit, printed.text, estimate.value, difference, verdict, note)
+
+
+def _compare(table: str) -> Iterator[Finding]:
+    net, cells = network(table), loader.budget_cells(table)
+    main = loader.load(table).paper_table
+    for row in loader.printed_rows(table):
+        yield from _row(main, row, _estimates(net, row, cells))
+    for quoted in loader.quoted_rows(table):
+        yield _quoted(main, net, loader.load(table).row(quoted.row), quoted)
+    yield from _transfer(table, net, cells)
+    yield from _layers(table, net)
+    yield from _budgets(table, net, cells)
+    yield from _global_threshold(table, net, cells)
+    yield from _text(table, net, cells)
+
+
+def _row(paper_table: str, row: PrintedRow | TransferRow, estimates: Mapping[str, Estimate]) -> Iterator[Finding]:
+    for quantity, printed in row.printed().items():
+        if quantity in estimates:
+            estimate = replace(estimates[quantity], note=row.note)
+            yield _finding(paper_table, row.row, quantity, printed, estimate)
+
+
+def _budget(cells: Cells, row: PrintedRow | TransferRow) -> dict[str, Quantity]:
+    if row.budget not in cells:
+        raise UserError(f"row {row.row!r} names the budget {row.budget!r}, which is not one of: {', '.join(cells)}")
+    return cells[row.budget]
+
+
+def _estimates(net: Network, row: PrintedRow | TransferRow, cells: Cells) -> dict[str, Estimate]:
+    """What can be recomputed of a row, by how its sparsity is spread over the layers."""
+    sparsity = row.printed()["sparsity_pct"]
+    keep_dense = row.keep_dense.split() if isinstance(row, PrintedRow) else []
+    counts_batch_norm = isinstance(row, PrintedRow) and row.counts_batch_norm == "yes"
+    pruned = parse(row.pruned_layers_pct) if isinstance(row, PrintedRow) and row.pruned_layers_pct else sparsity
+    match row.distribution:
+        case "budget":
+            return under_budget(net, _budget(cells, row))
+        case "nominal":
+            return {"params_m": params_at(net, sparsity), "macs_m": under_budget(net, _budget(cells, row))["macs_m"]}
+        case "erk":
+            return under_erk(net, sparsity)
+        case "dense" | "uniform":
+            estimates = under_uniform(net, pruned, keep_dense, counts_batch_norm)
+            if not keep_dense:
+                del estimates["sparsity_pct"]  # it is what the others were computed from
+            return estimates
+        case _:
+            return {"params_m": params_at(net, sparsity)}
+
+
+def _quoted(paper_table: str, net: Network, row: loader.Row, quoted: loader.QuotedRow) -> Finding:
+    """A number held against the paper that it was taken from."""
+    source = parse(quoted.value)
+    note = f"{quoted.source} has {quoted.value}"
+    if quoted.quantity == "macs_ratio":
+        dense = net.account.macs / 1e6
+        estimate = Estimate(source.value * dense, source.half_unit * dense, f"{note} of the dense FLOPs")
+        return _finding(paper_table, row.id, "macs_m", row.reported.printed["macs_m"], estimate)
+    estimate = Estimate(source.value, source.half_unit, note)
+    return _finding(paper_table, row.id, quoted.quantity, row.reported.printed[quoted.quantity], estimate)
+
+
+def _transfer(table: str, net: Network, cells: Cells) -> Iterator[Finding]:
+    """Tables 4 and 5. Their uniform rows are printed in Table 1 too, with an accuracy that must be the same."""
+    for row in loader.transfer_rows(table):
+        yield from _row(row.paper_table, row, _estimates(net, row, cells))
+        if row.same_as:
+            again = loader.load(table).row(row.same_as).reported.printed["top1_pct"]
+            estimate = Estimate(again.value, note=f"row {row.same_as} of Table 1")
+            yield _finding(row.paper_table, row.row, "top1_pct", row.printed()["top1_pct"], estimate)
+
+
+def _layers(table: str, net: Network) -> Iterator[Finding]:
+    """The dense counts of Tables 6 and 8 (Table 7 repeats those of Table 6)."""
+    paper_table = _budget_table(table, "str")
+    total, backbone = net.account, net.account.backbone()
+    pool = net.average_pool if OVERALL_COUNTS_POOL[table] else 0
+    counted = "the average pool counts" if pool else "the average pool does not count"
+    exact = {layer.name: (Estimate(layer.params), Estimate(layer.macs)) for layer in total.layers}
+    exact["overall"] = (Estimate(total.params), Estimate(total.macs + pool, note=counted))
+    exact["backbone"] = (Estimate(backbone.params), Estimate(backbone.macs))
+    exact[AVERAGE_POOL] = (Estimate(0), Estimate(net.average_pool))
+    for layer, row in loader.layer_rows(table).items():
+        if layer not in exact:
+            raise UserError(f"{paper_table} has a layer {layer!r} that {loader.load(table).model} has not")
+        for quantity, printed, estimate in zip(("params", "macs"), (row.params, row.macs), exact[layer], strict=True):
+            yield _finding(paper_table, layer, quantity, Quantity(printed, 0.5, str(printed)), estimate)
+
+
+def _budget_table(table: str, budget: str) -> str:
+    if table == "mobilenetv1":
+        return "Table 8"
+    return "Table 6" if budget.startswith("str") else "Table 7"
+
+
+def _budgets(table: str, net: Network, budgets: Cells) -> Iterator[Finding]:
+    """The totals of Tables 6, 7 and 8, and the cells of the budgets that follow a rule."""
+    rules = {"uniform-90": under_rule(net, 90.0), "gmp-89.03": under_rule(net, 90.0, "first", "depthwise")}
+    rules["erk-90"] = erk(net.layers, 90.0)
+    for name, cells in budgets.items():
+        paper_table = _budget_table(table, name)
+        recomputed = under_budget(net, cells)
+        for row, quantity in zip(TOTALS, ("sparsity_pct", "backbone_sparsity_pct"), strict=True):
+            yield _finding(paper_table, name, quantity, cells[row], recomputed[quantity])
+        for layer, sparsity_pct in rules.get(name, {}).items():
+            yield _finding(
+                paper_table, name, f"sparsity_pct of {layer}", cells[layer], Estimate(sparsity_pct), unit="%"
+            )
+
+
+def under_rule(net: Network, sparsity_pct: float, *keep_dense: str) -> dict[str, float]:
+    """The uniform budget, as layer name -> sparsity in percent."""
+    return uniform(net.layers, sparsity_pct, keep_dense)
+
+
+def _global_threshold(table: str, net: Network, cells: Cells) -> Iterator[Finding]:
+    """Table 9: the first row has its budget in Table 7; of the others, the parameters follow from the printed
+    sparsity.
+    """
+    for row in loader.global_threshold_rows(table):
+        printed = row.printed()
+        estimates = (
+            under_budget(net, cells[row.budget])
+            if row.budget
+            else {"params_m": params_at(net, printed["sparsity_pct"])}
+        )
+        for quantity, estimate in estimates.items():
+            if quantity in printed:
+                yield _finding("Table 9", row.row, quantity, printed[quantity], estimate)
+
+
+def _text(table: str, net: Network, cells: Cells) -> Iterator[Finding]:
+    for claim in loader.text_claims(table):
+        if claim.claim not in TEXT:
+            raise UserError(f"the audit does not know how to recompute the text claim {claim.claim!r}")
+        estimate = TEXT[claim.claim](net, cells)
+        yield _finding(
+            PAPER_TABLES[table][-1], claim.claim, "number in text", parse(claim.printed), estimate, unit=claim.unit
+        )
+
+
+def _macs_saved_80(net: Network, cells: Cells) -> Estimate:
+    return (
+        Estimate(under_uniform(net, parse("80.00"))["macs_m"].value) - under_budget(net, cells["str-79.55"])["macs_m"]
+    )
+
+
+def _macs_saved_80_share(net: Network, cells: Cells) -> Estimate:
+    of = under_uniform(net, parse("80.00"))["macs_m"].value / 100.0
+    saved = _macs_saved_80(net, cells)
+    return Estimate(saved.value / of, saved.spread / of)
+
+
+def _accuracy_gain_99(net: Network, cells: Cells) -> Estimate:
+    rows = [row for row in loader.load("resnet50").rows if row.regime_pct == 99.0]
+    best = max((row for row in rows if row.method == "str"), key=lambda row: row.reported.top1_pct or 0.0)
+    gmp = next(row for row in rows if row.method == "gmp")
+    gain = (best.reported.top1_pct or 0.0) - (gmp.reported.top1_pct or 0.0)
+    return Estimate(gain, note=f"between {best.id} and {gmp.id}, which differ in sparsity")
+
+
+def _resnet18_weights() -> int:
+    return account(build("resnet18", num_classes=10, stem="small"), (3, 32, 32)).params
+
+
+def _mask_parameters(net: Network, cells: Cells) -> Estimate:
+    left = parse("99.63")
+    total = _resnet18_weights() / 1e6
+    return Estimate(total * (1.0 - left.value / 100.0), total * left.half_unit / 100.0)
+
+
+def _mask_compression(net: Network, cells: Cells) -> Estimate:
+    left = parse("99.63")
+    density = 1.0 - left.value / 100.0
+    return Estimate(1.0 / density, left.half_unit / 100.0 / density**2)
+
+
+def _gmp_mobilenet(net: Network, pruned: str) -> Estimate:
+    return Estimate(under_uniform(net, parse(pruned), ("first", "depthwise"))["macs_m"].value)
+
+
+def _macs_saved_75(net: Network, cells: Cells) -> Estimate:
+    printed = loader.load("mobilenetv1").row("str-75.28").reported.printed["macs_m"]
+    saved = _gmp_mobilenet(net, "75.00") - Estimate(printed.value, printed.half_unit)
+    return replace(saved, note="STR's part as printed: its budget is not published")
+
+
+def _macs_saved_90_share(net: Network, cells: Cells) -> Estimate:
+    gmp = _gmp_mobilenet(net, "90.00")
+    saved = gmp - under_budget(net, cells["str-89.01"])["macs_m"]
+    return Estimate(100.0 * saved.value / gmp.value, 100.0 * saved.spread / gmp.value)
+
+
+TEXT = {
+    "macs-saved-80": _macs_saved_80,
+    "macs-saved-80-share": _macs_saved_80_share,
+    "accuracy-gain-99": _accuracy_gain_99,
+    "mask-parameters": _mask_parameters,
+    "mask-compression": _mask_compression,
+    "macs-saved-75": _macs_saved_75,
+    "macs-saved-90-share": _macs_saved_90_share,
+}

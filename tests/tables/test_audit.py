@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from paper_repro import tables
+from paper_repro.errors import UserError
+from paper_repro.tables import loader
+from paper_repro.tables.audit import PAPER_TABLES, Finding, audit, audit_all, compare, read_errata, save
+from paper_repro.tables.budget_shape import budget_shape
+from paper_repro.tables.quantity import parse
+from paper_repro.tables.recompute import Estimate, erk, network, spread
+from paper_repro.verdict import Verdict
+from tests.tables.conftest import Edit
+
+ERRATA = Path(__file__).parents[2] / "results" / "errata.csv"
+
+
+def failures(table: str, errata: Path = ERRATA) -> list[tuple[str, str, str]]:
+    found = [finding for finding in audit(table, errata) if finding.verdict is Verdict.FAIL]
+    return [(finding.paper_table, finding.row, finding.quantity) for finding in found]
+
+
+def one(findings: list[Finding], row: str, quantity: str, paper_table: str = "Table 1") -> Finding:
+    (found,) = [f for f in findings if (f.paper_table, f.row, f.quantity) == (paper_table, row, quantity)]
+    return found
+
+
+def test_every_table_is_audited_and_nothing_fails() -> None:
+    findings = audit_all(ERRATA)
+    count = Counter((finding.paper_table, finding.verdict) for finding in findings)
+    assert dict(count) == {
+        ("Table 1", Verdict.PASS): 74,
+        ("Table 1", Verdict.ERRATUM): 29,
+        ("Table 2", Verdict.PASS): 14,
+        ("Table 2", Verdict.ERRATUM): 1,
+        ("Table 4", Verdict.PASS): 14,
+        ("Table 4", Verdict.ERRATUM): 3,
+        ("Table 5", Verdict.PASS): 11,
+        ("Table 5", Verdict.ERRATUM): 1,
+        ("Table 6", Verdict.PASS): 146,
+        ("Table 7", Verdict.PASS): 118,
+        ("Table 8", Verdict.PASS): 94,
+        ("Table 9", Verdict.PASS): 3,
+        ("Table 9", Verdict.ERRATUM): 3,
+        ("Text on ResNet", Verdict.PASS): 3,
+        ("Text on ResNet", Verdict.ERRATUM): 2,
+        ("Text on MobileNetV1", Verdict.PASS): 2,
+    }
+    assert len(read_errata(ERRATA)) == sum(finding.verdict is Verdict.ERRATUM for finding in findings)
+    assert len({(f.paper_table, f.row, f.quantity) for f in findings}) == len(findings)
+
+
+def test_without_errata_every_erratum_is_a_failure() -> None:
+    known = {key for key in read_errata(ERRATA) if key[0] in PAPER_TABLES["resnet50"]}
+    found = {(f.paper_table, f.row, f.quantity) for f in audit("resnet50") if f.verdict is Verdict.FAIL}
+    assert found == known
+
+
+@pytest.mark.parametrize(
+    ("row", "quantity", "paper_table", "recomputed", "digits"),
+    [
+        ("str-81.27", "params_m", "Table 1", 4.776, 3),
+        ("str-79.55", "macs_m", "Table 1", 766.54, 2),
+        ("dsr-80", "macs_m", "Table 1", 1635.67, 2),
+        ("rigl-erk-90", "macs_m", "Table 1", 988.88, 2),
+        ("rigl-80", "macs_m", "Table 1", 912.25, 2),
+        ("gmp-80", "params_m", "Table 1", 5.1006, 4),
+        ("str-gs-89.54", "params_m", "Table 9", 2.667, 3),
+        ("macs-saved-80", "number in text", "Text on ResNet", 51.30, 2),
+        ("macs-saved-80-share", "number in text", "Text on ResNet", 6.27, 2),
+    ],
+)
+def test_known_errata(row: str, quantity: str, paper_table: str, recomputed: float, digits: int) -> None:
+    finding = one(audit("resnet50", ERRATA), row, quantity, paper_table)
+    assert finding.verdict is Verdict.ERRATUM
+    assert round(finding.recomputed, digits) == recomputed
+    assert finding.difference == pytest.approx(finding.recomputed - parse(finding.printed).value)
+
+
+@pytest.mark.parametrize(
+    ("row", "quantity", "recomputed"),
+    [
+        ("dense", "params_m", 25.556032),  # with batch norm
+        ("dense", "macs_m", 4089.184256),
+        ("str-90.55", "macs_m", 341.449),
+        ("dpf-82.6", "sparsity_pct", 82.601),  # batch norm counts, the last layer is dense
+        ("dpf-82.6", "params_m", 4.4466),
+        ("rigl-90", "macs_m", 515.131),  # the first layer is dense
+        ("snfs-90", "macs_m", 1625.93),  # the SNFS column of Table 7
+    ],
+)
+def test_numbers_that_are_confirmed(row: str, quantity: str, recomputed: float) -> None:
+    finding = one(audit("resnet50", ERRATA), row, quantity)
+    assert finding.verdict is Verdict.PASS
+    assert finding.recomputed == pytest.approx(recomputed, rel=1e-4)
+
+
+def test_dense_counts_come_from_a_real_module() -> None:
+    net = network("resnet50")
+    assert all(layer.get_parameter("weight").is_meta for layer in net.layers.values())
+    assert (net.account.params, net.account.macs, net.batch_norm_params, net.average_pool) == (
+        25_502_912,
+        4_089_184_256,
+        53_120,
+        100_352,
+    )
+    assert (network("mobilenetv1").account.params, network("mobilenetv1").average_pool) == (4_209_088, 50_176)
+
+
+def test_any_changed_cell_of_a_budget_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three points in one layer show in a printed total, but for the 4,096 weights of layer1.0.conv1."""
+    cells = loader.budget_cells("resnet50")
+    layers = [layer for layer in cells["str-90.23"] if layer != "layer1.0.conv1"]
+    for layer in layers[::3]:
+        cell = cells["str-90.23"][layer]
+        spoilt = {**cells["str-90.23"], layer: replace(cell, value=cell.value - 3.0)}
+        monkeypatch.setattr(loader, "budget_cells", lambda table, spoilt=spoilt: {**cells, "str-90.23": spoilt})
+        assert failures("resnet50"), layer
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "failing"),
+    [
+        # a budget cell, by a few points
+        ("resnet50_budgets.csv", "fc,50.65,", "fc,55.65,", ("Table 6", "str-79.55", "sparsity_pct")),
+        (
+            "resnet50_budgets.csv",
+            "\nconv1,51.46,51.40,63.02,59.80",
+            "\nconv1,51.46,51.40,63.02,56.80",
+            ("Table 1", "str-90.23", "macs_m"),
+        ),
+        (
+            "resnet50_budgets_90.csv",
+            "fc,90.00,93,97.1,77.17,73.43",
+            "fc,90.00,93,97.1,77.17,79.43",
+            ("Table 7", "gs-89.54", "sparsity_pct"),
+        ),
+        ("resnet50_budgets_90.csv", "fc,90.00,93,", "fc,90.00,92,", ("Table 7", "erk-90", "sparsity_pct of fc")),
+        # a printed number
+        ("resnet50_budgets.csv", "backbone,82.07", "backbone,82.08", ("Table 6", "str-79.55", "backbone_sparsity_pct")),
+        ("resnet50_rows.csv", "74.31,2.49,90.23,343M", "74.31,2.48,90.23,343M", ("Table 1", "str-90.23", "params_m")),
+        ("resnet50_rows.csv", "74.31,2.49,90.23,343M", "74.31,2.49,90.23,344M", ("Table 1", "str-90.23", "macs_m")),
+        (
+            "resnet50_rows.csv",
+            "DNW,98,58.20,0.51,98.00,82M",
+            "DNW,98,58.20,0.51,98.00,81M",
+            ("Table 1", "dnw-98", "macs_m"),
+        ),
+        ("resnet50_rows.csv", "ResNet-50,0,77.01,25.6", "ResNet-50,0,77.01,25.5", ("Table 1", "dense", "params_m")),
+        (
+            "resnet50_layers.csv",
+            "layer1.0.conv2,36864,",
+            "layer1.0.conv2,36846,",
+            ("Table 6", "layer1.0.conv2", "params"),
+        ),
+        (
+            "resnet50_layers.csv",
+            "overall,25502912,4089284608",
+            "overall,25502912,4089184256",
+            ("Table 6", "overall", "macs"),
+        ),
+        ("resnet50_budget_transfer.csv", "69.72,1.33,", "69.72,1.34,", ("Table 4", "dnw-str-94.80", "params_m")),
+        ("resnet50_budget_transfer.csv", "Uniform,57.90,", "Uniform,57.80,", ("Table 5", "gmp-uniform-98", "top1_pct")),
+        ("resnet50_global_threshold.csv", "89.54,596M", "89.54,597M", ("Table 9", "str-gs-89.54", "macs_m")),
+        (
+            "resnet50_text_claims.csv",
+            "mask-compression,270",
+            "mask-compression,280",
+            ("Text on ResNet", "mask-compression", "number in text"),
+        ),
+    ],
+)
+def test_a_changed_number_fails(edit: Edit, file: str, old: str, new: str, failing: tuple[str, str, str]) -> None:
+    edit(file, old, new)
+    assert failing in failures("resnet50")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "failing"),
+    [
+        ("fc,76.81,90.00", "fc,76.01,90.00", ("Table 8", "str-89.01", "sparsity_pct")),
+        ("model.1.0,69.10,0.00", "model.1.0,69.10,10.00", ("Table 8", "gmp-89.03", "sparsity_pct of model.1.0")),
+        ("backbone,92.93,", "backbone,92.94,", ("Table 8", "str-89.01", "backbone_sparsity_pct")),
+    ],
+)
+def test_a_changed_cell_of_table_8_fails(edit: Edit, old: str, new: str, failing: tuple[str, str, str]) -> None:
+    edit("mobilenetv1_budgets.csv", old, new)
+    assert failing in failures("mobilenetv1")
+
+
+def with_errata(path: Path, *lines: str, without: str = "") -> Path:
+    text = ERRATA.read_text(encoding="utf-8")
+    kept = [line for line in text.splitlines() if not (without and line.startswith(without))]
+    path.write_text("\n".join([*kept, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "without", "note"),
+    [
+        ('Table 1,str-90.23,macs_m,343M,342.60,"not needed"', "", "stale erratum: the printed number is confirmed"),
+        (
+            'Table 1,str-81.27,params_m,4.47,4.8000,"other value"',
+            "Table 1,str-81.27",
+            "stale erratum: it states 4.8000",
+        ),
+        ('Table 1,str-81.27,params_m,4.74,4.7759,"other cell"', "Table 1,str-81.27", "stale erratum: it is about 4.74"),
+        ('Table 1,str-81.27,params_m,4.47,4.8,"coarse"', "Table 1,str-81.27", "erratum too coarse"),
+        ('Table 1,str-90.32,macs_m,343M,342.60,"no such row"', "", "it names nothing that is audited"),
+        ('Table 3,full-rank,top1_pct,92.30,92.60,"not audited"', "", "it names nothing that is audited"),
+    ],
+)
+def test_an_erratum_that_is_none_fails(tmp_path: Path, line: str, without: str, note: str) -> None:
+    errata = with_errata(tmp_path / "errata.csv", line, without=without)
+    failed = [finding for finding in audit("resnet50", errata) if finding.verdict is Verdict.FAIL]
+    assert [finding.row for finding in failed] == [line.split(",")[1]]
+    assert note in failed[0].note
+
+
+def test_an_erratum_that_belongs_to_no_table_is_reported_once_over_all(tmp_path: Path) -> None:
+    errata = with_errata(tmp_path / "errata.csv", 'Table 3,full-rank,top1_pct,92.30,92.60,"not audited"')
+    (failed,) = [finding for finding in audit_all(errata) if finding.verdict is Verdict.FAIL]
+    assert math.isnan(failed.recomputed)
+    assert not failures("mobilenetv1")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        ("table,row,quantity,printed,recomputed\n", "line 1: column 'evidence' is missing"),
+        ('table,row,quantity,printed,recomputed,evidence\nTable 1,a,b,1,"4,776",why\n', "line 2, column 'recomputed'"),
+        ("table,row,quantity,printed,recomputed,evidence\nTable 1,a,b,1,2,\n", "line 2, column 'evidence'"),
+        ("table,row,quantity,printed,recomputed,evidence\n" + 2 * "Table 1,a,b,1,2,why\n", "already on line 2"),
+    ],
+)
+def test_malformed_errata(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "errata.csv"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        audit("resnet50", path)
+    assert str(path) in str(error.value)
+    assert said in str(error.value)
+
+
+def test_missing_errata_and_unknown_table(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is missing"):
+        audit("resnet50", tmp_path / "errata.csv")
+    with pytest.raises(UserError, match="Did you mean 'resnet50'"):
+        audit("resnet")
+
+
+def test_saved_audit_is_readable(tmp_path: Path) -> None:
+    findings = audit("resnet50", with_errata(tmp_path / "errata.csv", 'Table 3,x,top1_pct,92.30,92.60,"not audited"'))
+    path = save(findings, tmp_path / "audit.csv")
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == len(findings)
+    assert rows[0]["recomputed"] == "25.5560"
+    assert rows[-1]["recomputed"] == rows[-1]["difference"] == ""
+    assert {row["verdict"] for row in rows} == {"PASS", "ERRATUM", "FAIL"}
+    assert (
+        next(row for row in rows if row["row"] == "overall" and row["quantity"] == "macs")["recomputed"] == "4089284608"
+    )
+
+
+@pytest.mark.parametrize(
+    ("printed", "estimate", "verdict"),
+    [
+        ("766M", Estimate(766.49), Verdict.PASS),
+        ("766M", Estimate(766.536, 0.035), Verdict.FAIL),
+        ("766M", Estimate(766.53, 0.035), Verdict.PASS),
+        ("766M", Estimate(768.0, 3.0), Verdict.INCONCLUSIVE),
+        ("~600M", Estimate(551.0), Verdict.PASS),
+        ("~600M", Estimate(497.5, 0.5), Verdict.FAIL),
+    ],
+)
+def test_compare(printed: str, estimate: Estimate, verdict: Verdict) -> None:
+    assert compare(parse(printed), estimate)[0] is verdict
+
+
+def test_spread_is_two_standard_deviations_and_at_most_the_sum() -> None:
+    assert spread([0.5]) == 0.5
+    assert spread([0.005] * 100) == pytest.approx(2 * 0.005 * math.sqrt(100 / 3))
+    draws = torch.rand(20_000, 54, generator=torch.Generator().manual_seed(0)) - 0.5
+    within = (draws.sum(1).abs() <= spread([0.5] * 54)).double().mean().item()
+    assert within == pytest.approx(0.954, abs=0.01)
+
+
+def test_erk_reproduces_table_7_and_keeps_its_total() -> None:
+    net, cells = network("resnet50"), loader.budget_cells("resnet50")["erk-90"]
+    budget = erk(net.layers, 90.0)
+    assert all(cells[layer].matches(sparsity_pct) for layer, sparsity_pct in budget.items())
+    assert net.account.with_budget(budget).sparsity_pct == pytest.approx(90.0)
+    assert [layer for layer, sparsity_pct in budget.items() if sparsity_pct == 0.0] == ["layer1.0.conv1"]
+
+
+def test_erk_by_hand() -> None:
+    """1x1 layers of 4 and 64 weights, scores 6/4 and 18/64; at 50 % the first is dense, the second keeps 30 of 64."""
+    layers = nn.ModuleDict({"a": nn.Conv2d(2, 2, 1, bias=False), "b": nn.Conv2d(8, 8, 1, bias=False)})
+    assert erk(dict(layers.items()), 50.0) == {"a": 0.0, "b": pytest.approx(100.0 * (1 - 30 / 64))}
+
+
+def test_budget_shape_of_the_published_budgets() -> None:
+    """What the docstring of budget_shape says about the claim."""
+    dense = network("resnet50").account
+    budgets = {name: dense.with_budget(budget) for name, budget in tables.budgets("resnet50").items()}
+    learned = [budget_shape(sparse) for name, sparse in budgets.items() if name.startswith("str")]
+    assert len(learned) == 16
+    assert all(shape.first_half > 0.35 and shape.last_half < -0.03 for shape in learned)
+    assert all(shape.last_layer < -6 and shape.first_layer < -21 for shape in learned)
+    assert sum(shape.stages["layer1"] < 0 for shape in learned) == 13
+    assert all(min(shape.stages[f"layer{stage}"] for stage in (2, 3, 4)) > 0 for shape in learned)
+    at_90 = {name: {layer.name: layer.sparsity_pct for layer in sparse.layers} for name, sparse in budgets.items()}
+    for other in ("erk-90", "snfs-90", "vd-90", "gs-89.54"):
+        assert at_90[other]["conv1"] < at_90["str-90.23"]["conv1"]
+        assert at_90[other]["fc"] > at_90["str-90.23"]["fc"]
+    uniform = budget_shape(budgets["uniform-90"])
+    assert uniform.first_layer == pytest.approx(0.0)
+    assert set(uniform.stages) == {"conv1", "layer1", "layer2", "layer3", "layer4", "fc"}
+
+
+def test_budget_shape_by_hand() -> None:
+    dense = network("mobilenetv1").account
+    budget = {layer.name: 90.0 for layer in dense.layers} | {"fc": 50.0}
+    shape = budget_shape(dense.with_budget(budget))
+    overall = 90.0 - 40.0 * 1_024_000 / 4_209_088
+    assert shape.first_layer == pytest.approx(90.0 - overall)
+    assert shape.last_layer == pytest.approx(50.0 - overall)
+    assert shape.stages["model.7"] == pytest.approx(90.0 - overall)

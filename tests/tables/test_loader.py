@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from paper_repro import tables
+from paper_repro.errors import UserError
+from paper_repro.tables import loader
+from tests.tables.conftest import Edit
+
+
+def test_names_and_sizes() -> None:
+    assert tables.names() == ["mobilenetv1", "resnet50"]
+    assert len(tables.load("resnet50").rows) == 41
+    assert len(tables.load("mobilenetv1").rows) == 8
+
+
+def test_a_row_says_what_the_paper_prints() -> None:
+    row = tables.load("resnet50").row("str-90.23")
+    assert (row.method, row.label, row.regime_pct, row.source) == ("str", "STR", 90.0, "Table 1, p. 6")
+    reported = row.reported
+    assert (reported.top1_pct, reported.params_m, reported.sparsity_pct, reported.macs_m) == (74.31, 2.49, 90.23, 343.0)
+    assert (row.weight_decay, row.s_init) == (2.251757813e-5, -3200.0)
+    assert reported.printed["macs_m"].text == "343M"
+    dense = tables.load("resnet50").row("dense")
+    assert (dense.reported.macs_m, dense.weight_decay, dense.s_init) == (4090.0, None, None)
+    assert tables.load("resnet50").row("snfs-80").reported.macs_m is None
+    assert "macs_m" not in tables.load("resnet50").row("snfs-80").reported.printed
+
+
+def test_transcription_against_sums_from_the_source() -> None:
+    """Sums over columns that were added up from the source, not from these files."""
+    rows = tables.load("resnet50").rows
+    assert sum(row.reported.top1_pct for row in rows) == pytest.approx(SUMS["top1"])
+    assert sum(row.reported.params_m for row in rows) == pytest.approx(SUMS["params"])
+    assert sum(row.reported.macs_m or 0.0 for row in rows) == pytest.approx(SUMS["macs"])
+    budgets = tables.budgets("resnet50")
+    assert {name: round(sum(budget.values()), 2) for name, budget in budgets.items()} == SUMS["budgets"]
+    assert {name: round(sum(budget.values()), 2) for name, budget in tables.budgets("mobilenetv1").items()} == SUMS[
+        "mobilenetv1"
+    ]
+
+
+SUMS = {
+    "top1": 2820.35,
+    "params": 120.33,
+    "macs": 23305.0,
+    "budgets": {
+        "str-79.55": 4356.62,
+        "str-81.27": 4436.38,
+        "str-87.70": 4844.55,
+        "str-90.23": 4924.55,
+        "str-90.55": 4926.92,
+        "str-94.80": 5146.62,
+        "str-95.03": 5178.84,
+        "str-95.15": 5172.94,
+        "str-96.11": 5219.13,
+        "str-96.53": 5236.49,
+        "str-97.78": 5291.21,
+        "str-98.05": 5301.31,
+        "str-98.22": 5308.79,
+        "str-98.79": 5331.19,
+        "str-98.98": 5340.39,
+        "str-99.10": 5344.9,
+        "uniform-90": 4860.0,
+        "erk-90": 3745.0,
+        "snfs-90": 3117.3,
+        "vd-90": 4309.48,
+        "gs-89.54": 4583.6,
+    },
+    "mobilenetv1": {"str-89.01": 2179.85, "gmp-89.03": 1260.0},
+}
+
+
+def test_every_str_row_has_hyperparameters_and_every_number_has_a_place() -> None:
+    for name in tables.names():
+        for row in tables.load(name).rows:
+            assert (row.s_init is not None) == (row.method == "str")
+            assert row.id == "dense" or row.reported.sparsity_pct == float(row.id.rsplit("-", 1)[1])
+            assert row.source
+
+
+def test_budgets_are_in_layer_order() -> None:
+    budgets = tables.budgets("resnet50")
+    assert len(budgets) == 21
+    assert {len(budget) for budget in budgets.values()} == {54}
+    assert list(budgets["str-98.05"])[:2] == ["conv1", "layer1.0.conv1"]
+    assert list(budgets["str-98.05"])[-1] == "fc"
+    assert budgets["erk-90"]["layer1.0.conv1"] == 0.0
+    mobile = tables.budgets("mobilenetv1")
+    assert list(mobile) == ["str-89.01", "gmp-89.03"]
+    assert list(mobile["str-89.01"])[:3] == ["model.0.0", "model.1.0", "model.1.3"]
+
+
+def test_curves() -> None:
+    sparsity = dict(tables.curve("resnet50", "fig2_sparsity"))
+    assert len(sparsity) == 100
+    assert sparsity[1.0] == 0.0
+    assert sparsity[99.99] == pytest.approx(90.23, abs=0.1)
+    assert len(tables.curve("resnet50", "fig1_threshold")) == 100
+    assert len(tables.curve("resnet50", "fig3_threshold")) == 54
+    with pytest.raises(UserError, match="Did you mean 'fig2_sparsity'"):
+        tables.curve("resnet50", "fig2_sparcity")
+
+
+def test_specs_are_row_by_row_then_seed_by_seed() -> None:
+    table = tables.load("resnet50")
+    pairs = table.specs("smoke", [0, 1])
+    assert [(row.id, spec.seed) for row, spec in pairs[:4]] == [
+        ("dense", 0),
+        ("dense", 1),
+        ("gmp-80", 0),
+        ("gmp-80", 1),
+    ]
+    assert len(pairs) == 22
+    assert len({spec.name for _, spec in pairs}) == 22
+    assert {row.method for row, _ in pairs} == {"dense", "str", "gmp"}
+    order = [row.id for row in table.rows]
+    ids = [row.id for row, _ in table.specs("smoke", [0])]
+    assert ids == sorted(ids, key=order.index)
+
+
+def test_paper_tier_takes_the_printed_hyperparameters() -> None:
+    for name, rows in (("resnet50", 22), ("mobilenetv1", 8)):
+        pairs = tables.load(name).specs("paper", [0])
+        assert len(pairs) == rows
+        for row, spec in pairs:
+            assert (spec.epochs, spec.batch_size, spec.lr, spec.momentum, spec.schedule) == (
+                100,
+                256,
+                0.256,
+                0.875,
+                "epoch",
+            )
+            assert spec.weight_decay == (row.weight_decay if row.method == "str" else 2.0**-15)
+            if row.method == "str":
+                assert spec.method_args == {"s_init": row.s_init}
+
+
+def test_smoke_rows_stand_for_the_regimes() -> None:
+    plans = tables.load("resnet50").tier("smoke").rows
+    for method, tolerances in (("gmp", {0.1}), ("str", {0.5, 1.5})):
+        chosen = {id: plan for id, plan in plans.items() if id.startswith(method)}
+        assert [plan.target_sparsity_pct for plan in chosen.values()] == [80.0, 90.0, 95.0, 98.0, 99.0]
+        assert {plan.tolerance_pct for plan in chosen.values()} == tolerances
+    assert plans["dense"].target_sparsity_pct is None
+
+
+def test_claims() -> None:
+    ids = [claim.id for claim in tables.load("resnet50").claims]
+    assert ids == ["fewer-macs-than-uniform", "ahead-of-gmp-from-95", "sparsity-after-onset", "budget-shape"]
+    assert all(claim.text and claim.source for name in tables.names() for claim in tables.load(name).claims)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: tables.load("resnet5"), "unknown table 'resnet5'. Did you mean 'resnet50'?"),
+        (lambda: tables.load("resnet50").row("str-90.32"), "Did you mean 'str-90.23'"),
+        (lambda: tables.load("resnet50").specs("smok", [0]), "Did you mean 'smoke'"),
+        (lambda: tables.load("resnet50").specs("audit", [0]), "no recipe for tier 'audit'; it has: smoke"),
+        (lambda: tables.budgets("mobilenet"), "Did you mean 'mobilenetv1'"),
+    ],
+)
+def test_names_that_do_not_exist(call, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        call()
+    assert message in str(error.value)
+
+
+# One spoilt file each: what is in the message is what a person needs to mend it.
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("resnet50_rows.csv", "STR,90,74.31,2.49", "STR,90,74.31,2,49", ["line 21", "cells in this row"]),
+        ("resnet50_rows.csv", "STR,90,74.31,", 'STR,90,"1,014.45",', ["line 21, column 'top1_pct'", "1,014.45"]),
+        ("resnet50_rows.csv", "STR,90,74.31,", "STR,90,NaN,", ["line 21, column 'top1_pct'", "'NaN' is not a number"]),
+        ("resnet50_rows.csv", "STR,90,74.31,", "STR,90,,", ["line 21, column 'top1_pct'", "'' is not a number"]),
+        (
+            "resnet50_rows.csv",
+            "str-90.23,str,",
+            "gmp-90,str,",
+            ["line 21, column 'row'", "'gmp-90' is already on line 13"],
+        ),
+        ("resnet50_rows.csv", "regime_pct,top1_pct,", "regime_pct,top1,", ["line 1", "column 'top1_pct' is missing"]),
+        ("resnet50_rows.csv", "note,source", "note,source,extra", ["line 2", "cells in this row"]),
+        ("resnet50_rows.csv", "402M,budget", "402M,bugdet", ["line 20, column 'distribution'", "bugdet"]),
+        ("resnet50_hyperparameters.csv", "0.00001700000000,-3200", "nan,-3200", ["line 2, column 'weight_decay'"]),
+        (
+            "resnet50_hyperparameters.csv",
+            "0.00001700000000,-3200",
+            "0.000017,text",
+            ["line 2, column 's_init'", "'text'"],
+        ),
+        ("resnet50_hyperparameters.csv", "str-79.55,", "str-79.56,", ["unknown row 'str-79.56'", "'str-79.55'"]),
+        (
+            "resnet50.toml",
+            "[tiers.smoke]\ndataset",
+            "[tiers.smoke]\ndatset",
+            ["[tiers.smoke]", "Did you mean 'dataset'?"],
+        ),
+        (
+            "resnet50.toml",
+            'figure_layer = "l',
+            'figure_layr = "l',
+            ["unknown key 'figure_layr'. Did you mean 'figure_layer'?"],
+        ),
+        ("resnet50.toml", "[tiers.smoke]", "[tiers.smoky]", ["unknown tier 'smoky'. Did you mean 'smoke'?"]),
+        (
+            "resnet50.toml",
+            '{ row = "str-87.70" }',
+            '{ row = "str-87.7" }',
+            ["[tiers.paper]", "Did you mean 'str-87.70'?"],
+        ),
+        ("resnet50.toml", '{ row = "str-87.70" }', '{ row = "str-81.27" }', ["'str-81.27' appears twice"]),
+        ("resnet50.toml", "lr = 0.256", "lr = nan", ["[tiers.paper], key 'lr'"]),
+        ("resnet50.toml", "lr = 0.256", 'lr = "fast"', ["[tiers.paper], key 'lr'", "'fast'"]),
+        ("resnet50.toml", "lr = 0.256", "lr = ", ["resnet50.toml", "line"]),
+        (
+            "resnet50.toml",
+            "printed_hyperparameters = true",
+            "printed_hyperparameters = false",
+            ["'str-79.55' needs weight_decay"],
+        ),
+    ],
+)
+def test_spoilt_files(edit: Edit, file: str, old: str, new: str, said: list[str]) -> None:
+    path = edit(file, old, new)
+    with pytest.raises(UserError) as error:
+        tables.load("resnet50")
+    for part in [path.name, *said]:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("fc,50.65,", "fc,50.65 %,", ["line 57, column 'str-79.55'", "is not a number"]),
+        ("fc,50.65,", "fc,150.65,", ["line 57, column 'str-79.55'", "between 0 and 100"]),
+        ("\nfc,50.65,", "\nfs,50.65,", ["layer 'fc' is missing"]),
+        ("layer,str-79.55,str-81.27", "layer,str-79.55,str-79.55", ["line 1, column 'str-79.55'", "appears twice"]),
+    ],
+)
+def test_spoilt_budgets(edit: Edit, old: str, new: str, said: list[str]) -> None:
+    path = edit("resnet50_budgets.csv", old, new)
+    with pytest.raises(UserError) as error:
+        tables.budgets("resnet50")
+    for part in [path.name, *said]:
+        assert part in str(error.value)
+
+
+def test_unknown_column_names_the_nearest(edit: Edit) -> None:
+    path = edit("resnet50_hyperparameters.csv", "row,weight_decay", "row,weight_decay")
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},s_initt", *(f"{row},-8" for row in rows)]))
+    with pytest.raises(UserError, match=r"line 1: unknown column 's_initt'. Did you mean 's_init'"):
+        tables.load("resnet50")
+
+
+def test_byte_order_mark_and_crlf_are_accepted(edit: Edit) -> None:
+    path = edit("resnet50_rows.csv", "row,method,label", "row,method,label")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert tables.load("resnet50").rows[20].id == "str-90.55"
+    tables.verify()
+
+
+def test_not_utf8(edit: Edit) -> None:
+    path = edit("resnet50_rows.csv", "RigL + ERK,96.5", "RigL + ERK,96.5")
+    path.write_bytes(path.read_bytes() + b"\xff")
+    with pytest.raises(UserError, match="not UTF-8"):
+        tables.load("resnet50")
+
+
+def test_checksums_are_those_of_the_files() -> None:
+    tables.verify()
+
+
+def test_a_reference_number_changed_by_hand_is_noticed(edit: Edit) -> None:
+    edit("resnet50_rows.csv", "STR,90,74.31,", "STR,90,74.13,")
+    with pytest.raises(UserError) as error:
+        tables.verify()
+    for part in (
+        "reference data changed by hand",
+        "changed: resnet50_rows.csv",
+        "CHANGELOG",
+        "python -m paper_repro.tables",
+    ):
+        assert part in str(error.value)
+
+
+def test_new_and_missing_reference_files_are_noticed(edit: Edit) -> None:
+    edit("resnet50_rows.csv", "row,method", "row,method").rename(loader.DATA / "other.csv")
+    with pytest.raises(UserError, match=r"missing: resnet50_rows\.csv; without a checksum: other\.csv"):
+        tables.verify()
+
+
+def test_recipes_are_not_reference_data(edit: Edit) -> None:
+    edit("resnet50.toml", "[tiers.smoke]", "# tuned\n[tiers.smoke]")
+    tables.verify()
+
+
+def test_onset_fixture_covers_every_str_row() -> None:
+    lines = (Path(__file__).parents[1] / "training" / "onset_epochs.csv").read_text().splitlines()[1:]
+    given = {tuple(line.split(",")[:2]) for line in lines}
+    rows = {(name, row.id) for name in tables.names() for row in tables.load(name).rows if row.method == "str"}
+    assert given == rows
