@@ -32,8 +32,8 @@ PAPER = Spec(
     lr=0.256,
     weight_decay=2.251757813e-5,
 )
-SHORT = replace(PAPER, dataset="fashion_mnist", epochs=2, batch_size=6000, warmup_epochs=0, schedule="step", weight_decay=0.2)
-EPOCHS = list(csv.DictReader((Path(__file__).parent / "onset_epochs.csv").open(encoding="utf-8-sig")))
+SHORT = replace(PAPER, dataset="fashion_mnist", epochs=2, batch_size=1000, warmup_epochs=0, schedule="step", weight_decay=0.01)
+EPOCHS = list(csv.DictReader((Path(__file__).parent / "onset_epochs.csv").read_text(encoding="utf-8-sig").splitlines()))
 
 
 @pytest.mark.parametrize("row", EPOCHS, ids=lambda row: f"{row['table']} {row['row']}")
@@ -58,7 +58,7 @@ def test_simulation_is_what_the_optimizer_does() -> None:
     per_epoch = steps_per_epoch(SHORT)
     s = torch.nn.Parameter(torch.tensor(-20.0, dtype=torch.float64))
     optimizer = torch.optim.SGD([s], lr=SHORT.lr, momentum=SHORT.momentum, weight_decay=SHORT.weight_decay)
-    rates = [learning_rate(SHORT, step, per_epoch) for step in range(20)]
+    rates = [learning_rate(SHORT, step, per_epoch) for step in range(120)]
     values = [s.item()]
     for rate in rates:
         optimizer.param_groups[0]["lr"] = rate

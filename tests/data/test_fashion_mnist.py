@@ -1,0 +1,158 @@
+"""Fashion-MNIST from each of its sources, verified, with damage noticed; on files made here under made-up hashes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from paper_repro.data import fashion_mnist, loaders, sources
+from paper_repro.errors import UserError
+
+CONTENT = {name: f"content of {name}".encode() * 50 for name in fashion_mnist.SHA256}
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Other content, other hashes, and no way to the outside."""
+    packed = {name: gzip.compress(content, mtime=0) for name, content in CONTENT.items()}
+    monkeypatch.setattr(fashion_mnist, "SHA256", {n: hashlib.sha256(c).hexdigest() for n, c in CONTENT.items()})
+    monkeypatch.setattr(fashion_mnist, "MIRROR_MD5", {n: hashlib.md5(c).hexdigest() for n, c in packed.items()})
+    monkeypatch.setattr(fashion_mnist, "MIRROR", "http://127.0.0.1:9")
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", "no/such/folder")
+    monkeypatch.setattr(sources.shutil, "which", lambda name: None)
+
+
+def put(folder: Path, packed: bool) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in CONTENT.items():
+        if packed:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
+        else:
+            (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A web server with the archives, in place of the public mirror."""
+    folder = put(tmp_path / "mirror", packed=True)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_arguments) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setattr(fashion_mnist, "MIRROR", f"http://127.0.0.1:{server.server_port}")
+    yield folder
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_found_in_data_root(tmp_path: Path, packed: bool) -> None:
+    folder = put(tmp_path / "FashionMNIST" / "raw", packed)
+    assert fashion_mnist.ensure(tmp_path, say=lambda text: None) == folder
+    assert fashion_mnist.missing(folder) == []
+
+
+def test_fetched_from_the_mirror_and_verified(tmp_path: Path, mirror: Path) -> None:
+    said = []
+    folder = fashion_mnist.ensure(tmp_path / "new", say=said.append)
+    assert fashion_mnist.missing(folder) == [] and "verified" in said[-1]
+
+
+def test_a_mirror_with_other_content_is_not_believed(tmp_path: Path, mirror: Path) -> None:
+    (mirror / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(UserError, match="hash") as error:
+        fashion_mnist.ensure(tmp_path / "new", say=lambda text: None)
+    assert "Put train-images-idx3-ubyte" in str(error.value)
+
+
+def test_installed_debian_package_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "system", packed=True)
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", str(tmp_path / "system").lstrip("/"))
+    assert fashion_mnist.missing(fashion_mnist.ensure(tmp_path / "new", say=lambda text: None)) == []
+
+
+def test_debian_package_is_fetched_and_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With stand-ins for apt-get and dpkg-deb, which do what those do."""
+    calls = []
+
+    def stand_in(command: list[str], cwd: Path, **_options) -> subprocess.CompletedProcess[str]:
+        calls.append(command[0])
+        if command[0] == "apt-get" and "download" in command:
+            (cwd / f"{fashion_mnist.DEBIAN_PACKAGE}_1_all.deb").touch()
+        elif command[0] == "dpkg-deb":
+            put(cwd / fashion_mnist.DEBIAN_FOLDER, packed=True)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(sources.shutil, "which", lambda name: name)
+    monkeypatch.setattr(sources.subprocess, "run", stand_in)
+    folder = fashion_mnist.ensure(tmp_path, say=lambda text: None)
+    assert fashion_mnist.missing(folder) == [] and calls == ["apt-get", "dpkg-deb"]
+    assert not [path for path in folder.iterdir() if path.is_dir()]  # the scratch folder is gone
+
+
+def test_a_damaged_file_is_kept_aside_and_fetched_anew(tmp_path: Path, mirror: Path) -> None:
+    folder = put(tmp_path / "FashionMNIST" / "raw", packed=False)
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(b"damaged")
+    said = []
+    fashion_mnist.ensure(tmp_path, say=said.append)
+    assert (folder / "t10k-labels-idx1-ubyte.corrupt").read_bytes() == b"damaged" and "wrong sha256" in said[0]
+    assert fashion_mnist.missing(folder) == []
+
+
+def test_a_truncated_archive_is_not_used(tmp_path: Path) -> None:
+    folder = put(tmp_path / "FashionMNIST" / "raw", packed=True)
+    archive = folder / "train-images-idx3-ubyte.gz"
+    archive.write_bytes(archive.read_bytes()[:-20])
+    with pytest.raises(UserError, match="could not be fetched"):
+        fashion_mnist.ensure(tmp_path, say=lambda text: None)
+    assert fashion_mnist.missing(folder) == ["train-images-idx3-ubyte"] and not list(folder.glob(".train*"))
+
+
+def test_out_of_reach_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        fashion_mnist.ensure(tmp_path, say=lambda text: None)
+    text = str(error.value)
+    assert "127.0.0.1:9" in text and "apt-get" in text and "DATA_ROOT" in text and error.value.exit_code == 2
+
+
+def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="set DATA_ROOT"):
+        fashion_mnist.ensure(tmp_path / "file", say=lambda text: None)
+
+
+def test_unknown_data_sets_and_those_without_a_loader(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Did you mean 'fashion_mnist'"):
+        loaders.ensure("fashion_mnits", tmp_path)
+    with pytest.raises(UserError, match="cannot train on ImageNet-1K yet"):
+        loaders.ensure("imagenet1k", tmp_path)
+
+
+def test_batches_cover_every_image_once_and_depend_on_seed_and_epoch_alone() -> None:
+    images = torch.arange(10, dtype=torch.uint8)[:, None, None, None].expand(10, 1, 4, 4).contiguous()
+    loader = loaders.TensorLoader(images, torch.arange(10), mean=0.0, std=1 / 255, batch_size=4)
+    assert len(loader) == 3
+
+    def order(seed: int, epoch: int, first: int = 0) -> list[int]:
+        return [label for _, labels in loader.epoch(seed, epoch, first) for label in labels.tolist()]
+
+    assert sorted(order(0, 0)) == list(range(10)) == [label for _, labels in loader.in_order() for label in labels.tolist()]
+    assert order(0, 0) == order(0, 0) != order(0, 1) != order(1, 1)
+    assert order(3, 2, first=1) == order(3, 2)[4:]
+    for batch, labels in loader.epoch(0, 0):
+        assert batch.dtype == torch.float32 and torch.allclose(batch[:, 0, 0, 0], labels.float())

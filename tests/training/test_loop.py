@@ -1,0 +1,177 @@
+"""One run: what it writes, that it can stop anywhere and go on bit by bit, and that bad state loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+
+from paper_repro import methods
+from paper_repro.errors import UserError
+from paper_repro.spec import Spec
+from paper_repro.training import checkpoint, loop
+from paper_repro.training.loop import Interrupted, run
+from tests.training.tiny import SPEC, STEPS, install
+
+
+@pytest.fixture(autouse=True)
+def tiny_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+
+
+def train(tmp_path: Path, spec: Spec = SPEC, **options) -> dict:
+    return run(spec, tmp_path / "runs", tmp_path, **options)
+
+
+def kill_at(step: int, signum: int = signal.SIGTERM):
+    """A ``report`` that sends this process a signal once ``step`` is reached."""
+
+    def report(event: dict) -> None:
+        if event["event"] == "progress" and event["step"] == step:
+            os.kill(os.getpid(), signum)
+
+    return report
+
+
+def without_time(result: dict) -> dict:
+    result = json.loads(json.dumps(result))
+    result["result"].pop("seconds")
+    return result
+
+
+def test_a_run_from_spec_to_result(tmp_path: Path) -> None:
+    events = []
+    result = train(tmp_path, provenance={"commit": "abc"}, report=events.append)
+    values = result["result"]
+    assert values["status"] == "finished"
+    correct = values["top1_pct"] * 40 / 100
+    assert 0 <= correct <= 40 and correct == pytest.approx(round(correct))
+    assert 1.0 < values["sparsity_pct"] < 100.0
+    assert values["nonzero_params_m"] == pytest.approx(values["params_m"] * (1 - values["sparsity_pct"] / 100))
+    assert values["sparse_macs_m"] < values["macs_m"]
+    assert values["forecast_onset_epoch"] <= values["onset_epoch"] <= 3
+    assert len(result["layers"]) == 21 and all(layer["threshold"] > 0 for layer in result["layers"])
+    assert len(result["history"]) == STEPS and result["history"][-1]["epoch"] == 3.0
+    assert result["provenance"]["commit"] == "abc" and result["provenance"]["threads"] == torch.get_num_threads()
+    assert events[0]["event"] == "start" and events[-1] == {**events[-1], "event": "epoch", "step": STEPS}
+    assert sorted(path.name for path in (tmp_path / "runs" / SPEC.name).iterdir()) == ["lock", "owner", "result.json", "spec.json"]
+
+
+def test_sparsity_stays_at_zero_until_the_forecast_onset(tmp_path: Path) -> None:
+    result = train(tmp_path)
+    onset = result["result"]["forecast_onset_epoch"]
+    before = [item["sparsity_pct"] for item in result["history"] if item["epoch"] <= onset]
+    assert before and max(before) < 1.0 and result["history"][-1]["sparsity_pct"] > 5.0
+
+
+def test_a_finished_run_is_never_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = train(tmp_path)
+    monkeypatch.setattr(loop, "Run", None)  # training would fail
+    assert train(tmp_path) == json.loads(json.dumps(first))
+
+
+@pytest.mark.parametrize("step", [1, 24, 40, 71])
+@pytest.mark.parametrize("method, arguments", [("str", {"s_init": -12.0}), ("gmp", {"sparsity_pct": 80.0})])
+def test_interrupted_and_resumed_is_the_same_to_the_bit(tmp_path: Path, method: str, arguments: dict, step: int) -> None:
+    spec = replace(SPEC, method=method, method_args=arguments)
+    whole = run(spec, tmp_path / "whole", tmp_path)
+    with pytest.raises(Interrupted) as stop:
+        train(tmp_path, spec, report=kill_at(step))
+    assert stop.value.signum == signal.SIGTERM
+    assert not (tmp_path / "runs" / spec.name / "result.json").exists()
+    notes = []
+    resumed = train(tmp_path, spec, report=lambda event: notes.append(event.get("text")))
+    assert f"resumed at step {step} of {STEPS}" in notes
+    assert without_time(resumed) == without_time(whole)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    whole = run(SPEC, tmp_path / "whole", tmp_path)
+
+    def die(event: dict) -> None:
+        if event["event"] == "progress" and event["step"] == 30:
+            raise KeyboardInterrupt  # no handler runs, nothing is saved: as after SIGKILL
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, report=die)
+    assert checkpoint.newest_step(tmp_path / "runs" / SPEC.name) == 24
+    assert without_time(train(tmp_path)) == without_time(whole)
+
+
+def test_signals_are_handed_back_after_a_run(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        train(tmp_path, report=kill_at(2, signal.SIGINT))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_diverged_run_stops_at_once_and_claims_no_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poisoned = methods.Method.before_step
+
+    def poison(self, model, step: int, total_steps: int) -> None:
+        poisoned(self, model, step, total_steps)
+        if step == 4:
+            with torch.no_grad():
+                model.fc.parametrizations.weight.original.fill_(float("nan"))
+
+    monkeypatch.setattr(methods.Method, "before_step", poison)
+    result = train(tmp_path)
+    assert result["result"]["status"] == "diverged"
+    assert result["result"]["top1_pct"] is None and "sparsity_pct" not in result["result"]
+    assert len(result["history"]) == 4
+
+
+def test_a_method_that_prunes_nothing_is_not_called_finished(tmp_path: Path) -> None:
+    result = train(tmp_path, replace(SPEC, method="gmp", method_args={"sparsity_pct": 0.0}))
+    assert result["result"]["status"] == "not_sparse"
+    assert train(tmp_path, replace(SPEC, method="dense", method_args={}))["result"]["status"] == "finished"
+
+
+def test_a_spec_that_stays_dense_is_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="would stay dense"):
+        train(tmp_path, replace(SPEC, method_args={"s_init": -3200.0}))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_at_work_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / SPEC.name
+    folder.mkdir(parents=True)
+    (folder / "owner").write_text("pid 123 on elsewhere\n")
+    with FileLock(folder / "lock"), pytest.raises(UserError, match=r"already running \(pid 123 on elsewhere\)"):
+        train(tmp_path)
+    assert train(tmp_path)["result"]["status"] == "finished"  # the lock of a process that is gone is free again
+
+
+def test_results_and_checkpoints_of_another_spec_are_refused(tmp_path: Path) -> None:
+    other = replace(SPEC, lr=0.04)
+    train(tmp_path, other)
+    (tmp_path / "runs" / other.name).rename(tmp_path / "runs" / SPEC.name)
+    with pytest.raises(UserError, match="lr: 0.04 there, 0.05 here") as error:
+        train(tmp_path)
+    assert error.value.exit_code == 3
+    with pytest.raises(Interrupted):
+        run(other, tmp_path / "b", tmp_path, report=kill_at(3))
+    (tmp_path / "b" / other.name).rename(tmp_path / "b" / SPEC.name)
+    with pytest.raises(UserError, match="belongs to another run"):
+        run(SPEC, tmp_path / "b", tmp_path)
+
+
+def test_a_result_that_is_no_result_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / SPEC.name / "result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(UserError, match="is not a result") as error:
+        train(tmp_path)
+    assert error.value.exit_code == 3 and path.read_text() == "{"
+
+
+def test_runs_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(UserError, match="cannot write to"):
+        train(tmp_path)
