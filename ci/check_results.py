@@ -1,0 +1,264 @@
+"""What CI checks about the committed results: each function below is one check, and CHECKS lists them all.
+
+Run by `make check` and `.ci/run`. Prints a line per finding and ends with OK, INCOMPLETE (something has not been run
+yet; nothing is wrong) or FAIL. Exits with 1 on FAIL, and on INCOMPLETE under `--complete`. The numbers to hold
+results against are those of the paper (paper_repro/tables), the recipes' targets (there too), and ci/tolerances.toml.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from paper_repro import tables
+from paper_repro.errors import UserError
+from paper_repro.reporting import evidence as ev
+from paper_repro.reporting import figures, notebook, results, tolerances, verdicts
+from paper_repro.reporting.evidence import AUDIT, Evidence
+from paper_repro.reporting.provenance import repository
+
+OK, INCOMPLETE, FAIL = "OK", "INCOMPLETE", "FAIL"
+REQUIRED_TIERS = (
+    "smoke",
+)  # tiers whose results are committed for every table; others are checked where they are there
+Finding = tuple[str, str]  # OK, INCOMPLETE or FAIL, and a sentence
+
+
+def reference_numbers(root: Path) -> Iterator[Finding]:
+    """The paper's numbers are those that were transcribed: nobody edited a table without a CHANGELOG entry."""
+    tables.verify()
+    yield OK, f"the paper's numbers of {len(tables.names())} tables are unchanged"
+
+
+def audits(root: Path) -> Iterator[Finding]:
+    """Reported numbers: every audit is there, is what the code computes now, and has no FAIL; the errata are valid."""
+    from paper_repro.tables.audit import audit  # the only check that needs torch
+
+    for name in tables.names():
+        file = results.path(root, name, AUDIT, AUDIT)
+        if not file.exists():
+            yield INCOMPLETE, f"{file} is missing: run `make audit`"
+            continue
+        frame = results.read(file, AUDIT)
+        stored = [(line.table, line.row, line.quantity, line.printed, str(line.verdict)) for line in frame.itertuples()]
+        now = [(f.paper_table, f.row, f.quantity, f.printed, str(f.verdict)) for f in audit(name, root / "errata.csv")]
+        if stored != now:
+            changed = next(
+                (f"{a} now, {b} on file" for a, b in zip(now, stored, strict=False) if a != b), "its length differs"
+            )
+            yield FAIL, f"{file} is not what the audit finds now ({changed}): run `make audit`"
+        failed = frame[frame["verdict"] == FAIL]
+        for line in failed.itertuples():
+            yield (
+                FAIL,
+                f"{line.table}, {line.row}, {line.quantity}: printed {line.printed}, "
+                f"recomputed {line.recomputed:g}: {line.note}",
+            )
+        counts = frame["verdict"].value_counts()
+        yield OK, f"{name} audit: {', '.join(f'{count} {verdict}' for verdict, count in counts.sort_index().items())}"
+
+
+def results_files(root: Path) -> Iterator[Finding]:
+    """Schema: every file reads without a finding, and the three files of a tier speak of the same runs and the same
+    sparsity.
+    """
+    for found in _tiers(root):
+        file = results.path(root, found.table.name, found.tier)
+        runs = {(row, seed) for row, seed in zip(found.runs["row"], found.runs["seed"], strict=True)}
+        alive = found.runs[found.runs["status"] != "diverged"]
+        trained = {(row, seed) for row, seed in zip(alive["row"], alive["seed"], strict=True)}
+        for kind, frame, wanted in (("budgets", found.budgets, trained), ("history", found.history, trained)):
+            there = {(row, seed) for row, seed in zip(frame["row"], frame["seed"], strict=True)}
+            for row, seed in sorted((wanted - there) | (there - runs)):
+                yield (
+                    FAIL,
+                    f"{results.path(root, found.table.name, found.tier, kind)} does not fit {file.name} "
+                    f"at {row}, seed {seed}",
+                )
+        for key, layers in found.budgets.groupby(["row", "seed"]):
+            line = alive[(alive["row"] == key[0]) & (alive["seed"] == key[1])]
+            overall = float((layers["params"] * layers["sparsity_pct"]).sum() / layers["params"].sum())
+            stated = float(line["sparsity_pct"].iloc[0]) if len(line) else overall
+            if abs(overall - stated) > 0.01:
+                yield (
+                    FAIL,
+                    f"{file}: {key[0]}, seed {key[1]}: layers are {overall:.2f} % sparse, the row says {stated:.2f} %",
+                )
+        yield OK, f"{file}: {len(found.runs)} runs of {found.runs['row'].nunique()} rows"
+
+
+def recipes(root: Path) -> Iterator[Finding]:
+    """Every result was trained by the recipe that the table has now, on one version of each data set."""
+    for found in _tiers(root):
+        file = results.path(root, found.table.name, found.tier)
+        now = {(row.id, spec.seed): spec.name for row, spec in found.table.specs(found.tier, found.seeds())}
+        for line in found.runs.itertuples():
+            wanted = now.get((line.row, line.seed), "none")
+            if wanted != line.spec:
+                yield (
+                    FAIL,
+                    f"{file}: {line.row}, seed {line.seed} is of run {line.spec}, not of the recipe's {wanted}",
+                )
+        for name, group in found.runs.groupby("dataset"):
+            if group["dataset_sha256"].nunique() > 1:
+                yield FAIL, f"{file}: runs on different versions of {name}"
+
+
+def complete(root: Path) -> Iterator[Finding]:
+    """Every row that a committed tier trains is there, with enough seeds."""
+    wanted = tolerances.load().seeds
+    for name in tables.names():
+        for tier in REQUIRED_TIERS:
+            if not results.path(root, name, tier).exists():
+                yield (
+                    INCOMPLETE,
+                    f"{results.path(root, name, tier)} is missing: "
+                    f"run `make reproduce TABLE={name} TIER={tier} SEEDS={wanted}`",
+                )
+    for found in _tiers(root):
+        where = f"{found.table.name}, tier {found.tier}"
+        if found.missing_rows:
+            yield INCOMPLETE, f"{where}: no run of {', '.join(found.missing_rows)}"
+        few = {row: len(found.row_runs(row)) for row in found.trained_rows if 0 < len(found.row_runs(row)) < wanted}
+        if few:
+            yield (
+                INCOMPLETE,
+                f"{where}: fewer than {wanted} seeds of {', '.join(f'{row} ({count})' for row, count in few.items())}",
+            )
+
+
+def clean_code(root: Path) -> Iterator[Finding]:
+    """Every committed result comes from code that is a commit: rows of a dirty or unknown tree are refused."""
+    for found in _tiers(root):
+        for dirty, group in found.runs[found.runs["dirty"] != "false"].groupby("dirty"):
+            rows = ", ".join(f"{row} seed {seed}" for row, seed in zip(group["row"], group["seed"], strict=True))
+            yield (
+                FAIL,
+                f"{found.table.name}, tier {found.tier}: dirty is {dirty} for {rows}; commit, and run these again",
+            )
+
+
+def tolerated(root: Path) -> Iterator[Finding]:
+    """Trained numbers lie within their tolerance: sparsity of its target; at full scale everything of the printed
+    number.
+    """
+    for found in _tiers(root):
+        passed = 0
+        for row in verdicts.comparisons(found):
+            for quantity, judged in row.quantities.items():
+                if judged.tier == AUDIT:
+                    continue
+                if judged.verdict == FAIL:
+                    yield (
+                        FAIL,
+                        f"{found.table.name}, tier {found.tier}, {row.row}, {quantity}: "
+                        f"{judged.text} against {judged.reported}: {judged.reason}",
+                    )
+                passed += judged.verdict == "PASS"
+        yield OK, f"{found.table.name}, tier {found.tier}: {passed} trained numbers within their tolerance"
+
+
+def notebooks(root: Path) -> Iterator[Finding]:
+    """Notebooks are the generated skeletons; executed copies have no error, show the committed results, and their
+    figures are there.
+    """
+    folder = repository() / "notebooks"
+    for name in tables.names():
+        file = folder / f"{name}.ipynb"
+        if not file.exists() or file.read_text(encoding="utf-8") != notebook.skeleton_text(name):
+            yield FAIL, f"{file} is not the generated one: run `python -m paper_repro.reporting.notebook`"
+    executed = {(table, tier): problems for table, tier, _, problems in notebook.executed_for(root, folder)}
+    for found in _tiers(root):
+        key = (found.table.name, found.tier)
+        again = f"run `make render TABLE={key[0]} TIER={key[1]}`"
+        if key not in executed:
+            yield INCOMPLETE, f"results/{key[0]}/{key[1]}.ipynb is missing: {again}"
+        for name in figures.names(found):
+            if not figures.path(found, name).exists():
+                yield INCOMPLETE, f"{figures.path(found, name)} is missing: {again}"
+    for (table, tier), problems in executed.items():
+        for problem in problems:
+            yield FAIL, f"results/{table}/{tier}.ipynb {problem}"
+        if not problems:
+            yield OK, f"results/{table}/{tier}.ipynb shows these results"
+
+
+def documents(root: Path) -> Iterator[Finding]:
+    """Generated parts of documents are current: the columns in results/schema.md, the status table in README.md."""
+    if results.update_schema_document(root / "schema.md", check=True):
+        yield OK, "results/schema.md is current"
+    else:
+        yield FAIL, "results/schema.md is not current: run `python -m paper_repro.reporting.results`"
+    readme = root.resolve().parent / "README.md"
+    if not readme.exists():
+        yield INCOMPLETE, f"{readme} is missing"
+    elif verdicts.update_status_table(readme, root, check=True):
+        yield OK, "the status table of README.md is current"
+    else:
+        yield FAIL, "the status table of README.md is not current: run `python -m paper_repro.reporting.verdicts`"
+
+
+CHECKS: tuple[Callable[[Path], Iterable[Finding]], ...] = (
+    reference_numbers,
+    audits,
+    results_files,
+    recipes,
+    complete,
+    clean_code,
+    tolerated,
+    notebooks,
+    documents,
+)
+
+
+def _tiers(root: Path) -> Iterator[Evidence]:
+    """Every table and tier that has results."""
+    for name in tables.names():
+        for tier in tables.load(name).tiers:
+            if results.path(root, name, tier).exists():
+                yield ev.load(name, tier, root)
+
+
+def check(root: Path) -> list[tuple[str, str, str]]:
+    """(check, OK or INCOMPLETE or FAIL, sentence) of everything. A file that cannot be read fails each check that
+    needs it.
+    """
+    found: list[tuple[str, str, str]] = []
+    for one in CHECKS:
+        try:
+            found += [(one.__name__, status, sentence) for status, sentence in one(root)]
+        except (UserError, OSError) as error:
+            found.append((one.__name__, FAIL, str(error)))
+    return found
+
+
+def verdict(found: Iterable[tuple[str, str, str]]) -> str:
+    """The worst status."""
+    statuses = {status for _, status, _ in found}
+    return FAIL if FAIL in statuses else INCOMPLETE if INCOMPLETE in statuses else OK
+
+
+@click.command()
+@click.option(
+    "--results",
+    "root",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder of the results.  [default: the checkout's]",
+)
+@click.option("--complete", "need_all", is_flag=True, help="Count INCOMPLETE as a failure too, as for a release.")
+def main(root: Path | None, need_all: bool) -> None:
+    """Hold the committed results against the reported numbers and the tolerances."""
+    found = check(root or repository() / "results")
+    for name, status, sentence in found:
+        click.echo(f"{status:<11} {name}: {sentence}")
+    final = verdict(found)
+    click.echo(f"\nresults: {final}")
+    sys.exit(1 if final == FAIL or (need_all and final == INCOMPLETE) else 0)
+
+
+if __name__ == "__main__":
+    main()

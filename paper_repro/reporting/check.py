@@ -1,0 +1,23 @@
+"""The verb ``check``: runs ``ci/check_results.py`` of the checkout, where what CI checks is listed."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+from paper_repro.errors import UserError
+from paper_repro.reporting.provenance import repository
+
+
+def main(results_dir: Path) -> int:
+    """Print what ``ci/check_results.py`` finds; its exit code. UserError where the package is installed without a
+    checkout.
+    """
+    script = repository() / "ci" / "check_results.py"
+    if not script.exists():
+        raise UserError(f"{script} does not exist: `check` works in a checkout of the repository")
+    try:
+        runpy.run_path(str(script))["main"](["--results", str(results_dir)])
+    except SystemExit as done:
+        return int(done.code or 0)
+    return 0

@@ -1,0 +1,118 @@
+"""Everything known about one table at one tier, read once: what the paper prints, the runs, and the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from paper_repro import tables
+from paper_repro.data.catalog import dataset
+from paper_repro.reporting import results, statistics
+from paper_repro.reporting.provenance import repository
+from paper_repro.reporting.statistics import Summary
+
+AUDIT = "audit"
+METHODS = {
+    "dense": "Dense",
+    "str": "STR",
+    "gmp": "GMP",
+    "dnw": "DNW",
+    "dsr": "DSR",
+    "snfs": "SNFS",
+    "rigl": "RigL",
+    "dpf": "DPF",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One table at one tier. Frames without lines where nothing has been run; ``load`` makes it."""
+
+    table: tables.Table
+    tier: str
+    results_dir: Path
+    runs: pd.DataFrame
+    budgets: pd.DataFrame
+    history: pd.DataFrame
+    audit: pd.DataFrame
+
+    @property
+    def plan(self) -> tables.TierPlan | None:
+        """How this tier trains the table; None at tier audit."""
+        return self.table.tiers.get(self.tier)
+
+    @property
+    def full_scale(self) -> bool:
+        """Whether results of this tier may be compared with the paper's: its own data set and its own network."""
+        return self.plan is not None and self.plan.dataset == self.table.dataset and not self.plan.model_args
+
+    @property
+    def setting(self) -> str:
+        """Data set and, where it is not the paper's, the network: "Fashion-MNIST, width 8"."""
+        if self.plan is None:
+            return "no training"
+        name = dataset(self.plan.dataset).title
+        width = self.plan.model_args.get("width")
+        return name if width is None else f"{name}, width {width}"
+
+    @property
+    def trained_rows(self) -> tuple[str, ...]:
+        """Ids of the rows that this tier has a recipe for, in table order."""
+        return tuple(row.id for row in self.table.rows if self.plan is not None and row.id in self.plan.rows)
+
+    @cached_property
+    def missing_rows(self) -> tuple[str, ...]:
+        """Rows with a recipe and without a run."""
+        there = set(self.runs["row"])
+        return tuple(row for row in self.trained_rows if row not in there)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row that this tier trains has a run, and the audit has been written."""
+        return not self.missing_rows and len(self.audit) > 0
+
+    def row_runs(self, row: str) -> pd.DataFrame:
+        """The runs of one row, by seed; no lines where there are none."""
+        return self.runs[self.runs["row"] == row].sort_values("seed")
+
+    def by_seed(self, row: str, column: str) -> dict[int, float]:
+        """Seed -> value of one column, leaving out empty cells (diverged runs have no accuracy)."""
+        frame = self.row_runs(row)
+        pairs = zip(frame["seed"], frame[column], strict=True)
+        return {int(seed): float(value) for seed, value in pairs if pd.notna(value)}
+
+    def summary(self, row: str, column: str) -> Summary | None:
+        """Mean over seeds with its interval; None where there is no value."""
+        values = self.by_seed(row, column)
+        return statistics.summarise(values.values()) if values else None
+
+    def seeds(self) -> list[int]:
+        """Seeds that any row was trained with."""
+        return sorted({int(seed) for seed in self.runs["seed"]})
+
+    def run_budgets(self, method: str) -> Iterator[tuple[str, int, pd.DataFrame]]:
+        """(row, seed, layers in order of definition) of every run of a method."""
+        for row in self.trained_rows:
+            if self.table.row(row).method == method:
+                frame = self.budgets[self.budgets["row"] == row]
+                for seed in sorted({int(seed) for seed in frame["seed"]}):
+                    yield row, seed, frame[frame["seed"] == seed].reset_index(drop=True)
+
+
+def load(table: str, tier: str, results_dir: Path | None = None) -> Evidence:
+    """Read what there is. Unknown tables and tiers, and damaged files, are UserErrors; missing files are not."""
+    plan = tables.load(table)
+    if tier != AUDIT:
+        plan.tier(tier)
+    folder = results_dir or repository() / "results"
+
+    def frame(kind: str) -> pd.DataFrame:
+        if tier == AUDIT and kind != AUDIT:
+            return results.empty(kind)
+        return results.read_if_there(results.path(folder, table, tier, kind), kind)
+
+    return Evidence(plan, tier, folder, frame("runs"), frame("budgets"), frame("history"), frame("audit"))

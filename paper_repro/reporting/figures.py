@@ -1,0 +1,522 @@
+"""The figures of a table: every one legible on its own, and the same bytes for the same results.
+
+Reported numbers are hollow markers on dashed lines, reproduced ones filled markers on solid lines: colour and shape
+name the method, fill and line style the origin, so that neither needs colour to be told apart. Colours are Okabe and
+Ito's, made for colour-blind readers. What was not measured is not drawn.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from PIL import Image
+
+from paper_repro import tables
+from paper_repro.errors import unknown
+from paper_repro.reporting.evidence import METHODS, Evidence
+from paper_repro.reporting.files import write_atomically
+
+DPI = 150
+REPORTED: dict[str, Any] = {"linestyle": (0, (4, 2)), "markerfacecolor": "white", "linewidth": 1.2, "markersize": 5.5}
+REPRODUCED: dict[str, Any] = {"linestyle": "-", "linewidth": 1.6, "markersize": 6.5}
+# method -> colour (Okabe-Ito) and marker
+STYLE = {
+    "str": ("#0072B2", "o"),
+    "gmp": ("#D55E00", "s"),
+    "dnw": ("#009E73", "^"),
+    "rigl": ("#CC79A7", "D"),
+    "rigl-erk": ("#CC79A7", "d"),
+    "snfs": ("#A6761D", "v"),
+    "snfs-erk": ("#A6761D", "<"),
+    "dsr": ("#56B4E9", "P"),
+    "dpf": ("#666666", "X"),
+    "dense": ("#000000", "*"),
+}
+ROW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A6761D", "#56B4E9", "#666666")
+ROW_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+PAPER_GREY = "#555555"
+RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.hashsalt": "paper_repro",
+}
+
+
+def accuracy_over_sparsity(evidence: Evidence) -> Figure:
+    """Top-1 accuracy over overall sparsity, all methods of the table."""
+    return _accuracy(
+        evidence,
+        "sparsity_pct",
+        "sparsity_pct",
+        "Sparsity of the weights (%; log scale of what is left)",
+        _sparsity_axis,
+    )
+
+
+def accuracy_over_macs(evidence: Evidence) -> Figure:
+    """Top-1 accuracy over multiply-adds per image, all methods of the table."""
+    return _accuracy(evidence, "macs_m", "sparse_macs_m", "Multiply-adds per image (millions, log scale)", _macs_axis)
+
+
+def layer_budgets(evidence: Evidence) -> Figure:
+    """Sparsity of each layer for the STR rows, the paper's nearest budget behind it, and the uniform budget as a
+    line.
+    """
+    runs: dict[str, list[pd.DataFrame]] = {}
+    for row, _, layers in evidence.run_budgets("str"):
+        runs.setdefault(row, []).append(layers)
+    published = _published_str(evidence)
+    shown = list(runs) or list(published)[:6]
+    columns = 1 if len(shown) < 2 else 2
+    lines = max(1, -(-len(shown) // columns))
+    with _style():
+        figure = _figure(5.8 * columns, 3.0 * lines + 1.3)
+        axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+        for axis, row in zip(axes, shown, strict=False):
+            _draw_budget(axis, evidence, row, runs.get(row, []), published)
+            axis.set_xlabel("Number of the layer, in order of the forward pass", fontsize=9)
+            axis.set_ylabel("Sparsity of the layer (%)", fontsize=9)
+        for axis in axes[len(shown) :]:
+            axis.set_visible(False)
+        handles = [
+            _handle("Reported: nearest published budget (full size, ImageNet-1K)", PAPER_GREY, "s", REPORTED),
+            Line2D(
+                [],
+                [],
+                color="black",
+                linestyle=":",
+                linewidth=1.3,
+                label="Uniform: every layer at the overall sparsity",
+            ),
+        ]
+        if runs:
+            handles.insert(
+                0,
+                _handle(
+                    f"Reproduced STR ({evidence.setting}; mean, band: range over seeds)", *STYLE["str"], REPRODUCED
+                ),
+            )
+        _finish(figure, evidence, "sparsity of each layer under STR", handles, columns=1)
+    return figure
+
+
+def sparsity_over_epochs(evidence: Evidence) -> Figure:
+    """Overall sparsity and a threshold over the course of training, the paper's Figures 1 and 2 behind them.
+
+    The threshold is that of the layer in Figure 1, or the median over layers for a table without that figure.
+    """
+    layer = evidence.table.figure_layer
+    threshold = "threshold_median" if layer is None else "threshold_figure_layer"
+    rows = [
+        row
+        for row in evidence.trained_rows
+        if evidence.table.row(row).method == "str" and (evidence.history["row"] == row).any()
+    ]
+    with _style():
+        figure = _figure(9.5, 8.6)
+        top, bottom = figure.subplots(2, 1, sharex=True)
+        handles: list[Line2D | Patch] = []
+        for index, row in enumerate(rows):
+            colour, marker = ROW_COLOURS[index % len(ROW_COLOURS)], ROW_MARKERS[index % len(ROW_MARKERS)]
+            handles.append(_draw_training(top, bottom, evidence, row, threshold, colour, marker))
+        if rows:
+            handles.append(_draw_range(bottom, evidence, rows))
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    color="black",
+                    marker=6,
+                    markersize=9,
+                    linestyle="none",
+                    label="Forecast onset, made before training",
+                )
+            )
+        if _draw_paper_curves(top, bottom, evidence):
+            handles.append(
+                _handle("Reported: 90.23 %, 100 epochs, ImageNet-1K (Figures 1, 2)", PAPER_GREY, "s", REPORTED)
+            )
+        top.set_ylabel("Overall sparsity (%)")
+        top.set_ylim(-4, 102)
+        top.set_xlim(-1, 101)
+        bottom.set_xlabel(f"Training done (% of all epochs; {_epochs(evidence)} here, 100 in the paper)")
+        bottom.set_ylabel(f"Threshold g(s), {'median over layers' if layer is None else layer} (log scale)")
+        bottom.set_yscale("log")
+        _finish(figure, evidence, "sparsity and threshold during training", handles, columns=2)
+    return figure
+
+
+FIGURES: Mapping[str, Callable[[Evidence], Figure]] = {
+    "accuracy_over_sparsity": accuracy_over_sparsity,
+    "accuracy_over_macs": accuracy_over_macs,
+    "layer_budgets": layer_budgets,
+    "sparsity_over_epochs": sparsity_over_epochs,
+}
+
+
+def names(evidence: Evidence) -> list[str]:
+    """The figures that have something to show: no budgets and no curves where neither paper nor runs have any."""
+    has = {
+        "layer_budgets": len(evidence.budgets) > 0 or bool(_published_str(evidence)),
+        "sparsity_over_epochs": len(evidence.history) > 0 or bool(_curve(evidence, "fig2_sparsity")),
+    }
+    return [name for name in FIGURES if has.get(name, True)]
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG, 150 dots per inch. The same figure gives the same bytes: no dates, no versions inside."""
+    buffer = io.BytesIO()
+    with _style():
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    # 128 colours are more than these figures have, and a third of the bytes: they are kept under version control
+    small = io.BytesIO()
+    Image.open(buffer).convert("RGB").quantize(128).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def path(evidence: Evidence, name: str) -> Path:
+    """Where a figure lies: results/<table>/figures/<tier>_<name>.png."""
+    return evidence.results_dir / evidence.table.name / "figures" / f"{evidence.tier}_{name}.png"
+
+
+def save(evidence: Evidence, name: str) -> Path:
+    """Draw one figure by name and write it in its place, atomically."""
+    if name not in FIGURES:
+        raise unknown("figure", name, FIGURES)
+    return write_atomically(path(evidence, name), png(FIGURES[name](evidence)))
+
+
+def save_all(evidence: Evidence) -> dict[str, Path]:
+    """Every figure that has something to show."""
+    return {name: save(evidence, name) for name in names(evidence)}
+
+
+# -- accuracy --------------------------------------------------------------------------------------------------------
+
+
+def _accuracy(
+    evidence: Evidence, reported_x: str, run_column: str, label: str, scale: Callable[[Axes], None]
+) -> Figure:
+    """Reported and reproduced in one panel where they may be compared, side by side with own axes where they may
+    not.
+    """
+    has_runs = evidence.runs["top1_pct"].notna().any()
+    apart = has_runs and not evidence.full_scale
+    with _style():
+        figure = _figure(10.5 if apart else 7.5, 5.6)
+        panels = list(figure.subplots(1, 2 if apart else 1, squeeze=False).flat)
+        reported = _draw_reported(panels[0], evidence, reported_x)
+        reproduced = _draw_reproduced(panels[-1], evidence, run_column) if has_runs else []
+        for panel in panels:
+            panel.set_xlabel(label)
+            panel.set_ylabel("Top-1 accuracy (%)")
+            scale(panel)
+            panel.margins(y=0.08)
+        panels[0].set_title("Reported: ImageNet-1K, full size")
+        if has_runs:
+            title = f"Reproduced: {evidence.setting}, {_epochs(evidence)} epochs, {_seeds(evidence)}"
+            panels[-1].set_title(title if apart else f"Reported (ImageNet-1K) and reproduced ({_seeds(evidence)})")
+        handles = [_handle(f"{_name(method)} reported", *_look(method), REPORTED) for method in reported]
+        handles += [_handle(f"{_name(method)} reproduced", *_look(method), REPRODUCED) for method in reproduced]
+        if has_runs and len(evidence.seeds()) > 1:
+            handles.append(
+                Line2D(
+                    [], [], color="black", marker="|", linestyle="none", markersize=10, label="95 % interval over seeds"
+                )
+            )
+        what = "sparsity" if reported_x == "sparsity_pct" else "multiply-adds"
+        _finish(figure, evidence, f"accuracy over {what}", handles, columns=5 if apart else 4)
+    return figure
+
+
+def _series(row: tables.Row) -> str:
+    """Rows of one line in the figure: the method, with its distribution where the row id names one ("rigl-erk-90")."""
+    return row.id.rsplit("-", 1)[0] if "-" in row.id else row.id
+
+
+def _draw_reported(axis: Axes, evidence: Evidence, quantity: str) -> list[str]:
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in evidence.table.rows:
+        x, y = getattr(row.reported, quantity), row.reported.top1_pct
+        if x is not None and y is not None:
+            series.setdefault(_series(row), []).append((x, y))
+    for name, points in series.items():
+        colour, marker = _look(name)
+        x, y = np.array(sorted(points)).T
+        axis.plot(x, y, color=colour, marker=marker, **REPORTED)
+    return list(series)
+
+
+def _draw_reproduced(axis: Axes, evidence: Evidence, column: str) -> list[str]:
+    series: dict[str, list[tuple[float, float, float]]] = {}
+    for row in evidence.trained_rows:
+        accuracy, x = evidence.summary(row, "top1_pct"), evidence.summary(row, column)
+        if accuracy is None or x is None:
+            continue
+        half = 0.0 if accuracy.high is None else accuracy.high - accuracy.mean
+        series.setdefault(_series(evidence.table.row(row)), []).append((x.mean, accuracy.mean, half))
+    for name, points in series.items():
+        colour, marker = _look(name)
+        x, y, half = np.array(sorted(points)).T
+        axis.plot(x, y, color=colour, marker=marker, **REPRODUCED)
+        axis.errorbar(
+            x, y, yerr=np.where(half > 0, half, np.nan), fmt="none", ecolor=colour, elinewidth=1.2, capsize=3.5
+        )
+    return list(series)
+
+
+def _sparsity_axis(axis: Axes) -> None:
+    """Sparsity drawn by the logarithm of what is left, so that 80 to 99 % do not crowd at one edge."""
+    left, right = axis.dataLim.x0, axis.dataLim.x1
+    axis.set_xscale(
+        "function", functions=(lambda s: -np.log(np.maximum(101.0 - s, 1e-3)), lambda t: 101.0 - np.exp(-t))
+    )
+    axis.set_xlim(-8 if left < 10 else left - (101 - left) * 0.1, min(99.7, max(right, 99.2)))
+    axis.xaxis.set_major_locator(FixedLocator([0, 50, 70, 80, 90, 95, 98, 99]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _macs_axis(axis: Axes) -> None:
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+# -- budgets ---------------------------------------------------------------------------------------------------------
+
+
+def _published_str(evidence: Evidence) -> dict[str, dict[str, float]]:
+    """The paper's budgets of the rows of this table that are STR's."""
+    rows = {row.id for row in evidence.table.rows if row.method == "str"}
+    return {name: dict(budget) for name, budget in tables.budgets(evidence.table.name).items() if name in rows}
+
+
+def _draw_budget(
+    axis: Axes, evidence: Evidence, row: str, seeds: list[pd.DataFrame], published: Mapping[str, Mapping[str, float]]
+) -> None:
+    target = evidence.table.row(row).reported.sparsity_pct or 0.0
+    measured = evidence.summary(row, "sparsity_pct")
+    overall = target if measured is None else measured.mean
+    near = min(
+        published, key=lambda name: abs((evidence.table.row(name).reported.sparsity_pct or 0.0) - overall), default=None
+    )
+    lowest = overall
+    if near is not None:
+        values = list(published[near].values())
+        lowest = min(lowest, *values)
+        axis.plot(
+            np.arange(1, len(values) + 1),
+            values,
+            color=PAPER_GREY,
+            marker="s",
+            zorder=2,
+            **{**REPORTED, "markersize": 3.5, "linewidth": 0.9},
+        )
+    layers: list[str] = list(published[near]) if near is not None else []
+    if seeds:
+        layers = list(seeds[0]["layer"])
+        stack = np.stack([frame["sparsity_pct"].to_numpy() for frame in seeds])
+        index, colour = np.arange(1, stack.shape[1] + 1), STYLE["str"][0]
+        lowest = min(lowest, float(stack.min()))
+        if len(stack) > 1:
+            axis.fill_between(index, stack.min(axis=0), stack.max(axis=0), color=colour, alpha=0.25, linewidth=0)
+        axis.plot(
+            index,
+            stack.mean(axis=0),
+            color=colour,
+            marker="o",
+            zorder=3,
+            **{**REPRODUCED, "markersize": 3.5, "linewidth": 1.3},
+        )
+    axis.axhline(overall, color="black", linestyle=":", linewidth=1.3, zorder=1)
+    axis.set_ylim(max(0.0, np.floor(lowest / 10) * 10) - 2, 101.5)
+    axis.set_xlim(0, max(len(layers), 1) + 1)
+    _mark_stages(axis, layers)
+    here = f"{row}: {overall:.2f} % overall" + (f" (n = {len(seeds)})" if seeds else " reported")
+    axis.set_title(here + (f"; reported: {near}" if seeds and near is not None else ""), fontsize=9.5)
+
+
+def _mark_stages(axis: Axes, layers: Iterable[str]) -> None:
+    """A faint line where a stage of the network begins, with the stage's name as tick."""
+    starts: dict[str, int] = {}
+    for index, name in enumerate(layers, start=1):
+        stage = name.split(".")[0] if name.startswith("layer") or "." not in name else ""
+        if stage and stage not in starts:
+            starts[stage] = index
+    if len(starts) < 3:  # a network without named stages: numbers say more
+        axis.set_xticks([1, *range(5, len(list(layers)) + 1, 5)])
+        return
+    indices = list(starts.values())
+    labels = [
+        "" if following - index < 2 else f"{index}\n{stage}"  # the first convolution has no room for its name
+        for (stage, index), following in zip(starts.items(), [*indices[1:], indices[-1] + 2], strict=True)
+    ]
+    axis.set_xticks(indices, labels, fontsize=8)
+
+
+# -- training --------------------------------------------------------------------------------------------------------
+
+
+def _draw_training(
+    top: Axes, bottom: Axes, evidence: Evidence, row: str, threshold: str, colour: str, marker: str
+) -> Line2D:
+    """One row in both panels, its forecast onset as a triangle on the axis of the upper one; returns its legend
+    entry.
+    """
+    history, epochs = _history(evidence, row)
+    _draw_history(top, history, epochs, "sparsity_pct", colour, marker)
+    _draw_history(bottom, history, epochs, threshold, colour, marker)
+    onset = evidence.summary(row, "forecast_onset_epoch")
+    if onset is not None:
+        top.plot(
+            [100 * onset.mean / epochs],
+            [-4],
+            marker=6,
+            color=colour,
+            markersize=10,
+            clip_on=False,
+            linestyle="none",
+            zorder=5,
+        )
+    return _handle(f"Reproduced {row} (n = {history['seed'].nunique()})", colour, marker, REPRODUCED)
+
+
+def _draw_range(axis: Axes, evidence: Evidence, rows: list[str]) -> Patch:
+    """From the smallest to the largest threshold over layers, for the row nearest to the 90.23 % of the paper's
+    figures.
+    """
+    row = min(rows, key=lambda name: abs((evidence.table.row(name).reported.sparsity_pct or 0.0) - 90.23))
+    history, epochs = _history(evidence, row)
+    colour = ROW_COLOURS[rows.index(row) % len(ROW_COLOURS)]
+    data = history[history["threshold_min"] > 0].groupby("epoch")[["threshold_min", "threshold_max"]].mean()
+    x = 100.0 * data.index.to_numpy(dtype=float) / epochs
+    axis.fill_between(
+        x, data["threshold_min"].to_numpy(), data["threshold_max"].to_numpy(), color=colour, alpha=0.13, linewidth=0
+    )
+    return Patch(color=colour, alpha=0.25, linewidth=0, label=f"Range over the layers of {row}")
+
+
+def _draw_paper_curves(top: Axes, bottom: Axes, evidence: Evidence) -> bool:
+    drawn = False
+    for axis, name in ((top, "fig2_sparsity"), (bottom, "fig1_threshold")):
+        points = [(x, y) for x, y in _curve(evidence, name) if axis is top or y > 0]
+        if points:
+            x, y = np.array(points).T
+            axis.plot(x, y, color=PAPER_GREY, marker="s", markevery=4, zorder=1.5, **REPORTED)
+            drawn = True
+    return drawn
+
+
+def _history(evidence: Evidence, row: str) -> tuple[pd.DataFrame, float]:
+    """The records of a row's runs, and how many epochs these took."""
+    return evidence.history[evidence.history["row"] == row], float(evidence.row_runs(row)["epochs"].iloc[0])
+
+
+def _draw_history(axis: Axes, history: pd.DataFrame, epochs: float, column: str, colour: str, marker: str) -> None:
+    """Mean over seeds against the percentage of training done, with the range over seeds as a band."""
+    data = history.dropna(subset=[column])
+    if column.startswith("threshold"):
+        data = data[data[column] > 1e-7]  # below that nothing is pruned, and the log scale would show nothing else
+    if not len(data):
+        return
+    grouped = data.groupby("epoch")[column]
+    x = 100.0 * grouped.mean().index.to_numpy(dtype=float) / epochs
+    every = max(1, len(x) // 10)
+    axis.plot(
+        x,
+        grouped.mean().to_numpy(),
+        color=colour,
+        marker=marker,
+        markevery=every,
+        zorder=3,
+        **{**REPRODUCED, "markersize": 5},
+    )
+    if data["seed"].nunique() > 1:
+        axis.fill_between(x, grouped.min().to_numpy(), grouped.max().to_numpy(), color=colour, alpha=0.2, linewidth=0)
+
+
+def _curve(evidence: Evidence, name: str) -> list[tuple[float, float]]:
+    """A digitised curve of the paper; the table without figures has none."""
+    if evidence.table.figure_layer is None:
+        return []
+    return list(tables.curve(evidence.table.name, name))
+
+
+# -- common ----------------------------------------------------------------------------------------------------------
+
+
+def _style() -> Any:
+    """The figures' own settings on matplotlib's defaults: a user's matplotlibrc changes nothing."""
+    defaults: dict[Any, Any] = {
+        key: value
+        for key, value in matplotlib.rcParamsDefault.items()
+        if not key.startswith(("backend", "date.", "toolbar", "interactive"))
+    }
+    return matplotlib.rc_context(defaults | RC)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _finish(figure: Figure, evidence: Evidence, what: str, handles: Sequence[Line2D | Patch], columns: int) -> None:
+    """Title and legend outside the axes: neither covers data."""
+    title = f"{evidence.table.paper_table}, {evidence.table.title}: {what}"
+    runs = f"tier {evidence.tier}: {evidence.setting}" if len(evidence.runs) else f"tier {evidence.tier}: no runs"
+    missing = (
+        f"; {len(evidence.missing_rows)} of {len(evidence.trained_rows)} rows missing" if evidence.missing_rows else ""
+    )
+    figure.suptitle(f"{title}\n{runs}{missing}", fontsize=11.5)
+    if handles:
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=min(columns, len(handles)))
+
+
+def _look(name: str) -> tuple[str, str]:
+    return STYLE.get(name, STYLE.get(name.split("-")[0], ("#666666", "X")))
+
+
+def _name(series: str) -> str:
+    method, _, distribution = series.partition("-")
+    label = METHODS.get(method, method.upper())
+    return f"{label} + {distribution.upper()}" if distribution else label
+
+
+def _handle(label: str, colour: str, marker: str, origin: Mapping[str, Any]) -> Line2D:
+    return Line2D([], [], color=colour, marker=marker, label=label, **origin)
+
+
+def _epochs(evidence: Evidence) -> str:
+    values = sorted({float(value) for value in evidence.runs["epochs"]})
+    return " or ".join(f"{value:g}" for value in values) or (f"{evidence.plan.epochs:g}" if evidence.plan else "none")
+
+
+def _seeds(evidence: Evidence) -> str:
+    counts = sorted({len(evidence.by_seed(row, "top1_pct")) for row in evidence.runs["row"].unique()})
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"n = {span} seed{'s' if counts[-1] > 1 else ''}"

@@ -1,0 +1,109 @@
+"""Where a result comes from: the code, the libraries and the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import paper_repro
+
+UNKNOWN = "unknown"
+# What can change the outcome of a run. Results and notebooks are rewritten by every `make reproduce`: counting them
+# would mark the second run of a clean checkout as dirty.
+CODE = ("paper_repro", "pyproject.toml", "requirements.lock")
+
+
+def repository() -> Path:
+    """The folder that holds the package: the root of the checkout, where there is one."""
+    return Path(paper_repro.__file__).resolve().parents[1]
+
+
+def provenance(device: str = "cpu", threads: int | None = None) -> dict[str, str | int]:
+    """What belongs beside every result: commit, dirty, torch, python, device, cpu, threads, platform.
+
+    ``device`` is where the run trains ("cpu", "cuda", "cuda:1"); it is replaced by the GPU's name.
+    ``threads`` is what torch uses in this process, unless given. Nothing here fails: what cannot be found is "unknown".
+    """
+    commit, dirty = code_version()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "torch": library_version("torch"),
+        "python": platform.python_version(),
+        "device": device_name(device),
+        "cpu": cpu_name(),
+        "threads": _threads() if threads is None else threads,
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def code_version(root: Path | None = None) -> tuple[str, str]:
+    """Commit and "true" or "false" for dirty: whether anything that can change a run (``CODE``) differs from the
+    commit.
+
+    Both are "unknown" where git is missing, where ``root`` is not the root of a git checkout (an installed package may
+    lie inside another one), and before the first commit.
+    """
+    root = root or repository()
+    top = _git(root, "rev-parse", "--show-toplevel")
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    if top is None or commit is None or Path(top).resolve() != root.resolve():
+        return UNKNOWN, UNKNOWN
+    changes = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *CODE)
+    return commit, UNKNOWN if changes is None else "true" if changes else "false"
+
+
+def library_version(name: str) -> str:
+    """The installed version of a library, without importing it."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return UNKNOWN
+
+
+def cpu_name() -> str:
+    """The processor's model name, such as "AMD EPYC 7B13"."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or UNKNOWN
+
+
+def device_name(device: str) -> str:
+    """The name of the GPU; "cpu" stays "cpu". Torch is asked only where the caller has it loaded already."""
+    if device.startswith("cuda") and "torch" in sys.modules:
+        return str(sys.modules["torch"].cuda.get_device_name(device))
+    return device
+
+
+def _threads() -> int:
+    if "torch" in sys.modules:
+        return int(sys.modules["torch"].get_num_threads())
+    return int(os.environ.get("OMP_NUM_THREADS", "").strip() or os.cpu_count() or 1)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """Output of a git command in ``root``; None when it fails or there is no git."""
+    # GIT_DIR and its like (set inside hooks) would point git at another repository
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=root,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

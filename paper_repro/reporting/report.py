@@ -1,0 +1,169 @@
+"""The parts of a table's notebook: each is Markdown or a figure, made from evidence. The notebooks only call these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from IPython.display import Image, Markdown
+
+from paper_repro.reporting import claims, evidence, figures, verdicts
+from paper_repro.reporting.evidence import AUDIT, Evidence
+from paper_repro.reporting.verdicts import TRAINED_SPARSITY, Comparison, Judgement
+
+HEADINGS = {
+    "top1_pct": "Top-1 (%)",
+    "sparsity_pct": "Sparsity (%)",
+    "params_m": "Parameters (M)",
+    "macs_m": "MACs (M)",
+    TRAINED_SPARSITY: "Trained sparsity (%)",
+}
+
+
+def open_report(table: str, tier: str, results_dir: str = "results") -> Report:
+    """The report of one table at one tier. A relative ``results_dir`` is looked for here, then one folder up."""
+    folder = Path(results_dir)
+    if not folder.is_absolute() and not folder.exists() and (Path("..") / folder).exists():
+        folder = Path("..") / folder
+    return Report(evidence.load(table, tier, folder))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a notebook shows, part by part."""
+
+    evidence: Evidence
+
+    def summary(self) -> Markdown:
+        """Where the numbers come from and how far they go; says INCOMPLETE when rows or the audit are missing."""
+        e = self.evidence
+        lines = [f"**{e.table.paper_table}: {e.table.title}**", ""]
+        if e.tier == AUDIT:
+            lines.append(
+                "Tier `audit`: the printed numbers are recomputed from the published budgets; nothing is trained."
+            )
+        elif e.full_scale:
+            lines.append(
+                f"Tier `{e.tier}`: {e.setting}, the paper's own network and data; "
+                "accuracies are compared with the printed ones."
+            )
+        else:
+            lines.append(
+                f"Tier `{e.tier}`: accuracies are those of **{e.setting}**, not of the paper's ImageNet-1K. "
+                "They stand beside the printed ones and are never compared with them. "
+                "Sparsity, parameters and MACs of the full-size network are "
+                "recomputed from the published budgets (tier `audit`)."
+            )
+        if not e.complete:
+            lines += ["", f"> **INCOMPLETE**: {incomplete(e)}"]
+        return Markdown("\n".join(lines))
+
+    def claims(self) -> Markdown:
+        """The paper's claims, each with its verdict and the numbers behind it."""
+        found = claims.check(self.evidence)
+        if not found:
+            return Markdown("No claims are recorded for this table.")
+        rows = [
+            [f"{claim.text} ({claim.source})", claim.tier, f"**{claim.verdict}**", claim.sentence] for claim in found
+        ]
+        parts = [table(["The paper's claim", "Tier", "Verdict", "What was found"], rows)]
+        for claim in found:
+            if claim.numbers:
+                header = list(claim.numbers[0])
+                cells = [[_plain(record[name]) for name in header] for record in claim.numbers]
+                parts.append(
+                    f"<details><summary>Numbers behind “{claim.id}” at tier {claim.tier}</summary>\n\n"
+                    f"{table(header, cells)}\n</details>"
+                )
+        return Markdown("\n\n".join(parts))
+
+    def comparison(self) -> Markdown:
+        """Every row of the table: reported / reproduced, and a verdict per number."""
+        compared = verdicts.comparisons(self.evidence)
+        shown = [name for name in HEADINGS if any(name in row.quantities for row in compared)]
+        rows = [
+            [f"`{row.row}`", row.label, *(_cell(row.quantities.get(name)) for name in shown), f"**{row.verdict}**"]
+            for row in compared
+        ]
+        header = ["Row", "Method", *(HEADINGS[name] for name in shown), "Row's verdict"]
+        caption = "Cells: reported / reproduced, then the verdict. A row's verdict is the worst of its numbers."
+        return Markdown(f"{caption}\n\n{table(header, rows)}")
+
+    def reasons(self) -> Markdown:
+        """Why a number is not a plain PASS, with the rows that each reason holds for."""
+        grouped: dict[tuple[str, str, str], list[str]] = {}
+        for row in verdicts.comparisons(self.evidence):
+            for name, cell in row.quantities.items():
+                if str(cell.verdict) != "PASS":
+                    grouped.setdefault((HEADINGS[name], str(cell.verdict), cell.reason), []).append(f"`{row.row}`")
+        if not grouped:
+            return Markdown("Every number passes.")
+        rows = [[name, verdict, reason, _few(found)] for (name, verdict, reason), found in grouped.items()]
+        return Markdown(table(["Number", "Verdict", "Reason", "Rows"], rows))
+
+    def figure(self, name: str) -> Image | Markdown:
+        """Draw a figure, save it beside the results, and show it; a sentence where there is nothing to draw."""
+        if name in figures.FIGURES and name not in figures.names(self.evidence):
+            return Markdown("*Nothing to draw: neither the paper nor a run has these numbers.*")
+        return Image(data=figures.save(self.evidence, name).read_bytes(), format="png")
+
+    def provenance(self) -> Markdown:
+        """Code, libraries, machine and data behind the runs."""
+        runs = self.evidence.runs
+        if not len(runs):
+            return Markdown("No runs at this tier: the audit is arithmetic on the published numbers.")
+        columns = ["commit", "dirty", "torch", "device", "threads", "dataset", "dataset_sha256"]
+        rows = []
+        for key, group in runs.groupby(columns, sort=True):
+            values = dict(zip(columns, cast(tuple[Any, ...], key), strict=True))
+            values["commit"], values["dataset_sha256"] = values["commit"][:12], values["dataset_sha256"][:12]
+            seeds = ", ".join(str(seed) for seed in sorted(group["seed"].unique()))
+            rows.append(
+                [
+                    *(_plain(value) for value in values.values()),
+                    str(len(group)),
+                    seeds,
+                    f"{group['seconds'].sum() / 60:.1f}",
+                ]
+            )
+        return Markdown(table([*columns, "runs", "seeds", "minutes"], rows))
+
+
+def incomplete(e: Evidence) -> str:
+    """What is missing, in one sentence."""
+    parts = []
+    if e.missing_rows:
+        count = len(e.trained_rows) - len(e.missing_rows)
+        parts.append(
+            f"{count} of {len(e.trained_rows)} rows of tier {e.tier} have results; "
+            f"missing: {', '.join(e.missing_rows)}."
+        )
+    if not len(e.audit):
+        parts.append("The audit has not been written.")
+    return " ".join(parts)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; bars inside cells are escaped."""
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(cell: Judgement | None) -> str:
+    return "" if cell is None else f"{cell.reported} / {cell.text}<br>{cell.verdict}"
+
+
+def _few(names: list[str], most: int = 8) -> str:
+    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+__all__ = ["Comparison", "Report", "incomplete", "open_report", "table"]

@@ -1,0 +1,64 @@
+"""The tolerances of CI and of verdicts: ``ci/tolerances.toml``, loaded and checked in one place."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from paper_repro.errors import UserError, unknown
+from paper_repro.reporting.provenance import repository
+
+
+@dataclass(frozen=True)
+class FullScale:
+    """How far a full-scale run may lie from the printed number: points of accuracy, or a fraction of the number.
+
+    The tolerance of its sparsity stands with the row's recipe in ``paper_repro/tables``.
+    """
+
+    top1_pct: float
+    params_rel: float
+    macs_rel: float
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """``density_slack``: how much denser (as a fraction) STR may be than GMP and still count as equally sparse."""
+
+    seeds: int
+    density_slack: float
+    onset_before_pct: float
+    full_scale: Mapping[str, FullScale]
+
+
+def load(file: Path | None = None) -> Tolerances:
+    """Read the file; an unknown, missing or negative tolerance is a UserError that names it."""
+    file = file or repository() / "ci" / "tolerances.toml"
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{file} does not exist: the tolerances are part of the repository") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not valid TOML: {error}") from error
+    full_scale = {
+        tier: FullScale(**_numbers(file, f"full_scale.{tier}", values, [f.name for f in fields(FullScale)]))
+        for tier, values in data.pop("full_scale", {}).items()
+    }
+    rest = _numbers(file, "top level", data, ["seeds", "density_slack", "onset_before_pct"])
+    return Tolerances(int(rest["seeds"]), rest["density_slack"], rest["onset_before_pct"], full_scale)
+
+
+def _numbers(file: Path, where: str, values: Mapping[str, object], names: list[str]) -> dict[str, float]:
+    for name in values:
+        if name not in names:
+            raise UserError(f"{file}, {where}: {unknown('tolerance', name, names)}")
+    checked: dict[str, float] = {}
+    for name in names:
+        value = values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            raise UserError(f"{file}, {where}: {name} must be a number that is not negative, not {value!r}")
+        checked[name] = float(value)
+    return checked

@@ -1,0 +1,282 @@
+"""Reported beside reproduced: one comparison per table row, one verdict per number, and the README's status table.
+
+Sparsity, parameters and MACs of the paper's full-size network are judged by the audit at every tier. A tier that
+trains another network on other data shows its accuracy beside the paper's and never compares the two: INCONCLUSIVE.
+What it can be held to is the recipe's own target sparsity. Tiers ``checkpoint`` and ``paper`` are compared for real.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from paper_repro import tables
+from paper_repro.reporting import evidence as ev
+from paper_repro.reporting import results, tolerances
+from paper_repro.reporting.evidence import AUDIT, Evidence
+from paper_repro.reporting.files import write_atomically
+from paper_repro.reporting.provenance import repository
+from paper_repro.reporting.tolerances import Tolerances
+from paper_repro.verdict import PRECEDENCE, Verdict, worst
+
+QUANTITIES = ("top1_pct", "sparsity_pct", "params_m", "macs_m")
+TRAINED_SPARSITY = "trained_sparsity_pct"
+UNITS = {"top1_pct": "%", "sparsity_pct": "%", "params_m": "M", "macs_m": "M", TRAINED_SPARSITY: "%"}
+DIGITS = {"top1_pct": 2, "sparsity_pct": 2, "params_m": 3, "macs_m": 1, TRAINED_SPARSITY: 2}
+_COLUMN = {
+    "top1_pct": "top1_pct",
+    "sparsity_pct": "sparsity_pct",
+    "params_m": "nonzero_params_m",
+    "macs_m": "sparse_macs_m",
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One number: as the paper prints it (or the recipe's target), as reproduced, on what, and how the two compare."""
+
+    quantity: str
+    reported: str
+    reproduced: float | None
+    tier: str
+    measured_on: str
+    verdict: Verdict
+    reason: str
+    n: int = 0
+
+    @property
+    def text(self) -> str:
+        """The reproduced number for a table cell; a dash where there is none."""
+        return "–" if self.reproduced is None else f"{self.reproduced:.{DIGITS[self.quantity]}f}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row of the table at one tier. ``quantities`` holds what the paper prints, and the trained sparsity where
+    it has a target.
+    """
+
+    row: str
+    label: str
+    method: str
+    tier: str
+    quantities: Mapping[str, Judgement]
+    verdict: Verdict
+
+
+def compare(table: str, tier: str, results_dir: Path | None = None) -> list[Comparison]:
+    """One comparison per row of the table, in its order, from the files under ``results_dir``."""
+    return comparisons(ev.load(table, tier, results_dir))
+
+
+def comparisons(evidence: Evidence, limits: Tolerances | None = None) -> list[Comparison]:
+    """``compare`` on evidence that is loaded already."""
+    limits = limits or tolerances.load()
+    return [_compare_row(evidence, row, limits) for row in evidence.table.rows]
+
+
+def _compare_row(evidence: Evidence, row: tables.Row, limits: Tolerances) -> Comparison:
+    cells = {name: _judge(evidence, row, name, limits) for name in QUANTITIES if name in row.reported.printed}
+    trained = _judge_trained_sparsity(evidence, row)
+    if trained is not None:
+        cells[TRAINED_SPARSITY] = trained
+    # tier audit does not train: its rows are judged by what it can recompute
+    judged = [
+        cell.verdict
+        for name, cell in cells.items()
+        if not (evidence.tier == AUDIT and name == "top1_pct" and cell.reproduced is None)
+    ]
+    return Comparison(row.id, row.label, row.method, evidence.tier, cells, worst(judged))
+
+
+def _judge(evidence: Evidence, row: tables.Row, name: str, limits: Tolerances) -> Judgement:
+    runs = evidence.row_runs(row.id)
+    if name != "top1_pct" and not (evidence.full_scale and len(runs)):
+        return _from_audit(evidence, row, name)
+    if name == "top1_pct" and not len(runs) and len(_audited(evidence, row, name)):
+        return _from_audit(evidence, row, name)  # an accuracy that the paper misquotes needs no training to be judged
+    reported = row.reported.printed[name].text
+    plain: dict[str, Any] = {
+        "quantity": name,
+        "reported": reported,
+        "tier": evidence.tier,
+        "measured_on": evidence.setting,
+    }
+    if evidence.tier == AUDIT:
+        return Judgement(
+            **plain,
+            reproduced=None,
+            verdict=Verdict.MISSING,
+            reason="accuracy cannot be recomputed; it needs a tier that trains",
+        )
+    if row.id not in evidence.trained_rows:
+        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason=f"no recipe at tier {evidence.tier}")
+    if not len(runs):
+        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason="not run yet")
+    summary = evidence.summary(row.id, _COLUMN[name])
+    if summary is None:
+        return Judgement(**plain, reproduced=None, verdict=Verdict.FAIL, reason=_statuses(runs))
+    found = {**plain, "reproduced": summary.mean, "n": summary.n}
+    if runs["status"].ne("finished").any():
+        return Judgement(**found, verdict=Verdict.FAIL, reason=_statuses(runs))
+    if not evidence.full_scale:
+        return Judgement(**found, verdict=Verdict.INCONCLUSIVE, reason=f"{evidence.setting}: another data set")
+    allowed = _allowed(name, row, evidence, limits)
+    difference = summary.mean - row.reported.printed[name].value
+    # a tolerance of 0.1 must hold at a difference of 0.1: floats may miss that by a rounding error
+    verdict = Verdict.PASS if abs(difference) <= allowed + 1e-9 else Verdict.FAIL
+    reason = f"differs by {difference:+.3g}, tolerance {allowed:.3g}"
+    return Judgement(**found, verdict=verdict, reason=reason)
+
+
+def _allowed(name: str, row: tables.Row, evidence: Evidence, limits: Tolerances) -> float:
+    """How far a full-scale measurement may lie from the printed number, in the number's unit."""
+    if name == "sparsity_pct" and evidence.plan is not None:
+        return evidence.plan.rows[row.id].tolerance_pct
+    full = limits.full_scale[evidence.tier]
+    relative = {"params_m": full.params_rel, "macs_m": full.macs_rel}
+    return relative[name] * row.reported.printed[name].value if name in relative else full.top1_pct
+
+
+def _from_audit(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
+    reported = row.reported.printed[name].text
+    plain: dict[str, Any] = {
+        "quantity": name,
+        "reported": reported,
+        "tier": AUDIT,
+        "measured_on": "published budget, full-size network",
+    }
+    found = _audited(evidence, row, name)
+    if not len(found) and len(evidence.audit):
+        reason = (
+            "a setting of the row: it follows from nothing published"
+            if name == "sparsity_pct"
+            else "the row's budget is not published"
+        )
+        return Judgement(**plain, reproduced=None, verdict=Verdict.INCONCLUSIVE, reason=reason)
+    if not len(found):
+        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason="no audit.csv: run the audit")
+    line = found.iloc[0]
+    value = None if pd.isna(line["recomputed"]) else float(line["recomputed"])
+    return Judgement(
+        **plain,
+        reproduced=value,
+        verdict=Verdict(line["verdict"]),
+        reason=str(line["note"]) if pd.notna(line["note"]) else "",
+    )
+
+
+def _audited(evidence: Evidence, row: tables.Row, name: str) -> pd.DataFrame:
+    found = evidence.audit
+    return found[
+        (found["table"] == audit_name(evidence.table)) & (found["row"] == row.id) & (found["quantity"] == name)
+    ]
+
+
+def audit_name(table: tables.Table) -> str:
+    """What the audit's column ``table`` holds for the table's own rows."""
+    return table.paper_table
+
+
+def _judge_trained_sparsity(evidence: Evidence, row: tables.Row) -> Judgement | None:
+    """The sparsity a run reached against its recipe's target; None where there is neither run nor target."""
+    if evidence.plan is None or row.id not in evidence.trained_rows or evidence.full_scale:
+        return None
+    recipe = evidence.plan.rows[row.id]
+    if recipe.target_sparsity_pct is None:
+        return None
+    target, allowed = recipe.target_sparsity_pct, recipe.tolerance_pct
+    plain: dict[str, Any] = {
+        "quantity": TRAINED_SPARSITY,
+        "reported": f"{target:g} ± {allowed:g} (target)",
+        "tier": evidence.tier,
+        "measured_on": evidence.setting,
+    }
+    runs, summary = evidence.row_runs(row.id), evidence.summary(row.id, "sparsity_pct")
+    if not len(runs):
+        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason="not run yet")
+    value, n = (None, 0) if summary is None else (summary.mean, summary.n)
+    if value is None or runs["status"].ne("finished").any():
+        return Judgement(**plain, reproduced=value, n=n, verdict=Verdict.FAIL, reason=_statuses(runs))
+    inside = abs(value - target) <= allowed + 0.005  # as measured, to two decimals
+    reason = f"mean of {n} seed{'s' if n > 1 else ''} differs from the target by {value - target:+.2f} points"
+    return Judgement(**plain, reproduced=value, n=n, verdict=Verdict.PASS if inside else Verdict.FAIL, reason=reason)
+
+
+def _statuses(runs: pd.DataFrame) -> str:
+    bad = runs[runs["status"] != "finished"]
+    return "; ".join(f"seed {seed}: {status}" for seed, status in zip(bad["seed"], bad["status"], strict=True))
+
+
+# -- the README's status table ---------------------------------------------------------------------------------------
+
+BEGIN, END = "<!-- status table, generated by `make reproduce`: begin -->", "<!-- status table: end -->"
+
+
+def counts(results_dir: Path | None = None) -> pd.DataFrame:
+    """One line per table of the paper, kind of number and tier: how many numbers have which verdict."""
+    lines: list[dict[str, Any]] = []
+    for name in tables.names():
+        audited = ev.load(name, AUDIT, results_dir)
+        for title, part in audited.audit.groupby("table"):
+            found = Counter(Verdict(verdict) for verdict in part["verdict"])
+            lines.append(
+                {"paper": str(title), "numbers": "recomputed from published budgets", "tier": AUDIT, **_columns(found)}
+            )
+        for tier in audited.table.tiers:
+            evidence = ev.load(name, tier, results_dir)
+            if not len(evidence.runs):
+                continue
+            compared = comparisons(evidence)
+            for quantity, words in (
+                ("top1_pct", "accuracy"),
+                (TRAINED_SPARSITY, "trained sparsity against its target"),
+            ):
+                judged = [row.quantities[quantity] for row in compared if quantity in row.quantities]
+                found = Counter(cell.verdict for cell in judged if cell.tier == tier)
+                if found:
+                    lines.append(
+                        {"paper": audited.table.paper_table, "numbers": words, "tier": tier, **_columns(found)}
+                    )
+    lines.sort(key=lambda line: results.natural(str(line["paper"])))
+    return pd.DataFrame(lines)
+
+
+def _columns(found: Counter[Verdict]) -> dict[str, int]:
+    return {str(verdict): found.get(verdict, 0) for verdict in reversed(PRECEDENCE)}
+
+
+def status_markdown(results_dir: Path | None = None) -> str:
+    """The status table as Markdown."""
+    frame = counts(results_dir)
+    if not len(frame):
+        return "No results yet.\n"
+    header = list(frame.columns)
+    lines = [
+        "| " + " | ".join(header) + " |",
+        "| " + " | ".join("---" if i < 3 else "---:" for i in range(len(header))) + " |",
+    ]
+    for record in frame.to_dict("records"):
+        lines.append("| " + " | ".join("" if value == 0 else str(value) for value in record.values()) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def update_status_table(readme_path: Path, results_dir: Path | None = None, check: bool = False) -> bool:
+    """Bring the table between the README's two marker lines up to date; returns whether it already was.
+
+    With ``check``, nothing is written. Raises UserError when the markers are missing.
+    """
+    text = readme_path.read_text(encoding="utf-8")
+    new = results.replace_between(text, BEGIN, END, status_markdown(results_dir), readme_path)
+    if new != text and not check:
+        write_atomically(readme_path, new)
+    return new == text
+
+
+if __name__ == "__main__":
+    update_status_table(repository() / "README.md", repository() / "results")

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paper_repro.errors import UserError
+from paper_repro.reporting import check, results
+from paper_repro.reporting.provenance import repository
+from tests.reporting.conftest import MakeRuns
+
+SCRIPT: dict[str, Any] = runpy.run_path(str(repository() / "ci" / "check_results.py"))
+
+
+def findings(name: str, root: Path, status: str) -> list[str]:
+    return [sentence for found, sentence in SCRIPT[name](root) if found == status]
+
+
+def collect(make_runs: MakeRuns, root: Path, **given: object) -> Path:
+    return results.collect("resnet50", "smoke", make_runs(**given), root)
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_no_results_are_incomplete_not_ok(tmp_path: Path) -> None:
+    (tmp_path / "schema.md").write_text(
+        (repository() / "results" / "schema.md").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    found = SCRIPT["check"](tmp_path)
+    assert not [line for line in found if line[1] == "FAIL"]
+    assert SCRIPT["verdict"](found) == "INCOMPLETE"
+    missing = [sentence for _, status, sentence in found if status == "INCOMPLETE"]
+    for name in ("resnet50/smoke.csv", "mobilenetv1/smoke.csv", "resnet50/audit.csv", "README.md"):
+        assert any(name in sentence for sentence in missing)
+
+
+def test_full_results_pass(make_runs: MakeRuns, tmp_path: Path) -> None:
+    collect(make_runs, tmp_path, seeds=(0, 1, 2))
+    for name in ("results_files", "recipes", "clean_code", "tolerated"):
+        assert findings(name, tmp_path, "FAIL") == []
+    assert "20 trained numbers" not in findings("tolerated", tmp_path, "OK")
+    assert findings("complete", tmp_path, "INCOMPLETE") == [
+        s for s in findings("complete", tmp_path, "INCOMPLETE") if "mobilenet" in s
+    ]
+
+
+def test_too_few_seeds_and_missing_rows_are_incomplete(make_runs: MakeRuns, tmp_path: Path) -> None:
+    collect(make_runs, tmp_path, seeds=(0, 1), rows=["dense", "gmp-80"])
+    found = "\n".join(findings("complete", tmp_path, "INCOMPLETE"))
+    assert "fewer than 3 seeds of dense (2), gmp-80 (2)" in found
+    assert "no run of str-79.55, gmp-90" in found
+
+
+@pytest.mark.parametrize("dirty", ["true", "unknown"])
+def test_dirty_rows_are_refused(make_runs: MakeRuns, tmp_path: Path, dirty: str) -> None:
+    rewrite(collect(make_runs, tmp_path, rows=["dense"]), ",false,", f",{dirty},")
+    (found,) = findings("clean_code", tmp_path, "FAIL")
+    assert f"dirty is {dirty} for dense seed 0" in found
+
+
+def test_results_of_another_recipe_or_data_are_refused(make_runs: MakeRuns, tmp_path: Path) -> None:
+    file = collect(make_runs, tmp_path, rows=["dense", "gmp-80"])
+    rewrite(file, "gmp-resnet50", "gmp-resnet18")
+    assert "not of the recipe's gmp-resnet50" in findings("recipes", tmp_path, "FAIL")[0]
+    collect(make_runs, tmp_path, rows=["dense"], dataset_sha256="cd" * 32)
+    assert any("different versions of fashion_mnist" in found for found in findings("recipes", tmp_path, "FAIL"))
+
+
+def test_sparsity_beyond_its_tolerance_fails(make_runs: MakeRuns, tmp_path: Path) -> None:
+    collect(make_runs, tmp_path, rows=["gmp-80"], status="not_sparse")
+    (found,) = findings("tolerated", tmp_path, "FAIL")[:1]
+    assert "gmp-80" in found
+
+
+def test_files_that_do_not_fit_each_other_fail(make_runs: MakeRuns, tmp_path: Path) -> None:
+    collect(make_runs, tmp_path, rows=["dense", "gmp-80"])
+    budgets = results.path(tmp_path, "resnet50", "smoke", "budgets")
+    frame = results.read(budgets, "budgets")
+    results.write(frame[frame["row"] != "dense"], budgets, "budgets")
+    assert "does not fit smoke.csv at dense, seed 0" in findings("results_files", tmp_path, "FAIL")[0]
+    results.write(frame.assign(sparsity_pct=50.0), budgets, "budgets")
+    assert "layers are 50.00 % sparse, the row says 0.00 %" in findings("results_files", tmp_path, "FAIL")[0]
+
+
+def test_a_damaged_file_fails_with_its_place(make_runs: MakeRuns, tmp_path: Path) -> None:
+    rewrite(collect(make_runs, tmp_path, rows=["dense"]), ",61.2\n", ',"1,014.45"\n')
+    found = [
+        sentence for name, status, sentence in SCRIPT["check"](tmp_path) if (name, status) == ("results_files", "FAIL")
+    ]
+    assert "line 2, column seconds: '1,014.45' is not a plain number" in found[0]
+
+
+def test_the_audit_must_be_current_and_without_fail(tmp_path: Path) -> None:
+    from paper_repro.tables.audit import audit, save
+
+    (tmp_path / "errata.csv").write_bytes((repository() / "results" / "errata.csv").read_bytes())
+    file = save(audit("mobilenetv1", tmp_path / "errata.csv"), results.path(tmp_path, "mobilenetv1", "audit", "audit"))
+    assert findings("audits", tmp_path, "FAIL") == []
+    rewrite(file, "ERRATUM", "FAIL")
+    found = findings("audits", tmp_path, "FAIL")
+    assert "not what the audit finds now" in found[0]
+    assert "gmp-74.11, sparsity_pct: printed 74.11" in found[1]
+
+
+def test_documents_must_be_current(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    document = tmp_path / "results" / "schema.md"
+    document.write_text(f"{results.BEGIN}\nold\n{results.END}\n", encoding="utf-8")
+    assert "schema.md is not current" in findings("documents", tmp_path / "results", "FAIL")[0]
+
+
+def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    main: Callable[[list[str]], None] = SCRIPT["main"]
+    for statuses, options, code in (
+        (["OK"], [], 0),
+        (["OK", "INCOMPLETE"], [], 0),
+        (["OK", "INCOMPLETE"], ["--complete"], 1),
+        (["INCOMPLETE", "FAIL"], [], 1),
+    ):
+        found = [("one", status, "a sentence") for status in statuses]
+        monkeypatch.setitem(SCRIPT["main"].callback.__globals__, "check", lambda root, found=found: found)
+        with pytest.raises(SystemExit) as done:
+            main(["--results", str(tmp_path), *options])
+        assert done.value.code == code
+        assert capsys.readouterr().out.endswith(f"results: {SCRIPT['verdict'](found)}\n")
+
+
+def test_the_verb_needs_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "repository", lambda: tmp_path)
+    with pytest.raises(UserError, match="works in a checkout"):
+        check.main(tmp_path)

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from paper_repro import tables
+from paper_repro.errors import UserError
+from paper_repro.reporting import notebook, results
+from paper_repro.reporting.files import write_atomically
+from paper_repro.reporting.provenance import repository
+from paper_repro.reporting.report import open_report
+from tests.reporting.conftest import MakeRuns
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Results and notebooks in a folder whose name would break careless quoting."""
+    base = tmp_path / "ü {x} folder"
+    notebook.write_skeletons(base / "notebooks")
+    (base / "results").mkdir()
+    return base / "results", base / "notebooks"
+
+
+def change(notebooks: Path, source: str, cell: str = "claims") -> None:
+    file = notebooks / "resnet50.ipynb"
+    node = nbformat.read(file, as_version=4)
+    next(c for c in node.cells if c.id == cell).source = source
+    nbformat.write(node, file)
+
+
+def test_committed_skeletons_are_the_generated_ones() -> None:
+    for name in tables.names():
+        assert (repository() / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8") == notebook.skeleton_text(
+            name
+        )
+
+
+def test_skeletons_differ_in_title_and_table_alone() -> None:
+    first, *others = [notebook.skeleton(name).cells for name in tables.names()]
+    for other in others:
+        assert [a.id for a, b in zip(first, other, strict=True) if a != b] == ["title", "parameters"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [({"tierr": "x"}, "Did you mean 'tier'"), ({"colour": 1}, "unknown parameter")]
+)
+def test_unknown_parameters_are_errors(folders: tuple[Path, Path], given: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        notebook.render("resnet50", "smoke", *folders, parameters=given)
+    assert not (folders[0] / "resnet50").exists()
+
+
+def test_missing_and_damaged_notebooks(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        notebook.render("resnet50", "smoke", folders[0], tmp_path / "none")
+    (folders[1] / "resnet50.ipynb").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="is not a notebook"):
+        notebook.render("resnet50", "smoke", *folders)
+
+
+def test_unknown_tier(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(UserError, match="Did you mean 'smoke'"):
+        notebook.render("resnet50", "smok", *folders)
+
+
+def test_rendering_whole(folders: tuple[Path, Path], make_runs: MakeRuns) -> None:
+    """With rows missing: readable, says INCOMPLETE, nothing volatile inside; executed again, it is the same."""
+    results_dir = folders[0]
+    results.collect("resnet50", "smoke", make_runs(rows=["dense", "gmp-90", "str-90.23"]), results_dir)
+    target = notebook.render("resnet50", "smoke", *folders)
+    before = target.read_bytes()
+    assert len(before) < 1_500_000
+    node = nbformat.read(target, as_version=4)
+    nbformat.validate(node)
+    outputs = [output for cell in node.cells for output in cell.get("outputs", [])]
+    assert {key for output in outputs for key in output.get("data", {})} == {"text/plain", "text/markdown", "image/png"}
+    text = "\n".join(output["data"].get("text/markdown", "") for output in outputs)
+    assert "**INCOMPLETE**: 3 of 11 rows" in text
+    assert "MISSING" in text
+    assert sum("image/png" in output["data"] for output in outputs) == 4
+    assert str(results_dir.parent) not in before.decode()
+    for word in ("start_time", "duration", "papermill", "stderr"):
+        assert word not in before.decode()
+
+    stamp = target.stat().st_mtime_ns
+    assert notebook.render("resnet50", "smoke", *folders) == target
+    assert target.stat().st_mtime_ns == stamp
+    notebook.render("resnet50", "smoke", *folders, force=True)
+    assert target.stat().st_mtime_ns != stamp
+    assert target.read_bytes() == before
+    (finding,) = notebook.executed_for(*folders)
+    assert finding == ("resnet50", "smoke", target, [])
+
+    results.collect("resnet50", "smoke", make_runs(rows=["gmp-80"]), results_dir)
+    ((*_, problems),) = notebook.executed_for(*folders)
+    assert problems == ["was made from other results or tables; render it again"]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("raise ValueError('no such luck')", "no such luck"),
+        ("import sys; sys.exit(0)", "SystemExit"),
+        ("import os; os._exit(3)", "[Kk]ernel"),
+    ],
+)
+def test_failed_cells(folders: tuple[Path, Path], source: str, problem: str) -> None:
+    """An error, a polite exit in the middle, and a kernel that dies: none passes for an executed notebook."""
+    results_dir, notebooks = folders
+    (results_dir / "resnet50").mkdir()
+    old = results_dir / "resnet50" / "audit.ipynb"
+    old.write_text("older", encoding="utf-8")
+    change(notebooks, source, cell="open")
+    with pytest.raises(UserError, match=problem) as error:
+        notebook.render("resnet50", "audit", *folders)
+    assert error.value.exit_code == 1
+    assert old.read_text(encoding="utf-8") == "older"
+    kept = nbformat.read(results_dir / "resnet50" / "audit.failed.ipynb", as_version=4)
+    assert any(cell.source == source for cell in kept.cells)
+
+
+def test_rendering_is_skipped_only_for_the_same_inputs(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What decides is the digest: new results, another notebook, other parameters, other code, a lost figure."""
+    results_dir, notebooks = folders
+    executed: list[str] = []
+    skeleton = notebook.skeleton("resnet50")
+    for count, cell in enumerate(skeleton.cells):
+        if cell.cell_type == "code":
+            cell.execution_count = count
+
+    def execute(*_: object) -> tuple[nbformat.NotebookNode, None]:
+        executed.append("once")
+        from paper_repro.reporting import evidence, figures
+
+        found = evidence.load("resnet50", "audit", results_dir)
+        for name in figures.names(found):
+            write_atomically(figures.path(found, name), b"a figure")
+        return nbformat.from_dict(skeleton), None
+
+    monkeypatch.setattr(notebook, "_execute", execute)
+
+    def executes(after: Callable[[], object]) -> bool:
+        after()
+        executed.clear()
+        notebook.render("resnet50", "audit", *folders)
+        return bool(executed)
+
+    assert executes(lambda: None)
+    assert not executes(lambda: None)
+    assert executes(lambda: shutil.rmtree(results_dir / "resnet50" / "figures"))
+    assert executes(lambda: (results_dir / "resnet50" / "audit.ipynb").write_text("{", encoding="utf-8"))
+    assert executes(lambda: results.write(results.empty("audit"), results_dir / "resnet50" / "audit.csv", "audit"))
+    assert executes(lambda: change(notebooks, "report.claims()  # again"))
+    assert executes(lambda: monkeypatch.setattr(notebook, "code_digest", lambda: "other"))
+    assert not executes(lambda: None)
+
+
+def test_report_finds_results_from_the_notebooks_folder(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folders[1])
+    report = open_report("resnet50", "smoke")
+    assert report.evidence.results_dir.resolve() == folders[0].resolve()
+    assert "INCOMPLETE" in str(report.summary().data)
+    assert "No runs" in str(report.provenance().data)

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import MappingProxyType
+
+import pandas as pd
+import pytest
+
+from paper_repro import tables
+from paper_repro.errors import UserError
+from paper_repro.reporting import evidence as ev
+from paper_repro.reporting import results, tolerances, verdicts
+from paper_repro.reporting.evidence import Evidence
+from paper_repro.reporting.provenance import repository
+from paper_repro.verdict import Verdict
+from tests.reporting.conftest import MakeRuns, write_audit
+
+
+def load(make_runs: MakeRuns, tmp_path: Path, **given: object) -> Evidence:
+    results.collect("resnet50", "smoke", make_runs(**given), tmp_path / "results")
+    return ev.load("resnet50", "smoke", tmp_path / "results")
+
+
+def by_row(evidence: Evidence) -> dict[str, verdicts.Comparison]:
+    return {row.row: row for row in verdicts.comparisons(evidence)}
+
+
+def full_scale(evidence: Evidence, tier: str = "paper") -> Evidence:
+    """The same results as if they had been measured at full scale."""
+    plan = dataclasses.replace(evidence.table.tiers["paper"], name=tier)
+    tiers = MappingProxyType({**evidence.table.tiers, tier: plan})
+    return dataclasses.replace(evidence, table=dataclasses.replace(evidence.table, tiers=tiers), tier=tier)
+
+
+def test_smoke_accuracy_is_shown_and_never_compared(make_runs: MakeRuns, tmp_path: Path) -> None:
+    top1 = by_row(load(make_runs, tmp_path, seeds=(0, 1, 2)))["str-90.23"].quantities["top1_pct"]
+    assert (top1.reported, top1.verdict, top1.n) == ("74.31", Verdict.INCONCLUSIVE, 3)
+    assert top1.reason == "Fashion-MNIST, width 8: another data set"
+    assert top1.reproduced == pytest.approx(87.25, abs=0.2)
+
+
+def test_trained_sparsity_is_held_to_the_recipes_target(make_runs: MakeRuns, tmp_path: Path) -> None:
+    good = by_row(load(make_runs, tmp_path, seeds=(0, 1)))["str-98.05"].quantities[verdicts.TRAINED_SPARSITY]
+    assert (good.verdict, good.n, good.reported) == (Verdict.PASS, 2, "98 ± 0.5 (target)")
+    evidence = load(make_runs, tmp_path, rows=["str-98.05"], seeds=(0, 1))
+    evidence.runs.loc[evidence.runs["row"] == "str-98.05", "sparsity_pct"] = [97.4, 97.5]
+    bad = by_row(evidence)["str-98.05"]
+    assert bad.quantities[verdicts.TRAINED_SPARSITY].verdict is Verdict.FAIL
+    assert "-0.55 points" in bad.quantities[verdicts.TRAINED_SPARSITY].reason
+    assert bad.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("status", ["not_sparse", "diverged"])
+def test_a_run_that_went_wrong_fails(make_runs: MakeRuns, tmp_path: Path, status: str) -> None:
+    row = by_row(load(make_runs, tmp_path, rows=["str-98.05"], status=status))["str-98.05"]
+    assert row.quantities["top1_pct"].verdict is Verdict.FAIL
+    assert row.quantities[verdicts.TRAINED_SPARSITY].verdict is Verdict.FAIL
+    assert f"seed 0: {status}" in row.quantities["top1_pct"].reason
+
+
+def test_missing_runs_and_recipes_are_told_apart(make_runs: MakeRuns, tmp_path: Path) -> None:
+    rows = by_row(load(make_runs, tmp_path, rows=["dense"]))
+    assert rows["gmp-80"].quantities["top1_pct"].reason == "not run yet"
+    assert rows["dnw-80"].quantities["top1_pct"].reason == "no recipe at tier smoke"
+    assert rows["gmp-80"].quantities["top1_pct"].verdict is Verdict.MISSING
+    assert rows["gmp-80"].quantities["sparsity_pct"].reason == "no audit.csv: run the audit"
+
+
+def test_full_size_numbers_come_from_the_audit(make_runs: MakeRuns, tmp_path: Path) -> None:
+    write_audit(
+        tmp_path / "results",
+        [
+            ("str-90.23", "sparsity_pct", "90.23", 90.2283, Verdict.PASS, "rounds"),
+            ("str-90.23", "params_m", "2.49", 2.4920, Verdict.ERRATUM, "because"),
+            ("str-90.23", "macs_m", "343M", 400.0, Verdict.FAIL, "does not round"),
+            ("dsr-80", "top1_pct", "71.60", 73.3, Verdict.ERRATUM, "misquoted"),
+        ],
+    )
+    rows = by_row(load(make_runs, tmp_path, rows=["str-90.23"]))
+    ours = rows["str-90.23"]
+    assert [ours.quantities[name].verdict for name in ("sparsity_pct", "params_m", "macs_m")] == [
+        "PASS",
+        "ERRATUM",
+        "FAIL",
+    ]
+    assert ours.quantities["params_m"].tier == "audit"
+    assert ours.verdict is Verdict.FAIL
+    assert rows["dsr-80"].quantities["top1_pct"].verdict is Verdict.ERRATUM
+    assert rows["rigl-80"].quantities["macs_m"].verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_audit_tier_is_not_judged_by_accuracy(tmp_path: Path) -> None:
+    lines = [("str-90.23", name, "1", 1.0, Verdict.PASS, "") for name in ("sparsity_pct", "params_m", "macs_m")]
+    write_audit(tmp_path / "results", lines)
+    row = by_row(ev.load("resnet50", "audit", tmp_path / "results"))["str-90.23"]
+    assert row.quantities["top1_pct"].verdict is Verdict.MISSING
+    assert row.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(("top1_pct", "verdict"), [(74.31, "PASS"), (74.81, "PASS"), (74.82, "FAIL"), (73.80, "FAIL")])
+def test_full_scale_accuracy_is_compared_for_real(
+    make_runs: MakeRuns, tmp_path: Path, top1_pct: float, verdict: str
+) -> None:
+    evidence = full_scale(load(make_runs, tmp_path, rows=["str-90.23"], top1_pct=top1_pct))
+    cells = by_row(evidence)["str-90.23"].quantities
+    assert cells["top1_pct"].verdict == verdict
+    assert cells["sparsity_pct"].tier == "paper"
+    assert cells["sparsity_pct"].verdict is Verdict.PASS  # 90.0 against 90.23, tolerance 0.5
+    assert cells["params_m"].verdict is Verdict.FAIL  # the made-up network is no ResNet50
+    assert verdicts.TRAINED_SPARSITY not in cells
+
+
+def test_unknown_names_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Did you mean 'resnet50'"):
+        verdicts.compare("resnet5", "smoke", tmp_path)
+    with pytest.raises(UserError, match="Did you mean 'smoke'"):
+        verdicts.compare("resnet50", "smokey", tmp_path)
+    with pytest.raises(UserError, match="no recipe for tier 'small'"):
+        verdicts.compare("resnet50", "small", tmp_path)
+
+
+def test_status_table(make_runs: MakeRuns, tmp_path: Path) -> None:
+    write_audit(tmp_path / "results", [("str-90.23", "params_m", "2.49", 2.492, Verdict.PASS, "")])
+    load(make_runs, tmp_path)
+    frame = verdicts.counts(tmp_path / "results")
+    accuracy = frame[(frame["numbers"] == "accuracy") & (frame["tier"] == "smoke")].iloc[0]
+    printed = sum("top1_pct" in row.reported.printed for row in tables.load("resnet50").rows)
+    assert accuracy["INCONCLUSIVE"] == 11
+    assert accuracy["INCONCLUSIVE"] + accuracy["MISSING"] == printed
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n\n{verdicts.BEGIN}\nold\n{verdicts.END}\n\nend\n", encoding="utf-8")
+    assert not verdicts.update_status_table(readme, tmp_path / "results", check=True)
+    assert "old" in readme.read_text(encoding="utf-8")
+    assert not verdicts.update_status_table(readme, tmp_path / "results")
+    assert verdicts.update_status_table(readme, tmp_path / "results", check=True)
+    text = readme.read_text(encoding="utf-8")
+    assert "| Table 1 | accuracy | smoke |" in text
+    assert text.endswith("\n\nend\n")
+
+
+def test_status_table_without_results_or_markers(tmp_path: Path) -> None:
+    assert verdicts.status_markdown(tmp_path) == "No results yet.\n"
+    (tmp_path / "README.md").write_text("# Title\n", encoding="utf-8")
+    with pytest.raises(UserError, match="needs the lines"):
+        verdicts.update_status_table(tmp_path / "README.md", tmp_path)
+
+
+def test_the_committed_tolerances_load() -> None:
+    assert tolerances.load().seeds == 3
+    assert set(tolerances.load().full_scale) == {"checkpoint", "paper"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds = 3", "seed = 3", "Did you mean 'seeds'"),
+        ("top1_pct = 0.5", "top1_pct = -0.5", "top1_pct must be a number that is not negative"),
+        ("top1_pct = 0.5", "top1_pct = nan", "top1_pct must be a number"),
+        ("macs_rel = 0.10", "", "macs_rel must be a number"),
+        ("seeds = 3", "seeds = ", "not valid TOML"),
+    ],
+)
+def test_bad_tolerances_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = (repository() / "ci" / "tolerances.toml").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "t.toml").write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        tolerances.load(tmp_path / "t.toml")
+
+
+def test_no_tolerances(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        tolerances.load(tmp_path / "none.toml")
+
+
+def test_frames_of_nothing_have_the_right_types() -> None:
+    for kind, schema in results.SCHEMAS.items():
+        frame = results.empty(kind)
+        assert list(frame.columns) == list(schema.columns)
+        pd.testing.assert_frame_equal(results.validate(frame, kind, Path("x.csv")), frame)
