@@ -13,6 +13,8 @@ from pathlib import Path
 
 import click
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without being installed
+
 from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.reporting import evidence as ev

@@ -84,7 +84,12 @@ def check(evidence: Evidence, limits: Tolerances | None = None) -> list[ClaimRes
             elif tier != AUDIT:
                 found.append(
                     ClaimResult(
-                        claim.id, claim.text, claim.source, tier, Verdict.MISSING, f"No runs at tier {tier} yet."
+                        claim.id,
+                        claim.text,
+                        claim.source,
+                        tier,
+                        Verdict.MISSING,
+                        f"Not the runs at tier {tier} that it needs.",
                     )
                 )
     return found
@@ -335,19 +340,26 @@ def _onset_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
             lines.append(_onset_line(run, history.sort_values("epoch"), limits))
     if not lines:
         return None
-    against = [line for line in lines if not line["holds"]]
-    lags = [
-        line["onset_epoch"] - line["forecast_epoch"]
-        for line in lines
-        if line["onset_epoch"] is not None and line["forecast_epoch"] is not None
-    ]
-    sentence = f"Sparsity rose only after the forecast onset in {len(lines) - len(against)} of {len(lines)} runs"
+    untested = [line for line in lines if line["forecast_epoch"] == 0]
+    tested = [line for line in lines if line["forecast_epoch"] != 0]
+    if not tested:
+        sentence = "The recipes begin at the onset (the forecast is epoch 0), so that nothing could rise before it."
+        return Verdict.INCONCLUSIVE, sentence, lines
+    against = [line for line in tested if not line["holds"]]
+    lags = [line["onset_epoch"] - line["forecast_epoch"] for line in tested if _both(line)]
+    sentence = f"Sparsity rose only after the forecast onset in {len(tested) - len(against)} of {len(tested)} runs"
     if lags:
         sentence += f"; observed minus forecast: {min(lags):+.2f} to {max(lags):+.2f} epochs"
     sentence += "."
+    if untested:
+        sentence += f" {len(untested)} runs begin at the onset and test nothing."
     if against:
         sentence += f" It does not hold for: {', '.join(_who(line) for line in against)}."
     return (Verdict.FAIL if against else Verdict.PASS), sentence, lines
+
+
+def _both(line: Mapping[str, Any]) -> bool:
+    return line["onset_epoch"] is not None and line["forecast_epoch"] is not None
 
 
 def _onset_line(run: Mapping[Any, Any], history: pd.DataFrame, limits: Tolerances) -> dict[str, Any]:

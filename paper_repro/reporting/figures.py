@@ -88,11 +88,11 @@ def layer_budgets(evidence: Evidence) -> Figure:
     for row, _, layers in evidence.run_budgets("str"):
         runs.setdefault(row, []).append(layers)
     published = _published_str(evidence)
-    shown = list(runs) or list(published)[:6]
+    shown = list(runs) or _spread(list(published), 6)
     columns = 1 if len(shown) < 2 else 2
     lines = max(1, -(-len(shown) // columns))
     with _style():
-        figure = _figure(5.8 * columns, 3.0 * lines + 1.3)
+        figure = _figure(max(7.5, 5.8 * columns), 3.0 * lines + 1.5)
         axes = list(figure.subplots(lines, columns, squeeze=False).flat)
         for axis, row in zip(axes, shown, strict=False):
             _draw_budget(axis, evidence, row, runs.get(row, []), published)
@@ -101,7 +101,12 @@ def layer_budgets(evidence: Evidence) -> Figure:
         for axis in axes[len(shown) :]:
             axis.set_visible(False)
         handles = [
-            _handle("Reported: nearest published budget (full size, ImageNet-1K)", PAPER_GREY, "s", REPORTED),
+            _handle(
+                f"Reported: {'nearest ' if runs else ''}published budget (full size, ImageNet-1K)",
+                PAPER_GREY,
+                "s",
+                REPORTED,
+            ),
             Line2D(
                 [],
                 [],
@@ -118,7 +123,10 @@ def layer_budgets(evidence: Evidence) -> Figure:
                     f"Reproduced STR ({evidence.setting}; mean, band: range over seeds)", *STYLE["str"], REPRODUCED
                 ),
             )
-        _finish(figure, evidence, "sparsity of each layer under STR", handles, columns=1)
+        what = "sparsity of each layer under STR"
+        if not runs and len(shown) < len(published):
+            what += f", {len(shown)} of {len(published)} published budgets"
+        _finish(figure, evidence, what, handles, columns=1)
     return figure
 
 
@@ -161,7 +169,8 @@ def sparsity_over_epochs(evidence: Evidence) -> Figure:
         top.set_ylabel("Overall sparsity (%)")
         top.set_ylim(-4, 102)
         top.set_xlim(-1, 101)
-        bottom.set_xlabel(f"Training done (% of all epochs; {_epochs(evidence)} here, 100 in the paper)")
+        here = f"{_epochs(evidence)} here, 100 in the paper" if rows else "100 in the paper"
+        bottom.set_xlabel(f"Training done (% of all epochs; {here})")
         bottom.set_ylabel(f"Threshold g(s), {'median over layers' if layer is None else layer} (log scale)")
         bottom.set_yscale("log")
         _finish(figure, evidence, "sparsity and threshold during training", handles, columns=2)
@@ -313,6 +322,12 @@ def _published_str(evidence: Evidence) -> dict[str, dict[str, float]]:
     """The paper's budgets of the rows of this table that are STR's."""
     rows = {row.id for row in evidence.table.rows if row.method == "str"}
     return {name: dict(budget) for name, budget in tables.budgets(evidence.table.name).items() if name in rows}
+
+
+def _spread(names: list[str], most: int) -> list[str]:
+    """At most so many of the names, evenly spread from first to last."""
+    picked = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
+    return [names[index] for index in picked]
 
 
 def _draw_budget(
@@ -488,7 +503,8 @@ def _figure(width: float, height: float) -> Figure:
 def _finish(figure: Figure, evidence: Evidence, what: str, handles: Sequence[Line2D | Patch], columns: int) -> None:
     """Title and legend outside the axes: neither covers data."""
     title = f"{evidence.table.paper_table}, {evidence.table.title}: {what}"
-    runs = f"tier {evidence.tier}: {evidence.setting}" if len(evidence.runs) else f"tier {evidence.tier}: no runs"
+    setting = evidence.setting if len(evidence.runs) else "reported numbers alone, no runs"
+    runs = f"tier {evidence.tier}: {setting}"
     missing = (
         f"; {len(evidence.missing_rows)} of {len(evidence.trained_rows)} rows missing" if evidence.missing_rows else ""
     )

@@ -115,6 +115,11 @@ def test_onset(make_runs: MakeRuns, tmp_path: Path) -> None:
     assert find(never, "sparsity-after-onset").verdict is Verdict.FAIL
 
 
+def test_a_forecast_of_zero_tests_nothing(make_runs: MakeRuns, tmp_path: Path) -> None:
+    found = find(load(make_runs, tmp_path, rows=["str-90.23"], forecast_onset_epoch=0.0), "sparsity-after-onset")
+    assert found.verdict is Verdict.INCONCLUSIVE
+
+
 def test_onset_of_figure_2_needs_a_forecast(tmp_path: Path) -> None:
     evidence = ev.load("resnet50", "audit", tmp_path)
     found = find(evidence, "sparsity-after-onset", "audit")
