@@ -37,7 +37,7 @@ def reference_numbers(root: Path) -> Iterator[Finding]:
 
 def audits(root: Path) -> Iterator[Finding]:
     """Reported numbers: every audit is there, is what the code computes now, and has no FAIL; the errata are valid."""
-    from paper_repro.tables.audit import audit  # the only check that needs torch
+    from paper_repro.reproduce import audited  # the only check that needs torch
 
     for name in tables.names():
         file = results.path(root, name, AUDIT, AUDIT)
@@ -46,7 +46,9 @@ def audits(root: Path) -> Iterator[Finding]:
             continue
         frame = results.read(file, AUDIT)
         stored = [(line.table, line.row, line.quantity, line.printed, str(line.verdict)) for line in frame.itertuples()]
-        now = [(f.paper_table, f.row, f.quantity, f.printed, str(f.verdict)) for f in audit(name, root / "errata.csv")]
+        now = [
+            (f.paper_table, f.row, f.quantity, f.printed, str(f.verdict)) for f in audited(name, root / "errata.csv")
+        ]
         if stored != now:
             changed = next(
                 (f"{a} now, {b} on file" for a, b in zip(now, stored, strict=False) if a != b), "its length differs"

@@ -1,4 +1,6 @@
-"""Reference reproduction of *Soft Threshold Weight Reparameterization for Learnable Sparsity* (Kusupati et al., ICML 2020)."""
+"""Reference reproduction of *Soft Threshold Weight Reparameterization for Learnable Sparsity* (Kusupati et al., ICML
+2020).
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 
 from paper_repro.errors import UserError
 
-COUNTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+CountedLayer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 
 
 @dataclass(frozen=True)
@@ -91,16 +91,16 @@ class Account:
         )
 
 
-def counted_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Name -> module of every layer that counts, in the order of definition; these are also the layers that get pruned."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, COUNTED)}
+def counted_layers(model: nn.Module) -> dict[str, CountedLayer]:
+    """Name -> module of every layer that counts, in the order of definition; the same layers get pruned."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, CountedLayer)}
 
 
 def nonzero_sparsity_pct(model: nn.Module) -> float:
     """Overall sparsity of the weights a forward pass would use now, in percent; works on parametrized modules too."""
     layers = counted_layers(model).values()
     with torch.no_grad():
-        nonzero = sum(int(torch.count_nonzero(layer.weight)) for layer in layers)
+        nonzero: int = sum(int(torch.count_nonzero(layer.weight)) for layer in layers)
     return 100.0 * (1.0 - nonzero / sum(layer.weight.numel() for layer in layers))
 
 
@@ -108,7 +108,7 @@ def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:
     """Measure ``model`` on one input of ``input_size`` (without the batch dimension).
 
     The module must be plain (``method.finalize`` it first): measuring what training happens to hold would let a
-    method claim its sparsity. On the ``meta`` device there are no values, and every weight counts as nonzero.
+    method claim its sparsity.
     """
     if any(parametrize.is_parametrized(module) for module in model.modules()):
         raise UserError("account() measures plain modules: call method.finalize(model) first")
@@ -119,9 +119,9 @@ def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:
     hooks = []
     for name, layer in layers.items():
 
-        def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
+        def count(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
             # each output element costs one multiply-add per weight that feeds it
-            macs[name] += output[0].numel() * layer.weight[0].numel()
+            macs[name] += output[0].numel() * layers[name].weight[0].numel()
 
         hooks.append(layer.register_forward_hook(count))
     weight = next(iter(layers.values())).weight
@@ -136,11 +136,7 @@ def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:
             hook.remove()
     return Account(
         tuple(
-            LayerAccount(name, layer.weight.numel(), _count_nonzero(layer.weight), macs[name])
+            LayerAccount(name, layer.weight.numel(), int(torch.count_nonzero(layer.weight)), macs[name])
             for name, layer in layers.items()
         )
     )
-
-
-def _count_nonzero(weight: Tensor) -> int:
-    return weight.numel() if weight.is_meta else int(torch.count_nonzero(weight))

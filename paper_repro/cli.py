@@ -1,4 +1,6 @@
-"""The command line: ``python -m paper_repro VERB ...``. It parses, calls, and turns errors into a sentence and an exit code."""
+"""The command line: ``python -m paper_repro VERB ...``. It parses, calls, and turns errors into a sentence and an
+exit code.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +17,22 @@ from paper_repro.data.sources import data_root
 from paper_repro.errors import UserError
 from paper_repro.reproduce import AUDIT, Job
 
-console = Console(highlight=False)
+# a file or a pipe has no width of its own; tables need more than the 80 columns that rich then assumes
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options that several verbs share, each defined once."""
+    folder = click.Path(path_type=Path)
     known = {
-        "tier": click.option("--tier", default="smoke", show_default=True, help=f"How far the evidence goes: {', '.join(tables.TIERS)}."),
-        "seeds": click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds per row: 0 to N-1."),
+        "tier": click.option("--tier", default="smoke", show_default=True, help=f"One of {', '.join(tables.TIERS)}."),
+        "seeds": click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds per row."),
         "method": click.option("--method", help="Only the rows of this method."),
-        "jobs": click.option("--jobs", type=click.IntRange(1), help="Rows trained side by side.  [default: one per core]"),
-        "data_root": click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the data sets.  [default: $DATA_ROOT, else data]"),
-        "runs": click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of the runs."),
-        "results": click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of the results."),
-    }  # fmt: skip
+        "jobs": click.option("--jobs", type=click.IntRange(1), help="Rows trained at once.  [default: one per core]"),
+        "data_root": click.option("--data-root", type=folder, help="The data sets.  [default: $DATA_ROOT, else data]"),
+        "runs": click.option("--runs", type=folder, default=Path("runs"), show_default=True, help="The runs."),
+        "results": click.option("--results", type=folder, default=Path("results"), show_default=True, help="Results."),
+    }
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(names):
@@ -56,9 +60,9 @@ def cli() -> None:
 @options("tier", "seeds", "method", "jobs", "data_root", "runs", "results")
 def reproduce(table: str | None, **given: Any) -> int:
     """One table from end to end: audit, train what is missing, figures, notebook, verdicts."""
-    from paper_repro.reproduce import reproduce as whole
+    from paper_repro import reproduce as steps
 
-    return whole(job(table, **given), console)
+    return steps.reproduce(job(table, **given), console)
 
 
 @cli.command()
@@ -67,16 +71,12 @@ def reproduce(table: str | None, **given: Any) -> int:
 @options("tier", "seeds", "method", "jobs", "data_root", "runs", "results")
 def run(table: str | None, **given: Any) -> int:
     """Train the rows of a table that are missing (all, or those named), and collect the results."""
-    from paper_repro.reproduce import collect, train_missing
+    from paper_repro import reproduce as steps
 
     work = job(table, **given)
     if work.tier == AUDIT:
         raise UserError(f"tier {AUDIT} trains nothing; take one of: {', '.join(tables.load(work.table).tiers)}")
-    failures = train_missing(work, console)
-    collect(work)
-    for name, reason in failures.items():
-        console.print(f"FAILED  {name}: {reason}")
-    return 1 if failures else 0
+    return steps.run(work, console)
 
 
 @cli.command()
@@ -97,7 +97,7 @@ def audit(table: str | None, results: Path) -> int:
     from paper_repro.reproduce import write_audit
 
     chosen = tables.names() if table is None else [require_table(table)]
-    return 0 if all([write_audit(Job(name, AUDIT, results=results), console) for name in chosen]) else 1
+    return 0 if all(write_audit(Job(name, AUDIT, results=results), console, every=True) for name in chosen) else 1
 
 
 @cli.command()
@@ -132,7 +132,10 @@ def data(name: str | None, data_root: Path | None) -> int:
     root = resolve(data_root)
     if name is None:
         for item in DATASETS.values():
-            console.print(f"{item.name:<15} {item.title}: {item.train_images:,} + {item.val_images:,} images, {item.num_classes} classes")
+            console.print(
+                f"{item.name:<15} {item.title}: {item.train_images:,} + {item.val_images:,} images, "
+                f"{item.num_classes} classes"
+            )
         console.print(f"kept in {root}; `data NAME` finds, fetches and verifies one")
         return 0
     loaders.ensure(name, root, say=console.print)
@@ -150,7 +153,11 @@ def list_() -> int:
         table = tables.load(name)
         console.print(f"[bold]{name}[/bold]  {table.paper_table}: {table.title}; {len(table.rows)} rows")
         for tier in (AUDIT, *table.tiers):
-            trained = "no training" if tier == AUDIT else f"{len(table.tiers[tier].rows)} rows on {DATASETS[table.tiers[tier].dataset].title}"
+            trained = (
+                "no training"
+                if tier == AUDIT
+                else f"{len(table.tiers[tier].rows)} rows on {DATASETS[table.tiers[tier].dataset].title}"
+            )
             console.print(f"    {tier:<10} {trained}")
         console.print(f"    rows: {', '.join(row.id for row in table.rows)}", soft_wrap=True)
     console.print(f"[bold]methods[/bold]  {', '.join(METHODS)}")
@@ -163,12 +170,15 @@ def job(table: str | None, **given: Any) -> Job:
     name = require_table(table)
     root = data_root(given.pop("data_root", None))
     chosen = Job(name, data_root=root, **{key: value for key, value in given.items() if value is not None})
-    tables.load(name).specs(chosen.tier, [0])
+    if chosen.tier != AUDIT:
+        chosen.specs()
     return chosen
 
 
 def main() -> None:
-    """Run the command line. Mistakes of the user end in one sentence on standard error and exit code 2, not in a traceback."""
+    """Run the command line. Mistakes of the user end in one sentence on standard error and exit code 2, not in a
+    traceback.
+    """
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.exceptions.Abort:

@@ -1,4 +1,4 @@
-"""Files that are complete or not there: written beside their place and moved into it."""
+"""Files that are complete or not there, written beside their place and moved into it; and locks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
+
+from paper_repro.errors import UserError
+
+LOCK_TIMEOUT_S = 60.0
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name in the folder of ``path``; moved to ``path`` when the block ends well, removed when it does not."""
+    """A temporary name beside ``path``; moved to ``path`` when the block ends well, removed when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
@@ -26,7 +32,38 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` in UTF-8, atomically."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+def write(path: Path, content: str | bytes) -> Path:
+    """Write ``content`` (text as UTF-8) to ``path``; whoever reads sees the old file or the new one, never a part.
+
+    Raises UserError (exit code 3) when the folder cannot be written or the disk is full; the old file is
+    then untouched.
+    """
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code=3) from error
+    return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``, which stays where it is; the system frees the lock when a process dies.
+
+    Raises UserError (exit code 3) when another process holds it for more than a minute.
+    """
+    lock = filelock.FileLock(path, timeout=LOCK_TIMEOUT_S)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise UserError(
+            f"{path} has been held by another process for {LOCK_TIMEOUT_S:.0f} s: wait for it to end, or stop it",
+            exit_code=3,
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot lock {path}: {error.strerror or error}", exit_code=3) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -41,7 +41,9 @@ def show_plan(job: Job, console: Console) -> int:
             spec.name,
         )
     console.print(grid, soft_wrap=True)
-    console.print("g(s) leaves zero: epochs until weight decay alone has brought the threshold to 4.5e-5; – where the method has no learned threshold")
+    console.print(
+        "g(s) leaves zero: when weight decay alone has brought the threshold to 4.5e-5 (–: the method learns none)"
+    )
     for text in refused:
         console.print(f"refused: {text}", soft_wrap=True)
     return 2 if refused else 0

@@ -36,7 +36,9 @@ class TrainingProgress:
         self.bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.bars.stop()
 
     def __call__(self, run: str, event: Mapping[str, Any]) -> None:
@@ -46,7 +48,8 @@ class TrainingProgress:
                 case "start" | "progress" | "epoch" as kind:
                     self._show(run, event)
                     if not self.console.is_terminal and kind != "progress":
-                        self._line(run, f"{'starts' if kind == 'start' and not event['step'] else _state(event)}{self._left(event)}")
+                        fresh = kind == "start" and not event["step"]
+                        self._line(run, "starts" if fresh else _state(event) + self._left(event))
                 case "note":
                     self._line(run, event["text"])
                 case "end":
@@ -83,5 +86,9 @@ class TrainingProgress:
 
 
 def _state(event: Mapping[str, Any]) -> str:
-    loss = "" if event["train_loss"] is None else f"  loss {event['train_loss']:.3f}  sparsity {event['sparsity_pct']:5.1f} %"
+    loss = (
+        ""
+        if event["train_loss"] is None
+        else f"  loss {event['train_loss']:.3f}  sparsity {event['sparsity_pct']:5.1f} %"
+    )
     return f"epoch {event['epoch']:.1f}/{event['epochs']}{loss}"

@@ -1,11 +1,13 @@
-"""One table from end to end: audit, plan, train what is missing, collect, render, and say how reported and reproduced compare."""
+"""One table from end to end: audit, plan, train what is missing, collect, render, and say how reported and reproduced
+compare.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table as Grid
@@ -13,6 +15,9 @@ from rich.table import Table as Grid
 from paper_repro import tables
 from paper_repro.errors import UserError, unknown
 from paper_repro.spec import Spec
+
+if TYPE_CHECKING:
+    from paper_repro.tables.audit import Finding
 
 AUDIT = "audit"
 
@@ -39,7 +44,9 @@ class Job:
         for row in self.rows:
             table.row(row)
             if row not in known:
-                raise UserError(f"row {row!r} is not trained at tier {self.tier}; these are: {', '.join(sorted(known))}")
+                raise UserError(
+                    f"row {row!r} is not trained at tier {self.tier}; these are: {', '.join(sorted(known))}"
+                )
         used = {row.method for row, _ in pairs}
         if self.method is not None and self.method not in used:
             raise unknown(f"method in table {self.table} at tier {self.tier}", self.method, used)
@@ -50,59 +57,81 @@ class Job:
         ]
 
 
-def write_audit(job: Job, console: Console) -> bool:
-    """Audit the table, write ``results/<table>/audit.csv``, print a summary; True if nothing failed."""
-    from paper_repro.tables.audit import audit, save
-    from paper_repro.tables.verdict import Verdict
+def audited(table: str, errata: Path) -> list[Finding]:
+    """Everything the paper prints about a table that follows without training: its numbers, and when pruning began."""
+    from paper_repro.tables.audit import audit
+    from paper_repro.training.forecast import onset_in_the_paper
 
-    findings = audit(job.table, job.results / "errata.csv")
+    return [*audit(table, errata), *onset_in_the_paper(tables.load(table))]
+
+
+def write_audit(job: Job, console: Console, every: bool = False) -> bool:
+    """Audit the table, write ``results/<table>/audit.csv`` and print a summary; True if nothing failed.
+
+    ``every`` prints each number that does not simply match; otherwise only failures are printed.
+    """
+    from paper_repro.tables.audit import save
+    from paper_repro.verdict import Verdict
+
+    findings = audited(job.table, job.results / "errata.csv")
     path = save(findings, job.results / job.table / "audit.csv")
     counts = {verdict: sum(finding.verdict == verdict for finding in findings) for verdict in Verdict}
     found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    console.print(f"audit: {len(findings)} printed numbers recomputed from the published budgets: {found}  ({path})", highlight=False)
+    console.print(f"audit: {len(findings)} printed numbers recomputed without training: {found}  ({path})")
     for finding in findings:
-        if finding.verdict not in (Verdict.PASS,):
+        if finding.verdict == Verdict.FAIL or (every and finding.verdict != Verdict.PASS):
             console.print(
-                f"  {finding.verdict:<12} {finding.paper_table}, {finding.row}, {finding.quantity}: printed {finding.printed}, "
-                f"recomputed {finding.recomputed:.6g}  {finding.note}",
-                highlight=False,
+                f"  {finding.verdict:<12} {finding.paper_table}, {finding.row}, {finding.quantity}: "
+                f"printed {finding.printed}, recomputed {finding.recomputed:.6g}; {finding.note}",
                 soft_wrap=True,
             )
-    return counts[Verdict.FAIL] == 0
+    if counts[Verdict.ERRATUM] and not every:
+        console.print(f"  what each ERRATUM is: make audit TABLE={job.table}, or {job.results / 'errata.csv'}")
+    return not counts[Verdict.FAIL]
 
 
-def train_missing(job: Job, console: Console) -> dict[str, str]:
-    """Train what is not finished yet, side by side; returns run name -> reason for the runs that failed."""
+def unfinished(job: Job, console: Console) -> list[tuple[tables.Row, Spec]]:
+    """The runs of the job that have no result yet. Everything that could stop them is looked for here, before any
+    starts: a spec that would stay dense, and data that is neither there nor to be fetched, are UserErrors.
+    """
     from paper_repro.data import loaders
-    from paper_repro.progress import TrainingProgress
-    from paper_repro.reporting import provenance
     from paper_repro.training.forecast import require_pruning
-    from paper_repro.training.launch import Launch, cores
     from paper_repro.training.loop import stored_result
 
     pairs = job.specs()
-    names = {spec.name: f"{row.id} s{spec.seed}" for row, spec in pairs}
-    todo = [spec for _, spec in pairs if stored_result(job.runs / spec.name, spec) is None]
-    finished = len(pairs) - len(todo)
-    if finished:
-        console.print(f"runs: {finished} of {len(pairs)} are finished already (in {job.runs}/)", highlight=False)
+    todo = [(row, spec) for row, spec in pairs if stored_result(job.runs / spec.name, spec) is None]
+    if len(todo) < len(pairs):
+        console.print(f"runs: {len(pairs) - len(todo)} of {len(pairs)} are finished already (in {job.runs}/)")
+    for _, spec in todo:
+        require_pruning(spec)
+    for name in {spec.dataset for _, spec in todo}:
+        loaders.ensure(name, job.data_root, say=console.print)
+    return todo
+
+
+def train(job: Job, todo: Sequence[tuple[tables.Row, Spec]], console: Console) -> dict[str, str]:
+    """Train side by side; returns row and seed -> reason for the runs that failed."""
+    from paper_repro.progress import TrainingProgress
+    from paper_repro.reporting import provenance
+    from paper_repro.training.launch import Launch, cores
+
     if not todo:
         return {}
-    for spec in todo:
-        require_pruning(spec)
-    for name in {spec.dataset for spec in todo}:
-        loaders.ensure(name, job.data_root, say=console.print)
+    names = {spec.name: f"{row.id} s{spec.seed}" for row, spec in todo}
     jobs = min(job.jobs or cores(), len(todo))
-    console.print(f"runs: {len(todo)} to train, {jobs} side by side, one thread each", highlight=False)
+    console.print(f"runs: {len(todo)} to train, {jobs} side by side, one thread each")
     with TrainingProgress(console, len(todo)) as progress:
 
         def on_event(spec: Spec, event: Mapping[str, Any]) -> None:
             progress(names[spec.name], event)
 
         launch = Launch(job.runs, job.data_root, provenance.provenance(threads=1), on_event, jobs)
-        failures = launch.train(todo)
+        failures = launch.train([spec for _, spec in todo])
     if launch.signum is not None:
-        raise UserError("interrupted; what was trained is saved, and the same command goes on from there", exit_code=128 + launch.signum)
+        raise UserError(
+            "interrupted; what was trained is saved, and the same command goes on from there",
+            exit_code=128 + launch.signum,
+        )
     return {names[name]: reason for name, reason in failures.items()}
 
 
@@ -114,56 +143,102 @@ def collect(job: Job) -> None:
     results.collect(job.table, job.tier, finished, job.results)
 
 
+def run(job: Job, console: Console) -> int:
+    """Train what is missing and collect; the exit code: 0, or 1 when a run failed."""
+    failures = train(job, unfinished(job, console), console)
+    collect(job)
+    return report(failures, console)
+
+
 def reproduce(job: Job, console: Console) -> int:
-    """Everything, in order; the exit code: 0, or 1 when a run failed or the audit did."""
+    """Everything, in order; the exit code: 0, or 1 when a run or the audit failed."""
     table = tables.load(job.table)
-    table.specs(job.tier, [0])  # an unknown tier is an error before anything is done
     console.print(f"[bold]{table.paper_table}: {table.title}[/bold], tier {job.tier}")
+    todo = [] if job.tier == AUDIT else unfinished(job, console)
     sound = write_audit(job, console)
     failures: dict[str, str] = {}
     if job.tier != AUDIT:
-        failures = train_missing(job, console)
+        failures = train(job, todo, console)
         collect(job)
     show(job, console)
+    return report(failures, console) if sound else 1
+
+
+def report(failures: Mapping[str, str], console: Console) -> int:
+    """List the runs that failed, last and so not to be missed; the exit code."""
     for name, reason in failures.items():
-        console.print(f"[red]FAILED[/red]  {name}: {reason}", highlight=False)
-    return 0 if sound and not failures else 1
+        console.print(f"[red]FAILED[/red]  {name}: {reason}", soft_wrap=True)
+    return 1 if failures else 0
 
 
 def show(job: Job, console: Console) -> None:
-    """Render figures and notebook, then print reported beside reproduced with a verdict for each row, and the claims."""
+    """Render figures and notebook, then print reported beside reproduced with a verdict for each row, and the claims.
+
+    Tier audit draws nothing: its numbers are part of every other tier's notebook.
+    """
     from paper_repro.reporting import claims, evidence, figures, notebook, verdicts
 
     found = evidence.load(job.table, job.tier, job.results)
-    rendered = notebook.render(job.table, job.tier, job.results)
-    compared = verdicts.comparisons(found)
-    console.print(comparison_grid(compared, found))
-    console.print(legend(found), highlight=False, soft_wrap=True)
     if job.tier != AUDIT:
-        console.print("\n[bold]The paper's claims, checked on these results[/bold]")
-        for claim in claims.check(found):
-            console.print(f"  {claim.verdict:<12} {claim.sentence}", highlight=False, soft_wrap=True)
-    console.print(f"\nnotebook: {rendered}\nfigures:  {figures.path(found, '').parent}", highlight=False, soft_wrap=True)
+        console.print("notebook and figures: being rendered (nothing is done where the results have not changed)")
+        rendered = notebook.render(job.table, job.tier, job.results)
+    compared = verdicts.comparisons(found)
+    console.print()
+    console.print(comparison_grid(compared))
+    console.print(legend(found), soft_wrap=True)
+    console.print("\n[bold]The paper's claims[/bold]")
+    for claim in claims.check(found):
+        console.print(f"  {claim.verdict:<12} {claim.id} (tier {claim.tier}): {claim.sentence}", soft_wrap=True)
+    if job.tier != AUDIT:
+        console.print(f"\nnotebook: {rendered}\nfigures:  {figures.path(found, 'x').parent}", soft_wrap=True)
+    console.print(f"numbers:  {job.results / job.table}", soft_wrap=True)
 
 
-def comparison_grid(compared: Sequence[Any], found: Any) -> Grid:
-    """The table that ends ``reproduce``."""
-    from paper_repro.reporting import verdicts
+def comparison_grid(compared: Sequence[Any]) -> Grid:
+    """The table that ends ``reproduce``: each printed number, and beside it the reproduced one."""
+    from paper_repro.reporting.verdicts import QUANTITIES, TRAINED_SPARSITY
 
-    grid = Grid(header_style="bold", pad_edge=False, box=None, collapse_padding=True)
-    for title, justify in (
-        ("row", "left"), ("method", "left"), ("top-1 %", "right"), ("repr.", "right"), ("sparsity %", "right"), ("repr.", "right"),
-        ("params M", "right"), ("repr.", "right"), ("MACs M", "right"), ("repr.", "right"), ("tier", "left"), ("verdict", "left"),
-    ):  # fmt: skip
-        grid.add_column(title, justify=justify, no_wrap=True)
+    grid = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 1))
+    for title in ("row", "method"):
+        grid.add_column(title, no_wrap=True)
+    for title in ("top-1 %", "sparsity %", "params M", "MACs M"):
+        grid.add_column(f"{title}\nreported", justify="right", no_wrap=True)
+        grid.add_column("\nreproduced", justify="right", no_wrap=True)
+    grid.add_column("sparsity %\ntrained", justify="right", no_wrap=True)
+    grid.add_column("\ntier", no_wrap=True)
+    grid.add_column("\nverdict", no_wrap=True)
     for comparison in compared:
         cells: list[str] = []
-        for quantity in verdicts.QUANTITIES:
+        for quantity in QUANTITIES:
             judged = comparison.quantities.get(quantity)
-            cells += ["–", "–"] if judged is None else [judged.reported, judged.text]
+            cells += (
+                ["–", "–"]
+                if judged is None
+                else [judged.reported, judged.text + ("" if judged.given else MARKS[judged.verdict])]
+            )
+        trained = comparison.quantities.get(TRAINED_SPARSITY)
+        cells.append("" if trained is None else f"{trained.text}{MARKS[trained.verdict]}")
         grid.add_row(comparison.row, comparison.label, *cells, comparison.tier, str(comparison.verdict))
     return grid
 
 
+# after a number; a number without a mark passes
+MARKS = {"PASS": "", "FAIL": " F", "ERRATUM": " e", "INCONCLUSIVE": " ?", "MISSING": ""}
+
+
 def legend(found: Any) -> str:
-    return ""
+    """What the columns and marks of the table mean."""
+    lines = [
+        "",
+        "sparsity, params and MACs are recomputed from the published budgets on the full-size network (tier audit).",
+        "No mark: matches as printed.  e: the paper's number is wrong, see errata.csv.  F: does not match.  –: none.",
+    ]
+    if found.trained_rows and not found.full_scale:
+        seeds = found.seeds()
+        lines[2:2] = [
+            f"top-1 reproduced is measured on {found.setting}, mean of seeds {', '.join(map(str, seeds)) or 'none'}: "
+            "other data than the paper's, so it is shown and not compared (?).",
+            "sparsity trained is what those runs reached, against the regime that the row stands for.",
+        ]
+    lines.append("A row's verdict is that of its worst number.")
+    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """The frozen description of one training run: everything that can change its outcome, and nothing else.
 
-A spec has one canonical text, and its run is named after it: method, model, data set, a hash, the seed. Fields that hold their
-default are left out of the text, so a field added later does not rename old runs.
+A spec has one canonical text, and its run is named after it: method, model, data set, a hash, the seed. Fields that
+hold their default are left out of the text, so a field added later does not rename old runs.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Spec:
 
 
 def _plain(value: Any) -> Any:
-    """Mappings as sorted dicts and sequences as lists: what JSON gives back, so that a spec survives its file unchanged."""
+    """Mappings as sorted dicts, sequences as lists: what JSON gives back, so that a spec survives its file."""
     if isinstance(value, Mapping):
         return {str(key): _plain(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):

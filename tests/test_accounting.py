@@ -12,7 +12,7 @@ from paper_repro.errors import UserError
 
 
 def by_hand() -> nn.Sequential:
-    """Input (3, 8, 8). 1: 3 -> 4 channels, 3x3, stride 2: out 4x4. 2: depthwise 3x3: out 4x4. 3: fully connected 64 -> 5."""
+    """On (3, 8, 8): 3x3 convolution 3 -> 4 channels, stride 2: 4x4 out; depthwise 3x3: 4x4 out; linear 64 -> 5."""
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, stride=2, padding=1),
         nn.BatchNorm2d(4),

@@ -35,7 +35,8 @@ def test_defaults_are_left_out_so_that_new_fields_rename_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"lr": 0.1}, {"method_args": {"s_init": -21.0}}, {"model_args": {"width": 8}}, {"momentum": 0.9}, {"seed": 1}]
+    "change",
+    [{"lr": 0.1}, {"method_args": {"s_init": -21.0}}, {"model_args": {"width": 8}}, {"momentum": 0.9}, {"seed": 1}],
 )
 def test_whatever_changes_the_outcome_changes_the_name(change: dict) -> None:
     assert Spec(**{**BASE, **change}).name != Spec(**BASE).name

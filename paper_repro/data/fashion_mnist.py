@@ -1,4 +1,5 @@
-"""Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017; MIT licence): 60,000 and 10,000 grey images of 28 x 28 px in 10 classes.
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017; MIT licence): 60,000 and 10,000 grey images of 28 x 28 px in 10
+classes.
 
 Kept in torchvision's layout, ``DATA_ROOT/FashionMNIST/raw``, so that an existing copy is used as it is.
 """
@@ -42,14 +43,16 @@ MEAN, STD = 0.2860, 0.3530
 def ensure(root: Path, say: Say = print) -> Path:
     """Find the four files under ``root``, or fetch them there, and verify them; returns their folder.
 
-    Tried in turn: the files, their .gz beside them, an installed Debian package, the public mirror, Debian's package archive.
-    UserError, naming what was tried, when none has them.
+    Tried in turn: the files, their .gz beside them, an installed Debian package, the public mirror, Debian's package
+    archive. UserError, naming what was tried, when none has them.
     """
     folder = root / "FashionMNIST" / "raw"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot use {folder} for Fashion-MNIST: {error.strerror}; set DATA_ROOT to a folder you can write") from error
+        raise UserError(
+            f"cannot use {folder} for Fashion-MNIST: {error.strerror}; set DATA_ROOT to a folder you can write"
+        ) from error
     with FileLock(folder / ".lock"):
         if not missing(folder):
             return folder
@@ -75,7 +78,8 @@ def ensure(root: Path, say: Say = print) -> Path:
     raise UserError(
         f"Fashion-MNIST is not under {root} and could not be fetched.\n  "
         + "\n  ".join(tried)
-        + f"\nPut {', '.join(SHA256)} (or their .gz) into {folder}, or set DATA_ROOT to a folder that has FashionMNIST/raw."
+        + f"\nPut {', '.join(SHA256)} (or their .gz) into {folder}, or set DATA_ROOT to a folder "
+        "that has FashionMNIST/raw."
     )
 
 

@@ -1,5 +1,6 @@
-"""Batches from a data set that fits in memory. The order of an epoch is a function of (seed, epoch) alone, so that a run can
-stop after any step and go on with the very next batch."""
+"""Batches from a data set that fits in memory. The order of an epoch is a function of (seed, epoch) alone, so that a
+run can stop after any step and go on with the very next batch.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ Batch = tuple[Tensor, Tensor]
 
 
 class TensorLoader:
-    """uint8 images (N, C, H, W) and labels (N,), served as normalised float32 in channels_last (a quarter faster on a CPU)."""
+    """uint8 images (N, C, H, W) and labels (N,), served as normalised float32 in channels_last (a quarter faster on a
+    CPU).
+    """
 
     def __init__(self, images: Tensor, labels: Tensor, mean: float, std: float, batch_size: int) -> None:
         self.images, self.labels = images, labels

@@ -1,4 +1,6 @@
-"""Where data sets are kept, and how files get there: found, fetched and always verified by what is read, never by name."""
+"""Where data sets are kept, and how files get there: found, fetched and always verified by what is read, never by
+name.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,13 @@ def data_root(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_intact(path: Path, digest: str) -> bool:
+    """Whether the file is there and has the sha256 ``digest``."""
     return path.is_file() and sha256(path) == digest
 
 
@@ -39,7 +43,9 @@ def fingerprint(digests: Mapping[str, str]) -> str:
 
 
 def gunzip(source: Path, target: Path, digest: str) -> bool:
-    """Unpack ``source`` to ``target`` if the content has the sha256 ``digest``; True if it had. Replaces ``target`` atomically."""
+    """Unpack ``source`` to ``target`` if the content has the sha256 ``digest``; True if it had. Replaces ``target``
+    atomically.
+    """
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as out:
         unpacked = Path(out.name)
         try:
@@ -67,7 +73,9 @@ def fetch(url: str, folder: Path, name: str, known_hash: str) -> Path:
 
 
 def debian_package(package: str, folder: Path) -> Path:
-    """Download and unpack a Debian package into ``folder`` (needs no root); UserError where there is no apt or no such package."""
+    """Download and unpack a Debian package into ``folder`` (needs no root); UserError where there is no apt or no
+    such package.
+    """
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise UserError(f"Debian's package {package} needs apt-get and dpkg-deb, which are not on this machine")
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,9 @@ METHODS = {
 
 
 def get(name: str, **arguments: Any) -> Method:
-    """The method called ``name``, with its arguments; a misspelt name or argument is an error that names the nearest known one."""
+    """The method called ``name``, with its arguments; a misspelt name or argument is an error that names the nearest
+    known one.
+    """
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     module, cls = METHODS[name]

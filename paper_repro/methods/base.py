@@ -1,28 +1,29 @@
 """The protocol of a method: one way to make a network sparse, in one file.
 
 A method attaches to a plain model by *parametrizing* the weights of its convolutions and fully connected layers
-(``torch.nn.utils.parametrize``): the forward pass uses a sparse function of each weight, and training sees an ordinary module.
-It knows nothing of training loops, tables or data.
+(``torch.nn.utils.parametrize``): the forward pass uses a sparse function of each weight, and training sees an
+ordinary module. It knows nothing of training loops, tables or data.
 
-To write one, subclass ``Method``, return a parametrization per layer, and, if it has a schedule, override ``before_step``.
+To write one, subclass ``Method``, return a parametrization per layer, and, if it has a schedule, override
+``before_step``.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from paper_repro.accounting import counted_layers
+from paper_repro.accounting import CountedLayer, counted_layers
 
 
 class Method:
     """A dense network: the base of all methods, and itself the simplest one."""
 
-    def parametrization(self, name: str, layer: nn.Module) -> nn.Module | None:
-        """The module that maps the raw weight of ``layer`` to the sparse one of the same shape; None leaves it dense."""
+    def parametrization(self, name: str, layer: CountedLayer) -> nn.Module | None:
+        """The module that maps the raw weight of ``layer`` to the sparse one of that shape; None leaves it dense."""
         return None
 
     def attach(self, model: nn.Module) -> nn.Module:
@@ -34,21 +35,23 @@ class Method:
         return model
 
     def param_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """Parameter groups for the optimizer: as in the paper, everything decays alike, batch norm and thresholds included."""
+        """Groups for the optimizer. As in the paper, everything decays alike, batch norm and thresholds included."""
         return [{"params": list(model.parameters()), "weight_decay": weight_decay}]
 
     def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
-        """Called before every training step, with ``step`` counted from 0. Must depend on nothing but its arguments, so that a
-        resumed run goes on as if it had never stopped."""
+        """Called before every training step, with ``step`` counted from 0. Must depend on nothing but its arguments,
+        so that a resumed run goes on as if it had never stopped.
+        """
 
     def finalize(self, model: nn.Module) -> nn.Module:
         """A plain copy of ``model`` in which the sparse weights, with their exact zeros, are the weights."""
         plain = copy.deepcopy(model)
         for module in plain.modules():
             if parametrize.is_parametrized(module):
-                values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}
+                names = cast(nn.ModuleDict, module.parametrizations).keys()
+                values = {name: getattr(module, name).detach().clone() for name in names}
                 # not remove_parametrizations: a copy shares its class with the original, and that would break both
-                module.__class__ = type(module).__base__
+                module.__class__ = cast(type[nn.Module], type(module).__base__)
                 del module.parametrizations
                 for name, value in values.items():
                     module.register_parameter(name, nn.Parameter(value))
@@ -57,3 +60,9 @@ class Method:
     def thresholds(self, model: nn.Module) -> dict[str, float]:
         """Layer name -> current threshold on |weight|, for methods that have one; recorded with the run."""
         return {}
+
+
+def attached(layer: nn.Module) -> tuple[Any, Tensor]:
+    """The parametrization of a layer's weight, and the raw weight that it maps."""
+    held = cast(Any, layer.parametrizations).weight
+    return held[0], held.original

@@ -1,4 +1,6 @@
-"""How an overall sparsity is spread over the layers: each function returns a budget, layer name -> sparsity in percent."""
+"""How an overall sparsity is spread over the layers: each function returns a budget, layer name -> sparsity in
+percent.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ KINDS: dict[str, Callable[[int, int, nn.Module], bool]] = {
 
 
 def uniform(layers: Mapping[str, nn.Module], sparsity_pct: float, keep_dense: Iterable[str] = ()) -> dict[str, float]:
-    """The same sparsity in every layer, except 0 in the kinds of layer named in ``keep_dense`` ("first", "last", "depthwise")."""
+    """The same sparsity in every layer, except 0 in the kinds of layer named in ``keep_dense`` ("first", "last",
+    "depthwise").
+    """
     if not 0.0 <= sparsity_pct <= 100.0:
         raise UserError(f"sparsity_pct is {sparsity_pct}; it lies between 0 and 100")
     for kind in keep_dense:

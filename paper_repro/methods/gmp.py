@@ -1,11 +1,12 @@
 """GMP: gradual magnitude pruning (Zhu and Gupta, 2017), the paper's main baseline.
 
-Every layer keeps its largest weights. The share it prunes grows along the cubic schedule, from 20 % to 80 % of training in
-60 stages, which is once per epoch from epoch 20 to 80 of the paper's 100. Pruned weights get no gradient, but decay.
+Every layer keeps its largest weights. The share it prunes grows along the cubic schedule, from 20 % to 80 % of
+training in 60 stages, which is once per epoch from epoch 20 to 80 of the paper's 100. Pruned weights get no gradient,
+but decay.
 
 Two choices differ from the authors' code: masks are ranked anew at each stage, not at each forward pass (the rate is
-constant between stages, and ranking every weight at every step makes training several times slower); and the
-last stage reaches the target exactly, where theirs stops at 0.9999954 of it.
+constant between stages, and ranking every weight at every step makes training several times slower); and the last
+stage reaches the target exactly, where theirs stops at 0.9999954 of it.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from paper_repro.accounting import counted_layers
+from paper_repro.accounting import CountedLayer, counted_layers
 from paper_repro.errors import UserError
-from paper_repro.methods.base import Method
+from paper_repro.methods.base import Method, attached
 from paper_repro.methods.distributions import uniform
 from paper_repro.methods.schedules import cubic
 
 
 class Mask(nn.Module):
     """The parametrization W -> W * mask; the mask is saved with the model."""
+
+    mask: Tensor
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -43,7 +46,7 @@ class Mask(nn.Module):
 
 
 class GMP(Method):
-    """Gradual magnitude pruning to one sparsity for all layers, or to a ``budget`` (layer name -> sparsity in percent)."""
+    """Prunes to one sparsity in all layers, or to a ``budget`` (layer name -> sparsity in percent)."""
 
     def __init__(
         self,
@@ -57,21 +60,24 @@ class GMP(Method):
         if (sparsity_pct is None) == (budget is None):
             raise UserError("gmp takes either sparsity_pct or budget")
         if not 0.0 <= start < end <= 1.0 or updates < 1:
-            raise UserError(f"gmp prunes from start to end of training: 0 <= {start} < {end} <= 1, in updates = {updates} >= 1")
+            raise UserError(
+                f"gmp prunes from start to end of training: 0 <= {start} < {end} <= 1, in updates = {updates} >= 1"
+            )
         self.sparsity_pct, self.budget, self.keep_dense = sparsity_pct, budget, tuple(keep_dense)
         self.start, self.end, self.updates = start, end, updates
 
     def attach(self, model: nn.Module) -> nn.Module:
         layers = counted_layers(model)
-        if self.budget is None:
+        if self.sparsity_pct is not None:
             self.targets = uniform(layers, self.sparsity_pct, self.keep_dense)
-        elif set(self.budget) != set(layers):
-            raise UserError(f"budget does not fit the network; layers that differ: {sorted(set(self.budget) ^ set(layers))}")
         else:
-            self.targets = dict(self.budget)
+            self.targets = dict(self.budget or {})
+            if set(self.targets) != set(layers):
+                differ = sorted(set(self.targets) ^ set(layers))
+                raise UserError(f"budget does not fit the network; layers that differ: {differ}")
         return super().attach(model)
 
-    def parametrization(self, name: str, layer: nn.Module) -> nn.Module:
+    def parametrization(self, name: str, layer: CountedLayer) -> nn.Module:
         return Mask(layer.weight)
 
     def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
@@ -80,5 +86,5 @@ class GMP(Method):
         if stage == previous:
             return
         for name, layer in counted_layers(model).items():
-            raw = layer.parametrizations.weight
-            raw[0].keep_largest(raw.original, fraction * self.targets[name])
+            mask, raw = attached(layer)
+            mask.keep_largest(raw, fraction * self.targets[name])

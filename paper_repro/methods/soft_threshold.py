@@ -1,7 +1,8 @@
-"""The soft threshold S(W, t) = sign(W) * relu(|W| - t), with gradients for W and for the threshold t (STR paper, eq. 2 to 4).
+"""The soft threshold S(W, t) = sign(W) * relu(|W| - t), with gradients for W and for the threshold t (STR paper, eq.
+2 to 4).
 
-Written as above, it costs autograd about thirteen passes over memory. Here the same values and gradients take one pass forward and
-one backward; ``tests/reference/soft_threshold.py`` is the plain twin that the tests hold it against.
+Written as above, it costs autograd about thirteen passes over memory. Here the same values and gradients take one
+pass forward and one backward; ``tests/reference/soft_threshold.py`` is the plain twin that the tests hold it against.
 
     dL/dW = dL/dS  where |W| > t, else 0
     dL/dt = -sum of dL/dW * sign(W), over the weights that share the threshold
@@ -22,8 +23,9 @@ BLOCK = 1 << 15
 def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:
     """Shrink ``weight`` towards zero by ``threshold``; what lies within the threshold becomes exactly zero.
 
-    ``weight`` has any shape and floating dtype. ``threshold`` is non-negative and broadcasts to it: shape () for one threshold per
-    layer, (out, 1, 1, 1) per filter, the weight's own shape per weight. Returns a tensor like ``weight``.
+    ``weight`` has any shape and floating dtype. ``threshold`` is non-negative and broadcasts to it: shape () for one
+    threshold per layer, (out, 1, 1, 1) per filter, the weight's own shape per weight. Returns a tensor like
+    ``weight``.
     """
     if torch.compiler.is_compiling():  # the compiler fuses the plain expression by itself
         return torch.sign(weight) * torch.relu(torch.abs(weight) - threshold)
@@ -54,8 +56,11 @@ class _SoftThreshold(torch.autograd.Function):
 
 
 class _OneThresholdOnCPU(torch.autograd.Function):
-    """One threshold for a contiguous weight: two library kernels, the second run block by block, so that the sum for the
-    threshold is taken while a block is in cache. Sums in float64 across blocks."""
+    """One threshold for a contiguous weight, in two library kernels.
+
+    The second runs block by block, so that the sum for the threshold is taken while a block is in cache; blocks are
+    summed in float64.
+    """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, threshold: Tensor, value: float) -> Tensor:

@@ -1,8 +1,8 @@
 """STR: soft threshold weight reparameterization (Kusupati et al., ICML 2020).
 
-The forward pass of every layer uses S_g(W, s) = sign(W) * relu(|W| - g(s)). The scalar s of each layer is trained by the same SGD, at the
-same learning rate and weight decay, as the weights. It starts so low that g(s) = 0; weight decay lifts it towards 0 until
-g(s) bites, and from then on loss and decay together find each layer's sparsity.
+The forward pass of every layer uses S_g(W, s) = sign(W) * relu(|W| - g(s)). The scalar s of each layer is trained by
+the same SGD, at the same learning rate and weight decay, as the weights. It starts so low that g(s) = 0; weight decay
+lifts it towards 0 until g(s) bites, and from then on loss and decay together find each layer's sparsity.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from paper_repro.accounting import counted_layers
+from paper_repro.accounting import CountedLayer, counted_layers
 from paper_repro.errors import unknown
-from paper_repro.methods.base import Method
+from paper_repro.methods.base import Method, attached
 from paper_repro.methods.soft_threshold import soft_threshold
 
 G: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "exp": torch.exp}
@@ -43,9 +43,8 @@ class STR(Method):
             raise unknown("threshold function g", g, G)
         self.s_init, self.g = s_init, g
 
-    def parametrization(self, name: str, layer: nn.Module) -> nn.Module:
+    def parametrization(self, name: str, layer: CountedLayer) -> nn.Module:
         return SoftThreshold(self.s_init, self.g)
 
     def thresholds(self, model: nn.Module) -> dict[str, float]:
-        layers = counted_layers(model).items()
-        return {name: layer.parametrizations.weight[0].threshold().item() for name, layer in layers}
+        return {name: attached(layer)[0].threshold().item() for name, layer in counted_layers(model).items()}

@@ -1,9 +1,10 @@
-"""MobileNetV1 (Howard et al., 2017) as the STR authors train it: ReLU, batch norm, no bias, 1x1 convolution as classifier.
+"""MobileNetV1 (Howard et al., 2017) as the STR authors train it: ReLU, batch norm, no bias, 1x1 convolution as
+classifier.
 
-28 layers under the names of the authors' code: ``model.0.0`` is the first convolution, ``model.i.0`` and ``model.i.3`` the depthwise
-and pointwise convolutions of block i, ``fc`` the classifier. The body keeps PyTorch's default initialisation (kaiming_uniform,
-a=sqrt(5)) and only the classifier is drawn from kaiming_normal, as in the authors' code, whatever its configuration says.
-Input: (N, C, H, W) float; output: (N, num_classes) logits.
+28 layers under the names of the authors' code: ``model.0.0`` is the first convolution, ``model.i.0`` and
+``model.i.3`` the depthwise and pointwise convolutions of block i, ``fc`` the classifier. The body keeps PyTorch's
+default initialisation (kaiming_uniform, a=sqrt(5)) and only the classifier is drawn from kaiming_normal, as in the
+authors' code, whatever its configuration says. Input: (N, C, H, W) float; output: (N, num_classes) logits.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ BLOCKS = (
 
 
 class MobileNetV1(nn.Module):
-    """A 3x3 convolution with stride 2 and 13 depthwise-separable blocks. ``width`` is the stem's channels (32 in the paper)."""
+    """A 3x3 convolution with stride 2 and 13 depthwise-separable blocks. ``width`` is the stem's channels (32 in the
+    paper).
+    """
 
     def __init__(self, num_classes: int = 1000, width: int = 32, in_channels: int = 3) -> None:
         super().__init__()

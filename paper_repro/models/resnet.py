@@ -1,13 +1,13 @@
 """ResNet (He et al., 2016), v1.5: the 3x3 convolution of a bottleneck carries the stride.
 
-As in the STR paper, no convolution has a bias and the classifier is a 1x1 convolution without bias, so that all 54 layers
-of ResNet50 are alike to a sparsity method. Weights are drawn from kaiming_normal(fan_in, relu). Input: (N, C, H, W) float;
-output: (N, num_classes) logits.
+As in the STR paper, no convolution has a bias and the classifier is a 1x1 convolution without bias, so that all 54
+layers of ResNet50 are alike to a sparsity method. Weights are drawn from kaiming_normal(fan_in, relu). Input: (N, C,
+H, W) float; output: (N, num_classes) logits.
 
-``width`` is the number of channels of the first stage (64 in the paper). ``stem`` chooses the first layers: "imagenet" is the
-7x7 convolution with stride 2, "small" a 3x3 one for images of 28 to 32 px; both are followed by the max pool.
-``last_stride`` is the stride of the last stage. On 28 px images 2 would leave it one pixel, and 8 of the 9 taps of its 3x3
-convolutions would see nothing but padding; 1 keeps 2 x 2 pixels.
+``width`` is the number of channels of the first stage (64 in the paper). ``stem`` chooses the first layers:
+"imagenet" is the 7x7 convolution with stride 2, "small" a 3x3 one for images of 28 to 32 px; both are followed by the
+max pool. ``last_stride`` is the stride of the last stage. On 28 px images 2 would leave it one pixel, and 8 of the 9
+taps of its 3x3 convolutions would see nothing but padding; 1 keeps 2 x 2 pixels.
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        channels = width
-        for stage, (count, stride) in enumerate(zip(blocks, (1, 2, 2, last_stride), strict=True)):
-            layer = _stage(block, channels, width * 2**stage, count, stride)
-            self.add_module(f"layer{stage + 1}", layer)
-            channels = width * 2**stage * block.expansion
+        expansion = block.expansion
+        self.layer1 = _stage(block, width, width, blocks[0], stride=1)
+        self.layer2 = _stage(block, width * expansion, width * 2, blocks[1], stride=2)
+        self.layer3 = _stage(block, width * 2 * expansion, width * 4, blocks[2], stride=2)
+        self.layer4 = _stage(block, width * 4 * expansion, width * 8, blocks[3], stride=last_stride)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = conv(channels, num_classes, 1)
+        self.fc = conv(width * 8 * expansion, num_classes, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")

@@ -26,8 +26,8 @@ from PIL import Image
 
 from paper_repro import tables
 from paper_repro.errors import unknown
+from paper_repro.files import write
 from paper_repro.reporting.evidence import METHODS, Evidence
-from paper_repro.reporting.files import write_atomically
 
 DPI = 150
 REPORTED: dict[str, Any] = {"linestyle": (0, (4, 2)), "markerfacecolor": "white", "linewidth": 1.2, "markersize": 5.5}
@@ -214,7 +214,7 @@ def save(evidence: Evidence, name: str) -> Path:
     """Draw one figure by name and write it in its place, atomically."""
     if name not in FIGURES:
         raise unknown("figure", name, FIGURES)
-    return write_atomically(path(evidence, name), png(FIGURES[name](evidence)))
+    return write(path(evidence, name), png(FIGURES[name](evidence)))
 
 
 def save_all(evidence: Evidence) -> dict[str, Path]:

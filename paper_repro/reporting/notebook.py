@@ -22,8 +22,8 @@ from traitlets.config import Config
 
 from paper_repro import tables
 from paper_repro.errors import UserError, unknown
+from paper_repro.files import write
 from paper_repro.reporting import evidence, figures, results
-from paper_repro.reporting.files import write_atomically
 from paper_repro.reporting.provenance import repository
 
 KERNEL = "python3"
@@ -80,7 +80,7 @@ def skeleton_text(table: str) -> str:
 
 def write_skeletons(notebooks_dir: Path) -> list[Path]:
     """Write the notebook of every table."""
-    return [write_atomically(notebooks_dir / f"{name}.ipynb", skeleton_text(name)) for name in tables.names()]
+    return [write(notebooks_dir / f"{name}.ipynb", skeleton_text(name)) for name in tables.names()]
 
 
 # -- rendering -------------------------------------------------------------------------------------------------------
@@ -116,9 +116,9 @@ def render(
         notebook, problem = _execute(source, values, results_dir.resolve().parent, Path(scratch))
     cleaned = _clean(notebook, made_from)
     if problem is not None:
-        write_atomically(failed, nbformat.writes(cleaned) + "\n")
+        write(failed, nbformat.writes(cleaned) + "\n")
         raise UserError(f"notebook {source} failed at table {table}, tier {tier}: {problem}; see {failed}", exit_code=1)
-    write_atomically(target, nbformat.writes(cleaned) + "\n")
+    write(target, nbformat.writes(cleaned) + "\n")
     failed.unlink(missing_ok=True)
     return target
 

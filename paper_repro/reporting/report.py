@@ -96,7 +96,7 @@ class Report:
         grouped: dict[tuple[str, str, str], list[str]] = {}
         for row in verdicts.comparisons(self.evidence):
             for name, cell in row.quantities.items():
-                if str(cell.verdict) != "PASS":
+                if str(cell.verdict) != "PASS" and not cell.given:
                     grouped.setdefault((HEADINGS[name], str(cell.verdict), cell.reason), []).append(f"`{row.row}`")
         if not grouped:
             return Markdown("Every number passes.")
@@ -153,7 +153,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(cell: Judgement | None) -> str:
-    return "" if cell is None else f"{cell.reported} / {cell.text}<br>{cell.verdict}"
+    if cell is None:
+        return ""
+    return f"{cell.reported}<br>given" if cell.given else f"{cell.reported} / {cell.text}<br>{cell.verdict}"
 
 
 def _few(names: list[str], most: int = 8) -> str:

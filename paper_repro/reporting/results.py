@@ -19,7 +19,8 @@ import pandera.pandas as pa
 
 from paper_repro import tables
 from paper_repro.errors import UserError, unknown
-from paper_repro.reporting.files import locked, write_atomically
+from paper_repro.files import locked
+from paper_repro.files import write as write_file
 from paper_repro.verdict import Verdict
 
 STATUSES = ("finished", "not_sparse", "diverged")
@@ -415,7 +416,7 @@ def write(frame: pd.DataFrame, file: Path, kind: str = "runs") -> Path:
     cells = [
         [_text(value, column) for value, column in zip(line, schema.columns.values(), strict=True)] for line in lines
     ]
-    return write_atomically(file, _csv([list(schema.columns), *cells]))
+    return write_file(file, _csv([list(schema.columns), *cells]))
 
 
 def _text(value: Any, column: pa.Column) -> str:
@@ -444,10 +445,11 @@ def _csv(rows: list[list[str]]) -> str:
 
 
 def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) -> Path:
-    """Merge finished runs into ``results/<table>/<tier>*.csv``, keyed by (row, seed); the other lines are kept.
+    """Merge finished runs into ``results/<table>/<tier>*.csv``, keyed by (row, seed).
 
-    Which row a run belongs to follows from its spec's name, so that a run of another recipe cannot enter by mistake.
-    Two processes may collect at once: the files are read and replaced under a lock.
+    Other lines are kept, but for those of a recipe that has changed since: one row never mixes two
+    recipes. Which row a run belongs to follows from its spec's name, so that a run of another recipe cannot enter by
+    mistake. Two processes may collect at once: the files are read and replaced under a lock.
 
     Raises UserError for a run without result, a damaged result, and a run that no row of this table and tier asks for.
     """
@@ -466,11 +468,15 @@ def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) 
             new[kind].append(frame)
     main = path(results_dir, table, tier)
     with locked(main.parent / f".{tier}.lock"):
+        before = read_if_there(main)
+        current = {spec.name for _, spec in plan.specs(tier, sorted(set(before["seed"])))}
+        lines = zip(before["row"], before["seed"], before["spec"], strict=True)
+        replaced = {(row, seed) for row, seed, spec in lines if spec not in current}
+        replaced |= {(frame.at[0, "row"], frame.at[0, "seed"]) for frame in new["runs"]}
         for kind in ("budgets", "history", "runs"):  # the file that the others are read by comes last
             file = path(results_dir, table, tier, kind)
             old = read_if_there(file, kind)
-            keys = {(frame.at[0, "row"], frame.at[0, "seed"]) for frame in new["runs"]}
-            kept = old[[(row, seed) not in keys for row, seed in zip(old["row"], old["seed"], strict=True)]]
+            kept = old[[key not in replaced for key in zip(old["row"], old["seed"], strict=True)]]
             parts = [part for part in [kept, *new[kind]] if len(part)]
             write(pd.concat(parts, ignore_index=True) if parts else empty(kind), file, kind)
     return main
@@ -599,7 +605,7 @@ def update_schema_document(file: Path, check: bool = False) -> bool:
     text = file.read_text(encoding="utf-8")
     new = replace_between(text, BEGIN, END, schema_markdown(), file)
     if new != text and not check:
-        write_atomically(file, new)
+        write_file(file, new)
     return new == text
 
 

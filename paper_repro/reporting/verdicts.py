@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 
 from paper_repro import tables
+from paper_repro.files import write
 from paper_repro.reporting import evidence as ev
 from paper_repro.reporting import results, tolerances
 from paper_repro.reporting.evidence import AUDIT, Evidence
-from paper_repro.reporting.files import write_atomically
 from paper_repro.reporting.provenance import repository
 from paper_repro.reporting.tolerances import Tolerances
 from paper_repro.verdict import PRECEDENCE, Verdict, worst
@@ -48,10 +48,13 @@ class Judgement:
     verdict: Verdict
     reason: str
     n: int = 0
+    given: bool = False  # a setting that defines the row: there is nothing to reproduce
 
     @property
     def text(self) -> str:
         """The reproduced number for a table cell; a dash where there is none."""
+        if self.given:
+            return "given"
         return "–" if self.reproduced is None else f"{self.reproduced:.{DIGITS[self.quantity]}f}"
 
 
@@ -89,7 +92,7 @@ def _compare_row(evidence: Evidence, row: tables.Row, limits: Tolerances) -> Com
     judged = [
         cell.verdict
         for name, cell in cells.items()
-        if not (evidence.tier == AUDIT and name == "top1_pct" and cell.reproduced is None)
+        if not cell.given and not (evidence.tier == AUDIT and name == "top1_pct" and cell.reproduced is None)
     ]
     return Comparison(row.id, row.label, row.method, evidence.tier, cells, worst(judged))
 
@@ -153,12 +156,9 @@ def _from_audit(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
     }
     found = _audited(evidence, row, name)
     if not len(found) and len(evidence.audit):
-        reason = (
-            "a setting of the row: it follows from nothing published"
-            if name == "sparsity_pct"
-            else "the row's budget is not published"
-        )
-        return Judgement(**plain, reproduced=None, verdict=Verdict.INCONCLUSIVE, reason=reason)
+        given = name == "sparsity_pct"
+        reason = "a setting that defines the row" if given else "the row's budget is not published"
+        return Judgement(**plain, reproduced=None, verdict=Verdict.INCONCLUSIVE, reason=reason, given=given)
     if not len(found):
         return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason="no audit.csv: run the audit")
     line = found.iloc[0]
@@ -274,7 +274,7 @@ def update_status_table(readme_path: Path, results_dir: Path | None = None, chec
     text = readme_path.read_text(encoding="utf-8")
     new = results.replace_between(text, BEGIN, END, status_markdown(results_dir), readme_path)
     if new != text and not check:
-        write_atomically(readme_path, new)
+        write(readme_path, new)
     return new == text
 
 

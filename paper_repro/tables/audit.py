@@ -29,9 +29,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from paper_repro import models
 from paper_repro.accounting import account
 from paper_repro.errors import UserError
-from paper_repro.files import write_text
+from paper_repro.files import write
 from paper_repro.methods.distributions import uniform
 from paper_repro.tables import files, loader
 from paper_repro.tables.loader import AVERAGE_POOL, TOTALS, Name, Printed, PrintedRow, TransferRow
@@ -39,7 +40,6 @@ from paper_repro.tables.quantity import Quantity, parse
 from paper_repro.tables.recompute import (
     Estimate,
     Network,
-    build,
     erk,
     network,
     params_at,
@@ -155,7 +155,7 @@ def save(findings: Iterable[Finding], path: Path) -> Path:
         numbers = ("" if math.isnan(x) else f"{x:.{decimals}f}" for x in (finding.recomputed, finding.difference))
         key = (finding.paper_table, finding.row, finding.quantity, finding.unit, finding.printed)
         writer.writerow((*key, *numbers, finding.verdict.value, finding.note))
-    write_text(path, text.getvalue())
+    write(path, text.getvalue())
     return path
 
 
@@ -362,7 +362,7 @@ def _accuracy_gain_99(net: Network, cells: Cells) -> Estimate:
 
 
 def _resnet18_weights() -> int:
-    return account(build("resnet18", num_classes=10, stem="small"), (3, 32, 32)).params
+    return account(models.get("resnet18", num_classes=10, stem="small"), (3, 32, 32)).params
 
 
 def _mask_parameters(net: Network, cells: Cells) -> Estimate:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from paper_repro.errors import UserError, unknown
-from paper_repro.files import write_text
+from paper_repro.files import write
 
 CHECKSUMS = "CHECKSUMS"
 M = TypeVar("M", bound=BaseModel)
@@ -162,7 +162,7 @@ def verify(directory: Path) -> None:
 def record(directory: Path) -> None:
     """Write the checksums of the reference CSV files."""
     lines = [f"{checksum(path)}  {path.name}\n" for path in sorted(directory.glob("*.csv"))]
-    write_text(directory / CHECKSUMS, "".join(lines))
+    write(directory / CHECKSUMS, "".join(lines))
 
 
 def unique(path: Path, where: str, names: Iterable[str]) -> None:

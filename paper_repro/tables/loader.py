@@ -209,6 +209,7 @@ class _TableKeys(_File):
     model: Name
     dataset: Name
     figure_layer: str | None = None
+    figure_row: str | None = None
     claims: list[dict[str, Any]] = []
     tiers: dict[str, dict[str, Any]]
 
@@ -295,7 +296,8 @@ class Table:
     paper_table: str
     model: str
     dataset: str
-    figure_layer: str | None
+    figure_layer: str | None  # the layer of the paper's Figure 1
+    figure_row: str | None
     rows: tuple[Row, ...]
     tiers: Mapping[str, TierPlan]
     claims: tuple[Claim, ...]
@@ -312,7 +314,9 @@ class Table:
         if name not in TIERS:
             raise unknown("tier", name, TIERS)
         if name not in self.tiers:
-            raise UserError(f"table {self.name} has no recipe for tier {name!r}; it has: {', '.join(self.tiers)}")
+            raise UserError(
+                f"table {self.name} has no recipe for tier {name!r}; it has: {', '.join(['audit', *self.tiers])}"
+            )
         return self.tiers[name]
 
     def specs(self, tier: str, seeds: Iterable[int]) -> list[tuple[Row, Spec]]:
@@ -389,6 +393,7 @@ def _load(path: Path) -> Table:
         keys.model,
         keys.dataset,
         keys.figure_layer,
+        keys.figure_row,
         rows,
         MappingProxyType(tiers),
         claims,

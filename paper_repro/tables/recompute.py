@@ -14,9 +14,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from paper_repro import models
@@ -43,7 +41,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Network:
-    """The full-size network of a table, on the meta device; ``average_pool`` counts the additions of the last pool."""
+    """The full-size network of a table, built for real; ``average_pool`` counts the additions of the last pool."""
 
     layers: Mapping[str, nn.Module]
     account: Account
@@ -51,16 +49,10 @@ class Network:
     average_pool: int
 
 
-def build(name: str, **arguments: Any) -> nn.Module:
-    """A real module of the architecture ``name``, without memory for its weights."""
-    with torch.device("meta"):
-        return models.get(name, **arguments)
-
-
 @lru_cache
 def network(table: str) -> Network:
     """The network of ``table``, measured at 224 px."""
-    model = build(load(table).model)
+    model = models.get(load(table).model)
     pool = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -1,21 +1,22 @@
 """Checkpoints that survive a crash at any moment.
 
-A folder holds an index, ``checkpoints.json``, that lists the newest checkpoint and its predecessor with their sha256. A checkpoint
-is written under a name of its own first; replacing the index is the one moment at which it begins to count.
+A folder holds an index, ``checkpoints.json``, that lists the newest checkpoint and its predecessor with their sha256.
+A checkpoint is written under a name of its own first; replacing the index is the one moment at which it begins to
+count.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from paper_repro.errors import UserError
-from paper_repro.files import replacing, write_text
+from paper_repro.files import replacing, write
 
 INDEX = "checkpoints.json"
 KEEP = 2
@@ -29,15 +30,15 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     entry = {"file": path.name, "sha256": digest, "step": step}
     entries = [entry, *(old for old in _entries(folder) if old["file"] != path.name)][:KEEP]
-    write_text(folder / INDEX, json.dumps(entries, indent=1) + "\n")
+    write(folder / INDEX, json.dumps(entries, indent=1) + "\n")
     remove(folder, keep={item["file"] for item in entries})
 
 
 def load(folder: Path, say: Callable[[str], None] = print) -> dict[str, Any] | None:
     """The newest intact checkpoint; None when the run has none yet.
 
-    A damaged one is reported and its predecessor used. When every one is damaged this is a UserError (exit code 3): the run
-    is never restarted from the beginning behind its owner's back.
+    A damaged one is reported and its predecessor used. When every one is damaged this is a UserError (exit code 3):
+    the run is never restarted from the beginning behind its owner's back.
     """
     for leftover in folder.glob(".step-*.tmp"):
         say(f"discarded {leftover.name}: a checkpoint that was being written when the run was stopped")
@@ -49,9 +50,10 @@ def load(folder: Path, say: Callable[[str], None] = print) -> dict[str, Any] | N
             return torch.load(path, map_location="cpu", weights_only=True)
         say(f"checkpoint {path} is {'damaged' if path.exists() else 'gone'}: trying its predecessor")
     if entries:
+        files = ", ".join(entry["file"] for entry in entries)
         raise UserError(
-            f"every checkpoint in {folder} is damaged or gone; restore one of {', '.join(item['file'] for item in entries)}, "
-            f"or delete the folder to train this run from the beginning",
+            f"every checkpoint in {folder} is damaged or gone; restore one of {files}, "
+            "or delete the folder to train this run from the beginning",
             exit_code=3,
         )
     return None
@@ -62,7 +64,7 @@ def newest_step(folder: Path) -> int | None:
     return next((entry["step"] for entry in _entries(folder)), None)
 
 
-def remove(folder: Path, keep: set[str] = frozenset()) -> None:
+def remove(folder: Path, keep: Collection[str] = ()) -> None:
     """Delete the checkpoints of a folder, except the files named in ``keep``."""
     for path in folder.glob("step-*.pt"):
         if path.name not in keep:
@@ -77,4 +79,6 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except ValueError as error:
-        raise UserError(f"{folder / INDEX} is not readable ({error}); restore it or delete the folder", exit_code=3) from error
+        raise UserError(
+            f"{folder / INDEX} is not readable ({error}); restore it or delete the folder", exit_code=3
+        ) from error

@@ -1,16 +1,16 @@
 """When will STR begin to prune? Known before training, from the spec alone.
 
-At s = -3200, sigmoid(s) and its slope are exactly 0 in float32: the loss cannot move s, and only weight decay does. SGD with
-momentum m and coupled decay lambda then multiplies s by a factor that depends on nothing but the schedule:
+At s = -3200, sigmoid(s) and its slope are exactly 0 in float32: the loss cannot move s, and only weight decay does.
+SGD with momentum m and coupled decay lambda then multiplies s by a factor that depends on nothing but the schedule:
 
     buffer <- m * buffer + lambda * s;    s <- s - lr * buffer
 
-so the step at which g(s) starts to matter is simulated exactly, step by step. With the paper's settings on a shorter schedule
-or a smaller data set that step never comes, and the network stays dense: the most common trouble with STR. Such a run is
-refused here, with the values that would prune.
+so the step at which g(s) starts to matter is simulated exactly, step by step. With the paper's settings on a shorter
+schedule or a smaller data set that step never comes, and the network stays dense: the most common trouble with STR.
+Such a run is refused here, with the values that would prune.
 
-"Starts to matter" means g(s) = sigmoid(-10) = 4.5e-5, the threshold at which the paper's Figure 1 leaves zero (4.1e-5 at epoch 28,
-where Figure 2 shows the first 1.6 % of sparsity).
+"Starts to matter" means g(s) = sigmoid(-10) = 4.5e-5, the threshold at which the paper's Figure 1 leaves zero (4.1e-5
+at epoch 28, where Figure 2 shows the first 1.6 % of sparsity).
 """
 
 from __future__ import annotations
@@ -18,18 +18,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from paper_repro import methods
+from paper_repro import methods, tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
 from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
+from paper_repro.tables.audit import Finding
 from paper_repro.training.schedule import learning_rate
+from paper_repro.verdict import Verdict
 
 ONSET_S = {"sigmoid": -10.0, "exp": math.log(1.0 / (1.0 + math.exp(10.0)))}  # g(s) = 4.5e-5 for both
-# A row is refused when sparsity would begin this late: what the paper's schedule leaves for pruning after its latest onset
-# (epoch 38 of 100) is far more, and after 90 % of a cosine schedule the learning rate is too small to move s any further.
+# A row is refused when sparsity would begin this late: what the paper's schedule leaves for pruning after its latest
+# onset (epoch 38 of 100) is far more, and after 90 % of a cosine schedule the learning rate is too small to move s
+# any further.
 LATEST = 0.9
-# Where the suggested values put the onset, as a share of training: the middle of the paper's range (epochs 10 to 38 of 100).
+# Where the suggested values put the onset, as a share of training: the middle of the paper's range (epochs 10 to 38
+# of 100).
 SUGGESTED = 0.25
 
 
@@ -92,17 +96,20 @@ def require_pruning(spec: Spec) -> Forecast | None:
         return result
     method = methods.get(spec.method, **spec.method_args)
     assert isinstance(method, STR)
-    when = f"only at epoch {result.onset_epoch:.1f}" if result.onset_epoch else f"never (s ends at {result.final_s:.4g})"
+    when = (
+        f"only at epoch {result.onset_epoch:.1f}" if result.onset_epoch else f"never (s ends at {result.final_s:.4g})"
+    )
     s_init, weight_decay = suggestion(spec, method)
     raise UserError(
-        f"{spec.name} would stay dense: with s_init = {method.s_init:g} and weight_decay = {spec.weight_decay:g}, g(s) leaves zero "
-        f"{when} in {spec.epochs} epochs of {result.steps_per_epoch} steps. To begin at epoch {SUGGESTED * spec.epochs:.3g}, take "
-        f"s_init = {s_init:.3g} at this weight_decay, or weight_decay = {weight_decay:.3g} at this s_init."
+        f"{spec.name} would stay dense: with s_init = {method.s_init:g} and weight_decay = {spec.weight_decay:g}, "
+        f"g(s) leaves zero {when} in {spec.epochs} epochs of {result.steps_per_epoch} steps. "
+        f"To begin at epoch {SUGGESTED * spec.epochs:.3g}, take s_init = {s_init:.3g} at this weight_decay, "
+        f"or weight_decay = {weight_decay:.3g} at this s_init."
     )
 
 
 def suggestion(spec: Spec, method: STR) -> tuple[float, float]:
-    """(s_init at the spec's weight decay, weight decay at the spec's s_init) that put the onset at SUGGESTED of training."""
+    """(s_init at this weight decay, weight decay at this s_init) that put the onset at SUGGESTED of training."""
     level = ONSET_S[method.g]
     step = round(SUGGESTED * spec.epochs * steps_per_epoch(spec))
     s_init = level / decay_factors(spec, spec.weight_decay)[step]
@@ -111,3 +118,33 @@ def suggestion(spec: Spec, method: STR) -> tuple[float, float]:
         middle = (low + high) / 2
         low, high = (middle, high) if method.s_init * decay_factors(spec, middle)[step] < level else (low, middle)
     return s_init, high
+
+
+def onset_in_the_paper(table: tables.Table) -> list[Finding]:
+    """The forecast of the paper's own run held against its Figure 2; nothing for a table without that figure.
+
+    The figure has one point per epoch, so it says between which two epochs sparsity passed 1 %. Its points were read
+    off the page, to within 0.02 epochs of the whole ones.
+    """
+    if table.figure_row is None:
+        return []
+    curve = tables.curve(table.name, "fig2_sparsity")
+    first_sparse = min(round(epoch) for epoch, sparsity_pct in curve if sparsity_pct > 1.0)
+    last_dense = first_sparse - 1
+    (spec,) = (spec for row, spec in table.specs("paper", [0]) if row.id == table.figure_row)
+    expected = forecast(spec)
+    onset = math.nan if expected is None or expected.onset_epoch is None else expected.onset_epoch
+    outside = max(last_dense - onset, onset - first_sparse, 0.0)
+    return [
+        Finding(
+            paper_table="Figure 2",
+            row=table.figure_row,
+            quantity="onset_epoch",
+            unit="epoch",
+            printed=f"{last_dense}-{first_sparse}",
+            recomputed=onset,
+            difference=outside,
+            verdict=Verdict.PASS if outside == 0.0 else Verdict.FAIL,
+            note="weight decay alone brings g(s) to 4.5e-5 there, simulated from weight decay, s_init and schedule",
+        )
+    ]

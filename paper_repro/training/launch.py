@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 from paper_repro.spec import Spec
 
+WORKER = (sys.executable, "-m", "paper_repro.training.worker")
 OnEvent = Callable[[Spec, Mapping[str, Any]], None]
 
 
@@ -25,7 +27,7 @@ def cores() -> int:
 
 
 class Launch:
-    """Trains specs, ``jobs`` at a time, with ``threads`` CPU threads each; ``on_event`` hears of everything that happens."""
+    """Trains specs, ``jobs`` at a time, with ``threads`` CPU threads each; ``on_event`` hears of all that happens."""
 
     def __init__(
         self,
@@ -36,7 +38,12 @@ class Launch:
         jobs: int | None = None,
         threads: int = 1,
     ) -> None:
-        self.order = {"runs": str(runs), "data_root": str(data_root), "provenance": dict(provenance), "threads": threads}
+        self.order = {
+            "runs": str(runs),
+            "data_root": str(data_root),
+            "provenance": dict(provenance),
+            "threads": threads,
+        }
         self.on_event, self.jobs = on_event, jobs or cores()
         self.processes: set[subprocess.Popen[str]] = set()
         self.lock = threading.Lock()
@@ -45,7 +52,8 @@ class Launch:
     def train(self, specs: Sequence[Spec]) -> dict[str, str]:
         """Run name -> why it failed, for the runs that did; empty when all are finished.
 
-        After SIGINT or SIGTERM no new run is started and those at work save their state; ``signum`` then says which it was.
+        After SIGINT or SIGTERM no new run is started and those at work save their state; ``signum`` then says which
+        it was.
         """
         with self._forwarding_signals(), ThreadPoolExecutor(self.jobs) as pool:
             failures = list(pool.map(self._train_one, specs))
@@ -56,7 +64,7 @@ class Launch:
             if self.signum is not None:
                 return "not started"
             process = subprocess.Popen(
-                [sys.executable, "-m", "paper_repro.training.worker"],
+                WORKER,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -65,15 +73,22 @@ class Launch:
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
             self.processes.add(process)
+        with process:  # closes its pipes
+            failure = self._follow(process, spec)
+        with self.lock:
+            self.processes.discard(process)
+        self.on_event(spec, {"event": "failed", "text": failure} if failure else {"event": "end"})
+        return failure
+
+    def _follow(self, process: subprocess.Popen[str], spec: Spec) -> str | None:
+        """Hand the spec to a worker and pass its events on until it ends; why it failed, or None."""
         assert process.stdin and process.stdout and process.stderr
         errors: list[str] = []
-        drain = threading.Thread(target=lambda: errors.extend(process.stderr), daemon=True)
+        drain = threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True)
         drain.start()
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it died at once: its exit code and last words follow
             process.stdin.write(json.dumps({**self.order, "spec": spec.to_dict()}))
             process.stdin.close()
-        except BrokenPipeError:
-            pass  # it died at once; its exit code and last words follow
         failure = None
         for line in process.stdout:
             event = json.loads(line)
@@ -81,14 +96,12 @@ class Launch:
             self.on_event(spec, event)
         code = process.wait()
         drain.join()
-        with self.lock:
-            self.processes.discard(process)
-        if code and failure is None:
-            stopped = self.signum is not None and code == 128 + self.signum
-            last = errors[-1].strip() if errors else f"exit code {code}"
-            failure = "stopped; the same command goes on from here" if stopped else f"the training process died: {last}"
-        self.on_event(spec, {"event": "failed", "text": failure} if failure else {"event": "end"})
-        return failure
+        if code == 0 or failure:
+            return failure
+        if self.signum is not None and code == 128 + self.signum:
+            return "stopped; the same command goes on from here"
+        last_words = errors[-1].strip() if errors else f"exit code {code}"
+        return f"the training process died: {last_words}"
 
     @contextmanager
     def _forwarding_signals(self) -> Iterator[None]:

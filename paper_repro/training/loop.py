@@ -1,8 +1,8 @@
-"""One training run from spec to result, by the paper's protocol: plain SGD with momentum, cosine schedule with warm-up, label
-smoothing, the same weight decay on everything. Any method; none is known by name.
+"""One training run from spec to result, by the paper's protocol: plain SGD with momentum, cosine schedule with
+warm-up, label smoothing, the same weight decay on everything. Any method; none is known by name.
 
-A run lives in ``runs/<spec.name>``. It can be stopped after any step and goes on bit by bit as if it had not been; a finished run
-is never trained again.
+A run lives in ``runs/<spec.name>``. It can be stopped after any step and goes on bit by bit as if it had not been; a
+finished run is never trained again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from paper_repro.accounting import account, nonzero_sparsity_pct
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import open_loaders
 from paper_repro.errors import UserError
-from paper_repro.files import write_text
+from paper_repro.files import write
 from paper_repro.methods import Method
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint
@@ -58,8 +58,8 @@ def run(
 ) -> dict[str, Any]:
     """Train ``spec`` to the end, or return what is stored when it is finished; the content of its ``result.json``.
 
-    ``report`` is told of progress in small dicts with an ``event`` key. Raises UserError for a spec that would stay dense, a run
-    that another process is at, or damaged state; Interrupted after SIGINT, SIGTERM or SIGUSR1.
+    ``report`` is told of progress in small dicts with an ``event`` key. Raises UserError for a spec that would stay
+    dense, a run that another process is at, or damaged state; Interrupted after SIGINT, SIGTERM or SIGUSR1.
     """
     folder = runs / spec.name
     stored = stored_result(folder, spec)
@@ -67,12 +67,12 @@ def run(
         return stored
     forecast = require_pruning(spec)
     with _locked(folder):
-        write_text(folder / "spec.json", json.dumps(spec.to_dict(), indent=1) + "\n")
+        write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1) + "\n")
         run_ = Run(spec, folder, data_root, forecast, report)
         with _stop_signals(run_):
             result = run_.train()
         result = {"schema": 1, "spec": spec.to_dict(), **result, "provenance": {**(provenance or {}), **run_.machine()}}
-        write_text(folder / "result.json", json.dumps(result, indent=1) + "\n")
+        write(folder / "result.json", json.dumps(result, indent=1) + "\n")
         checkpoint.remove(folder)
     return result
 
@@ -86,7 +86,9 @@ def stored_result(folder: Path, spec: Spec) -> dict[str, Any] | None:
         stored = json.loads(path.read_text(encoding="utf-8"))
         theirs = Spec.from_dict(stored["spec"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a result ({error}); move it away to train the run again", exit_code=3) from error
+        raise UserError(
+            f"{path} is not a result ({error}); move it away to train the run again", exit_code=3
+        ) from error
     _require_same(spec, theirs, path)
     return stored
 

@@ -1,4 +1,6 @@
-"""The learning rate of the paper: linear warm-up, then a cosine to zero; set once per epoch, or, for short runs, at every step."""
+"""The learning rate of the paper: linear warm-up, then a cosine to zero; set once per epoch, or, for short runs, at
+every step.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,11 @@ from paper_repro.spec import Spec
 def learning_rate(spec: Spec, step: int, steps_per_epoch: int) -> float:
     """Learning rate of training step ``step``, counted from 0.
 
-    Epoch e of E with W epochs of warm-up runs at lr * (e + 1) / W while e < W, then at lr / 2 * (1 + cos(pi * (e - W) / (E - W))).
-    With ``spec.schedule == "step"`` the same curve is followed continuously.
+    Epoch e of E with W epochs of warm-up runs at lr * (e + 1) / W while e < W, then at lr / 2 * (1 + cos(pi * (e - W)
+    / (E - W))). With ``spec.schedule == "step"`` the same curve is followed continuously.
     """
+    now: float
+    next_: float
     if spec.schedule == "epoch":
         now, next_ = step // steps_per_epoch, step // steps_per_epoch + 1
     else:

@@ -1,4 +1,6 @@
-"""The process that trains one run: reads the spec from standard input, writes one JSON event per line to standard output."""
+"""The process that trains one run: reads the spec from standard input, writes one JSON event per line to standard
+output.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from paper_repro.training.loop import Interrupted, run
 
 
 def main() -> int:
+    """Train what standard input orders; the exit code."""
     order = json.load(sys.stdin)
     torch.set_num_threads(order["threads"])
     try:
@@ -40,7 +43,7 @@ def tell(event: dict[str, Any]) -> None:
     try:
         print(json.dumps(event), flush=True)
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - replaced for the rest of the process
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -151,7 +151,11 @@ def test_batches_cover_every_image_once_and_depend_on_seed_and_epoch_alone() -> 
     def order(seed: int, epoch: int, first: int = 0) -> list[int]:
         return [label for _, labels in loader.epoch(seed, epoch, first) for label in labels.tolist()]
 
-    assert sorted(order(0, 0)) == list(range(10)) == [label for _, labels in loader.in_order() for label in labels.tolist()]
+    assert (
+        sorted(order(0, 0))
+        == list(range(10))
+        == [label for _, labels in loader.in_order() for label in labels.tolist()]
+    )
     assert order(0, 0) == order(0, 0) != order(0, 1) != order(1, 1)
     assert order(3, 2, first=1) == order(3, 2)[4:]
     for batch, labels in loader.epoch(0, 0):

@@ -9,8 +9,8 @@ import pytest
 
 from paper_repro import tables
 from paper_repro.errors import UserError
+from paper_repro.files import write
 from paper_repro.reporting import notebook, results
-from paper_repro.reporting.files import write_atomically
 from paper_repro.reporting.provenance import repository
 from paper_repro.reporting.report import open_report
 from tests.reporting.conftest import MakeRuns
@@ -140,7 +140,7 @@ def test_rendering_is_skipped_only_for_the_same_inputs(
 
         found = evidence.load("resnet50", "audit", results_dir)
         for name in figures.names(found):
-            write_atomically(figures.path(found, name), b"a figure")
+            write(figures.path(found, name), b"a figure")
         return nbformat.from_dict(skeleton), None
 
     monkeypatch.setattr(notebook, "_execute", execute)

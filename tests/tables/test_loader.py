@@ -159,7 +159,7 @@ def test_claims() -> None:
         (lambda: tables.load("resnet5"), "unknown table 'resnet5'. Did you mean 'resnet50'?"),
         (lambda: tables.load("resnet50").row("str-90.32"), "Did you mean 'str-90.23'"),
         (lambda: tables.load("resnet50").specs("smok", [0]), "Did you mean 'smoke'"),
-        (lambda: tables.load("resnet50").specs("audit", [0]), "no recipe for tier 'audit'; it has: smoke"),
+        (lambda: tables.load("resnet50").specs("audit", [0]), "no recipe for tier 'audit'; it has: audit, smoke"),
         (lambda: tables.budgets("mobilenet"), "Did you mean 'mobilenetv1'"),
     ],
 )

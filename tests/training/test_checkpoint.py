@@ -88,7 +88,9 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
     assert not (tmp_path / "executed").exists()
 
 
-def test_no_checkpoint_is_none_and_remove_leaves_nothing(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_no_checkpoint_is_none_and_remove_leaves_nothing(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     assert checkpoint.load(tmp_path_factory.mktemp("empty")) is None
     checkpoint.remove(folder)
     assert list(folder.iterdir()) == []

@@ -16,6 +16,7 @@ from paper_repro.training.forecast import (
     decay_factors,
     first_step,
     forecast,
+    onset_in_the_paper,
     require_pruning,
     steps_per_epoch,
 )
@@ -32,7 +33,9 @@ PAPER = Spec(
     lr=0.256,
     weight_decay=2.251757813e-5,
 )
-SHORT = replace(PAPER, dataset="fashion_mnist", epochs=2, batch_size=1000, warmup_epochs=0, schedule="step", weight_decay=0.01)
+SHORT = replace(
+    PAPER, dataset="fashion_mnist", epochs=2, batch_size=1000, warmup_epochs=0, schedule="step", weight_decay=0.01
+)
 EPOCHS = list(csv.DictReader((Path(__file__).parent / "onset_epochs.csv").read_text(encoding="utf-8-sig").splitlines()))
 
 
@@ -45,13 +48,15 @@ def test_predicted_epochs_of_every_str_row(row: dict[str, str]) -> None:
         assert reached == pytest.approx(float(row[f"epoch_s_reaches_minus_{-s}"]), abs=0.005)
 
 
-def test_onset_of_the_90_percent_model_is_where_figure_2_has_it() -> None:
-    onset = forecast(PAPER).onset_epoch
-    assert 27 < onset < 28
-    curve = dict(tables.curve("resnet50", "fig2_sparsity"))
-    before = max(y for x, y in curve.items() if x < onset - 0.5)
-    after = min(y for x, y in curve.items() if x > onset + 0.5)
-    assert before < 0.1 and after > 1.0
+def test_onset_of_the_90_percent_model_is_where_figure_2_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    (finding,) = onset_in_the_paper(tables.load("resnet50"))
+    assert (finding.printed, finding.verdict) == ("27-28", "PASS")
+    assert finding.recomputed == pytest.approx(27.99, abs=0.005)
+    later = [(epoch + 2, sparsity) for epoch, sparsity in tables.curve("resnet50", "fig2_sparsity")]
+    monkeypatch.setattr(tables, "curve", lambda table, name: later)
+    (finding,) = onset_in_the_paper(tables.load("resnet50"))
+    assert (finding.printed, finding.verdict) == ("29-30", "FAIL")
+    assert onset_in_the_paper(tables.load("mobilenetv1")) == []
 
 
 def test_simulation_is_what_the_optimizer_does() -> None:
