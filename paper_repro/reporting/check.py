@@ -13,6 +13,8 @@ def main(results_dir: Path) -> int:
     """Print what ``ci/check_results.py`` finds; its exit code. UserError where the package is installed without a
     checkout.
     """
+    if not results_dir.is_dir():
+        raise UserError(f"there is no folder {results_dir} with results to check")
     script = repository() / "ci" / "check_results.py"
     if not script.exists():
         raise UserError(f"{script} does not exist: `check` works in a checkout of the repository")

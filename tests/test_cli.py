@@ -1,0 +1,141 @@
+"""The command line: every verb, and what it says to mistakes. A mistake ends in exit code 2, one sentence, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from paper_repro import cli, tables
+from paper_repro.data import sources
+from paper_repro.training import launch
+from tests.training.test_launch import ROOT, WORKER
+from tests.training.tiny import install
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Exit code of ``python -m paper_repro ARGUMENTS``, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["paper-repro", *arguments])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    return int(done.value.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Away from the repository's own runs and results, in a folder whose name is a test of its own."""
+    folder = tmp_path / "a folder with spaces, é and 中"
+    (folder / "results").mkdir(parents=True)
+    errata = (ROOT / "results" / "errata.csv").read_bytes()
+    (folder / "results" / "errata.csv").write_bytes(errata)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["reproduce"], "TABLE is one of: mobilenetv1, resnet50"),
+        (["reproduce", "resnt50"], "Did you mean 'resnet50'"),
+        (["reproduce", "resnet50", "--tier", "smok"], "Did you mean 'smoke'"),
+        (["reproduce", "resnet50", "--tier", "small"], "it has: audit, smoke, paper"),
+        (["reproduce", "resnet50", "--method", "st"], "Did you mean 'str'"),
+        (["reproduce", "resnet50", "--seeds", "0"], "not in the range"),
+        (["reproduce", "resnet50", "--jobs", "two"], "not a valid integer"),
+        (["reproduce", "resnet50", "--tier", "paper"], "cannot train on ImageNet-1K yet"),
+        (["run", "resnet50", "--tier", "audit"], "trains nothing"),
+        (["run", "resnet50", "str-90"], "unknown row"),
+        (["run", "resnet50", "dnw-90"], "is not trained at tier smoke"),
+        (["run"], "which table"),
+        (["plan", "resnet"], "Did you mean 'resnet50'"),
+        (["audit", "resnet"], "Did you mean 'resnet50'"),
+        (["render", "resnet50", "--tier", "audits"], "Did you mean 'audit'"),
+        (["data", "fashion"], "Did you mean 'fashion_mnist'"),
+        (["data", "cifar10"], "cannot train on CIFAR-10 yet"),
+        (["check", "--results", "nowhere"], "nowhere"),
+        (["regres"], "No such command"),
+        (["list", "--frob"], "No such option"),
+    ],
+)
+def test_mistakes(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert call(monkeypatch, *arguments) == 2
+    out, err = capfd.readouterr()
+    assert message in err and "Traceback" not in out + err
+
+
+def test_missing_data_says_what_was_tried(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sources.shutil, "which", lambda name: None)
+    monkeypatch.setattr("paper_repro.data.fashion_mnist.MIRROR", "http://127.0.0.1:9")
+    monkeypatch.setattr("paper_repro.data.fashion_mnist.DEBIAN_FOLDER", "no/such/folder")
+    assert call(monkeypatch, "reproduce", "resnet50", "--data-root", "some where") == 2
+    assert "Put train-images-idx3-ubyte" in capfd.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("results/resnet50").write_text("a file where a folder belongs")
+    assert call(monkeypatch, "audit", "resnet50") in (2, 3)
+    assert "results/resnet50" in capfd.readouterr().err
+
+
+def test_list_plan_and_audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "list") == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in (*tables.names(), "fashion_mnist", "gmp", "str-98.05"))
+    assert call(monkeypatch, "plan", "resnet50", "--tier", "paper", "--method", "str") == 0
+    out = capsys.readouterr().out
+    assert "epoch 27.99" in out and "epoch 38.06" in out and out.count("to do") == 16
+    assert call(monkeypatch, "plan", "resnet50", "--tier", "audit") == 0
+    assert call(monkeypatch, "audit", "mobilenetv1") == 0
+    assert "PASS" in capsys.readouterr().out and Path("results/mobilenetv1/audit.csv").exists()
+
+
+def test_plan_refuses_what_would_stay_dense(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The paper's hyperparameters on the smoke schedule."""
+    table = tables.load("resnet50")
+    specs = dict((row.id, spec) for row, spec in table.specs("smoke", [0]))
+    dense = [(table.row("str-90.23"), type(specs["dense"])(**{
+        **specs["dense"].to_dict(), "method": "str", "method_args": {"s_init": -3200.0}, "weight_decay": 2.25e-5,
+    }))]  # fmt: skip
+    monkeypatch.setattr(tables.Table, "specs", lambda self, tier, seeds: dense)
+    assert call(monkeypatch, "plan", "resnet50") == 2
+    out = capsys.readouterr().out
+    assert "would stay dense" in out and "take s_init = " in out and "never" in out
+
+
+@pytest.mark.slow
+def test_reproduce_from_end_to_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a tiny data set, two of the eleven rows: results, notebook and table say so, and a second call does nothing."""
+    install(monkeypatch)
+    monkeypatch.setattr(launch, "WORKER", WORKER)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert call(monkeypatch, "run", "resnet50", "dense") == 0
+    assert call(monkeypatch, "reproduce", "resnet50", "--method", "dense") == 0
+    out = capsys.readouterr().out
+    assert "1 of 1 are finished already" in out and "MISSING" in out and "str-98.05" in out
+    (line,) = (line for line in out.splitlines() if line.startswith("dense "))
+    assert "77.01" in line and "25.556" in line
+    for name in ("smoke.csv", "smoke_budgets.csv", "smoke_history.csv", "audit.csv", "smoke.ipynb"):
+        assert (Path("results/resnet50") / name).exists()
+    cells = json.loads(Path("results/resnet50/smoke.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert not [o for cell in cells for o in cell.get("outputs", []) if o["output_type"] == "error"]
+    assert "INCOMPLETE" in json.dumps(cells)
+    written = Path("results/resnet50/smoke.ipynb").stat().st_mtime_ns
+    assert call(monkeypatch, "reproduce", "resnet50", "--method", "dense") == 0
+    assert Path("results/resnet50/smoke.ipynb").stat().st_mtime_ns == written
+
+
+def test_the_module_runs_in_a_locale_without_utf8() -> None:
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "paper_repro", "list"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
