@@ -1,4 +1,4 @@
-"""The command line: every verb, and what it says to mistakes. A mistake ends in exit code 2, one sentence, no traceback."""
+"""The command line: every verb, and what it says to mistakes: one sentence and exit code 2, no traceback."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_plan_refuses_what_would_stay_dense(
 ) -> None:
     """The paper's hyperparameters on the smoke schedule."""
     table = tables.load("resnet50")
-    specs = dict((row.id, spec) for row, spec in table.specs("smoke", [0]))
+    specs = {row.id: spec for row, spec in table.specs("smoke", [0])}
     dense = [(table.row("str-90.23"), type(specs["dense"])(**{
         **specs["dense"].to_dict(), "method": "str", "method_args": {"s_init": -3200.0}, "weight_decay": 2.25e-5,
     }))]  # fmt: skip
@@ -113,7 +113,7 @@ def test_plan_refuses_what_would_stay_dense(
 
 @pytest.mark.slow
 def test_reproduce_from_end_to_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """On a tiny data set, two of the eleven rows: results, notebook and table say so, and a second call does nothing."""
+    """On a tiny data set, one of the eleven rows: results, notebook and table say so; a second call does nothing."""
     install(monkeypatch)
     monkeypatch.setattr(launch, "WORKER", WORKER)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

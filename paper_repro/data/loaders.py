@@ -46,7 +46,7 @@ class TensorLoader:
 
     def _batch(self, indices: Tensor) -> Batch:
         images = self.images[indices].float().div_(255.0).sub_(self.mean).div_(self.std)
-        # not .contiguous(): with one channel that returns the tensor as it is, and convolutions take its strides at face value
+        # not .contiguous(): with one channel it changes nothing, and convolutions take the strides at face value
         return images.to(memory_format=torch.channels_last), self.labels[indices]
 
 

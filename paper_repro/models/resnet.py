@@ -4,17 +4,14 @@ As in the STR paper, no convolution has a bias and the classifier is a 1x1 convo
 layers of ResNet50 are alike to a sparsity method. Weights are drawn from kaiming_normal(fan_in, relu). Input: (N, C,
 H, W) float; output: (N, num_classes) logits.
 
-``width`` is the number of channels of the first stage (64 in the paper). ``stem`` chooses the first layers:
-"imagenet" is the 7x7 convolution with stride 2, "small" a 3x3 one for images of 28 to 32 px; both are followed by the
-max pool. ``last_stride`` is the stride of the last stage. On 28 px images 2 would leave it one pixel, and 8 of the 9
-taps of its 3x3 convolutions would see nothing but padding; 1 keeps 2 x 2 pixels.
+``width`` is the number of channels of the first stage (64 in the paper). ``last_stride`` is the stride of the last
+stage: on 28 px images 2 would leave it one pixel, and 8 of the 9 taps of its 3x3 convolutions would see nothing but
+padding; 1 keeps 2 x 2 pixels.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
-
-STEMS = ("imagenet", "small")
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
@@ -75,13 +72,10 @@ class ResNet(nn.Module):
         num_classes: int = 1000,
         width: int = 64,
         in_channels: int = 3,
-        stem: str = "imagenet",
         last_stride: int = 2,
     ) -> None:
         super().__init__()
-        if stem not in STEMS:
-            raise ValueError(f"stem is one of {', '.join(STEMS)}, not {stem!r}")
-        self.conv1 = conv(in_channels, width, 7 if stem == "imagenet" else 3, stride=2)
+        self.conv1 = conv(in_channels, width, 7, stride=2)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
@@ -113,15 +107,11 @@ def _stage(
     return nn.Sequential(first, *(block(out_channels, channels, 1, None) for _ in range(count - 1)))
 
 
-def resnet18(
-    num_classes: int = 1000, width: int = 64, in_channels: int = 3, stem: str = "imagenet", last_stride: int = 2
-) -> ResNet:
+def resnet18(num_classes: int = 1000, width: int = 64, in_channels: int = 3, last_stride: int = 2) -> ResNet:
     """ResNet18: 21 layers."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), num_classes, width, in_channels, stem, last_stride)
+    return ResNet(BasicBlock, (2, 2, 2, 2), num_classes, width, in_channels, last_stride)
 
 
-def resnet50(
-    num_classes: int = 1000, width: int = 64, in_channels: int = 3, stem: str = "imagenet", last_stride: int = 2
-) -> ResNet:
+def resnet50(num_classes: int = 1000, width: int = 64, in_channels: int = 3, last_stride: int = 2) -> ResNet:
     """ResNet50: 54 layers; 25,502,912 weights and 4,089,184,256 MACs at 224 px with the defaults."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), num_classes, width, in_channels, stem, last_stride)
+    return ResNet(Bottleneck, (3, 4, 6, 3), num_classes, width, in_channels, last_stride)

@@ -362,7 +362,7 @@ def _accuracy_gain_99(net: Network, cells: Cells) -> Estimate:
 
 
 def _resnet18_weights() -> int:
-    return account(models.get("resnet18", num_classes=10, stem="small"), (3, 32, 32)).params
+    return account(models.get("resnet18", num_classes=10), (3, 32, 32)).params
 
 
 def _mask_parameters(net: Network, cells: Cells) -> Estimate:

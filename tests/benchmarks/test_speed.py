@@ -64,7 +64,7 @@ def step_of(model: nn.Module, name: str, images: Tensor) -> Callable[[], None]:
 def test_step_at_smoke_size(benchmark, name: str) -> None:
     label(benchmark, "training step, ResNet50 width 16, 64 images of 28 px", name, name == "dense")
     torch.manual_seed(0)
-    model = models.resnet50(num_classes=10, width=16, in_channels=1, stem="small", last_stride=1)
+    model = models.resnet50(num_classes=10, width=16, in_channels=1, last_stride=1)
     images = torch.randn(64, 1, 28, 28).contiguous(memory_format=torch.channels_last)
     benchmark.pedantic(step_of(model, name, images), rounds=15, warmup_rounds=3)
 

@@ -21,7 +21,7 @@ CASES = {"dense": {}, "str": {"s_init": -3.0}, "gmp": {"sparsity_pct": 90.0}}
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return models.resnet18(num_classes=4, width=4, in_channels=1, stem="small")
+    return models.resnet18(num_classes=4, width=4, in_channels=1)
 
 
 def batch() -> torch.Tensor:

@@ -50,7 +50,7 @@ def test_initialisation_follows_the_authors() -> None:
 
 
 def test_narrow_networks_keep_the_layers_and_their_names() -> None:
-    narrow = models.resnet50(num_classes=10, width=8, in_channels=1, stem="small")
+    narrow = models.resnet50(num_classes=10, width=8, in_channels=1)
     assert list(counted_layers(narrow)) == list(counted_layers(models.get("resnet50")))
     assert narrow(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
     mobile = models.mobilenet_v1(num_classes=10, width=8, in_channels=1)
@@ -63,7 +63,6 @@ def test_narrow_networks_keep_the_layers_and_their_names() -> None:
     [
         ("resnet5", {}, "Did you mean 'resnet50'"),
         ("resnet50", {"widht": 8}, "Did you mean 'width'"),
-        ("resnet50", {"stem": "tiny"}, "imagenet, small"),
     ],
 )
 def test_bad_arguments_say_what_to_do(name: str, arguments: dict, message: str) -> None:

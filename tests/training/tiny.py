@@ -13,7 +13,7 @@ from paper_repro.spec import Spec
 
 SPEC = Spec(
     model="resnet18",
-    model_args={"width": 4, "stem": "small"},
+    model_args={"width": 4},
     dataset="fashion_mnist",
     method="str",
     method_args={"s_init": -12.0},
