@@ -19,6 +19,7 @@ class TrainingProgress:
         self.console, self.total_runs, self.done = console, total_runs, 0
         self.lock = threading.Lock()
         self.tasks: dict[str, TaskID] = {}
+        self.outcomes: dict[str, str] = {}
         self.bars = Progress(
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}"),
@@ -28,7 +29,6 @@ class TrainingProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self.began = time.monotonic()
         self.all_rows = self.bars.add_task("all rows", total=float(total_runs), state=f"0 of {total_runs}")
         self.shares: dict[str, float] = {}
 
@@ -52,8 +52,10 @@ class TrainingProgress:
                         self._line(run, "starts" if fresh else _state(event) + self._left(event))
                 case "note":
                     self._line(run, event["text"])
+                case "result":
+                    self.outcomes[run] = _outcome(event)
                 case "end":
-                    self._finish(run, "done")
+                    self._finish(run, self.outcomes.get(run, "done"))
                 case "failed":
                     self._finish(run, f"FAILED: {event['text']}")
 
@@ -92,3 +94,9 @@ def _state(event: Mapping[str, Any]) -> str:
         else f"  loss {event['train_loss']:.3f}  sparsity {event['sparsity_pct']:5.1f} %"
     )
     return f"epoch {event['epoch']:.1f}/{event['epochs']}{loss}"
+
+
+def _outcome(event: Mapping[str, Any]) -> str:
+    if event["top1_pct"] is None:
+        return str(event["status"])
+    return f"{event['status']}: top-1 {event['top1_pct']:.2f} %, sparsity {event['sparsity_pct']:.2f} %"

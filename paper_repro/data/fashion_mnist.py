@@ -9,10 +9,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
-from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from paper_repro.data.sources import Say, debian_package, fetch, fingerprint, gunzip, is_intact
 from paper_repro.errors import UserError
@@ -92,10 +92,21 @@ def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """((train images, labels), (test images, labels)): uint8 (N, 1, 28, 28) and int64 (N,)."""
 
     def read(part: str) -> tuple[Tensor, Tensor]:
-        images = read_image_file(str(folder / f"{part}-images-idx3-ubyte"))
-        return images.unsqueeze(1).to(torch.uint8), read_label_file(str(folder / f"{part}-labels-idx1-ubyte"))
+        images = _read_idx(folder / f"{part}-images-idx3-ubyte")
+        return images.unsqueeze(1), _read_idx(folder / f"{part}-labels-idx1-ubyte").long()
 
     return read("train"), read("t10k")
+
+
+def _read_idx(path: Path) -> Tensor:
+    """The uint8 tensor in an IDX file: 2 zero bytes, type 8, the number of dimensions, each as a big-endian int32, the
+    values. Read here because importing torchvision takes longer than the rest of a worker's start.
+    """
+    content = path.read_bytes()
+    dimensions = content[3]
+    shape = np.frombuffer(content, dtype=">i4", count=dimensions, offset=4)
+    values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions)
+    return torch.from_numpy(values.reshape(shape).copy())
 
 
 def _unpack(source: Path, folder: Path) -> None:

@@ -64,6 +64,7 @@ def gunzip(source: Path, target: Path, digest: str) -> bool:
 
 def fetch(url: str, folder: Path, name: str, known_hash: str) -> Path:
     """Download ``url`` to ``folder/name`` and verify it ("md5:..." or "sha256:..."); UserError when that fails."""
+    pooch.get_logger().setLevel("WARNING")  # what is fetched, and from where, the caller says
     try:
         downloader = pooch.HTTPDownloader(timeout=30)
         return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))

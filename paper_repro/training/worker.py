@@ -23,13 +23,14 @@ def main() -> int:
     order = json.load(sys.stdin)
     torch.set_num_threads(order["threads"])
     try:
-        run(
+        done = run(
             Spec.from_dict(order["spec"]),
             runs=Path(order["runs"]),
             data_root=Path(order["data_root"]),
             provenance=order["provenance"],
             report=tell,
-        )
+        )["result"]
+        tell({"event": "result", **{key: done.get(key) for key in ("status", "top1_pct", "sparsity_pct")}})
     except UserError as error:
         tell({"event": "error", "text": str(error)})
         return error.exit_code

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from paper_repro.data import fashion_mnist, loaders, sources
 from paper_repro.errors import UserError
@@ -141,6 +142,22 @@ def test_unknown_data_sets_and_those_without_a_loader(tmp_path: Path) -> None:
         loaders.ensure("fashion_mnits", tmp_path)
     with pytest.raises(UserError, match="cannot train on ImageNet-1K yet"):
         loaders.ensure("imagenet1k", tmp_path)
+
+
+def test_idx_files_are_read_as_torchvision_reads_them(tmp_path: Path) -> None:
+    pixels = torch.arange(2 * 28 * 28, dtype=torch.int64).to(torch.uint8)
+    for part in ("train", "t10k"):
+        header = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28])
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(header + bytes(pixels.tolist()))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 3]))
+    (images, labels), _ = fashion_mnist.load(tmp_path)
+    assert torch.equal(images[:, 0], read_image_file(str(tmp_path / "train-images-idx3-ubyte")))
+    assert torch.equal(labels, read_label_file(str(tmp_path / "t10k-labels-idx1-ubyte"))) and images.shape == (
+        2,
+        1,
+        28,
+        28,
+    )
 
 
 def test_batches_cover_every_image_once_and_depend_on_seed_and_epoch_alone() -> None:

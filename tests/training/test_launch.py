@@ -48,9 +48,9 @@ def test_two_at_once(tmp_path: Path) -> None:
     assert result(tmp_path, SPEC)["provenance"]["commit"] == "abc"
     for spec in (SPEC, GMP):
         kinds = [event["event"] for name, event in events if name == spec.name]
-        assert kinds[0] == "start" and kinds[-1] == "end" and kinds.count("epoch") == 3
+        assert kinds[0] == "start" and kinds[-2:] == ["result", "end"] and kinds.count("epoch") == 3
     again, events = start(tmp_path, [SPEC])
-    assert again == {} and [event["event"] for _, event in events] == ["end"]  # nothing was trained
+    assert again == {} and [event["event"] for _, event in events] == ["result", "end"]  # nothing was trained
 
 
 def test_a_run_that_dies_is_listed_and_the_others_finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
