@@ -176,7 +176,7 @@ def show(job: Job, console: Console) -> None:
 
     Tier audit draws nothing: its numbers are part of every other tier's notebook.
     """
-    from paper_repro.reporting import claims, evidence, figures, notebook, verdicts
+    from paper_repro.reporting import claims, evidence, figures, notebook, provenance, verdicts
 
     found = evidence.load(job.table, job.tier, job.results)
     if job.tier != AUDIT:
@@ -192,6 +192,9 @@ def show(job: Job, console: Console) -> None:
     if job.tier != AUDIT:
         console.print(f"\nnotebook: {rendered}\nfigures:  {figures.path(found, 'x').parent}", soft_wrap=True)
     console.print(f"numbers:  {job.results / job.table}", soft_wrap=True)
+    home = provenance.repository()
+    if job.results.resolve() == home / "results" and not verdicts.update_status_table(home / "README.md", job.results):
+        console.print("README.md: its status table now counts these results")
 
 
 def comparison_grid(compared: Sequence[Any]) -> Grid:

@@ -48,6 +48,8 @@ STYLE = {
 ROW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A6761D", "#56B4E9", "#666666")
 ROW_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 PAPER_GREY = "#555555"
+# below this nothing is pruned, and a log scale would show little else
+SMALLEST_THRESHOLD = 1e-7
 RC = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -173,6 +175,7 @@ def sparsity_over_epochs(evidence: Evidence) -> Figure:
         bottom.set_xlabel(f"Training done (% of all epochs; {here})")
         bottom.set_ylabel(f"Threshold g(s), {'median over layers' if layer is None else layer} (log scale)")
         bottom.set_yscale("log")
+        bottom.set_ylim(bottom=SMALLEST_THRESHOLD)
         _finish(figure, evidence, "sparsity and threshold during training", handles, columns=2)
     return figure
 
@@ -245,7 +248,7 @@ def _accuracy(
             panel.margins(y=0.08)
         panels[0].set_title("Reported: ImageNet-1K, full size")
         if has_runs:
-            title = f"Reproduced: {evidence.setting}, {_epochs(evidence)} epochs, {_seeds(evidence)}"
+            title = f"Reproduced: {evidence.setting}, {_epochs(evidence)}, {_seeds(evidence)}"
             panels[-1].set_title(title if apart else f"Reported (ImageNet-1K) and reproduced ({_seeds(evidence)})")
         handles = [_handle(f"{_name(method)} reported", *_look(method), REPORTED) for method in reported]
         handles += [_handle(f"{_name(method)} reproduced", *_look(method), REPRODUCED) for method in reproduced]
@@ -427,7 +430,11 @@ def _draw_range(axis: Axes, evidence: Evidence, rows: list[str]) -> Patch:
     row = min(rows, key=lambda name: abs((evidence.table.row(name).reported.sparsity_pct or 0.0) - 90.23))
     history, epochs = _history(evidence, row)
     colour = ROW_COLOURS[rows.index(row) % len(ROW_COLOURS)]
-    data = history[history["threshold_min"] > 0].groupby("epoch")[["threshold_min", "threshold_max"]].mean()
+    data = (
+        history[history["threshold_min"] > SMALLEST_THRESHOLD]
+        .groupby("epoch")[["threshold_min", "threshold_max"]]
+        .mean()
+    )
     x = 100.0 * data.index.to_numpy(dtype=float) / epochs
     axis.fill_between(
         x, data["threshold_min"].to_numpy(), data["threshold_max"].to_numpy(), color=colour, alpha=0.13, linewidth=0
@@ -455,7 +462,7 @@ def _draw_history(axis: Axes, history: pd.DataFrame, epochs: float, column: str,
     """Mean over seeds against the percentage of training done, with the range over seeds as a band."""
     data = history.dropna(subset=[column])
     if column.startswith("threshold"):
-        data = data[data[column] > 1e-7]  # below that nothing is pruned, and the log scale would show nothing else
+        data = data[data[column] > SMALLEST_THRESHOLD]
     if not len(data):
         return
     grouped = data.groupby("epoch")[column]
@@ -529,7 +536,9 @@ def _handle(label: str, colour: str, marker: str, origin: Mapping[str, Any]) -> 
 
 def _epochs(evidence: Evidence) -> str:
     values = sorted({float(value) for value in evidence.runs["epochs"]})
-    return " or ".join(f"{value:g}" for value in values) or (f"{evidence.plan.epochs:g}" if evidence.plan else "none")
+    if not values and evidence.plan:
+        values = [float(evidence.plan.epochs)]
+    return " or ".join(f"{value:g} epoch{'' if value == 1 else 's'}" for value in values) or "no epochs"
 
 
 def _seeds(evidence: Evidence) -> str:
