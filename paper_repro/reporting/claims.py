@@ -392,8 +392,34 @@ def _shape_published(evidence: Evidence, _limits: Tolerances) -> Finding | None:
 
 
 def _shape_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
-    lines = [{"row": row, "seed": seed, **_shape(layers)} for row, seed, layers in evidence.run_budgets("str")]
-    return _shape_finding(lines, "of the trained STR networks")
+    lines = [
+        {"row": row, "seed": seed, **_shape(layers), "threshold_spread": _spread(layers["threshold"])}
+        for row, seed, layers in evidence.run_budgets("str")
+    ]
+    found = _shape_finding(lines, "of the trained STR networks")
+    if found is None:
+        return None
+    verdict, sentence, lines = found
+    return verdict, f"{sentence} {_spread_sentence(evidence, [line['threshold_spread'] for line in lines])}", lines
+
+
+def _spread(thresholds: pd.Series) -> float:
+    """The largest threshold of a network over its smallest."""
+    return float(thresholds.max() / thresholds.min())
+
+
+def _spread_sentence(evidence: Evidence, spreads: list[float]) -> str:
+    """How far the layers' thresholds have come apart. On a schedule so short that the decay of s outweighs its gradient
+    they hardly do, and then a layer's sparsity says how large its weights are, not what it can spare.
+    """
+    sentence = f"The largest threshold of a network is {min(spreads):.1f} to {max(spreads):.1f} times its smallest"
+    if evidence.table.figure_layer is None:
+        return f"{sentence}."
+    paper = [threshold for _, threshold in tables.curve(evidence.table.name, "fig3_threshold")]
+    return (
+        f"{sentence}, in the paper's Figure 3 {max(paper) / min(paper):.0f} times: where thresholds hardly differ, the "
+        "decay of s has set them and not its gradient, and the budget follows the size of the weights."
+    )
 
 
 def _shape(layers: pd.DataFrame) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def test_onset(make_runs: MakeRuns, tmp_path: Path) -> None:
     found = find(evidence, "sparsity-after-onset")
     assert found.verdict is Verdict.PASS
     assert "+0.05 to +0.05 epochs" in found.sentence
-    early = load(make_runs, tmp_path, rows=["str-90.23"], forecast_onset_epoch=1.2)
+    early = load(make_runs, tmp_path, rows=["str-90.23"], forecast_onset_epoch=0.6)
     found = find(early, "sparsity-after-onset")
     assert found.verdict is Verdict.FAIL
     assert "str-90.23 seed 0" in found.sentence
@@ -135,7 +135,9 @@ def test_shape_of_the_papers_budgets_depends_on_the_reading(tmp_path: Path) -> N
 
 def test_shape_of_runs(make_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = load(make_runs, tmp_path)
-    assert find(evidence, "budget-shape").verdict is Verdict.PASS
+    found = find(evidence, "budget-shape")
+    assert found.verdict is Verdict.PASS
+    assert "6.3 to 6.3 times its smallest, in the paper's Figure 3 191 times" in found.sentence
     flipped = evidence.budgets.groupby(["row", "seed"])["sparsity_pct"].transform(lambda part: part.to_numpy()[::-1])
     evidence.budgets["sparsity_pct"] = flipped
     assert find(evidence, "budget-shape").verdict is Verdict.FAIL

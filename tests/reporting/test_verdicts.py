@@ -36,7 +36,7 @@ def full_scale(evidence: Evidence, tier: str = "paper") -> Evidence:
 def test_smoke_accuracy_is_shown_and_never_compared(make_runs: MakeRuns, tmp_path: Path) -> None:
     top1 = by_row(load(make_runs, tmp_path, seeds=(0, 1, 2)))["str-90.23"].quantities["top1_pct"]
     assert (top1.reported, top1.verdict, top1.n) == ("74.31", Verdict.INCONCLUSIVE, 3)
-    assert top1.reason == "Fashion-MNIST, width 8: another data set"
+    assert top1.reason == "Fashion-MNIST, width 16: another data set"
     assert top1.reproduced == pytest.approx(87.25, abs=0.2)
 
 
