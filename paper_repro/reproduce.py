@@ -58,10 +58,14 @@ class Job:
 
 
 def audited(table: str, errata: Path) -> list[Finding]:
-    """Everything the paper prints about a table that follows without training: its numbers, and when pruning began."""
+    """Everything the paper prints about a table that follows without training: its numbers, and when pruning began.
+
+    UserError when the transcribed numbers are not those on record: a change too small to show in a sum shows there.
+    """
     from paper_repro.tables.audit import audit
     from paper_repro.training.forecast import onset_in_the_paper
 
+    tables.verify()
     return [*audit(table, errata), *onset_in_the_paper(tables.load(table))]
 
 

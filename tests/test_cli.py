@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from paper_repro import cli, tables
 from paper_repro.data import sources
+from paper_repro.tables import loader
 from paper_repro.training import launch
 from tests.training.test_launch import ROOT, WORKER
 from tests.training.tiny import install
@@ -82,6 +84,19 @@ def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, capfd:
     Path("results/resnet50").write_text("a file where a folder belongs")
     assert call(monkeypatch, "audit", "resnet50") in (2, 3)
     assert "results/resnet50" in capfd.readouterr().err
+
+
+def test_a_reference_number_changed_by_hand(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Even one that is too small to show in any sum: the smallest layer of one budget."""
+    copy = tmp_path / "tables"
+    shutil.copytree(loader.DATA, copy)
+    budgets = copy / "resnet50_budgets.csv"
+    budgets.write_text(budgets.read_text(encoding="utf-8").replace("87.57", "86.57", 1), encoding="utf-8")
+    monkeypatch.setattr(loader, "DATA", copy)
+    assert call(monkeypatch, "audit", "resnet50") == 2
+    assert "resnet50_budgets.csv" in capfd.readouterr().err
 
 
 def test_list_plan_and_audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,7 +162,8 @@ def _from_audit(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
     if not len(found):
         return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason="no audit.csv: run the audit")
     line = found.iloc[0]
-    value = None if pd.isna(line["recomputed"]) else float(line["recomputed"])
+    # an accuracy in the audit is one that another paper prints: it shows a misquotation, and reproduces nothing
+    value = None if pd.isna(line["recomputed"]) or name == "top1_pct" else float(line["recomputed"])
     return Judgement(
         **plain,
         reproduced=value,
