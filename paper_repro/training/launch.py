@@ -73,6 +73,8 @@ class Launch:
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
             self.processes.add(process)
+            if self.signum is not None:  # the signal came between the two lines above
+                process.send_signal(self.signum)
         with process:  # closes its pipes
             failure = self._follow(process, spec)
         with self.lock:
@@ -98,7 +100,7 @@ class Launch:
         drain.join()
         if code == 0 or failure:
             return failure
-        if self.signum is not None and code == 128 + self.signum:
+        if self.signum is not None:  # whatever its exit code: it may have been stopped before it could handle signals
             return "stopped; the same command goes on from here"
         last_words = errors[-1].strip() if errors else f"exit code {code}"
         return f"the training process died: {last_words}"
