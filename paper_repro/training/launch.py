@@ -73,8 +73,7 @@ class Launch:
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
             self.processes.add(process)
-            if self.signum is not None:  # the signal came between the two lines above
-                process.send_signal(self.signum)
+        self._pass_on_a_signal()  # one may have come before this process was in the set
         with process:  # closes its pipes
             failure = self._follow(process, spec)
         with self.lock:
@@ -105,14 +104,17 @@ class Launch:
         last_words = errors[-1].strip() if errors else f"exit code {code}"
         return f"the training process died: {last_words}"
 
+    def _pass_on_a_signal(self) -> None:
+        for process in list(self.processes):
+            if self.signum is not None and process.poll() is None:
+                process.send_signal(self.signum)
+
     @contextmanager
     def _forwarding_signals(self) -> Iterator[None]:
         def forward(signum: int, _frame: object) -> None:
             # no lock here: a handler may interrupt the thread that holds it
             self.signum = signum
-            for process in list(self.processes):
-                if process.poll() is None:
-                    process.send_signal(signum)
+            self._pass_on_a_signal()
 
         previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
