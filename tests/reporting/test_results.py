@@ -160,6 +160,26 @@ def test_collect_keeps_other_lines_and_replaces_its_own(make_runs: MakeRuns, tmp
     assert len(budgets) == 4 * 54
 
 
+def test_collect_drops_lines_of_a_recipe_that_has_changed_since(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """One row must never be the mean over seeds of two recipes."""
+    folder = tmp_path / "results"
+    file = results.collect("resnet50", "smoke", make_runs(seeds=(0, 1, 2), rows=["dense", "gmp-80"]), folder)
+    frame = results.read(file)
+    old = (frame["row"] == "gmp-80") & (frame["seed"] > 0)
+    frame.loc[old, "spec"] = "gmp-resnet50-fashion_mnist-00000000-s1"
+    results.write(frame, file)
+    frame = results.read(results.collect("resnet50", "smoke", make_runs(rows=["gmp-80"]), folder))
+    assert sorted(zip(frame["row"], frame["seed"], strict=True)) == [
+        ("dense", 0),
+        ("dense", 1),
+        ("dense", 2),
+        ("gmp-80", 0),
+    ]
+    for kind in ("budgets", "history"):
+        there = results.read(results.path(folder, "resnet50", "smoke", kind), kind)
+        assert set(zip(there["row"], there["seed"], strict=True)) == set(zip(frame["row"], frame["seed"], strict=True))
+
+
 def test_collect_of_nothing_writes_files_without_lines(tmp_path: Path) -> None:
     assert len(results.read(results.collect("resnet50", "smoke", [], tmp_path / "results"))) == 0
 
