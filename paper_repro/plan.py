@@ -7,7 +7,7 @@ from rich.table import Table as Grid
 
 from paper_repro import tables
 from paper_repro.errors import UserError
-from paper_repro.reproduce import AUDIT, Job
+from paper_repro.reproduce import AUDIT, Job, print_whole
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
@@ -40,7 +40,7 @@ def show_plan(job: Job, console: Console) -> int:
             state(job, spec),
             spec.name,
         )
-    console.print(grid, soft_wrap=True)
+    print_whole(grid, console)
     console.print(
         "g(s) leaves zero: when weight decay alone has brought the threshold to 4.5e-5 (–: the method learns none)"
     )

@@ -188,7 +188,7 @@ def show(job: Job, console: Console) -> None:
         rendered = notebook.render(job.table, job.tier, job.results)
     compared = verdicts.comparisons(found)
     console.print()
-    console.print(comparison_grid(compared))
+    print_whole(comparison_grid(compared), console)
     console.print(legend(found), soft_wrap=True)
     console.print("\n[bold]The paper's claims[/bold]")
     for claim in claims.check(found):
@@ -201,17 +201,24 @@ def show(job: Job, console: Console) -> None:
         console.print("README.md: its status table now counts these results")
 
 
+def print_whole(grid: Grid, console: Console) -> None:
+    """Print a table as wide as it is, even on a narrower terminal: a wrapped line is better than a cut number."""
+    needed = console.measure(grid, options=console.options.update(max_width=1000)).maximum
+    Console(file=console.file, width=max(needed, console.width), force_terminal=console.is_terminal).print(grid)
+
+
 def comparison_grid(compared: Sequence[Any]) -> Grid:
     """The table that ends ``reproduce``: each printed number, and beside it the reproduced one."""
     from paper_repro.reporting.verdicts import QUANTITIES, TRAINED_SPARSITY
 
-    grid = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 1))
+    grid = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
     for title in ("row", "method"):
         grid.add_column(title, no_wrap=True)
     for title in ("top-1 %", "sparsity %", "params M", "MACs M"):
-        grid.add_column(f"{title}\nreported", justify="right", no_wrap=True)
-        grid.add_column("\nreproduced", justify="right", no_wrap=True)
-    grid.add_column("sparsity %\ntrained", justify="right", no_wrap=True)
+        unit = title.split()[-1]
+        grid.add_column(f"{title.removesuffix(unit)}\npaper", justify="right", no_wrap=True)
+        grid.add_column(f"{unit}\nhere", justify="left", no_wrap=True)
+    grid.add_column("trained\nspars. %", justify="right", no_wrap=True)
     grid.add_column("\ntier", no_wrap=True)
     grid.add_column("\nverdict", no_wrap=True)
     for comparison in compared:
@@ -237,15 +244,16 @@ def legend(found: Any) -> str:
     """What the columns and marks of the table mean."""
     lines = [
         "",
+        "paper: as printed.  here: reproduced.",
         "sparsity, params and MACs are recomputed from the published budgets on the full-size network (tier audit).",
         "No mark: matches as printed.  e: the paper's number is wrong, see errata.csv.  F: does not match.  –: none.",
     ]
     if found.trained_rows and not found.full_scale:
         seeds = found.seeds()
-        lines[2:2] = [
-            f"top-1 reproduced is measured on {found.setting}, mean of seeds {', '.join(map(str, seeds)) or 'none'}: "
+        lines[3:3] = [
+            f"top-1 here is measured on {found.setting}, mean of seeds {', '.join(map(str, seeds)) or 'none'}: "
             "other data than the paper's, so it is shown and not compared (?).",
-            "sparsity trained is what those runs reached, against the regime that the row stands for.",
+            "trained spars. is what those runs reached, against the regime that the row stands for.",
         ]
     lines.append("A row's verdict is that of its worst number.")
     return "\n".join(lines)
