@@ -52,7 +52,7 @@ class Evidence:
 
     @property
     def setting(self) -> str:
-        """Data set and, where it is not the paper's, the network: "Fashion-MNIST, width 8"."""
+        """Data set and, where it is not the paper's, the network: "Fashion-MNIST, width 16"."""
         if self.plan is None:
             return "no training"
         name = dataset(self.plan.dataset).title

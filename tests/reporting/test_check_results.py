@@ -69,6 +69,7 @@ def test_results_of_another_recipe_or_data_are_refused(make_runs: MakeRuns, tmp_
     file = collect(make_runs, tmp_path, rows=["dense", "gmp-80"])
     rewrite(file, "gmp-resnet50", "gmp-resnet18")
     assert "not of the recipe's gmp-resnet50" in findings("recipes", tmp_path, "FAIL")[0]
+    collect(make_runs, tmp_path, rows=["gmp-80"])
     collect(make_runs, tmp_path, rows=["dense"], dataset_sha256="cd" * 32)
     assert any("different versions of fashion_mnist" in found for found in findings("recipes", tmp_path, "FAIL"))
 

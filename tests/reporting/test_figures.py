@@ -47,7 +47,7 @@ def test_figures_render_and_are_legible_on_their_own(make_runs: MakeRuns, tmp_pa
         if axis.get_visible():
             assert axis.get_ylabel()
             assert axis.get_xlabel() or axis.get_shared_x_axes().get_siblings(axis)
-    assert ("Fashion-MNIST, width 8" in shown) == (case != "no runs")
+    assert (evidence.setting in shown) == (case != "no runs")
     assert ("rows missing" in shown) == (case in ("missing rows", "diverged", "no runs"))
 
 
