@@ -153,16 +153,20 @@ def list_() -> int:
         table = tables.load(name)
         console.print(f"[bold]{name}[/bold]  {table.paper_table}: {table.title}; {len(table.rows)} rows")
         for tier in (AUDIT, *table.tiers):
-            trained = (
-                "no training"
-                if tier == AUDIT
-                else f"{len(table.tiers[tier].rows)} rows on {DATASETS[table.tiers[tier].dataset].title}"
-            )
-            console.print(f"    {tier:<10} {trained}")
+            console.print(f"    {tier:<10} {'no training' if tier == AUDIT else trained(table.tiers[tier])}")
         console.print(f"    rows: {', '.join(row.id for row in table.rows)}", soft_wrap=True)
     console.print(f"[bold]methods[/bold]  {', '.join(METHODS)}")
     console.print(f"[bold]data sets[/bold]  {', '.join(DATASETS)}")
     return 0
+
+
+def trained(tier: tables.TierPlan) -> str:
+    """How many rows a tier trains, on what, and whether this version can."""
+    from paper_repro.data.catalog import dataset
+    from paper_repro.data.loaders import TRAINABLE
+
+    can = "" if tier.dataset in TRAINABLE else " (planned only: this version cannot train on it yet)"
+    return f"{len(tier.rows)} rows on {dataset(tier.dataset).title}{can}"
 
 
 def job(table: str | None, **given: Any) -> Job:
@@ -172,6 +176,8 @@ def job(table: str | None, **given: Any) -> Job:
     chosen = Job(name, data_root=root, **{key: value for key, value in given.items() if value is not None})
     if chosen.tier != AUDIT:
         chosen.specs()
+    elif chosen.method is not None:
+        raise UserError(f"tier {AUDIT} trains no method, so that --method (METHOD=) does not apply to it")
     return chosen
 
 

@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from paper_repro import tables
+from paper_repro.data.catalog import dataset
+from paper_repro.data.loaders import TRAINABLE
 from paper_repro.errors import UserError
 from paper_repro.reproduce import AUDIT, Job, print_whole
 from paper_repro.spec import Spec
@@ -44,6 +46,9 @@ def show_plan(job: Job, console: Console) -> int:
     console.print(
         "g(s) leaves zero: when weight decay alone has brought the threshold to 4.5e-5 (–: the method learns none)"
     )
+    data = table.tiers[job.tier].dataset
+    if data not in TRAINABLE:
+        console.print(f"planned only: this version cannot train on {dataset(data).title} yet")
     for text in refused:
         console.print(f"refused: {text}", soft_wrap=True)
     return 2 if refused else 0

@@ -56,6 +56,8 @@ class TrainingProgress:
                     self.outcomes[run] = _outcome(event)
                 case "end":
                     self._finish(run, self.outcomes.get(run, "done"))
+                case "stopped":
+                    self._line(run, event["text"])
                 case "failed":
                     self._finish(run, f"FAILED: {event['text']}")
 

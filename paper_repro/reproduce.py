@@ -63,10 +63,10 @@ def audited(table: str, errata: Path) -> list[Finding]:
     UserError when the transcribed numbers are not those on record: a change too small to show in a sum shows there.
     """
     from paper_repro.tables.audit import audit
-    from paper_repro.training.forecast import onset_in_the_paper
+    from paper_repro.training.forecast import forecast_in_the_paper
 
     tables.verify()
-    return [*audit(table, errata), *onset_in_the_paper(tables.load(table))]
+    return [*audit(table, errata), *forecast_in_the_paper(tables.load(table))]
 
 
 def write_audit(job: Job, console: Console, every: bool = False) -> bool:
@@ -74,10 +74,12 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
 
     ``every`` prints each number that does not simply match; otherwise only failures are printed.
     """
+    from paper_repro.reporting import provenance
     from paper_repro.tables.audit import save
     from paper_repro.verdict import Verdict
 
-    findings = audited(job.table, job.results / "errata.csv")
+    own = job.results / "errata.csv"
+    findings = audited(job.table, own if own.exists() else provenance.repository() / "results" / "errata.csv")
     path = save(findings, job.results / job.table / "audit.csv")
     counts = {verdict: sum(finding.verdict == verdict for finding in findings) for verdict in Verdict}
     found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
@@ -99,13 +101,23 @@ def unfinished(job: Job, console: Console) -> list[tuple[tables.Row, Spec]]:
     starts: a spec that would stay dense, and data that is neither there nor to be fetched, are UserErrors.
     """
     from paper_repro.data import loaders
+    from paper_repro.reporting import provenance
     from paper_repro.training.forecast import require_pruning
     from paper_repro.training.loop import stored_result
 
     pairs = job.specs()
-    todo = [(row, spec) for row, spec in pairs if stored_result(job.runs / spec.name, spec) is None]
+    stored = {spec.name: stored_result(job.runs / spec.name, spec) for _, spec in pairs}
+    todo = [(row, spec) for row, spec in pairs if stored[spec.name] is None]
     if len(todo) < len(pairs):
         console.print(f"runs: {len(pairs) - len(todo)} of {len(pairs)} are finished already (in {job.runs}/)")
+    now = provenance.code_version()
+    made_by = [result["provenance"] for result in stored.values() if result is not None]
+    other = sum((made.get("commit"), made.get("dirty")) != now or made.get("dirty") == "true" for made in made_by)
+    if other:
+        console.print(
+            f"note: {other} of them were trained by another commit or by changed code, and are not trained again; "
+            f"where that code matters, delete their folders in {job.runs}/"
+        )
     for _, spec in todo:
         require_pruning(spec)
     for name in {spec.dataset for _, spec in todo}:
@@ -190,6 +202,8 @@ def show(job: Job, console: Console) -> None:
     console.print()
     print_whole(comparison_grid(compared), console)
     console.print(legend(found), soft_wrap=True)
+    if job.tier != AUDIT:
+        console.print(whose(job, found), soft_wrap=True)
     console.print("\n[bold]The paper's claims[/bold]")
     for claim in claims.check(found):
         console.print(f"  {claim.verdict:<12} {claim.id} (tier {claim.tier}): {claim.sentence}", soft_wrap=True)
@@ -236,6 +250,16 @@ def comparison_grid(compared: Sequence[Any]) -> Grid:
     return grid
 
 
+def whose(job: Job, found: Any) -> str:
+    """Which of the runs behind the table were trained here, and which came with the repository."""
+    here = sum((job.runs / spec / "result.json").exists() for spec in found.runs["spec"])
+    there = len(found.runs) - here
+    text = f"Of the {len(found.runs)} runs behind this table {here} were trained in {job.runs}/"
+    if there:
+        text += f" and {there} came with {job.results}/; for yours alone, add ARGS='--results DIR'"
+    return f"{text}. `git diff {job.results}` shows what is new."
+
+
 # after a number; a number without a mark passes
 MARKS = {"PASS": "", "FAIL": " F", "ERRATUM": " e", "INCONCLUSIVE": " ?", "MISSING": ""}
 
@@ -255,5 +279,8 @@ def legend(found: Any) -> str:
             "other data than the paper's, so it is shown and not compared (?).",
             "trained spars. is what those runs reached, against the regime that the row stands for.",
         ]
-    lines.append("A row's verdict is that of its worst number.")
+    lines.append(
+        "A row's verdict: FAIL, else MISSING, INCONCLUSIVE, ERRATUM, PASS, whichever one of its numbers has"
+        + (" (at tier audit without top-1, which needs training)." if found.tier == AUDIT else ".")
+    )
     return "\n".join(lines)

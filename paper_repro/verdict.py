@@ -16,9 +16,9 @@ class Verdict(StrEnum):
     ERRATUM = "ERRATUM"  # the paper's own number is wrong, and the evidence is on file
 
 
-PRECEDENCE = (Verdict.FAIL, Verdict.MISSING, Verdict.ERRATUM, Verdict.INCONCLUSIVE, Verdict.PASS)
+PRECEDENCE = (Verdict.FAIL, Verdict.MISSING, Verdict.INCONCLUSIVE, Verdict.ERRATUM, Verdict.PASS)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """One verdict for many: FAIL, else MISSING, else ERRATUM, else INCONCLUSIVE, else PASS. Of none at all: MISSING."""
+    """One verdict for many: FAIL, else MISSING, else INCONCLUSIVE, else ERRATUM, else PASS. Of none at all: MISSING."""
     return min(verdicts, key=PRECEDENCE.index, default=Verdict.MISSING)

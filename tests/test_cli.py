@@ -32,8 +32,6 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Away from the repository's own runs and results, in a folder whose name is a test of its own."""
     folder = tmp_path / "a folder with spaces, é and 中"
     (folder / "results").mkdir(parents=True)
-    errata = (ROOT / "results" / "errata.csv").read_bytes()
-    (folder / "results" / "errata.csv").write_bytes(errata)
     monkeypatch.chdir(folder)
     monkeypatch.delenv("DATA_ROOT", raising=False)
 
@@ -50,6 +48,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["reproduce", "resnet50", "--jobs", "two"], "not a valid integer"),
         (["reproduce", "resnet50", "--tier", "paper"], "cannot train on ImageNet-1K yet"),
         (["run", "resnet50", "--tier", "audit"], "trains nothing"),
+        (["reproduce", "resnet50", "--tier", "audit", "--method", "str"], "does not apply"),
         (["run", "resnet50", "str-90"], "unknown row"),
         (["run", "resnet50", "dnw-90"], "is not trained at tier smoke"),
         (["run"], "which table"),

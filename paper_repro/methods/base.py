@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from paper_repro.accounting import CountedLayer, counted_layers
+from paper_repro.errors import UserError
 
 
 class Method:
@@ -27,7 +28,9 @@ class Method:
         return None
 
     def attach(self, model: nn.Module) -> nn.Module:
-        """Parametrize the weights of ``model`` in place, and return it."""
+        """Parametrize the weights of ``model`` in place, and return it; UserError when a method is attached already."""
+        if any(parametrize.is_parametrized(module) for module in model.modules()):
+            raise UserError("a method is attached to this model already; finalize it, or attach to a fresh one")
         for name, layer in counted_layers(model).items():
             parametrization = self.parametrization(name, layer)
             if parametrization is not None:

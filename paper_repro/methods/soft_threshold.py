@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import softshrink
 
 # Elements per step of the CPU's backward pass: three float32 blocks of this size stay in a core's level-2 cache.
@@ -48,6 +49,7 @@ class _SoftThreshold(torch.autograd.Function):
         return shrunk
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         (shrunk,) = ctx.saved_tensors
         sign = shrunk.sign()
@@ -70,6 +72,7 @@ class _OneThresholdOnCPU(torch.autograd.Function):
         return softshrink(weight, value)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         (weight,) = ctx.saved_tensors
         grad_weight = torch.empty_like(weight)

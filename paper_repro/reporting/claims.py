@@ -148,7 +148,7 @@ def _macs_finding(lines: list[dict[str, Any]], of_what: str) -> Finding | None:
         f"STR needs fewer MACs than uniform sparsity would in {len(lines) - len(against)} of {len(lines)} {of_what} "
         f"({100 * min(ratios):.1f} to {100 * max(ratios):.1f} % of uniform's)."
     )
-    if against:
+    if 0 < len(against) < len(lines):  # where it is all of them, the range above has said it
         listed = ", ".join(f"{_who(line)} ({100 * line['ratio']:.1f} %)" for line in against)
         sentence += f" It needs more in: {listed}."
     return verdict, sentence, lines
@@ -205,7 +205,7 @@ def _gmp_macs_finding(lines: list[dict[str, Any]], of_what: str, limits: Toleran
         f"STR needs fewer MACs than GMP in {len(lines) - len(against)} of {len(lines)} {of_what}: "
         f"{100 * min(ratios):.1f} to {100 * max(ratios):.1f} % of GMP's."
     )
-    if against:
+    if 0 < len(against) < len(lines):
         sentence += f" It needs more in: {', '.join(_who(line) for line in against)}."
     if unequal:
         sentence += f" Not at equal sparsity (STR keeps fewer weights): {', '.join(_who(line) for line in unequal)}."
@@ -270,6 +270,7 @@ def _ahead_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
                 "p": paired.p,
                 "n": difference.n,
                 "weights_ratio": kept,
+                "macs_ratio": _mean_macs(evidence, ours.id, paired.seeds) / _mean_macs(evidence, gmp.id, paired.seeds),
                 "verdict": str(verdict),
             }
         )
@@ -277,6 +278,10 @@ def _ahead_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
         return None
     told = "; ".join(_ahead_text(line) for line in lines)
     sentence = f"STR minus GMP in top-1 points on {evidence.setting}, paired by seed [95 % interval]: {told}."
+    if any(line["n"] > 1 for line in lines):
+        sentence += " Each interval stands for itself, without a correction for their number."
+    ratios = [line["macs_ratio"] for line in lines]
+    sentence += f" STR's MACs are {min(ratios):.1f} to {max(ratios):.1f} times GMP's in these pairs."
     if any(line["n"] < 2 for line in lines):
         sentence += " One seed gives no interval: more seeds are needed to decide."
     unequal = [line["row"] for line in lines if line["weights_ratio"] > 1 + limits.density_slack]
@@ -514,6 +519,11 @@ def _density(sparsity_pct: float | None) -> float:
 def _mean_density(evidence: Evidence, row: str, seeds: Sequence[int]) -> float:
     values = evidence.by_seed(row, "nonzero_params_m")
     return statistics.summarise(values[seed] for seed in seeds).mean
+
+
+def _mean_macs(evidence: Evidence, row: str, seeds: Sequence[int]) -> float:
+    macs = evidence.by_seed(row, "sparse_macs_m")
+    return float(np.mean([macs[seed] for seed in seeds]))
 
 
 def _who(line: Mapping[str, Any]) -> str:

@@ -236,7 +236,7 @@ def counts(results_dir: Path | None = None) -> pd.DataFrame:
             compared = comparisons(evidence)
             for quantity, words in (
                 ("top1_pct", "accuracy"),
-                (TRAINED_SPARSITY, "trained sparsity against its target"),
+                (TRAINED_SPARSITY, "(self-check: trained sparsity against the recipe's target)"),
             ):
                 judged = [row.quantities[quantity] for row in compared if quantity in row.quantities]
                 found = Counter(cell.verdict for cell in judged if cell.tier == tier)

@@ -78,7 +78,8 @@ class Launch:
             failure = self._follow(process, spec)
         with self.lock:
             self.processes.discard(process)
-        self.on_event(spec, {"event": "failed", "text": failure} if failure else {"event": "end"})
+        kind = "end" if failure is None else "failed" if self.signum is None else "stopped"
+        self.on_event(spec, {"event": kind, "text": failure})
         return failure
 
     def _follow(self, process: subprocess.Popen[str], spec: Spec) -> str | None:

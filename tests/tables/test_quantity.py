@@ -55,6 +55,6 @@ def test_worst_verdict() -> None:
     assert worst([]) is Verdict.MISSING
     assert worst([Verdict.PASS]) is Verdict.PASS
     assert worst([Verdict.PASS, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE
-    assert worst([Verdict.INCONCLUSIVE, Verdict.ERRATUM]) is Verdict.ERRATUM
+    assert worst([Verdict.INCONCLUSIVE, Verdict.ERRATUM]) is Verdict.INCONCLUSIVE
     assert worst([Verdict.ERRATUM, Verdict.MISSING]) is Verdict.MISSING
     assert worst(Verdict) is Verdict.FAIL

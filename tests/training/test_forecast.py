@@ -16,7 +16,7 @@ from paper_repro.training.forecast import (
     decay_factors,
     first_step,
     forecast,
-    onset_in_the_paper,
+    forecast_in_the_paper,
     require_pruning,
     steps_per_epoch,
 )
@@ -48,15 +48,18 @@ def test_predicted_epochs_of_every_str_row(row: dict[str, str]) -> None:
         assert reached == pytest.approx(float(row[f"epoch_s_reaches_minus_{-s}"]), abs=0.005)
 
 
-def test_onset_of_the_90_percent_model_is_where_figure_2_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    (finding,) = onset_in_the_paper(tables.load("resnet50"))
-    assert (finding.printed, finding.verdict) == ("27-28", "PASS")
-    assert finding.recomputed == pytest.approx(27.99, abs=0.005)
-    later = [(epoch + 2, sparsity) for epoch, sparsity in tables.curve("resnet50", "fig2_sparsity")]
-    monkeypatch.setattr(tables, "curve", lambda table, name: later)
-    (finding,) = onset_in_the_paper(tables.load("resnet50"))
-    assert (finding.printed, finding.verdict) == ("29-30", "FAIL")
-    assert onset_in_the_paper(tables.load("mobilenetv1")) == []
+def test_forecast_of_the_90_percent_model_is_what_figures_1_and_2_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    threshold, onset = forecast_in_the_paper(tables.load("resnet50"))
+    assert (threshold.quantity, threshold.printed, threshold.verdict) == ("threshold_at_epoch_28", "41", "PASS")
+    assert threshold.recomputed == pytest.approx(1e6 * torch.sigmoid(torch.tensor(-9.99)).item(), rel=0.02)
+    assert (onset.printed, onset.verdict) == ("27-28", "PASS")
+    assert onset.recomputed == pytest.approx(27.99, abs=0.005)
+    assert forecast_in_the_paper(tables.load("mobilenetv1")) == []
+
+    curve = tables.curve
+    monkeypatch.setattr(tables, "curve", lambda table, name: [(x + 2, y) for x, y in curve(table, name)])
+    later = forecast_in_the_paper(tables.load("resnet50"))
+    assert [(finding.printed, finding.verdict) for finding in later] == [("41", "FAIL"), ("29-30", "FAIL")]
 
 
 def test_simulation_is_what_the_optimizer_does() -> None:

@@ -173,7 +173,7 @@ def test_a_result_that_is_no_result_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "runs" / SPEC.name / "result.json"
     path.parent.mkdir(parents=True)
     path.write_text("{")
-    with pytest.raises(UserError, match="is not a result") as error:
+    with pytest.raises(UserError, match="is damaged or no result") as error:
         train(tmp_path)
     assert error.value.exit_code == 3 and path.read_text() == "{"
 
