@@ -326,7 +326,11 @@ def _onset_published(evidence: Evidence, limits: Tolerances) -> Finding | None:
     if forecast is None:
         return Verdict.INCONCLUSIVE, f"{sentence}; no forecast to hold it against.", []
     verdict = Verdict.PASS if onset >= forecast - 1 else Verdict.FAIL  # the figure has one point per epoch
-    return verdict, f"{sentence}; the forecast from weight decay and s_init alone is epoch {forecast:.2f}.", []
+    return (
+        verdict,
+        f"{sentence}; g(s) is forecast to reach 4.5e-5, a level taken from Figure 1, at epoch {forecast:.2f}.",
+        [],
+    )
 
 
 def _forecast_of_figure_2(evidence: Evidence) -> float | None:
