@@ -162,8 +162,7 @@ def list_() -> int:
 
 def trained(tier: tables.TierPlan) -> str:
     """How many rows a tier trains, on what, and whether this version can."""
-    from paper_repro.data.catalog import dataset
-    from paper_repro.data.loaders import TRAINABLE
+    from paper_repro.data.catalog import TRAINABLE, dataset
 
     can = "" if tier.dataset in TRAINABLE else " (planned only: this version cannot train on it yet)"
     return f"{len(tier.rows)} rows on {dataset(tier.dataset).title}{can}"

@@ -6,8 +6,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from paper_repro import tables
-from paper_repro.data.catalog import dataset
-from paper_repro.data.loaders import TRAINABLE
+from paper_repro.data.catalog import TRAINABLE, dataset
 from paper_repro.errors import UserError
 from paper_repro.reproduce import AUDIT, Job, print_whole
 from paper_repro.spec import Spec

@@ -148,7 +148,8 @@ def test_reproduce_from_end_to_end(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 def test_the_module_runs_in_a_locale_without_utf8() -> None:
-    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONPATH": str(ROOT)}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUTF8"}
+    environment |= {"LC_ALL": "C", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", "paper_repro", "list"], env=environment, capture_output=True, text=True, check=False
     )

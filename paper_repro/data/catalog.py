@@ -34,6 +34,9 @@ DATASETS = {
 }
 
 
+TRAINABLE = ("fashion_mnist",)  # those that this version has a loader for
+
+
 def dataset(name: str) -> Dataset:
     """The facts about the data set called ``name``."""
     if name not in DATASETS:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from paper_repro.data import fashion_mnist
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import TRAINABLE, dataset
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 
@@ -48,9 +48,6 @@ class TensorLoader:
         images = self.images[indices].float().div_(255.0).sub_(self.mean).div_(self.std)
         # not .contiguous(): with one channel it changes nothing, and convolutions take the strides at face value
         return images.to(memory_format=torch.channels_last), self.labels[indices]
-
-
-TRAINABLE = ("fashion_mnist",)
 
 
 def ensure(name: str, root: Path, say: Say = print) -> None:

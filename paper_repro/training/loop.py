@@ -86,9 +86,7 @@ def stored_result(folder: Path, spec: Spec) -> dict[str, Any] | None:
         stored = json.loads(path.read_text(encoding="utf-8"))
         theirs = Spec.from_dict(stored["spec"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a result ({error}); move it away to train the run again", exit_code=3
-        ) from error
+        raise UserError(f"{path} is damaged or no result; move it away to train the run again", exit_code=3) from error
     _require_same(spec, theirs, path)
     return stored
 
