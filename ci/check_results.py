@@ -19,8 +19,9 @@ from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.reporting import evidence as ev
 from paper_repro.reporting import figures, notebook, results, tolerances, verdicts
-from paper_repro.reporting.evidence import AUDIT, Evidence
+from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.provenance import repository
+from paper_repro.tables import AUDIT
 
 OK, INCOMPLETE, FAIL = "OK", "INCOMPLETE", "FAIL"
 REQUIRED_TIERS = (

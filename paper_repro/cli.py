@@ -15,7 +15,8 @@ from rich.console import Console
 from paper_repro import __version__, tables
 from paper_repro.data.sources import data_root
 from paper_repro.errors import UserError
-from paper_repro.reproduce import AUDIT, Job
+from paper_repro.reproduce import Job
+from paper_repro.tables import AUDIT
 
 # a file or a pipe has no width of its own; tables need more than the 80 columns that rich then assumes
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)

@@ -8,8 +8,9 @@ from rich.table import Table as Grid
 from paper_repro import tables
 from paper_repro.data.catalog import TRAINABLE, dataset
 from paper_repro.errors import UserError
-from paper_repro.reproduce import AUDIT, Job, print_whole
+from paper_repro.reproduce import Job, print_whole
 from paper_repro.spec import Spec
+from paper_repro.tables import AUDIT
 from paper_repro.training import checkpoint
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
 from paper_repro.training.loop import stored_result

@@ -15,11 +15,10 @@ from rich.table import Table as Grid
 from paper_repro import tables
 from paper_repro.errors import UserError, unknown
 from paper_repro.spec import Spec
+from paper_repro.tables import AUDIT
 
 if TYPE_CHECKING:
     from paper_repro.tables.audit import Finding
-
-AUDIT = "audit"
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ import pandas as pd
 
 from paper_repro import tables
 from paper_repro.reporting import statistics, tolerances
-from paper_repro.reporting.evidence import AUDIT, Evidence
+from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.tolerances import Tolerances
+from paper_repro.tables import AUDIT
 from paper_repro.tables.loader import layer_rows
 from paper_repro.verdict import Verdict, worst
 

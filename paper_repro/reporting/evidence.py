@@ -14,8 +14,8 @@ from paper_repro.data.catalog import dataset
 from paper_repro.reporting import results, statistics
 from paper_repro.reporting.provenance import repository
 from paper_repro.reporting.statistics import Summary
+from paper_repro.tables import AUDIT
 
-AUDIT = "audit"
 METHODS = {
     "dense": "Dense",
     "str": "STR",

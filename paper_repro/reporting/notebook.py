@@ -25,6 +25,7 @@ from paper_repro.errors import UserError, unknown
 from paper_repro.files import write
 from paper_repro.reporting import evidence, figures, results
 from paper_repro.reporting.provenance import repository
+from paper_repro.tables import AUDIT
 
 KERNEL = "python3"
 METADATA = "paper_repro"  # where an executed notebook says what it was made from
@@ -126,7 +127,7 @@ def render(
 def inputs_digest(table: str, tier: str, results_dir: Path, source: Path, values: Mapping[str, Any]) -> str:
     """SHA-256 of all data that an executed notebook shows."""
     folder = Path(tables.__file__).parent
-    kinds = ["audit"] if tier == evidence.AUDIT else list(results.SCHEMAS)
+    kinds = ["audit"] if tier == AUDIT else list(results.SCHEMAS)
     files = [results.path(results_dir, table, tier, kind) for kind in kinds]
     files += [
         source,

@@ -10,8 +10,9 @@ from typing import Any, cast
 from IPython.display import Image, Markdown
 
 from paper_repro.reporting import claims, evidence, figures, verdicts
-from paper_repro.reporting.evidence import AUDIT, Evidence
+from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.verdicts import TRAINED_SPARSITY, Comparison, Judgement
+from paper_repro.tables import AUDIT
 
 HEADINGS = {
     "top1_pct": "Top-1 (%)",

@@ -19,9 +19,10 @@ from paper_repro import tables
 from paper_repro.files import write
 from paper_repro.reporting import evidence as ev
 from paper_repro.reporting import results, tolerances
-from paper_repro.reporting.evidence import AUDIT, Evidence
+from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.provenance import repository
 from paper_repro.reporting.tolerances import Tolerances
+from paper_repro.tables import AUDIT
 from paper_repro.verdict import PRECEDENCE, Verdict, worst
 
 QUANTITIES = ("top1_pct", "sparsity_pct", "params_m", "macs_m")

@@ -5,6 +5,7 @@ numbers.
 from __future__ import annotations
 
 from paper_repro.tables.loader import (
+    AUDIT,
     TIERS,
     Claim,
     Reported,
@@ -21,6 +22,7 @@ from paper_repro.tables.loader import (
 from paper_repro.tables.quantity import Quantity
 
 __all__ = [
+    "AUDIT",
     "TIERS",
     "Claim",
     "Quantity",

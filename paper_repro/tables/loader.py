@@ -36,7 +36,8 @@ from paper_repro.tables import files
 from paper_repro.tables.quantity import Quantity, parse
 
 DATA = Path(__file__).parent
-TIERS = ("audit", "smoke", "small", "checkpoint", "paper")
+AUDIT = "audit"  # the tier that trains nothing, and so has no recipe
+TIERS = (AUDIT, "smoke", "small", "checkpoint", "paper")
 TOTALS = ("overall", "backbone")  # rows of a budget file that are no layers
 AVERAGE_POOL = "average_pool"
 
@@ -315,7 +316,7 @@ class Table:
             raise unknown("tier", name, TIERS)
         if name not in self.tiers:
             raise UserError(
-                f"table {self.name} has no recipe for tier {name!r}; it has: {', '.join(['audit', *self.tiers])}"
+                f"table {self.name} has no recipe for tier {name!r}; it has: {', '.join([AUDIT, *self.tiers])}"
             )
         return self.tiers[name]
 
