@@ -4,15 +4,48 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from paper_repro.errors import UserError, unknown
 from paper_repro.methods.base import Method
 
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a method is: the module in this package, its class, and the arguments that make this one of it."""
+
+    module: str
+    cls: str
+    preset: Mapping[str, Any] = field(default_factory=dict)
+
+
 METHODS = {
-    "dense": ("dense", "Dense"),
-    "gmp": ("gmp", "GMP"),
-    "str": ("str", "STR"),
+    "dense": Entry("dense", "Dense"),
+    # a schedule decides how many weights go, their magnitude which
+    "gmp": Entry("gmp", "GMP"),
+    "gmp-global": Entry("gmp", "GMP", {"distribution": "global"}),
+    # straight-through: pruned weights keep learning, and may come back
+    "dnw": Entry("dnw", "DNW"),
+    "dpf": Entry("dpf", "DPF"),
+    "st3": Entry("st3", "ST3"),
+    "st3-sigma": Entry("st3", "ST3", {"distribution": "sigma"}),
+    "feather": Entry("feather", "Feather"),
+    # sparse from the first step: weights are dropped and grown elsewhere
+    "set": Entry("set", "SET"),
+    "rigl": Entry("rigl", "RigL"),
+    "rigl-erk": Entry("rigl", "RigL", {"distribution": "erk"}),
+    "snfs": Entry("snfs", "SNFS"),
+    "snfs-erk": Entry("snfs", "SNFS", {"distribution": "erk"}),
+    "dsr": Entry("dsr", "DSR"),
+    # thresholds learnt by SGD: STR and its extensions
+    "str": Entry("str", "STR"),
+    "str-gs": Entry("str", "STR", {"granularity": "global"}),
+    "str-filter": Entry("str", "STR", {"granularity": "filter"}),
+    "str-weight": Entry("str", "STR", {"granularity": "weight"}),
+    "str-filter-pruning": Entry("str_filter_pruning", "STRFilterPruning"),
+    "str-bn": Entry("str_bn", "STRBatchNorm"),
 }
 
 
@@ -22,8 +55,13 @@ def get(name: str, **arguments: Any) -> Method:
     """
     if name not in METHODS:
         raise unknown("method", name, METHODS)
-    module, cls = METHODS[name]
-    method = getattr(importlib.import_module(f"{__name__}.{module}"), cls)
+    entry = METHODS[name]
+    method = getattr(importlib.import_module(f"{__name__}.{entry.module}"), entry.cls)
+    return make(name, method, {**entry.preset, **arguments})
+
+
+def make(name: str, method: type[Method], arguments: Mapping[str, Any]) -> Method:
+    """``method(**arguments)``, where an argument that it does not take is an error that names the nearest it does."""
     accepted = [parameter for parameter in inspect.signature(method).parameters if parameter not in ("args", "kwargs")]
     for argument in arguments:
         if argument not in accepted:
@@ -34,4 +72,4 @@ def get(name: str, **arguments: Any) -> Method:
         raise UserError(f"method {name}: {error}") from error
 
 
-__all__ = ["METHODS", "Method", "get"]
+__all__ = ["METHODS", "Entry", "Method", "get", "make"]
