@@ -5,7 +5,7 @@ A method attaches to a plain model by *parametrizing* the weights of its convolu
 ordinary module. It knows nothing of training loops, tables or data.
 
 To write one, subclass ``Method``, return a parametrization per layer, and, if it has a schedule, override
-``before_step``.
+``before_step``, or ``after_step`` where it looks at gradients.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.utils import parametrize
 
 from paper_repro.accounting import CountedLayer, counted_layers
@@ -46,6 +46,9 @@ class Method:
         so that a resumed run goes on as if it had never stopped.
         """
 
+    def after_step(self, model: nn.Module, step: int, total_steps: int) -> None:
+        """Called after every training step, with the step's number, while the raw weights still have its gradients."""
+
     def finalize(self, model: nn.Module) -> nn.Module:
         """A plain copy of ``model`` in which the sparse weights, with their exact zeros, are the weights."""
         plain = copy.deepcopy(model)
@@ -69,3 +72,28 @@ def attached(layer: nn.Module) -> tuple[Any, Tensor]:
     """The parametrization of a layer's weight, and the raw weight that it maps."""
     held = cast(Any, layer.parametrizations).weight
     return held[0], held.original
+
+
+def attached_layers(model: nn.Module) -> dict[str, tuple[Any, Tensor]]:
+    """Layer name -> ``attached``, for the layers that a method has parametrized; in the order of definition."""
+    return {
+        name: attached(layer)
+        for name, layer in counted_layers(model).items()
+        if parametrize.is_parametrized(layer, "weight")
+    }
+
+
+def mean_over_processes(tensor: Tensor) -> Tensor:
+    """The mean of a tensor over the processes that train together; itself where there is one process."""
+    if distributed.is_available() and distributed.is_initialized():
+        tensor = tensor.clone()
+        distributed.all_reduce(tensor)
+        tensor /= distributed.get_world_size()
+    return tensor
+
+
+def from_first_process(tensor: Tensor) -> Tensor:
+    """What the first process has, in all that train together: for whatever was drawn at random."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.broadcast(tensor, src=0)
+    return tensor

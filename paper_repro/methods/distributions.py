@@ -1,13 +1,20 @@
-"""How an overall sparsity is spread over the layers: each function returns a budget, layer name -> sparsity in
-percent.
+"""From which layers the weights go: a budget (a sparsity for each layer), or one ranking of all weights together.
+
+Both answer the same question, ``thresholds``: below which magnitude do weights go in each layer when a fraction of
+the target is to be reached?
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
+from paper_repro.accounting import CountedLayer, counted_layers
 from paper_repro.errors import UserError, unknown
 
 
@@ -22,17 +29,168 @@ KINDS: dict[str, Callable[[int, int, nn.Module], bool]] = {
 }
 
 
-def uniform(layers: Mapping[str, nn.Module], sparsity_pct: float, keep_dense: Iterable[str] = ()) -> dict[str, float]:
+def kept_dense(layers: Mapping[str, nn.Module], kinds: Iterable[str]) -> set[str]:
+    """Names of the layers of these kinds: "first", "last", "depthwise"."""
+    kinds = list(kinds)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown("kind of layer in keep_dense", kind, KINDS)
+    count = len(layers)
+    return {
+        name
+        for index, (name, layer) in enumerate(layers.items())
+        if any(KINDS[kind](index, count, layer) for kind in kinds)
+    }
+
+
+@dataclass(frozen=True)
+class Budget(Mapping[str, float]):
+    """The sparsity of each layer: layer name -> percent, in the order of the network. ``source`` says whose it is."""
+
+    sparsity_pct: Mapping[str, float]
+    source: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        outside = {name: value for name, value in self.sparsity_pct.items() if not 0.0 <= value <= 100.0}
+        if outside:
+            raise UserError(f"a sparsity lies between 0 and 100 %; budget has {outside}")
+
+    def __getitem__(self, layer: str) -> float:
+        return self.sparsity_pct[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sparsity_pct)
+
+    def __len__(self) -> int:
+        return len(self.sparsity_pct)
+
+    def require_fit(self, layers: Iterable[str]) -> None:
+        """UserError when the budget is not about exactly these layers."""
+        layers = list(layers)
+        missing = [name for name in layers if name not in self]
+        extra = [name for name in self if name not in layers]
+        if missing or extra:
+            raise UserError(f"budget does not fit the network: missing {missing or 'none'}, unknown {extra or 'none'}")
+
+    def thresholds(self, weights: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
+        """Layer -> the magnitude (shape ()) at and below which ``fraction`` of the layer's target lies."""
+        return {
+            name: kth_smallest(weight.detach().abs(), round(fraction * self[name] / 100.0 * weight.numel()))
+            for name, weight in weights.items()
+        }
+
+
+@dataclass(frozen=True)
+class OneRanking:
+    """All weights are ranked together, by |W| / ``scale(shape of W)``, and the overall sparsity is met."""
+
+    sparsity_pct: float
+    scale: Callable[[torch.Size], float]
+
+    def thresholds(self, weights: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
+        """Layer -> the magnitude (shape ()) at and below which its weights go. ``weights`` are those that are ranked;
+        ``sparsity_pct`` is the share of them that goes at fraction 1.
+        """
+        scales = {name: self.scale(weight.shape) for name, weight in weights.items()}
+        scores = torch.cat([weight.detach().abs().flatten() / scales[name] for name, weight in weights.items()])
+        common = kth_smallest(scores, round(fraction * self.sparsity_pct / 100.0 * scores.numel()))
+        return {name: common * scales[name] for name in weights}
+
+
+def kth_smallest(values: Tensor, k: int) -> Tensor:
+    """The k-th smallest of non-negative values, counted from 1, with shape (); for k = 0 a number below all of them."""
+    if k == 0:
+        return values.new_tensor(-1.0)
+    if values.device.type != "cpu" or values.dtype not in (torch.float32, torch.float64):
+        return values.flatten().kthvalue(k).values
+    # numpy's selection is about six times as fast as torch's on a CPU
+    array = values.contiguous().flatten().numpy()
+    return torch.from_numpy(np.partition(array, k - 1)[k - 1 : k]).reshape(())
+
+
+# -- the distributions by name ----------------------------------------------------------------------------------------
+
+
+def uniform(layers: Mapping[str, nn.Module], sparsity_pct: float, keep_dense: Iterable[str] = ()) -> Budget:
     """The same sparsity in every layer, except 0 in the kinds of layer named in ``keep_dense`` ("first", "last",
     "depthwise").
     """
     if not 0.0 <= sparsity_pct <= 100.0:
         raise UserError(f"sparsity_pct is {sparsity_pct}; it lies between 0 and 100")
-    for kind in keep_dense:
-        if kind not in KINDS:
-            raise unknown("kind of layer in keep_dense", kind, KINDS)
-    count = len(layers)
-    return {
-        name: 0.0 if any(KINDS[kind](index, count, layer) for kind in keep_dense) else sparsity_pct
-        for index, (name, layer) in enumerate(layers.items())
+    dense = kept_dense(layers, keep_dense)
+    return Budget({name: 0.0 if name in dense else sparsity_pct for name in layers}, f"uniform {sparsity_pct:g} %")
+
+
+def erk(layers: Mapping[str, nn.Module], sparsity_pct: float, keep_dense: Iterable[str] = ()) -> Budget:
+    """The Erdos-Renyi-Kernel budget (Evci et al., 2020), for convolutions and fully connected layers.
+
+    The density of a layer is proportional to (n_out + n_in + k_h + k_w) / (n_out n_in k_h k_w). A layer whose density
+    would exceed 1 is dense, as are those of ``keep_dense``, and the others share what is left, so that the overall
+    sparsity is met exactly. UserError where the dense layers alone are more than it allows.
+    """
+    if not 0.0 <= sparsity_pct <= 100.0:
+        raise UserError(f"sparsity_pct is {sparsity_pct}; it lies between 0 and 100")
+    shape = {name: layer.get_parameter("weight").shape for name, layer in layers.items()}
+    size = {name: shape[name].numel() for name in layers}
+    score = {name: sum(shape[name]) / size[name] for name in layers}
+    kept = (1.0 - sparsity_pct / 100.0) * sum(size.values())
+    dense = kept_dense(layers, keep_dense)
+    source = f"ERK {sparsity_pct:g} %"
+    while True:
+        others = [name for name in layers if name not in dense]
+        left = kept - sum(size[name] for name in dense)
+        if left < 0.0:
+            raise UserError(f"ERK cannot reach {sparsity_pct:g} %: the layers kept dense have more weights than that")
+        if not others:
+            return Budget(dict.fromkeys(layers, 0.0), source)
+        scale = left / sum(score[name] * size[name] for name in others)
+        highest = max(score[name] for name in others)
+        if scale * highest <= 1.0:
+            by_layer = {name: 0.0 if name in dense else 100.0 * (1.0 - scale * score[name]) for name in layers}
+            return Budget(by_layer, source)
+        dense |= {name for name in others if score[name] == highest}
+
+
+def measured(model: nn.Module, source: str = "measured") -> Budget:
+    """The budget that a plain network has: the share of zeros in each layer."""
+    zeros = {
+        name: 100.0 * (1.0 - int(torch.count_nonzero(layer.weight)) / layer.weight.numel())
+        for name, layer in counted_layers(model).items()
     }
+    return Budget(zeros, source)
+
+
+BUDGETS: dict[str, Callable[[Mapping[str, nn.Module], float, Iterable[str]], Budget]] = {"uniform": uniform, "erk": erk}
+RANKINGS: dict[str, Callable[[torch.Size], float]] = {
+    "global": lambda shape: 1.0,
+    # ST-3-sigma: the spread that a layer's weights are expected to have; a sum of the dimensions, not a product
+    "sigma": lambda shape: 1.0 / math.sqrt(sum(shape)),
+}
+
+
+def distribute(
+    layers: Mapping[str, CountedLayer],
+    sparsity_pct: float | None,
+    budget: Mapping[str, float] | None,
+    distribution: str,
+    keep_dense: Iterable[str] = (),
+) -> Budget | OneRanking:
+    """What ``sparsity_pct`` with ``distribution``, or ``budget``, mean for these layers."""
+    if budget is not None:
+        given = budget if isinstance(budget, Budget) else Budget(dict(budget))
+        given.require_fit(layers)
+        return given
+    assert sparsity_pct is not None
+    if distribution in BUDGETS:
+        return BUDGETS[distribution](layers, sparsity_pct, keep_dense)
+    if distribution not in RANKINGS:
+        raise unknown("distribution", distribution, [*BUDGETS, *RANKINGS])
+    if not 0.0 <= sparsity_pct <= 100.0:
+        raise UserError(f"sparsity_pct is {sparsity_pct}; it lies between 0 and 100")
+    total = sum(layer.weight.numel() for layer in layers.values())
+    dense = kept_dense(layers, keep_dense)
+    ranked = sum(layer.weight.numel() for name, layer in layers.items() if name not in dense)
+    share = sparsity_pct * total / ranked if ranked else math.inf
+    if share > 100.0:
+        raise UserError(f"{sparsity_pct:g} % cannot be reached with {', '.join(keep_dense)} layers kept dense")
+    return OneRanking(share, RANKINGS[distribution])

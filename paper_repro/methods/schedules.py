@@ -1,13 +1,80 @@
-"""How a target is approached over training; time runs from 0 (first step) to 1 (last step)."""
+"""How a number changes over training, in stages: time runs from 0 (before the first step) to 1 (after the last).
+
+A method asks ``starting(step, total_steps)`` at every step and gets the number of a stage that begins there, or None.
+It ranks weights then and at no other step.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 
-def cubic(time: float, start: float, end: float, updates: int) -> tuple[int, float]:
-    """The cubic schedule of Zhu and Gupta (2017) in ``updates`` equal stages between ``start`` and ``end``.
+from paper_repro.errors import UserError
 
-    Returns the number k of the stage (0 before ``start``, ``updates`` from ``end`` on) and the fraction 1 - (1 - k /
-    updates)^3 of the target that holds during it: fast first, slow at the end, exactly 1 after the last stage.
-    """
-    stage = int(updates * min(max((time - start) / (end - start), 0.0), 1.0) + 1e-9)
-    return stage, 1.0 - (1.0 - stage / updates) ** 3
+
+@dataclass(frozen=True)
+class Schedule:
+    """``updates`` equal stages between ``start`` and ``end``; stage k begins at start + k * (end - start) / updates."""
+
+    start: float
+    end: float
+    updates: int
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.start < self.end <= 1.0 or self.updates < 1:
+            raise UserError(
+                "a schedule runs from start to end of training in a number of updates: "
+                f"0 <= {self.start:g} < {self.end:g} <= 1, updates = {self.updates} >= 1"
+            )
+
+    def value(self, stage: int) -> float:
+        """What holds in a stage."""
+        raise NotImplementedError
+
+    def stage(self, time: float) -> int:
+        """The stage at a time: 0 before the first one begins, ``updates`` from ``end`` on."""
+        return int(self.updates * min(max((time - self.start) / (self.end - self.start), 0.0), 1.0) + 1e-9)
+
+    def starting(self, step: int, total_steps: int) -> float | None:
+        """The value of the stage that begins at training step ``step``, counted from 0; None where none begins."""
+        stage = self.stage(step / total_steps)
+        return None if stage == self.stage((step - 1) / total_steps) else self.value(stage)
+
+
+@dataclass(frozen=True)
+class Cubic(Schedule):
+    """The schedule of Zhu and Gupta (2017): 1 - (1 - k / updates)^3 of the target; fast first, slow at the end."""
+
+    def value(self, stage: int) -> float:
+        return 1.0 - (1.0 - min(stage / self.updates, 1.0)) ** 3
+
+
+@dataclass(frozen=True)
+class CubicThenHold(Cubic):
+    """The same, with stages of the same length that hold the target from ``end`` to the last step."""
+
+    def stage(self, time: float) -> int:
+        return int(self.updates * max((time - self.start) / (self.end - self.start), 0.0) + 1e-9)
+
+
+@dataclass(frozen=True)
+class Hold(Schedule):
+    """The same value in all stages; the first begins with the first step."""
+
+    held: float = 1.0
+
+    def value(self, stage: int) -> float:
+        return self.held
+
+    def stage(self, time: float) -> int:
+        return 0 if time < self.start else 1 + super().stage(time)
+
+
+@dataclass(frozen=True)
+class CosineDecay(Schedule):
+    """From ``initial`` to 0 along half a cosine."""
+
+    initial: float = 1.0
+
+    def value(self, stage: int) -> float:
+        return self.initial / 2.0 * (1.0 + math.cos(math.pi * stage / self.updates))

@@ -29,7 +29,7 @@ from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import open_loaders
 from paper_repro.errors import UserError
 from paper_repro.files import write
-from paper_repro.methods import Method
+from paper_repro.methods import Method, plugins
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint
 from paper_repro.training.evaluate import evaluate
@@ -41,7 +41,7 @@ SPARSE_FROM_PCT = 1.0  # overall sparsity from which a network counts as sparse
 Report = Callable[[dict[str, Any]], None]
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):  # like KeyboardInterrupt: no handler of errors may take it for one
     """The run was asked to stop and has saved its state; ``signum`` says how."""
 
     def __init__(self, signum: int) -> None:
@@ -65,8 +65,10 @@ def run(
     stored = stored_result(folder, spec)
     if stored is not None:
         return stored
-    forecast = require_pruning(spec)
-    with _locked(folder):
+    plugin = plugins.require(spec.method, spec.method_sha256)
+    with plugins.explained(plugin, "be set up"):
+        forecast = require_pruning(spec)
+    with _locked(folder), plugins.explained(plugin, "train"):
         write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1) + "\n")
         run_ = Run(spec, folder, data_root, forecast, report)
         with _stop_signals(run_):
@@ -167,6 +169,7 @@ class Run:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self.method.after_step(self.model, self.step, self.total)
         self.step += 1
         self.losses += torch.stack((loss.detach().double(), torch.ones_like(loss, dtype=torch.float64)))
         return loss.detach()
@@ -202,7 +205,7 @@ class Run:
     def _finish(self) -> dict[str, Any]:
         plain = self.method.finalize(self.model)
         top1_pct, val_loss = evaluate(plain, self.val_loader.in_order(), self.spec.label_smoothing, self.device)
-        if not math.isfinite(val_loss):
+        if not math.isfinite(val_loss) or not all(torch.isfinite(weight).all() for weight in plain.parameters()):
             return self._result(status="diverged")
         result = self._result(status="finished", top1_pct=top1_pct, val_loss=val_loss, plain=plain)
         sparse = result["result"]["sparsity_pct"] >= SPARSE_FROM_PCT
@@ -237,6 +240,9 @@ class Run:
                 "sparse_macs_m": report.sparse_macs / 1e6,
             }
             thresholds = self.method.thresholds(self.model)
+            claim = plugins.claimed_sparsity_pct(self.method, self.model)
+            if claim is not None:
+                values["claimed_sparsity_pct"] = claim  # on record, and without influence
             layers = [
                 {
                     "layer": layer.name,

@@ -12,8 +12,8 @@ from torch.nn.utils import parametrize
 from paper_repro import methods, models
 from paper_repro.accounting import account, counted_layers, nonzero_sparsity_pct
 from paper_repro.errors import UserError
-from paper_repro.methods.gmp import Mask
-from paper_repro.methods.schedules import cubic
+from paper_repro.methods.distributions import kth_smallest
+from paper_repro.methods.mask import Mask
 from tests.reference.soft_threshold import soft_threshold
 
 CASES = {"dense": {}, "str": {"s_init": -3.0}, "gmp": {"sparsity_pct": 90.0}}
@@ -103,7 +103,7 @@ def test_str_reports_its_thresholds() -> None:
 def test_gmp_masks_exactly_the_smallest(memory_format: torch.memory_format) -> None:
     weight = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0)).to(memory_format=memory_format)
     mask = Mask(weight)
-    mask.keep_largest(weight, 75.0)
+    mask.prune(weight, kth_smallest(weight.abs(), 216))
     pruned = mask(weight)
     assert torch.count_nonzero(pruned == 0) == 216
     assert weight[pruned == 0].abs().max() < weight[pruned != 0].abs().min()
@@ -144,13 +144,6 @@ def test_gmp_takes_a_budget() -> None:
         assert layer.sparsity_pct == pytest.approx(budget[layer.name], abs=50.0 / layer.params + 1e-9)
 
 
-def test_cubic_schedule_by_hand() -> None:
-    assert cubic(0.1, 0.2, 0.8, 60) == (0, 0.0)
-    assert cubic(0.8, 0.2, 0.8, 60) == (60, 1.0)
-    stage, fraction = cubic(0.5, 0.2, 0.8, 60)
-    assert stage == 30 and fraction == pytest.approx(0.875)
-
-
 @pytest.mark.parametrize(
     "name, arguments, message",
     [
@@ -158,7 +151,7 @@ def test_cubic_schedule_by_hand() -> None:
         ("str", {"s_int": -1.0}, "Did you mean 's_init'"),
         ("str", {"g": "sigmoyd"}, "Did you mean 'sigmoid'"),
         ("gmp", {}, "either sparsity_pct or budget"),
-        ("gmp", {"sparsity_pct": 90.0, "start": 0.9}, "0 <= 0.9 < 0.8"),
+        ("gmp", {"sparsity_pct": 90.0, "start": 0.9}, "0 <= 0.9 < 0.8 <= 1"),
     ],
 )
 def test_bad_arguments_say_what_to_do(name: str, arguments: dict, message: str) -> None:

@@ -1,0 +1,31 @@
+"""DPF: dynamic model pruning with feedback (Lin et al., ICLR 2020), a baseline of the paper's Table 1.
+
+The gradient is taken at the pruned weights and applied to the dense ones, so that what was pruned too early comes
+back. That is DNW with a schedule: the sparsity follows the cubic one of Zhu and Gupta (2017) from the first step on.
+The masks of the original change every 16 steps; here the threshold is estimated anew at ``updates`` equal distances.
+When the target is reached is left open there; here it is the middle of training, as for Feather.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from paper_repro.methods.dnw import DNW
+from paper_repro.methods.schedules import CubicThenHold
+
+
+class DPF(DNW):
+    """One sparsity in all layers, ERK, or a ``budget``; reached at ``end`` of training."""
+
+    def __init__(
+        self,
+        sparsity_pct: float | None = None,
+        budget: Mapping[str, float] | None = None,
+        distribution: str = "uniform",
+        keep_dense: Iterable[str] = (),
+        start: float = 0.0,
+        end: float = 0.5,
+        updates: int = 100,
+    ) -> None:
+        super().__init__(sparsity_pct, budget, distribution, keep_dense)
+        self.schedule = CubicThenHold(start, end, updates)

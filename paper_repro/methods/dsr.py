@@ -1,0 +1,73 @@
+"""DSR: dynamic sparse reparameterization (Mostafa and Wang, ICML 2019), a baseline of the paper's Table 1.
+
+SET with the drop and the allocation replaced. All weights below one global threshold are dropped, in whatever layer;
+the threshold is halved or doubled after a rewiring in which more or fewer than about the share ``drop`` of all weights
+went (10 % either way is tolerated). As many grow at random places, in each layer in proportion to the weights that
+survived there. A layer that is full passes the rest on.
+
+The threshold starts at 0.001, as in the original. Its number of dropped weights is given per network there; here it is
+a tenth of all. The STR paper keeps the first and the last layer dense (``keep_dense=["first", "last"]``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from torch import Tensor
+
+from paper_repro.methods.mask import Mask
+from paper_repro.methods.schedules import Hold
+from paper_repro.methods.set import SET
+from paper_repro.methods.sparse_training import Layers, apportion
+
+TOLERANCE = 0.1
+
+
+class MaskWithThreshold(Mask):
+    """A mask, and the global threshold (shape (), the same in all layers), both saved with the model."""
+
+    threshold: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__(weight)
+        self.register_buffer("threshold", weight.new_tensor(1e-3))
+
+
+class DSR(SET):
+    """Starts from one sparsity in all layers, ERK, or a ``budget``; the layers then exchange weights."""
+
+    def __init__(
+        self,
+        sparsity_pct: float | None = None,
+        budget: Mapping[str, float] | None = None,
+        distribution: str = "uniform",
+        keep_dense: Iterable[str] = (),
+        drop: float = 0.1,
+        end: float = 0.75,
+        updates: int = 75,
+    ) -> None:
+        super().__init__(sparsity_pct, budget, distribution, keep_dense)
+        self.schedule = Hold(0.0, end, updates, drop)
+
+    def sparse(self, weight: Tensor) -> MaskWithThreshold:
+        return MaskWithThreshold(weight)
+
+    def rewire(self, layers: Layers, share: float) -> None:
+        there = sum(float(mask.mask.sum()) for mask, _ in layers.values())
+        kept = sum(float(self.keep(name, mask, raw, share).sum()) for name, (mask, raw) in layers.items())
+        super().rewire(layers, share)
+        excess = (there - kept) / (share * there) - 1.0
+        for mask, _ in layers.values():
+            _threshold(mask).mul_(0.5 if excess > TOLERANCE else 2.0 if excess < -TOLERANCE else 1.0)
+
+    def keep(self, name: str, mask: Mask, raw: Tensor, share: float) -> Tensor:
+        return mask.mask * (raw.abs() >= _threshold(mask))
+
+    def allocate(self, layers: Layers, before: Mapping[str, int], survivors: Mapping[str, int]) -> dict[str, int]:
+        room = {name: raw.numel() - survivors[name] for name, (_, raw) in layers.items()}
+        return apportion(sum(before.values()) - sum(survivors.values()), survivors, room)
+
+
+def _threshold(mask: Mask) -> Tensor:
+    return cast(MaskWithThreshold, mask).threshold

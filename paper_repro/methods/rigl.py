@@ -1,0 +1,43 @@
+"""RigL: rigging the lottery (Evci et al., ICML 2020), a baseline of the paper's Table 1.
+
+SET with two things replaced: weights grow where the gradient is largest, and the share that is dropped decays along
+a cosine to zero, at ``end`` of training. The dense gradient that growth looks at is taken at the steps after which
+the network rewires, and at no other. With ``distribution="uniform"`` the paper keeps the first layer dense
+(``keep_dense=["first"]``).
+
+The original does not update the weights at these steps; here every step updates them. ``updates`` rewirings in all:
+the original has one every 100 of the first 25,000 steps of 32,000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from paper_repro.methods.mask import Mask
+from paper_repro.methods.schedules import CosineDecay
+from paper_repro.methods.sparse_training import SparseTraining
+
+
+class RigL(SparseTraining):
+    """One sparsity in all layers, ERK, or a ``budget``."""
+
+    gradients_wanted = True
+
+    def __init__(
+        self,
+        sparsity_pct: float | None = None,
+        budget: Mapping[str, float] | None = None,
+        distribution: str = "uniform",
+        keep_dense: Iterable[str] = (),
+        drop: float = 0.3,
+        end: float = 0.75,
+        updates: int = 250,
+    ) -> None:
+        super().__init__(sparsity_pct, budget, distribution, keep_dense)
+        self.schedule = CosineDecay(0.0, end, updates, drop)
+
+    def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:
+        assert raw.grad is not None  # this is called right after a step
+        return raw.grad.abs()

@@ -1,0 +1,77 @@
+"""SNFS: sparse networks from scratch, by sparse momentum (Dettmers and Zettlemoyer, 2019), a baseline of Table 1.
+
+RigL with the gradient replaced by its running mean (the momentum), which also says how many weights each layer gets:
+what all layers drop together is given out in proportion to the mean |momentum| of the weights that each has, and
+grows where the |momentum| of missing weights is largest. A layer that is full passes the rest on. The share that is
+dropped decays from one half along a cosine.
+
+The momentum needs dense gradients at every step, as in the original. It is kept here as a running mean of its own
+with the optimizer's coefficient, because a method does not see the optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from paper_repro.methods.base import attached_layers
+from paper_repro.methods.mask import Mask
+from paper_repro.methods.schedules import CosineDecay
+from paper_repro.methods.sparse_training import Layers, SparseTraining, apportion
+
+
+class MaskWithMomentum(Mask):
+    """A mask, and the running mean of the weight's dense gradient, both saved with the model."""
+
+    momentum: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__(weight)
+        self.register_buffer("momentum", torch.zeros_like(weight))
+
+
+class SNFS(SparseTraining):
+    """Starts from one sparsity in all layers, ERK, or a ``budget``; the layers then exchange weights."""
+
+    def __init__(
+        self,
+        sparsity_pct: float | None = None,
+        budget: Mapping[str, float] | None = None,
+        distribution: str = "uniform",
+        keep_dense: Iterable[str] = (),
+        drop: float = 0.5,
+        momentum: float = 0.875,
+        end: float = 1.0,
+        updates: int = 100,
+    ) -> None:
+        super().__init__(sparsity_pct, budget, distribution, keep_dense)
+        self.momentum = momentum
+        self.schedule = CosineDecay(0.0, end, updates, drop)
+
+    def sparse(self, weight: Tensor) -> MaskWithMomentum:
+        return MaskWithMomentum(weight)
+
+    def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
+        for mask, _ in attached_layers(model).values():
+            mask.dense_gradient = True
+
+    @torch.no_grad()
+    def after_step(self, model: nn.Module, step: int, total_steps: int) -> None:
+        for mask, raw in attached_layers(model).values():
+            assert raw.grad is not None  # this is called right after a step
+            mask.momentum.lerp_(raw.grad, 1.0 - self.momentum)
+        super().after_step(model, step, total_steps)
+
+    def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:
+        return cast(MaskWithMomentum, mask).momentum.abs()
+
+    def allocate(self, layers: Layers, before: Mapping[str, int], survivors: Mapping[str, int]) -> dict[str, int]:
+        means = {
+            name: float((self.growth_score(mask, raw) * mask.mask).sum()) / max(before[name], 1)
+            for name, (mask, raw) in layers.items()
+        }
+        room = {name: raw.numel() - survivors[name] for name, (_, raw) in layers.items()}
+        return apportion(sum(before.values()) - sum(survivors.values()), means, room)

@@ -1,0 +1,119 @@
+"""Sparse training: the network has its final sparsity from the first step, and now and then rewires.
+
+At each stage of the schedule a share of every layer's weights is dropped, the smallest, and as many are grown
+elsewhere, from zero. Methods differ in where they grow (``growth_score``) and in how many each layer gets
+(``allocate``). The first mask is random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from paper_repro.methods.base import attached_layers, from_first_process
+from paper_repro.methods.distributions import BUDGETS, Budget
+from paper_repro.methods.magnitude import SparsityTarget
+from paper_repro.methods.mask import Mask
+from paper_repro.methods.schedules import Schedule
+
+Layers = Mapping[str, tuple[Mask, Tensor]]  # layer name -> its mask and its raw weight
+
+
+class SparseTraining(SparsityTarget):
+    """Drops and grows along ``schedule``, whose value is the share of a layer's weights that is dropped."""
+
+    distributions = tuple(BUDGETS)
+    schedule: Schedule
+    gradients_wanted = False  # whether growth looks at the gradient of weights that are not there
+
+    def __init__(
+        self,
+        sparsity_pct: float | None = None,
+        budget: Mapping[str, float] | None = None,
+        distribution: str = "uniform",
+        keep_dense: Iterable[str] = (),
+    ) -> None:
+        super().__init__(sparsity_pct, budget, distribution, keep_dense)
+
+    def sparse(self, weight: Tensor) -> Mask:
+        return Mask(weight)
+
+    def attach(self, model: nn.Module) -> nn.Module:
+        super().attach(model)
+        assert isinstance(self.target, Budget)
+        for name, (mask, raw) in attached_layers(model).items():
+            count = raw.numel() - round(self.target[name] / 100.0 * raw.numel())
+            mask.mask.copy_(largest(from_first_process(torch.rand_like(raw)), count))
+        return model
+
+    def rewires_after(self, step: int, total_steps: int) -> float | None:
+        """The share that is dropped after this step; None for most steps, and after the last one."""
+        return None if step + 1 >= total_steps else self.schedule.starting(step + 1, total_steps)
+
+    def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
+        wanted = self.gradients_wanted and self.rewires_after(step, total_steps) is not None
+        for mask, _ in attached_layers(model).values():
+            mask.dense_gradient = wanted
+
+    @torch.no_grad()
+    def after_step(self, model: nn.Module, step: int, total_steps: int) -> None:
+        share = self.rewires_after(step, total_steps)
+        if share is not None:
+            self.rewire(attached_layers(model), share)
+
+    def rewire(self, layers: Layers, share: float) -> None:
+        """Drop the smallest weights of each layer and grow as many in all."""
+        kept = {name: self.keep(name, mask, raw, share) for name, (mask, raw) in layers.items()}
+        before = {name: int(mask.mask.sum()) for name, (mask, _) in layers.items()}
+        survivors = {name: int(mask.sum()) for name, mask in kept.items()}
+        grown = self.allocate(layers, before, survivors)
+        for name, (mask, raw) in layers.items():
+            score = from_first_process(self.growth_score(mask, raw)).masked_fill(kept[name] > 0, -torch.inf)
+            new = kept[name] + largest(score, grown[name])
+            raw.masked_fill_((new > 0) & (mask.mask == 0), 0.0)  # what was not there before starts at zero
+            mask.mask.copy_(new)
+
+    def keep(self, name: str, mask: Mask, raw: Tensor, share: float) -> Tensor:
+        """The mask without the weights that are dropped: here the smallest ``share`` of them."""
+        count = int(mask.mask.sum())
+        return largest(raw.abs().masked_fill(mask.mask == 0, -torch.inf), count - round(share * count))
+
+    def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:
+        """Where weights grow: the larger, the sooner; shaped like the weight."""
+        raise NotImplementedError
+
+    def allocate(self, layers: Layers, before: Mapping[str, int], survivors: Mapping[str, int]) -> dict[str, int]:
+        """Layer -> how many weights grow there, given how many it had and how many survived: here as many as went."""
+        return {name: before[name] - survivors[name] for name in layers}
+
+
+def apportion(total: int, weights: Mapping[str, float], room: Mapping[str, int]) -> dict[str, int]:
+    """``total`` whole things in proportion to ``weights`` (largest remainders), no more than each has ``room`` for.
+
+    What does not fit in one goes to the others in the same proportion; all is given out while there is room at all.
+    """
+    given = dict.fromkeys(weights, 0)
+    left = min(total, sum(room.values()))
+    while left > 0:
+        takers = [name for name in weights if room[name] > given[name]]
+        scale = sum(weights[name] for name in takers)
+        # where there is no weight to go by, all are alike
+        quota = {name: left * (weights[name] / scale if scale > 0.0 else 1.0 / len(takers)) for name in takers}
+        whole = {name: int(value) for name, value in quota.items()}
+        by_remainder = sorted(quota, key=lambda name: quota[name] - whole[name], reverse=True)
+        for name in by_remainder[: left - sum(whole.values())]:
+            whole[name] += 1
+        for name in takers:
+            more = min(whole[name], room[name] - given[name])
+            given[name] += more
+            left -= more
+    return given
+
+
+def largest(score: Tensor, count: int) -> Tensor:
+    """A tensor of ones and zeros like ``score``: ones at its ``count`` largest entries."""
+    chosen = torch.zeros_like(score).flatten()
+    chosen[score.flatten().topk(count, sorted=False).indices] = 1.0
+    return chosen.view(score.shape)
