@@ -4,22 +4,10 @@ numbers.
 
 from __future__ import annotations
 
-from paper_repro.tables.loader import (
-    AUDIT,
-    TIERS,
-    Claim,
-    Reported,
-    Row,
-    RowPlan,
-    Table,
-    TierPlan,
-    budgets,
-    curve,
-    load,
-    names,
-    verify,
-)
+from paper_repro.tables.loader import AUDIT, TIERS, Table, budgets, curve, load, names, sources, verify
+from paper_repro.tables.printed import Claim, Reported, Row
 from paper_repro.tables.quantity import Quantity
+from paper_repro.tables.recipes import RowPlan, TierPlan
 
 __all__ = [
     "AUDIT",
@@ -35,5 +23,6 @@ __all__ = [
     "curve",
     "load",
     "names",
+    "sources",
     "verify",
 ]

@@ -29,19 +29,19 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from paper_repro import models
-from paper_repro.accounting import account
 from paper_repro.errors import UserError
 from paper_repro.files import write
 from paper_repro.methods.distributions import uniform
 from paper_repro.tables import files, loader
-from paper_repro.tables.loader import AVERAGE_POOL, TOTALS, Name, Printed, PrintedRow, TransferRow
+from paper_repro.tables.loader import AVERAGE_POOL, TOTALS
+from paper_repro.tables.printed import Name, Printed, PrintedRow, QuotedRow, Row
 from paper_repro.tables.quantity import Quantity, parse
 from paper_repro.tables.recompute import (
     Estimate,
     Network,
     erk,
     network,
+    network_of,
     params_at,
     under_budget,
     under_erk,
@@ -49,10 +49,16 @@ from paper_repro.tables.recompute import (
 )
 from paper_repro.verdict import Verdict
 
-# Which tables of the paper, and numbers of its text, each trainable table stands for.
+# Which tables of the paper, numbers of its text and other sources each trainable table stands for. The numbers of
+# ``family`` are those of other tables or of papers that print nothing that could be recomputed.
 PAPER_TABLES: Mapping[str, tuple[str, ...]] = {
-    "resnet50": ("Table 1", "Table 4", "Table 5", "Table 6", "Table 7", "Table 9", "Text on ResNet"),
+    "resnet50": ("Table 1", "Table 6", "Table 7", "Text on ResNet"),
     "mobilenetv1": ("Table 2", "Table 8", "Text on MobileNetV1"),
+    "transfer": ("Table 4", "Table 5"),
+    "extensions": ("Table 9", "Appendix A.5"),
+    "st3": ("ST-3", "Feather"),
+    "family": (),
+    "target": (),
 }
 UNITS = {
     "top1_pct": "%",
@@ -202,38 +208,45 @@ def _finding(
 
 
 def _compare(table: str) -> Iterator[Finding]:
-    net, cells = network(table), loader.budget_cells(table)
-    main = loader.load(table).paper_table
-    for row in loader.printed_rows(table):
-        yield from _row(main, row, _estimates(net, row, cells))
+    """Rows that only name a row of another table are audited there, and rows without numbers nowhere."""
+    plan, cells = loader.load(table), loader.budget_cells(table)
+    net = network(plan.budgets_of)
+    for printed, row in zip(loader.printed_rows(table), plan.rows, strict=True):
+        if printed.printed() and row.paper_table in PAPER_TABLES[table]:
+            own = net if (row.model, row.dataset) == (plan.model, plan.dataset) else network_of(row.model, row.dataset)
+            yield from _row(row, printed, own, cells)
     for quoted in loader.quoted_rows(table):
-        yield _quoted(main, net, loader.load(table).row(quoted.row), quoted)
-    yield from _transfer(table, net, cells)
-    yield from _layers(table, net)
-    yield from _budgets(table, net, cells)
-    yield from _global_threshold(table, net, cells)
+        yield _quoted(net, plan.row(quoted.row), quoted)
+    if plan.budgets_of == table:
+        yield from _layers(table, net)
+        yield from _budgets(table, net, cells)
     yield from _text(table, net, cells)
 
 
-def _row(paper_table: str, row: PrintedRow | TransferRow, estimates: Mapping[str, Estimate]) -> Iterator[Finding]:
-    for quantity, printed in row.printed().items():
+def _row(row: Row, printed: PrintedRow, net: Network, cells: Cells) -> Iterator[Finding]:
+    """What follows from the row's budget; and a number that is printed in another table too must be the same there."""
+    numbers, estimates = printed.printed(), _estimates(net, printed, cells)
+    for quantity, number in numbers.items():
         if quantity in estimates:
-            estimate = replace(estimates[quantity], note=row.note)
-            yield _finding(paper_table, row.row, quantity, printed, estimate)
+            yield _finding(row.paper_table, row.id, quantity, number, replace(estimates[quantity], note=row.note))
+    if row.same_as is not None:
+        table, id = row.same_as
+        there = loader.load(table).row(id)
+        again = Estimate(there.reported.printed["top1_pct"].value, note=f"row {id} of {there.paper_table}")
+        yield _finding(row.paper_table, row.id, "top1_pct", numbers["top1_pct"], again)
 
 
-def _budget(cells: Cells, row: PrintedRow | TransferRow) -> dict[str, Quantity]:
+def _budget(cells: Cells, row: PrintedRow) -> dict[str, Quantity]:
     if row.budget not in cells:
         raise UserError(f"row {row.row!r} names the budget {row.budget!r}, which is not one of: {', '.join(cells)}")
     return cells[row.budget]
 
 
-def _estimates(net: Network, row: PrintedRow | TransferRow, cells: Cells) -> dict[str, Estimate]:
+def _estimates(net: Network, row: PrintedRow, cells: Cells) -> dict[str, Estimate]:
     """What can be recomputed of a row, by how its sparsity is spread over the layers."""
     sparsity = row.printed()["sparsity_pct"]
-    keep_dense = row.keep_dense.split() if isinstance(row, PrintedRow) else []
-    counts_batch_norm = isinstance(row, PrintedRow) and row.counts_batch_norm == "yes"
-    pruned = parse(row.pruned_layers_pct) if isinstance(row, PrintedRow) and row.pruned_layers_pct else sparsity
+    keep_dense = row.keep_dense.split()
+    pruned = parse(row.pruned_layers_pct) if row.pruned_layers_pct else sparsity
     match row.distribution:
         case "budget":
             return under_budget(net, _budget(cells, row))
@@ -242,7 +255,7 @@ def _estimates(net: Network, row: PrintedRow | TransferRow, cells: Cells) -> dic
         case "erk":
             return under_erk(net, sparsity)
         case "dense" | "uniform":
-            estimates = under_uniform(net, pruned, keep_dense, counts_batch_norm)
+            estimates = under_uniform(net, pruned, keep_dense, row.counts_batch_norm == "yes")
             if not keep_dense:
                 del estimates["sparsity_pct"]  # it is what the others were computed from
             return estimates
@@ -250,26 +263,16 @@ def _estimates(net: Network, row: PrintedRow | TransferRow, cells: Cells) -> dic
             return {"params_m": params_at(net, sparsity)}
 
 
-def _quoted(paper_table: str, net: Network, row: loader.Row, quoted: loader.QuotedRow) -> Finding:
+def _quoted(net: Network, row: Row, quoted: QuotedRow) -> Finding:
     """A number held against the paper that it was taken from."""
     source = parse(quoted.value)
     note = f"{quoted.source} has {quoted.value}"
     if quoted.quantity == "macs_ratio":
         dense = net.account.macs / 1e6
         estimate = Estimate(source.value * dense, source.half_unit * dense, f"{note} of the dense FLOPs")
-        return _finding(paper_table, row.id, "macs_m", row.reported.printed["macs_m"], estimate)
+        return _finding(row.paper_table, row.id, "macs_m", row.reported.printed["macs_m"], estimate)
     estimate = Estimate(source.value, source.half_unit, note)
-    return _finding(paper_table, row.id, quoted.quantity, row.reported.printed[quoted.quantity], estimate)
-
-
-def _transfer(table: str, net: Network, cells: Cells) -> Iterator[Finding]:
-    """Tables 4 and 5. Their uniform rows are printed in Table 1 too, with an accuracy that must be the same."""
-    for row in loader.transfer_rows(table):
-        yield from _row(row.paper_table, row, _estimates(net, row, cells))
-        if row.same_as:
-            again = loader.load(table).row(row.same_as).reported.printed["top1_pct"]
-            estimate = Estimate(again.value, note=f"row {row.same_as} of Table 1")
-            yield _finding(row.paper_table, row.row, "top1_pct", row.printed()["top1_pct"], estimate)
+    return _finding(row.paper_table, row.id, quoted.quantity, row.reported.printed[quoted.quantity], estimate)
 
 
 def _layers(table: str, net: Network) -> Iterator[Finding]:
@@ -312,23 +315,7 @@ def _budgets(table: str, net: Network, budgets: Cells) -> Iterator[Finding]:
 
 def under_rule(net: Network, sparsity_pct: float, *keep_dense: str) -> dict[str, float]:
     """The uniform budget, as layer name -> sparsity in percent."""
-    return uniform(net.layers, sparsity_pct, keep_dense)
-
-
-def _global_threshold(table: str, net: Network, cells: Cells) -> Iterator[Finding]:
-    """Table 9: the first row has its budget in Table 7; of the others, the parameters follow from the printed
-    sparsity.
-    """
-    for row in loader.global_threshold_rows(table):
-        printed = row.printed()
-        estimates = (
-            under_budget(net, cells[row.budget])
-            if row.budget
-            else {"params_m": params_at(net, printed["sparsity_pct"])}
-        )
-        for quantity, estimate in estimates.items():
-            if quantity in printed:
-                yield _finding("Table 9", row.row, quantity, printed[quantity], estimate)
+    return dict(uniform(net.layers, sparsity_pct, keep_dense))
 
 
 def _text(table: str, net: Network, cells: Cells) -> Iterator[Finding]:
@@ -361,20 +348,11 @@ def _accuracy_gain_99(net: Network, cells: Cells) -> Estimate:
     return Estimate(gain, note=f"between {best.id} and {gmp.id}, which differ in sparsity")
 
 
-def _resnet18_weights() -> int:
-    return account(models.get("resnet18", num_classes=10), (3, 32, 32)).params
-
-
-def _mask_parameters(net: Network, cells: Cells) -> Estimate:
-    left = parse("99.63")
-    total = _resnet18_weights() / 1e6
-    return Estimate(total * (1.0 - left.value / 100.0), total * left.half_unit / 100.0)
-
-
 def _mask_compression(net: Network, cells: Cells) -> Estimate:
-    left = parse("99.63")
-    density = 1.0 - left.value / 100.0
-    return Estimate(1.0 / density, left.half_unit / 100.0 / density**2)
+    """1 over the density of the CIFAR-10 network with thresholds per weight."""
+    sparsity = loader.load("extensions").row("str-weight-99.63").reported.printed["sparsity_pct"]
+    density = 1.0 - sparsity.value / 100.0
+    return Estimate(1.0 / density, sparsity.half_unit / 100.0 / density**2)
 
 
 def _gmp_mobilenet(net: Network, pruned: str) -> Estimate:
@@ -397,7 +375,6 @@ TEXT = {
     "macs-saved-80": _macs_saved_80,
     "macs-saved-80-share": _macs_saved_80_share,
     "accuracy-gain-99": _accuracy_gain_99,
-    "mask-parameters": _mask_parameters,
     "mask-compression": _mask_compression,
     "macs-saved-75": _macs_saved_75,
     "macs-saved-90-share": _macs_saved_90_share,

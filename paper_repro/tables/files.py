@@ -9,7 +9,7 @@ import csv
 import hashlib
 import io
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,11 +72,21 @@ def read_cells(path: Path, *key: str) -> tuple[list[str], list[tuple[int, dict[s
     return header, rows
 
 
-def read_rows(path: Path, model: type[M], *key: str, may_be_empty: bool = False) -> list[M]:
-    """The rows of a CSV file as ``model``s. Missing and unknown columns, and cells that do not fit, are UserErrors."""
+def read_rows(
+    path: Path,
+    model: type[M],
+    *key: str,
+    may_be_empty: bool = False,
+    complete: Callable[[int, dict[str, str]], dict[str, str]] = lambda _line, cells: cells,
+) -> list[M]:
+    """The rows of a CSV file as ``model``s. Missing and unknown columns, and cells that do not fit, are UserErrors.
+
+    A column may be left out where the model has a default for it. ``complete`` is given the line and the cells of each
+    row, and returns the cells to validate.
+    """
     columns, rows = read_cells(path, *key)
-    for column in model.model_fields:
-        if column not in columns:
+    for column, field in model.model_fields.items():
+        if column not in columns and field.is_required():
             raise at(path, 1, None, f"column {column!r} is missing; the columns are {', '.join(columns)}")
     for column in columns:
         if column not in model.model_fields:
@@ -86,7 +96,7 @@ def read_rows(path: Path, model: type[M], *key: str, may_be_empty: bool = False)
     validated = []
     for line, cells in rows:
         try:
-            validated.append(model.model_validate(cells))
+            validated.append(model.model_validate(complete(line, cells)))
         except ValidationError as error:
             column, problem = _first(error)
             raise at(path, line, column, problem) from None
@@ -119,6 +129,8 @@ def _first(error: ValidationError) -> tuple[str, str]:
     place = ".".join(str(part) for part in details["loc"])
     given = details["input"]
     message = details["msg"].removeprefix("Value error, ")
+    if not place:  # about the whole row or section: what was given would only repeat it
+        return place, message
     if details["type"] == "missing":
         return place, "is missing"
     return place, message if repr(given) in message else f"{message}, not {given!r}"

@@ -1,39 +1,55 @@
-"""What the paper says, as validated data: the one place where its numbers are read.
+"""What the papers say, as validated data: the one place where their numbers are read.
 
 Per trainable table NAME: ``NAME.toml`` (how rows are trained, the claims) and ``NAME_*.csv`` (the printed numbers, as
 text). A number is typed once: the column of Table 7 that repeats Table 6 is not there, nor the columns of Tables 10
-and 11 that repeat Tables 1 and 2. What a file of ``NAME`` holds:
+and 11 that repeat Tables 1 and 2, and a row of ``family`` that another table holds only names it. What a file of
+``NAME`` holds:
 
 ==========================  ======================================================================================
-``_rows.csv``               Table 1 or 2; the columns after ``macs`` say how a row's sparsity is spread over the layers
+``_rows.csv``               the rows and their numbers; the columns after ``macs`` say how a row's sparsity is spread
+                            over the layers, and ``same_as`` names the row of another table that is printed again
 ``_hyperparameters.csv``    Table 10 or 11
 ``_layers.csv``             weights and FLOPs of the dense layers, as Tables 6 and 8 print them
 ``_budgets.csv``            Table 6 or 8: sparsity of every layer, overall, and of the backbone (all but the classifier)
 ``_budgets_90.csv``         Table 7 without its STR column. ERK is given there in whole per cent and SNFS in tenths,
                             padded with zeros; here they stand with the digits that they carry
-``_budget_transfer.csv``    Tables 4 and 5; ``same_as`` names the row of Table 1 that is printed again
-``_global_threshold.csv``   Table 9
 ``_curves.csv``             Figures 1 to 3, read off the vector paths of the PDF
-``_quoted.csv``             what another paper prints, where it shows a number of this one to be misquoted
+``_quoted.csv``             what another source prints of a row's numbers
 ``_text_claims.csv``        numbers in the running text that follow from the tables
 ==========================  ======================================================================================
+
+Layers and budgets of a table may be those of another one (``budgets_of`` in its TOML file).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
 from paper_repro.errors import UserError, unknown
 from paper_repro.spec import Spec
-from paper_repro.tables import files
+from paper_repro.tables import files, recipes
+from paper_repro.tables.printed import (
+    Claim,
+    CurvePoint,
+    File,
+    HyperparameterRow,
+    LayerRow,
+    Name,
+    PrintedRow,
+    QuotedRow,
+    Reported,
+    Row,
+    TextClaim,
+)
 from paper_repro.tables.quantity import Quantity, parse
+from paper_repro.tables.recipes import TierPlan
 
 DATA = Path(__file__).parent
 AUDIT = "audit"  # the tier that trains nothing, and so has no recipe
@@ -41,251 +57,23 @@ TIERS = (AUDIT, "smoke", "small", "checkpoint", "paper")
 TOTALS = ("overall", "backbone")  # rows of a budget file that are no layers
 AVERAGE_POOL = "average_pool"
 
-# --- the files' columns and keys -------------------------------------------------------------------------------------
 
-
-def _printed(text: str) -> str:
-    parse(text)
-    return text
-
-
-def _empty_is_none(text: Any) -> Any:
-    return None if text == "" else text
-
-
-Printed = Annotated[str, AfterValidator(_printed)]
-PrintedOrEmpty = Annotated[Printed | None, BeforeValidator(_empty_is_none)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
-Percent = Annotated[float, Field(allow_inf_nan=False, ge=0, le=100)]
-Name = Annotated[str, Field(min_length=1)]
-Distribution = Literal["dense", "uniform", "erk", "budget", "nominal", "unknown"]
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _HasNumbers(_File):
-    """The four numbers of a row; the sparsity is always printed."""
-
-    top1_pct: Printed
-    params_m: Printed
-    sparsity_pct: Printed
-    macs: PrintedOrEmpty
-
-    def printed(self) -> dict[str, Quantity]:
-        """Quantities by unit-bearing name, the printed ones only."""
-        texts = {
-            "top1_pct": self.top1_pct,
-            "params_m": self.params_m,
-            "sparsity_pct": self.sparsity_pct,
-            "macs_m": self.macs,
-        }
-        return {name: parse(text) for name, text in texts.items() if text is not None}
-
-
-class PrintedRow(_HasNumbers):
-    """A line of Table 1 or 2.
-
-    ``distribution``: "budget" (the published budget named in ``budget``), "uniform" (but for the kinds of layers in
-    ``keep_dense``; the pruned layers have ``pruned_layers_pct``, by default the printed sparsity), "erk", "dense",
-    "nominal" (the printed sparsity is the target, the FLOPs are those of ``budget``) or "unknown".
-    """
-
-    row: Name
-    method: Name
-    label: Name
-    regime_pct: Percent
-    distribution: Distribution
-    budget: str
-    keep_dense: str
-    pruned_layers_pct: PrintedOrEmpty
-    counts_batch_norm: Literal["yes", "no"]
-    note: str
-    source: Name
-
-
-class TransferRow(_HasNumbers):
-    """A line of Table 4 or 5."""
-
-    paper_table: Literal["Table 4", "Table 5"]
-    row: Name
-    method: Name
-    label: Name
-    distribution: Distribution
-    budget: str
-    same_as: str
-    note: str
-    source: Name
-
-
-class GlobalThresholdRow(_HasNumbers):
-    """A line of Table 9."""
-
-    row: Name
-    label: Name
-    budget: str
-    note: str
-    source: Name
-
-
-class HyperparameterRow(_File):
-    """A line of Table 10 or 11."""
-
-    row: Name
-    weight_decay: Positive
-    s_init: Number
-    source: Name
-
-
-class LayerRow(_File):
-    """Weights and FLOPs of one dense layer, or of ``overall``, ``backbone``, ``average_pool``, as printed."""
-
-    layer: Name
-    params: Annotated[int, Field(ge=0)]
-    macs: Annotated[int, Field(ge=0)]
-
-
-class QuotedRow(_File):
-    """A number that another paper prints."""
-
-    row: Name
-    quantity: Literal["macs_ratio", "top1_pct"]
-    value: Printed
-    source: Name
-
-
-class TextClaim(_File):
-    """A number of the running text."""
-
-    claim: Name
-    printed: Printed
-    unit: Name
-    text: Name
-    source: Name
-
-
-class CurvePoint(_File):
-    """A point of a digitised figure."""
-
-    curve: Name
-    x: Number
-    y: Number
-
-
-class _ClaimKeys(_File):
+class _ClaimKeys(File):
     id: Name
     text: Name
     source: Name
 
 
-class _RowKeys(_File):
-    row: Name
-    method_args: dict[str, Any] = {}
-    weight_decay: Annotated[float, Field(allow_inf_nan=False, ge=0)] | None = None
-    target_sparsity_pct: Percent | None = None
-    tolerance_pct: Positive | None = None
-
-
-class _TierKeys(_File):
-    dataset: Name
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    lr: Positive
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    warmup_epochs: Annotated[int, Field(ge=0)]
-    schedule: Literal["epoch", "step"]
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(allow_inf_nan=False, ge=0)]
-    tolerance_pct: Positive
-    model_args: dict[str, Any] = {}
-    printed_hyperparameters: bool = False
-    rows: list[dict[str, Any]]
-
-
-class _TableKeys(_File):
+class _TableKeys(File):
     title: Name
     paper_table: Name
     model: Name
     dataset: Name
+    budgets_of: str = ""
     figure_layer: str | None = None
     figure_row: str | None = None
-    claims: list[dict[str, Any]] = []
+    claims: list[dict[str, Any]] = Field(default_factory=list)
     tiers: dict[str, dict[str, Any]]
-
-
-# --- what the rest of the project sees -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Reported:
-    """The paper's numbers for one row, None where not printed: percent, and millions of parameters and MACs."""
-
-    top1_pct: float | None
-    params_m: float | None
-    sparsity_pct: float | None
-    macs_m: float | None
-    printed: Mapping[str, Quantity] = field(repr=False)
-
-    @classmethod
-    def of(cls, printed: Mapping[str, Quantity]) -> Reported:
-        """From the quantities by name."""
-        names = ("top1_pct", "params_m", "sparsity_pct", "macs_m")
-        values = {name: printed[name].value if name in printed else None for name in names}
-        return cls(**values, printed=MappingProxyType(dict(printed)))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table. ``weight_decay`` and ``s_init`` are those of Tables 10 and 11, for STR rows."""
-
-    id: str
-    method: str
-    label: str
-    regime_pct: float | None
-    reported: Reported
-    weight_decay: float | None
-    s_init: float | None
-    note: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper that results can support or contradict."""
-
-    id: str
-    text: str
-    source: str
-
-
-@dataclass(frozen=True)
-class RowPlan:
-    """How one row is trained at one tier, and the sparsity that it stands for (None for the dense network)."""
-
-    row: str
-    method_args: Mapping[str, Any]
-    weight_decay: float
-    target_sparsity_pct: float | None
-    tolerance_pct: float
-
-
-@dataclass(frozen=True)
-class TierPlan:
-    """The recipe of one tier; ``rows`` in table order."""
-
-    name: str
-    dataset: str
-    model_args: Mapping[str, Any]
-    epochs: int
-    batch_size: int
-    lr: float
-    momentum: float
-    warmup_epochs: int
-    schedule: str
-    label_smoothing: float
-    rows: Mapping[str, RowPlan]
 
 
 @dataclass(frozen=True)
@@ -297,6 +85,7 @@ class Table:
     paper_table: str
     model: str
     dataset: str
+    budgets_of: str  # the table whose layers and published budgets are this one's too; its own name by default
     figure_layer: str | None  # the layer of the paper's Figure 1
     figure_row: str | None
     rows: tuple[Row, ...]
@@ -366,16 +155,15 @@ def load(name: str) -> Table:
 
 @lru_cache
 def _load(path: Path) -> Table:
-    name = path.stem
-    keys = files.validate(path, "top level", files.read_toml(path), _TableKeys)
-    hyperparameters = {row.row: row for row in _rows(name, "_hyperparameters.csv", HyperparameterRow)}
+    name, keys = path.stem, _keys(path)
+    hyperparameters = _hyperparameters(name)
     printed = printed_rows(name)
     for id in hyperparameters:
         if id not in [row.row for row in printed]:
             raise UserError(
                 f"{_path(name, '_hyperparameters.csv')}: {unknown('row', id, (row.row for row in printed))}"
             )
-    rows = tuple(_row(row, hyperparameters.get(row.row)) for row in printed)
+    rows = tuple(_row(row, keys, hyperparameters.get(row.row)) for row in printed)
     claims = tuple(
         Claim(claim.id, claim.text, claim.source)
         for claim in (
@@ -386,13 +174,26 @@ def _load(path: Path) -> Table:
     for tier in keys.tiers:
         if tier not in TIERS:
             raise UserError(f"{path}: {unknown('tier', tier, TIERS)}")
-    tiers = {tier: _tier(path, tier, keys.tiers[tier], rows) for tier in TIERS if tier in keys.tiers}
+    tiers = {
+        tier: recipes.tier_plan(
+            path,
+            tier,
+            _inherited(path, tier, keys.tiers[tier]),
+            rows,
+            keys.model,
+            budgets=lambda: budgets(name),
+            other_tier=partial(_tier_of, tier),
+        )
+        for tier in TIERS
+        if tier in keys.tiers
+    }
     return Table(
         name,
         keys.title,
         keys.paper_table,
         keys.model,
         keys.dataset,
+        keys.budgets_of or name,
         keys.figure_layer,
         keys.figure_row,
         rows,
@@ -401,7 +202,30 @@ def _load(path: Path) -> Table:
     )
 
 
-def _row(row: PrintedRow, hyperparameters: HyperparameterRow | None) -> Row:
+def _tier_of(tier: str, table: str) -> TierPlan:
+    return load(table).tier(tier)
+
+
+@lru_cache
+def _keys(path: Path) -> _TableKeys:
+    return files.validate(path, "top level", files.read_toml(path), _TableKeys)
+
+
+def _inherited(path: Path, tier: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tier's keys, with those of the table named in ``protocol_of`` beneath them."""
+    other = values.get("protocol_of")
+    if other is None:
+        return values
+    theirs = _keys(_path(str(other), ".toml")).tiers.get(tier)
+    if theirs is None or "protocol_of" in theirs:
+        raise UserError(f"{path}, [tiers.{tier}]: protocol_of names {other!r}, which has no protocol of its own there")
+    return recipes.merged(values, theirs)
+
+
+def _row(row: PrintedRow, keys: _TableKeys, hyperparameters: HyperparameterRow | None) -> Row:
+    same_as = _parts(row.same_as) if row.same_as else None
+    if hyperparameters is None and same_as is not None:
+        hyperparameters = _hyperparameters(same_as[0]).get(same_as[1])
     return Row(
         id=row.row,
         method=row.method,
@@ -412,50 +236,10 @@ def _row(row: PrintedRow, hyperparameters: HyperparameterRow | None) -> Row:
         s_init=hyperparameters.s_init if hyperparameters else None,
         note=row.note,
         source=row.source,
-    )
-
-
-def _tier(path: Path, name: str, values: Mapping[str, Any], rows: tuple[Row, ...]) -> TierPlan:
-    keys = files.validate(path, f"[tiers.{name}]", values, _TierKeys)
-    where = f"[tiers.{name}] rows"
-    given = [files.validate(path, f"{where}, entry {at}", row, _RowKeys) for at, row in enumerate(keys.rows, 1)]
-    files.unique(path, where, (row.row for row in given))
-    known = {row.id: row for row in rows}
-    for row in given:
-        if row.row not in known:
-            raise UserError(f"{path}, {where}: {unknown('row', row.row, known)}")
-    plans = {row.row: _row_plan(path, where, row, known[row.row], keys) for row in given}
-    return TierPlan(
-        name=name,
-        dataset=keys.dataset,
-        model_args=keys.model_args,
-        epochs=keys.epochs,
-        batch_size=keys.batch_size,
-        lr=keys.lr,
-        momentum=keys.momentum,
-        warmup_epochs=keys.warmup_epochs,
-        schedule=keys.schedule,
-        label_smoothing=keys.label_smoothing,
-        rows=MappingProxyType({id: plans[id] for id in known if id in plans}),
-    )
-
-
-def _row_plan(path: Path, where: str, given: _RowKeys, row: Row, tier: _TierKeys) -> RowPlan:
-    method_args, weight_decay = dict(given.method_args), given.weight_decay
-    if tier.printed_hyperparameters and row.s_init is not None:
-        method_args.setdefault("s_init", row.s_init)
-        weight_decay = row.weight_decay if weight_decay is None else weight_decay
-    if row.method == "str" and ("s_init" not in method_args or weight_decay is None):
-        raise UserError(f"{path}, {where}: STR row {row.id!r} needs weight_decay and method_args.s_init")
-    target = given.target_sparsity_pct
-    if target is None and row.method != "dense":
-        target = row.reported.sparsity_pct
-    return RowPlan(
-        row=row.id,
-        method_args=MappingProxyType(method_args),
-        weight_decay=tier.weight_decay if weight_decay is None else weight_decay,
-        target_sparsity_pct=target,
-        tolerance_pct=tier.tolerance_pct if given.tolerance_pct is None else given.tolerance_pct,
+        paper_table=row.paper_table or keys.paper_table,
+        same_as=same_as,
+        model=row.model or keys.model,
+        dataset=row.dataset or keys.dataset,
     )
 
 
@@ -464,22 +248,44 @@ def _rows(table: str, file: str, model: type[files.M], *key: str) -> list[files.
 
 
 def printed_rows(table: str) -> list[PrintedRow]:
-    """Table 1 or 2."""
-    return _rows(table, "_rows.csv", PrintedRow)
+    """The rows of a table as printed, those that only name a row of another table filled from there."""
+    path = _path(table, "_rows.csv")
+    return files.read_rows(path, PrintedRow, "row", complete=lambda line, cells: _filled(path, line, cells))
 
 
-def transfer_rows(table: str) -> list[TransferRow]:
-    """Tables 4 and 5 (of resnet50; none for a table without that file)."""
-    return _optional(table, "_budget_transfer.csv", TransferRow, "row")
+def _filled(path: Path, line: int, cells: dict[str, str]) -> dict[str, str]:
+    """The cells of a row, empty ones from the row of another table that it is the same as."""
+    if not cells.get("same_as"):
+        return cells
+    try:
+        table, id = _parts(cells["same_as"])
+        theirs = _cells_of(table)
+        if id not in theirs:
+            raise unknown(f"row of table {table}", id, theirs)
+    except UserError as error:
+        raise files.at(path, line, "same_as", str(error)) from None
+    if theirs[id].get("same_as"):
+        raise files.at(path, line, "same_as", f"{cells['same_as']} is itself the same as {theirs[id]['same_as']}")
+    paper_table = theirs[id].get("paper_table") or _keys(_path(table, ".toml")).paper_table
+    return {**theirs[id], "paper_table": paper_table, **{name: text for name, text in cells.items() if text}}
 
 
-def global_threshold_rows(table: str) -> list[GlobalThresholdRow]:
-    """Table 9 (of resnet50)."""
-    return _optional(table, "_global_threshold.csv", GlobalThresholdRow, "row")
+def _parts(same_as: str) -> tuple[str, str]:
+    table, _, id = same_as.partition(":")
+    return table, id
+
+
+def _cells_of(table: str) -> dict[str, dict[str, str]]:
+    _, rows = files.read_cells(_path(table, "_rows.csv"), "row")
+    return {cells["row"]: cells for _, cells in rows}
+
+
+def _hyperparameters(table: str) -> dict[str, HyperparameterRow]:
+    return {row.row: row for row in _optional(table, "_hyperparameters.csv", HyperparameterRow, "row")}
 
 
 def quoted_rows(table: str) -> list[QuotedRow]:
-    """What other papers print about rows of this table."""
+    """What other sources print about rows of this table."""
     return _optional(table, "_quoted.csv", QuotedRow, "row", "quantity")
 
 
@@ -488,13 +294,26 @@ def text_claims(table: str) -> list[TextClaim]:
     return _optional(table, "_text_claims.csv", TextClaim, "claim")
 
 
-def layer_rows(table: str) -> dict[str, LayerRow]:
-    """The dense counts of Table 6 or 8, by layer; with ``overall``, ``backbone`` and ``average_pool``."""
-    return {row.layer: row for row in _rows(table, "_layers.csv", LayerRow, "layer")}
-
-
 def _optional(table: str, file: str, model: type[files.M], *key: str) -> list[files.M]:
     return _rows(table, file, model, *key) if _path(table, file).exists() else []
+
+
+def budgets_of(table: str) -> str:
+    """The table that the layers and the published budgets of ``table`` stand in."""
+    return _keys(_path(table, ".toml")).budgets_of or table
+
+
+def sources(table: str) -> list[str]:
+    """The tables whose files ``table`` is read from, its own first."""
+    keys = _keys(_path(table, ".toml"))
+    others = [budgets_of(table), *(str(tier.get("protocol_of") or table) for tier in keys.tiers.values())]
+    others += [row.same_as[0] for row in load(table).rows if row.same_as is not None]
+    return list(dict.fromkeys([table, *others]))
+
+
+def layer_rows(table: str) -> dict[str, LayerRow]:
+    """The dense counts of Table 6 or 8, by layer; with ``overall``, ``backbone`` and ``average_pool``."""
+    return {row.layer: row for row in _rows(budgets_of(table), "_layers.csv", LayerRow, "layer")}
 
 
 def budget_cells(table: str) -> dict[str, dict[str, Quantity]]:
@@ -502,7 +321,7 @@ def budget_cells(table: str) -> dict[str, dict[str, Quantity]]:
     budgets: dict[str, dict[str, Quantity]] = {}
     layers = [layer for layer in layer_rows(table) if layer != AVERAGE_POOL]
     for file in ("_budgets.csv", "_budgets_90.csv"):
-        path = _path(table, file)
+        path = _path(budgets_of(table), file)
         if not path.exists():
             continue
         _, rows = files.read_cells(path, "layer")

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from paper_repro import models
 from paper_repro.accounting import Account, account, counted_layers
+from paper_repro.data.catalog import dataset
 from paper_repro.methods.distributions import uniform
 from paper_repro.tables.loader import TOTALS, load
 from paper_repro.tables.quantity import Quantity
 
-INPUT_SIZE = (3, 224, 224)
 MILLION = 1e6
 
 
@@ -51,8 +51,15 @@ class Network:
 
 @lru_cache
 def network(table: str) -> Network:
-    """The network of ``table``, measured at 224 px."""
-    model = models.get(load(table).model)
+    """The network of ``table``, measured on its data set."""
+    return network_of(load(table).model, load(table).dataset)
+
+
+@lru_cache
+def network_of(model_name: str, data_set: str) -> Network:
+    """A full-size network, measured on images as they are in ``data_set``: 224 px for ImageNet-1K."""
+    facts = dataset(data_set)
+    model = models.get(model_name, num_classes=facts.num_classes, in_channels=facts.channels)
     pool = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -62,7 +69,7 @@ def network(table: str) -> Network:
     hooks = [
         module.register_forward_hook(count) for module in model.modules() if isinstance(module, nn.AdaptiveAvgPool2d)
     ]
-    measured = account(model, INPUT_SIZE)
+    measured = account(model, facts.input_size)
     for hook in hooks:
         hook.remove()
     weights = sum(parameter.numel() for parameter in model.parameters())

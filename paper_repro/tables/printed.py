@@ -1,0 +1,175 @@
+"""The lines of the reference files, and the row that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from paper_repro.tables.quantity import Quantity, parse
+
+NUMBERS = ("top1_pct", "params_m", "sparsity_pct", "macs_m")
+
+
+def _printed(text: str) -> str:
+    parse(text)
+    return text
+
+
+def _empty_is_none(text: Any) -> Any:
+    return None if text == "" else text
+
+
+Printed = Annotated[str, AfterValidator(_printed)]
+PrintedOrEmpty = Annotated[Printed | None, BeforeValidator(_empty_is_none)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
+Percent = Annotated[float, Field(allow_inf_nan=False, ge=0, le=100)]
+Name = Annotated[str, Field(min_length=1)]
+Distribution = Literal["dense", "uniform", "erk", "budget", "nominal", "unknown"]
+
+
+class File(BaseModel):
+    """A line of a file, or the keys of a section: nothing beyond what is named here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PrintedRow(File):
+    """A line of ``_rows.csv``. A row has an accuracy and a sparsity, or no number at all; columns with a default here
+    may be left out of a file.
+
+    ``paper_table``: where it is printed, by default the table's. ``same_as``: "table:row" of the row that prints the
+    same model; cells that are empty here are taken from there. ``model`` and ``dataset``: where they are not the
+    table's. ``distribution``: "budget" (the published budget named in ``budget``), "uniform" (but for the kinds of
+    layers in ``keep_dense``; the pruned layers have ``pruned_layers_pct``, by default the printed sparsity), "erk",
+    "dense", "nominal" (the printed sparsity is the target, the FLOPs are those of ``budget``) or "unknown".
+    """
+
+    row: Name
+    method: Name
+    label: Name
+    regime_pct: Percent
+    top1_pct: PrintedOrEmpty
+    params_m: PrintedOrEmpty
+    sparsity_pct: PrintedOrEmpty
+    macs: PrintedOrEmpty
+    distribution: Distribution
+    budget: str
+    keep_dense: str = ""
+    pruned_layers_pct: PrintedOrEmpty = None
+    counts_batch_norm: Literal["yes", "no"] = "no"
+    paper_table: str = ""
+    same_as: str = ""
+    model: str = ""
+    dataset: str = ""
+    note: str
+    source: Name
+
+    @model_validator(mode="after")
+    def _whole(self) -> PrintedRow:
+        given = [self.top1_pct, self.params_m, self.sparsity_pct, self.macs]
+        if any(given) and not (self.top1_pct and self.sparsity_pct):
+            raise ValueError("some numbers are there and top1_pct or sparsity_pct is not: a row has both, or none")
+        return self
+
+    def printed(self) -> dict[str, Quantity]:
+        """Quantities by unit-bearing name, the printed ones only."""
+        texts = zip(NUMBERS, (self.top1_pct, self.params_m, self.sparsity_pct, self.macs), strict=True)
+        return {name: parse(text) for name, text in texts if text is not None}
+
+
+class HyperparameterRow(File):
+    """A line of Table 10 or 11."""
+
+    row: Name
+    weight_decay: Positive
+    s_init: Number
+    source: Name
+
+
+class LayerRow(File):
+    """Weights and FLOPs of one dense layer, or of ``overall``, ``backbone``, ``average_pool``, as printed."""
+
+    layer: Name
+    params: Annotated[int, Field(ge=0)]
+    macs: Annotated[int, Field(ge=0)]
+
+
+class QuotedRow(File):
+    """A number that another paper prints."""
+
+    row: Name
+    quantity: Literal["macs_ratio", "top1_pct"]
+    value: Printed
+    source: Name
+
+
+class TextClaim(File):
+    """A number of the running text."""
+
+    claim: Name
+    printed: Printed
+    unit: Name
+    text: Name
+    source: Name
+
+
+class CurvePoint(File):
+    """A point of a digitised figure."""
+
+    curve: Name
+    x: Number
+    y: Number
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The paper's numbers for one row, None where not printed: percent, and millions of parameters and MACs."""
+
+    top1_pct: float | None
+    params_m: float | None
+    sparsity_pct: float | None
+    macs_m: float | None
+    printed: Mapping[str, Quantity] = field(repr=False)
+
+    @classmethod
+    def of(cls, printed: Mapping[str, Quantity]) -> Reported:
+        """From the quantities by name."""
+        values = {name: printed[name].value if name in printed else None for name in NUMBERS}
+        return cls(**values, printed=MappingProxyType(dict(printed)))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table. ``weight_decay`` and ``s_init`` are those of Tables 10 and 11, for STR rows.
+
+    ``paper_table``: where it is printed. ``same_as``: table and row that print the same model, if any do. ``model``
+    and ``dataset``: what its numbers are of.
+    """
+
+    id: str
+    method: str
+    label: str
+    regime_pct: float | None
+    reported: Reported
+    weight_decay: float | None
+    s_init: float | None
+    note: str
+    source: str
+    paper_table: str
+    same_as: tuple[str, str] | None
+    model: str
+    dataset: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper that results can support or contradict."""
+
+    id: str
+    text: str
+    source: str

@@ -1,0 +1,51 @@
+"""The overall sparsity that a recipe asks for, where it asks for one: counted on the network that it trains.
+
+A budget gives a narrow network another overall sparsity than the full one, and so do layers that are kept dense: what
+a run is held to is computed from the account of its own network, not typed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from paper_repro.data.catalog import dataset as facts_of
+
+
+def overall_sparsity_pct(
+    model: str, model_args: Mapping[str, Any], dataset: str, method_args: Mapping[str, Any]
+) -> float | None:
+    """In percent, to two decimals; None where ``method_args`` name neither a sparsity nor a budget.
+
+    A sparsity alone is the overall one, however a method spreads it over the layers. With ``keep_dense`` it is that
+    of the layers that are pruned. UserError for a budget that does not fit the network.
+    """
+    for name in ("sparsity_pct", "target_sparsity_pct"):
+        if name in method_args and not method_args.get("keep_dense"):
+            return float(method_args[name])
+    if not {"budget", "sparsity_pct"} & method_args.keys():
+        return None
+    given = {name: method_args[name] for name in ("budget", "sparsity_pct", "keep_dense") if name in method_args}
+    return _counted(model, json.dumps(dict(model_args), sort_keys=True), dataset, json.dumps(given, sort_keys=True))
+
+
+@lru_cache(maxsize=256)
+def _counted(model: str, model_args: str, dataset: str, given: str) -> float:
+    import torch  # only here: reading a table needs no torch
+
+    from paper_repro import models
+    from paper_repro.accounting import Account, LayerAccount, counted_layers
+    from paper_repro.methods.distributions import uniform
+
+    data, asked = facts_of(dataset), json.loads(given)
+    with torch.device("meta"):  # shapes alone
+        network = models.get(
+            model, **{"num_classes": data.num_classes, "in_channels": data.channels, **json.loads(model_args)}
+        )
+    layers = counted_layers(network)
+    sizes = {name: layer.weight.numel() for name, layer in layers.items()}
+    budget = asked.get("budget") or uniform(layers, asked["sparsity_pct"], asked["keep_dense"])
+    dense = Account(tuple(LayerAccount(name, size, size, 0) for name, size in sizes.items()))
+    return round(dense.with_budget(budget).sparsity_pct, 2)
