@@ -1,0 +1,111 @@
+"""Budgets and rankings: what they add up to, and by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from paper_repro import models
+from paper_repro.accounting import account, counted_layers
+from paper_repro.errors import UserError
+from paper_repro.methods.distributions import (
+    RANKINGS,
+    Budget,
+    OneRanking,
+    distribute,
+    erk,
+    kth_smallest,
+    measured,
+    uniform,
+)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return models.resnet18(num_classes=4, width=8, in_channels=1)
+
+
+def overall(model: nn.Module, budget: Budget) -> float:
+    return account(model, (1, 28, 28)).with_budget(budget).sparsity_pct
+
+
+@pytest.mark.parametrize("sparsity_pct", [0.0, 10.0, 50.0, 80.0, 90.0, 95.0, 98.0, 99.0])
+@pytest.mark.parametrize("keep_dense", [(), ("first",), ("first", "last")])
+def test_erk_meets_the_sparsity_exactly_whatever_is_capped(sparsity_pct: float, keep_dense: tuple[str, ...]) -> None:
+    model = network()
+    budget = erk(counted_layers(model), sparsity_pct, keep_dense)
+    assert overall(model, budget) == pytest.approx(sparsity_pct, abs=1e-9)
+    assert all(0.0 <= value <= 100.0 for value in budget.values())
+    dense = [name for name in ("conv1", "fc") if {"conv1": "first", "fc": "last"}[name] in keep_dense]
+    assert all(budget[name] == 0.0 for name in dense)
+
+
+def test_erk_at_90_caps_layers_and_gives_their_share_to_the_others() -> None:
+    layers = {"small": nn.Conv2d(2, 2, 1, bias=False), "large": nn.Conv2d(100, 100, 3, bias=False)}
+    budget = erk(layers, 90.0)
+    assert budget["small"] == 0.0  # (2 + 2 + 1 + 1) / 4 is far more than (100 + 100 + 3 + 3) / 90,000
+    assert budget["large"] == pytest.approx(100.0 * (1.0 - (0.1 * 90_004 - 4) / 90_000))
+
+
+def test_erk_that_the_dense_layers_make_impossible_says_so() -> None:
+    layers = {"first": nn.Linear(100, 100), "last": nn.Linear(100, 2)}
+    with pytest.raises(UserError, match="ERK cannot reach 90 %"):
+        erk(layers, 90.0, ["first"])
+
+
+def test_one_ranking_by_hand() -> None:
+    weights = {"a": torch.tensor([[1.0, -4.0]]), "b": torch.tensor([[2.0], [3.0]])}
+    thresholds = OneRanking(50.0, RANKINGS["global"]).thresholds(weights, 1.0)
+    assert {name: value.item() for name, value in thresholds.items()} == {"a": 2.0, "b": 2.0}
+    # sigma: |W| * sqrt(sum of the dimensions); b's dimensions add up to 3, as do a's, so give b one more
+    weights["b"] = torch.tensor([[2.0], [3.0], [0.5]])
+    scores = sorted([3**0.5 * 1.0, 3**0.5 * 4.0, 2.0 * 2.0, 3.0 * 2.0, 0.5 * 2.0])
+    thresholds = OneRanking(40.0, RANKINGS["sigma"]).thresholds(weights, 1.0)
+    assert thresholds["a"].item() == pytest.approx(scores[1] / 3**0.5)
+    assert thresholds["b"].item() == pytest.approx(scores[1] / 2.0)
+
+
+def test_one_ranking_prunes_more_where_layers_are_kept_dense() -> None:
+    layers = {"a": nn.Linear(10, 10), "b": nn.Linear(10, 30)}
+    ranking = distribute(layers, 60.0, None, "global", ["first"])
+    assert isinstance(ranking, OneRanking) and ranking.sparsity_pct == pytest.approx(80.0)
+    with pytest.raises(UserError, match="cannot be reached"):
+        distribute(layers, 90.0, None, "global", ["first"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_kth_smallest_is_what_sorting_gives(dtype: torch.dtype) -> None:
+    values = torch.rand(7, 11, generator=torch.Generator().manual_seed(0)).to(dtype)
+    assert kth_smallest(values, 30) == values.flatten().sort().values[29]
+    assert (values > kth_smallest(values, 0)).all()
+
+
+def test_kth_smallest_of_a_channels_last_weight() -> None:
+    values = torch.rand(4, 3, 2, 2, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    assert kth_smallest(values, 5) == values.flatten().sort().values[4]
+
+
+def test_a_budget_is_measured_on_a_network() -> None:
+    model = nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 2, bias=False))
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)[0, :2] = 0.0
+        model[1].weight.fill_(1.0)
+    assert dict(measured(model)) == {"0": 25.0, "1": 0.0}
+
+
+@pytest.mark.parametrize("values, message", [({"conv1": 101.0}, "between 0 and 100"), ({"conv1": -1.0}, "between")])
+def test_a_budget_out_of_range_says_so(values: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Budget(values)
+
+
+def test_a_budget_for_another_network_says_what_differs() -> None:
+    with pytest.raises(UserError, match=r"missing \['b'\], unknown \['c'\]"):
+        distribute({"a": nn.Linear(1, 1), "b": nn.Linear(1, 1)}, None, {"a": 1.0, "c": 2.0}, "uniform")
+
+
+def test_uniform_spares_the_kinds_that_are_kept_dense() -> None:
+    layers = counted_layers(network())
+    budget = uniform(layers, 90.0, ["first", "last"])
+    assert budget["conv1"] == budget["fc"] == 0.0 and set(list(budget.values())[1:-1]) == {90.0}

@@ -1,0 +1,281 @@
+"""The baselines, held against what their papers say; what all methods must do is in ``test_conformance``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from paper_repro import methods, models
+from paper_repro.accounting import account, counted_layers, nonzero_sparsity_pct
+from paper_repro.errors import UserError
+from paper_repro.methods.base import attached, attached_layers
+from paper_repro.methods.feather import PowerThreshold
+from paper_repro.methods.sparse_training import apportion, largest
+from paper_repro.methods.st3 import ScaledSoftThreshold
+from paper_repro.methods.straight_through import StraightThrough, straight_through
+
+SPARSE_FROM_THE_START = ["set", "rigl", "rigl-erk", "snfs", "snfs-erk", "dsr"]
+STRAIGHT_THROUGH = ["dnw", "dpf", "st3", "st3-sigma", "feather"]
+ALL = ["gmp", "gmp-global", *STRAIGHT_THROUGH, *SPARSE_FROM_THE_START]
+STEPS = 40
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return models.resnet18(num_classes=4, width=8, in_channels=1, last_stride=1)
+
+
+class Training:
+    """A short training on 16 random images; ``step`` does one step as the training loop does."""
+
+    def __init__(self, name: str, **arguments: Any) -> None:
+        self.model, self.method = network(), methods.get(name, **arguments)
+        self.method.attach(self.model)
+        self.optimizer = torch.optim.SGD(self.method.param_groups(self.model, 1e-3), lr=0.05, momentum=0.875)
+        self.images = torch.randn(16, 1, 14, 14, generator=torch.Generator().manual_seed(1))
+        self.labels, self.done = torch.arange(16) % 4, 0
+
+    def step(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.05 * (1.0 - self.done / STEPS)
+        self.method.before_step(self.model, self.done, STEPS)
+        loss = cross_entropy(self.model(self.images), self.labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.method.after_step(self.model, self.done, STEPS)
+        self.done += 1
+
+    def finish(self) -> nn.Module:
+        while self.done < STEPS:
+            self.step()
+        return self.method.finalize(self.model)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_sparsity_asked_for_is_the_sparsity_measured(name: str) -> None:
+    assert account(Training(name, sparsity_pct=90.0).finish(), (1, 14, 14)).sparsity_pct == pytest.approx(90.0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["gmp", "dnw", "dpf", "set", "rigl"])
+def test_a_budget_is_met_layer_by_layer(name: str) -> None:
+    budget = {layer: 30.0 + 2.0 * index for index, layer in enumerate(counted_layers(network()))}
+    budget["conv1"] = 0.0
+    for layer in account(Training(name, budget=budget).finish(), (1, 14, 14)).layers:
+        assert layer.sparsity_pct == pytest.approx(budget[layer.name], abs=100.0 / layer.params + 0.5), layer.name
+
+
+@pytest.mark.parametrize("name", SPARSE_FROM_THE_START)
+def test_sparse_training_never_has_more_weights_than_asked_for(name: str) -> None:
+    training = Training(name, sparsity_pct=90.0, updates=10)
+    masks = [mask.mask for mask, _ in attached_layers(training.model).values()]
+    total = int(sum(mask.sum() for mask in masks))
+    first = [mask.clone() for mask in masks]
+    while training.done < STEPS:
+        training.step()
+        assert int(sum(mask.sum() for mask in masks)) == total
+        assert nonzero_sparsity_pct(training.model) >= 89.9
+    assert not all(torch.equal(mask, before) for mask, before in zip(masks, first, strict=True))
+
+
+@pytest.mark.parametrize("name", ["set", "rigl"])
+def test_each_layer_keeps_its_number_of_weights(name: str) -> None:
+    training = Training(name, sparsity_pct=90.0, updates=10)
+    before = {layer: int(mask.mask.sum()) for layer, (mask, _) in attached_layers(training.model).items()}
+    training.finish()
+    assert before == {layer: int(mask.mask.sum()) for layer, (mask, _) in attached_layers(training.model).items()}
+
+
+@pytest.mark.parametrize("name", ["snfs", "dsr"])
+def test_layers_exchange_weights(name: str) -> None:
+    training = Training(name, sparsity_pct=90.0, updates=10)
+    before = {layer: int(mask.mask.sum()) for layer, (mask, _) in attached_layers(training.model).items()}
+    training.finish()
+    after = {layer: int(mask.mask.sum()) for layer, (mask, _) in attached_layers(training.model).items()}
+    assert before != after and sum(before.values()) == sum(after.values())
+
+
+def test_rigl_drops_the_smallest_and_grows_where_the_gradient_is_largest() -> None:
+    model = nn.Sequential(nn.Linear(10, 1, bias=False))
+    method = methods.get("rigl", sparsity_pct=50.0, updates=1, end=0.5, drop=0.8)
+    method.attach(model)
+    mask, raw = attached(model[0])
+    mask.mask.copy_(torch.tensor([[1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]]))
+    with torch.no_grad():
+        raw.copy_(torch.tensor([[5.0, 0.1, 4.0, 0.2, 3.0, 9.0, 9.0, 9.0, 9.0, 9.0]]))
+    raw.grad = torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, -7.0, 2.0, 6.0, 0.5]])
+    method.schedule.__class__.value, value = lambda self, stage: 0.4, method.schedule.__class__.value
+    try:
+        method.after_step(model, 4, 10)
+    finally:
+        method.schedule.__class__.value = value
+    assert mask.mask.tolist() == [[1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0]]
+    assert raw.tolist()[0][:5] == pytest.approx([5.0, 0.1, 4.0, 0.2, 3.0])
+    assert raw[0, 6] == raw[0, 8] == 0.0  # what grows starts at zero
+
+
+def test_rigl_sees_the_gradient_of_missing_weights_only_when_it_rewires() -> None:
+    training = Training("rigl", sparsity_pct=90.0, updates=5, end=0.5)
+    mask, raw = attached(training.model.layer1[0].conv1)
+    for _ in range(12):
+        missing = mask.mask == 0.0  # of the mask that the step used
+        rewires = training.method.rewires_after(training.done, STEPS) is not None
+        training.step()
+        assert bool((raw.grad[missing] != 0.0).any()) == rewires
+    assert training.method.rewires_after(STEPS - 1, STEPS) is None
+
+
+def test_snfs_keeps_the_running_mean_of_the_dense_gradient() -> None:
+    training = Training("snfs", sparsity_pct=90.0, updates=1, momentum=0.5)
+    mask, raw = attached(training.model.conv1)
+    training.step()
+    first = raw.grad.clone()
+    assert torch.allclose(mask.momentum, 0.5 * first)
+    training.step()
+    assert torch.allclose(mask.momentum, 0.25 * first + 0.5 * raw.grad)
+
+
+def test_dsr_drops_below_one_threshold_in_all_layers_and_moves_it() -> None:
+    training = Training("dsr", sparsity_pct=90.0, updates=STEPS, end=1.0, drop=0.1)
+    seen = []
+    for _ in range(12):
+        training.step()
+        thresholds = {mask.threshold.item() for mask, _ in attached_layers(training.model).values()}
+        assert len(thresholds) == 1
+        seen.append(thresholds.pop())
+    assert seen[0] == pytest.approx(2e-3) and max(seen) > 5e-3  # 0.001 is far too low for weights as large as these
+
+
+@pytest.mark.parametrize("name", STRAIGHT_THROUGH)
+def test_pruned_weights_keep_learning(name: str) -> None:
+    training = Training(name, sparsity_pct=80.0)
+    while training.done < STEPS // 2 + 1:
+        training.step()
+    layer = training.model.layer1[0].conv1
+    _, raw = attached(layer)
+    training.optimizer.zero_grad()
+    pruned = layer.weight == 0.0
+    used = layer.weight
+    used.retain_grad()
+    cross_entropy(training.model(training.images), training.labels).backward()
+    assert pruned.any() and bool((raw.grad[pruned] != 0.0).any())
+
+
+def test_gmp_spares_pruned_weights_the_gradient() -> None:
+    training = Training("gmp-global", sparsity_pct=80.0)
+    while training.done < STEPS // 2 + 1:
+        training.step()
+    mask, raw = attached(training.model.layer1[0].conv1)
+    assert (mask.mask == 0.0).any() and (raw.grad[mask.mask == 0.0] == 0.0).all()
+
+
+def test_gmp_global_has_one_threshold_for_all_layers() -> None:
+    training = Training("gmp-global", sparsity_pct=90.0, end=0.999)
+    training.finish()
+    layers = attached_layers(training.model).values()
+    kept = [raw[mask.mask == 1.0].abs().min() for mask, raw in layers if (mask.mask == 1.0).any()]
+    gone = [raw[mask.mask == 0.0].abs().max() for mask, raw in layers if (mask.mask == 0.0).any()]
+    assert max(gone) <= min(kept) * 1.02  # the last step moved them a little
+
+
+def test_dnw_is_sparse_from_the_first_step_and_dpf_follows_the_cubic() -> None:
+    dnw, dpf = Training("dnw", sparsity_pct=90.0), Training("dpf", sparsity_pct=90.0, updates=STEPS // 2)
+    dnw.step(), dpf.step()
+    assert nonzero_sparsity_pct(dnw.model) > 85.0 and nonzero_sparsity_pct(dpf.model) == 0.0
+    while dpf.done < STEPS // 4:
+        dpf.step()
+    dpf.method.before_step(dpf.model, STEPS // 4, STEPS)
+    assert nonzero_sparsity_pct(dpf.model) == pytest.approx(0.875 * 90.0, abs=0.1)
+
+
+def test_st3_by_hand() -> None:
+    weight = torch.tensor([[3.0, -1.0], [0.5, 0.25]], requires_grad=True)
+    layer = ScaledSoftThreshold(weight)
+    assert torch.equal(layer(weight), weight)
+    layer.prune(weight, torch.tensor(0.5))
+    mean = 4.75 / 4
+    scale = [1.01 / ((2.0 + 1e-6) / (mean + 1e-6) + 0.01), 1.01 / (1e-6 / (mean + 1e-6) + 0.01)]
+    used = layer(weight)
+    assert torch.allclose(used, torch.tensor([[2.5 * scale[0], -0.5 * scale[0]], [0.0, 0.0]]))
+    used.backward(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert torch.equal(weight.grad, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))  # neither mask nor scale
+
+
+def test_feather_by_hand() -> None:
+    weight = torch.tensor([[3.0, -1.0, 0.5, 0.0]], requires_grad=True)
+    layer = PowerThreshold(weight, pruned_gradient=0.5)
+    assert torch.equal(layer(weight), weight)
+    layer.prune(weight, torch.tensor(0.5))
+    used = layer(weight)
+    expected = torch.tensor([[(27.0 - 0.125) ** (1 / 3), -((1.0 - 0.125) ** (1 / 3)), 0.0, 0.0]])
+    assert torch.allclose(used, expected)
+    used.backward(torch.ones_like(weight))
+    assert weight.grad.tolist() == [[1.0, 1.0, 0.5, 0.5]]
+    for sparsity_pct, factor in ((95.0, 1.0), (98.0, 0.5)):
+        assert methods.get("feather", sparsity_pct=sparsity_pct).pruned_gradient == factor
+
+
+def test_a_weight_that_is_not_a_number_stays_visible() -> None:
+    weight = torch.tensor([[1.0, torch.nan]])
+    for layer in (StraightThrough(weight), ScaledSoftThreshold(weight), PowerThreshold(weight)):
+        layer.prune(weight, torch.tensor(0.5))
+        assert torch.isnan(layer(weight)[0, 1]), type(layer).__name__
+
+
+def test_straight_through_is_its_plain_twin() -> None:
+    weight = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    used = torch.where(weight.abs() > 0.5, weight, 0.0)
+    plain = weight + (used - weight).detach()
+    grad = torch.randn(5, 3, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(plain, weight, grad)
+    fast = straight_through(weight, used)
+    (found,) = torch.autograd.grad(fast, weight, grad)
+    assert torch.allclose(fast, plain) and torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["gmp", "dnw", "dpf", "st3", "feather"])
+def test_nothing_is_ranked_while_the_rate_stands_still(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(name, sparsity_pct=90.0, updates=4)
+    ranked = []
+    thresholds = type(training.method.target).thresholds
+    monkeypatch.setattr(type(training.method.target), "thresholds", lambda *a: ranked.append(1) or thresholds(*a))
+    training.finish()
+    assert 3 <= len(ranked) <= 9
+
+
+@pytest.mark.parametrize(
+    "total, weights, room, expected",
+    [
+        (10, {"a": 1.0, "b": 3.0}, {"a": 100, "b": 100}, {"a": 3, "b": 7}),  # 2.5 and 7.5: the first of equals
+        (10, {"a": 1.0, "b": 9.0}, {"a": 100, "b": 4}, {"a": 6, "b": 4}),
+        (4, {"a": 0.0, "b": 0.0}, {"a": 9, "b": 9}, {"a": 2, "b": 2}),
+        (9, {"a": 1.0, "b": 1.0}, {"a": 2, "b": 3}, {"a": 2, "b": 3}),
+        (0, {"a": 1.0}, {"a": 2}, {"a": 0}),
+    ],
+)
+def test_apportion(total: int, weights: dict, room: dict, expected: dict) -> None:
+    assert apportion(total, weights, room) == expected
+
+
+def test_largest_marks_as_many_as_asked_for_among_equals() -> None:
+    assert largest(torch.zeros(3, 4), 5).sum() == 5 and largest(torch.zeros(3, 4), 0).sum() == 0
+
+
+@pytest.mark.parametrize(
+    "name, arguments, message",
+    [
+        ("rigl", {"sparsity_pct": 90.0, "distribution": "erq"}, "Did you mean 'erk'"),
+        ("rigl", {}, "either sparsity_pct or budget"),
+        ("gmp-global", {"budget": {"conv1": 50.0}}, "takes no budget"),
+        ("st3", {"budget": {}}, "unknown argument of method st3 'budget'"),
+        ("st3", {}, "missing 1 required positional argument: 'sparsity_pct'"),
+        ("set", {"sparsity_pct": 90.0, "updates": 0}, "updates = 0 >= 1"),
+    ],
+)
+def test_bad_arguments_say_what_to_do(name: str, arguments: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        methods.get(name, **arguments)
