@@ -49,17 +49,6 @@ from paper_repro.tables.recompute import (
 )
 from paper_repro.verdict import Verdict
 
-# Which tables of the paper, numbers of its text and other sources each trainable table stands for. The numbers of
-# ``family`` are those of other tables or of papers that print nothing that could be recomputed.
-PAPER_TABLES: Mapping[str, tuple[str, ...]] = {
-    "resnet50": ("Table 1", "Table 6", "Table 7", "Text on ResNet"),
-    "mobilenetv1": ("Table 2", "Table 8", "Text on MobileNetV1"),
-    "transfer": ("Table 4", "Table 5"),
-    "extensions": ("Table 9", "Appendix A.5"),
-    "st3": ("ST-3", "Feather"),
-    "family": (),
-    "target": (),
-}
 UNITS = {
     "top1_pct": "%",
     "sparsity_pct": "%",
@@ -114,18 +103,18 @@ def read_errata(path: Path) -> dict[tuple[str, str, str], Erratum]:
 
 
 def audit(table: str, errata_path: Path | None = None) -> list[Finding]:
-    """Every auditable number of the paper tables that ``table`` stands for, in the order of the paper's tables.
+    """Every auditable number of the paper tables that ``table`` stands for, in the order of its TOML file.
 
     ``errata_path``: the errata to hold mismatches against; None for none. UserError for an unknown table or a
     malformed file.
     """
-    loader.load(table)
+    own = loader.load(table).audited
     errata = read_errata(errata_path) if errata_path is not None else {}
     findings = []
-    for finding in sorted(_compare(table), key=lambda finding: PAPER_TABLES[table].index(finding.paper_table)):
+    for finding in sorted(_compare(table), key=lambda finding: own.index(finding.paper_table)):
         key = (finding.paper_table, finding.row, finding.quantity)
         findings.append(_settle(finding, errata.pop(key, None)))
-    audited_elsewhere = {name for other, names in PAPER_TABLES.items() if other != table for name in names}
+    audited_elsewhere = {name for other in loader.names() if other != table for name in loader.load(other).audited}
     for erratum in errata.values():
         if erratum.table not in audited_elsewhere:
             note = "stale erratum: it names nothing that is audited"
@@ -148,7 +137,7 @@ def audit(table: str, errata_path: Path | None = None) -> list[Finding]:
 
 def audit_all(errata_path: Path | None = None) -> list[Finding]:
     """The audit of every table; an erratum that belongs to none is reported once."""
-    return list(dict.fromkeys(finding for table in PAPER_TABLES for finding in audit(table, errata_path)))
+    return list(dict.fromkeys(finding for table in loader.names() for finding in audit(table, errata_path)))
 
 
 def save(findings: Iterable[Finding], path: Path) -> Path:
@@ -212,7 +201,7 @@ def _compare(table: str) -> Iterator[Finding]:
     plan, cells = loader.load(table), loader.budget_cells(table)
     net = network(plan.budgets_of)
     for printed, row in zip(loader.printed_rows(table), plan.rows, strict=True):
-        if printed.printed() and row.paper_table in PAPER_TABLES[table]:
+        if printed.printed() and row.paper_table in plan.audited:
             own = net if (row.model, row.dataset) == (plan.model, plan.dataset) else network_of(row.model, row.dataset)
             yield from _row(row, printed, own, cells)
     for quoted in loader.quoted_rows(table):
@@ -324,7 +313,12 @@ def _text(table: str, net: Network, cells: Cells) -> Iterator[Finding]:
             raise UserError(f"the audit does not know how to recompute the text claim {claim.claim!r}")
         estimate = TEXT[claim.claim](net, cells)
         yield _finding(
-            PAPER_TABLES[table][-1], claim.claim, "number in text", parse(claim.printed), estimate, unit=claim.unit
+            loader.load(table).audited[-1],
+            claim.claim,
+            "number in text",
+            parse(claim.printed),
+            estimate,
+            unit=claim.unit,
         )
 
 

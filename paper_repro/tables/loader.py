@@ -70,6 +70,8 @@ class _TableKeys(File):
     model: Name
     dataset: Name
     budgets_of: str = ""
+    audited: list[Name]
+    figures: list[Name]
     figure_layer: str | None = None
     figure_row: str | None = None
     claims: list[dict[str, Any]] = Field(default_factory=list)
@@ -86,6 +88,8 @@ class Table:
     model: str
     dataset: str
     budgets_of: str  # the table whose layers and published budgets are this one's too; its own name by default
+    audited: tuple[str, ...]  # the tables of the paper, numbers of its text and other sources that it stands for
+    figures: tuple[str, ...]  # of its notebook
     figure_layer: str | None  # the layer of the paper's Figure 1
     figure_row: str | None
     rows: tuple[Row, ...]
@@ -194,6 +198,8 @@ def _load(path: Path) -> Table:
         keys.model,
         keys.dataset,
         keys.budgets_of or name,
+        tuple(keys.audited),
+        tuple(keys.figures),
         keys.figure_layer,
         keys.figure_row,
         rows,

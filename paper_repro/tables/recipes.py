@@ -74,6 +74,7 @@ class RowPlan:
     tolerance_pct: float
     stated_target_pct: float | None
     network: tuple[str, Mapping[str, Any], str]
+    method: str
 
     @cached_property
     def target_sparsity_pct(self) -> float | None:
@@ -82,7 +83,7 @@ class RowPlan:
         """
         if self.stated_target_pct is not None:
             return self.stated_target_pct
-        return overall_sparsity_pct(*self.network, self.method_args)
+        return overall_sparsity_pct(*self.network, self.method, self.method_args)
 
 
 @dataclass(frozen=True)
@@ -214,4 +215,5 @@ def _row_plan(
         tolerance_pct=tolerance,
         stated_target_pct=target,
         network=network,
+        method=row.method,
     )

@@ -15,20 +15,30 @@ from paper_repro.data.catalog import dataset as facts_of
 
 
 def overall_sparsity_pct(
-    model: str, model_args: Mapping[str, Any], dataset: str, method_args: Mapping[str, Any]
+    model: str, model_args: Mapping[str, Any], dataset: str, method: str, method_args: Mapping[str, Any]
 ) -> float | None:
     """In percent, to two decimals; None where ``method_args`` name neither a sparsity nor a budget.
 
     A sparsity alone is the overall one, however a method spreads it over the layers. With ``keep_dense`` it is that
-    of the layers that are pruned. UserError for a budget that does not fit the network.
+    of the layers that are pruned, but for ERK, which meets the overall sparsity without them. UserError for a budget
+    that does not fit the network.
     """
     for name in ("sparsity_pct", "target_sparsity_pct"):
         if name in method_args and not method_args.get("keep_dense"):
             return float(method_args[name])
     if not {"budget", "sparsity_pct"} & method_args.keys():
         return None
+    if _distribution(method, method_args) == "erk":
+        return float(method_args["sparsity_pct"])
     given = {name: method_args[name] for name in ("budget", "sparsity_pct", "keep_dense") if name in method_args}
     return _counted(model, json.dumps(dict(model_args), sort_keys=True), dataset, json.dumps(given, sort_keys=True))
+
+
+def _distribution(method: str, method_args: Mapping[str, Any]) -> Any:
+    from paper_repro.methods import METHODS
+
+    preset = METHODS[method].preset if method in METHODS else {}
+    return None if "budget" in method_args else {**preset, **method_args}.get("distribution")
 
 
 @lru_cache(maxsize=256)

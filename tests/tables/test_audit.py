@@ -12,7 +12,7 @@ from torch import nn
 
 from paper_repro.errors import UserError
 from paper_repro.tables import loader
-from paper_repro.tables.audit import PAPER_TABLES, Finding, audit, audit_all, compare, read_errata, save
+from paper_repro.tables.audit import Finding, audit, audit_all, compare, read_errata, save
 from paper_repro.tables.quantity import parse
 from paper_repro.tables.recompute import Estimate, erk, network, spread
 from paper_repro.verdict import Verdict
@@ -59,7 +59,7 @@ def test_every_table_is_audited_and_nothing_fails() -> None:
 
 
 def test_without_errata_every_erratum_is_a_failure() -> None:
-    known = {key for key in read_errata(ERRATA) if key[0] in PAPER_TABLES["resnet50"]}
+    known = {key for key in read_errata(ERRATA) if key[0] in loader.load("resnet50").audited}
     found = {(f.paper_table, f.row, f.quantity) for f in audit("resnet50") if f.verdict is Verdict.FAIL}
     assert found == known
 
@@ -79,7 +79,7 @@ def test_without_errata_every_erratum_is_a_failure() -> None:
     ],
 )
 def test_known_errata(row: str, quantity: str, paper_table: str, recomputed: float, digits: int) -> None:
-    table = next(name for name, papers in PAPER_TABLES.items() if paper_table in papers)
+    table = next(name for name in loader.names() if paper_table in loader.load(name).audited)
     finding = one(audit(table, ERRATA), row, quantity, paper_table)
     assert finding.verdict is Verdict.ERRATUM
     assert round(finding.recomputed, digits) == recomputed
