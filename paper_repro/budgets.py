@@ -1,0 +1,127 @@
+"""Where a budget can come from: a rule, the paper, a finished run, a network's weights, or a file of one's own.
+
+Whatever the source, the result is a ``methods.distributions.Budget``, layer name -> sparsity in percent, and every
+method that takes a ``budget`` takes it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from paper_repro import tables
+from paper_repro.accounting import counted_layers
+from paper_repro.errors import UserError, unknown
+from paper_repro.files import write
+from paper_repro.methods.distributions import BUDGETS, Budget
+
+COLUMNS = ("layer", "sparsity_pct")
+
+
+def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
+    """The budget that ``source`` names, for the layers of ``model``:
+
+    - ``uniform:90`` or ``erk:90``: a rule with its overall sparsity in percent;
+    - ``str-90.23``: a budget that the paper publishes with ``table`` (Tables 6 to 8);
+    - ``runs/NAME``: the folder of a finished run;
+    - ``FILE.csv``: two columns, layer and sparsity_pct, as ``save`` writes them;
+    - ``FILE.pt``, ``.pth``: a state dict of a network with exact zeros.
+
+    UserError for a source that is none of these, is damaged, or does not fit the network.
+    """
+    layers = counted_layers(model)
+    rule, colon, number = source.partition(":")
+    path = Path(source)
+    if colon and rule in BUDGETS:
+        budget = BUDGETS[rule](layers, _number(number, source), ())
+    elif path.is_dir():
+        budget = _of_run(path)
+    elif path.suffix == ".csv":
+        budget = _of_csv(path)
+    elif path.suffix in (".pt", ".pth"):
+        budget = _of_state_dict(path, layers)
+    else:
+        published = tables.budgets(table)
+        if source not in published:
+            raise UserError(
+                f"no budget {source!r}: {unknown('published budget', source, published)} It can also be RULE:PERCENT "
+                f"({' or '.join(BUDGETS)}), the folder of a finished run, or a file that ends in .csv, .pt or .pth."
+            )
+        budget = Budget(published[source], f"{source} of table {table}")
+    budget.require_fit(layers)
+    return budget
+
+
+def save(budget: Mapping[str, float], path: Path) -> Path:
+    """Write a budget as a CSV file of two columns, in the order of its layers."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((layer, f"{sparsity_pct:.4f}") for layer, sparsity_pct in budget.items())
+    return write(path, text.getvalue())
+
+
+def _number(text: str, source: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"budget {source!r}: {text!r} is no sparsity in percent; write it like erk:90") from None
+
+
+def _of_run(folder: Path) -> Budget:
+    path = folder / "result.json"
+    try:
+        layers = json.loads(path.read_text(encoding="utf-8"))["layers"]
+        by_layer = {layer["layer"]: float(layer["sparsity_pct"]) for layer in layers}
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no result.json: a budget is taken from a finished run") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged or no result ({error})", exit_code=3) from error
+    if not by_layer:
+        raise UserError(f"{folder}: the run diverged and has no budget")
+    return Budget(by_layer, f"run {folder.name}")
+
+
+def _of_csv(path: Path) -> Budget:
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"))))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"budget {path} cannot be read: {error}") from error
+    if not rows or any(set(COLUMNS) - row.keys() for row in rows):
+        raise UserError(f"{path}: a budget has the columns {' and '.join(COLUMNS)}, and a line for each layer")
+    by_layer: dict[str, float] = {}
+    for line, row in enumerate(rows, 2):
+        if row["layer"] in by_layer:
+            raise UserError(f"{path}, line {line}: layer {row['layer']!r} stands there twice")
+        try:
+            by_layer[row["layer"]] = float(row["sparsity_pct"])
+        except (TypeError, ValueError):
+            raise UserError(f"{path}, line {line}, column sparsity_pct: {row['sparsity_pct']!r} is no number") from None
+    return Budget(by_layer, str(path))
+
+
+def _of_state_dict(path: Path, layers: Mapping[str, nn.Module]) -> Budget:
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} cannot be read safely as a state dict: {str(error).splitlines()[0] if str(error) else 'empty'}"
+        ) from error
+    if not isinstance(state, Mapping):
+        raise UserError(f"{path} holds a {type(state).__name__} and no state dict")
+    missing = [name for name in layers if f"{name}.weight" not in state]
+    if missing:
+        raise UserError(f"{path} is of another network: it has no {missing[0]}.weight")
+    zeros = {name: 100.0 * float((state[f"{name}.weight"] == 0).double().mean()) for name in layers}
+    return Budget(zeros, str(path))
