@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
@@ -35,6 +36,7 @@ class Spec:
     schedule: str = "epoch"  # how often the learning rate changes: "epoch" as in the paper, or "step"
     label_smoothing: float = 0.1
     seed: int = 0
+    method_sha256: str = ""  # of a plug-in's source: an edited plug-in is another run; "" for registered methods
 
     def __post_init__(self) -> None:
         for name in ("model_args", "method_args"):
@@ -52,6 +54,7 @@ class Spec:
                 ("warmup_epochs", not 0 <= self.warmup_epochs < self.epochs),
                 ("label_smoothing", not 0 <= self.label_smoothing < 1),
                 ("seed", self.seed < 0),
+                ("method_sha256", not re.fullmatch("([0-9a-f]{64})?", self.method_sha256)),
             )
             if bad
         ]

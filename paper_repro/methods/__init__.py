@@ -49,10 +49,15 @@ METHODS = {
 }
 
 
+PLUGINS: dict[str, type[Method]] = {}  # the methods of other people that ``plugins.load`` has loaded in this process
+
+
 def get(name: str, **arguments: Any) -> Method:
     """The method called ``name``, with its arguments; a misspelt name or argument is an error that names the nearest
     known one.
     """
+    if name in PLUGINS:
+        return make(name, PLUGINS[name], arguments)
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     entry = METHODS[name]
@@ -72,4 +77,4 @@ def make(name: str, method: type[Method], arguments: Mapping[str, Any]) -> Metho
         raise UserError(f"method {name}: {error}") from error
 
 
-__all__ = ["METHODS", "Entry", "Method", "get", "make"]
+__all__ = ["METHODS", "PLUGINS", "Entry", "Method", "get", "make"]

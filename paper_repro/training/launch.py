@@ -37,12 +37,15 @@ class Launch:
         on_event: OnEvent,
         jobs: int | None = None,
         threads: int = 1,
+        plugin: str | None = None,
     ) -> None:
+        """``plugin`` is what ``methods.plugins.find`` takes; the specs that carry its sha256 are trained with it."""
         self.order = {
             "runs": str(runs),
             "data_root": str(data_root),
             "provenance": dict(provenance),
             "threads": threads,
+            "plugin": plugin,
         }
         self.on_event, self.jobs = on_event, jobs or cores()
         self.processes: set[subprocess.Popen[str]] = set()

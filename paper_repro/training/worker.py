@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from paper_repro.errors import UserError
+from paper_repro.methods import plugins
 from paper_repro.spec import Spec
 from paper_repro.training.loop import Interrupted, run
 
@@ -23,8 +24,11 @@ def main() -> int:
     order = json.load(sys.stdin)
     torch.set_num_threads(order["threads"])
     try:
+        spec = Spec.from_dict(order["spec"])
+        if spec.method_sha256:
+            plugins.load(plugins.find(order["plugin"]))
         done = run(
-            Spec.from_dict(order["spec"]),
+            spec,
             runs=Path(order["runs"]),
             data_root=Path(order["data_root"]),
             provenance=order["provenance"],

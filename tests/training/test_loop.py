@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from paper_repro import methods
 from paper_repro.errors import UserError
+from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint, loop
 from paper_repro.training.loop import Interrupted, run
@@ -119,7 +120,7 @@ def test_signals_are_handed_back_after_a_run(tmp_path: Path) -> None:
 
 
 def test_a_diverged_run_stops_at_once_and_claims_no_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    poisoned = methods.Method.before_step
+    poisoned = STR.before_step
 
     def poison(self, model, step: int, total_steps: int) -> None:
         poisoned(self, model, step, total_steps)
@@ -127,7 +128,7 @@ def test_a_diverged_run_stops_at_once_and_claims_no_accuracy(tmp_path: Path, mon
             with torch.no_grad():
                 model.fc.parametrizations.weight.original.fill_(float("nan"))
 
-    monkeypatch.setattr(methods.Method, "before_step", poison)
+    monkeypatch.setattr(STR, "before_step", poison)
     result = train(tmp_path)
     assert result["result"]["status"] == "diverged"
     assert result["result"]["top1_pct"] is None and "sparsity_pct" not in result["result"]

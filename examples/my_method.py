@@ -1,0 +1,26 @@
+"""Global magnitude pruning that rises linearly to its target. Is it better than STR? make regress METHOD=FILE"""
+
+import torch
+
+from paper_repro import Method
+from paper_repro.methods.base import attached_layers
+from paper_repro.methods.mask import Mask
+
+
+class MyMethod(Method):
+    def __init__(self, sparsity_pct: float):
+        self.sparsity_pct = sparsity_pct
+
+    def parametrization(self, name, layer):
+        """How the raw weight of a layer becomes the one in use: any module that maps a tensor to one of its shape."""
+        return Mask(layer.weight)  # weight * mask; the mask is a buffer, and so is saved with the model
+
+    @torch.no_grad()
+    def before_step(self, model, step, total_steps):
+        """Called before every training step: prune the smallest weights of all layers, 50 times in a training."""
+        share = self.sparsity_pct / 100 * min(1, step / (0.8 * total_steps))
+        if share > 0 and step % max(1, total_steps // 50) == 0:
+            magnitude = torch.cat([raw.abs().flatten() for _, raw in attached_layers(model).values()])
+            threshold = magnitude.kthvalue(round(share * len(magnitude))).values
+            for mask, raw in attached_layers(model).values():
+                mask.prune(raw, threshold)
