@@ -41,6 +41,8 @@ def audits(root: Path) -> Iterator[Finding]:
     from paper_repro.reproduce import audited  # the only check that needs torch
 
     for name in tables.names():
+        if not tables.load(name).audited:
+            continue
         file = results.path(root, name, AUDIT, AUDIT)
         if not file.exists():
             yield INCOMPLETE, f"{file} is missing: run `make audit`"
@@ -117,7 +119,8 @@ def complete(root: Path) -> Iterator[Finding]:
     wanted = tolerances.load().seeds
     for name in tables.names():
         for tier in REQUIRED_TIERS:
-            if not results.path(root, name, tier).exists():
+            plan = tables.load(name).tiers.get(tier)
+            if plan is not None and plan.rows and not results.path(root, name, tier).exists():
                 yield (
                     INCOMPLETE,
                     f"{results.path(root, name, tier)} is missing: "

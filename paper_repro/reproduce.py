@@ -77,6 +77,9 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
     from paper_repro.tables.audit import save
     from paper_repro.verdict import Verdict
 
+    if not tables.load(job.table).audited:
+        console.print("audit: nothing is printed here that other tables do not hold")
+        return True
     own = job.results / "errata.csv"
     findings = audited(job.table, own if own.exists() else provenance.repository() / "results" / "errata.csv")
     path = save(findings, job.results / job.table / "audit.csv")
@@ -126,13 +129,21 @@ def unfinished(job: Job, console: Console) -> list[tuple[tables.Row, Spec]]:
 
 def train(job: Job, todo: Sequence[tuple[tables.Row, Spec]], console: Console) -> dict[str, str]:
     """Train side by side; returns row and seed -> reason for the runs that failed."""
+    return train_named({f"{row.id} s{spec.seed}": spec for row, spec in todo}, job, console)
+
+
+def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: str | None = None) -> dict[str, str]:
+    """Train side by side what people know by these names; returns name -> reason for the runs that failed.
+
+    ``plugin``: what ``methods.plugins.find`` takes, where a spec is that of a plug-in.
+    """
     from paper_repro.progress import TrainingProgress
     from paper_repro.reporting import provenance
     from paper_repro.training.launch import Launch, cores
 
     if not todo:
         return {}
-    names = {spec.name: f"{row.id} s{spec.seed}" for row, spec in todo}
+    names = {spec.name: name for name, spec in todo.items()}
     jobs = min(job.jobs or cores(), len(todo))
     console.print(f"runs: {len(todo)} to train, {jobs} side by side, one thread each")
     with TrainingProgress(console, len(todo)) as progress:
@@ -140,8 +151,8 @@ def train(job: Job, todo: Sequence[tuple[tables.Row, Spec]], console: Console) -
         def on_event(spec: Spec, event: Mapping[str, Any]) -> None:
             progress(names[spec.name], event)
 
-        launch = Launch(job.runs, job.data_root, provenance.provenance(threads=1), on_event, jobs)
-        failures = launch.train([spec for _, spec in todo])
+        launch = Launch(job.runs, job.data_root, provenance.provenance(threads=1), on_event, jobs, plugin=plugin)
+        failures = launch.train(list(todo.values()))
     if launch.signum is not None:
         raise UserError(
             "interrupted; what was trained is saved, and the same command goes on from there",
@@ -203,8 +214,10 @@ def show(job: Job, console: Console) -> None:
     console.print(legend(found), soft_wrap=True)
     if job.tier != AUDIT:
         console.print(whose(job, found), soft_wrap=True)
-    console.print("\n[bold]The paper's claims[/bold]")
-    for claim in claims.check(found):
+    checked = claims.check(found)
+    if checked:
+        console.print("\n[bold]The paper's claims[/bold]")
+    for claim in checked:
         console.print(f"  {claim.verdict:<12} {claim.id} (tier {claim.tier}): {claim.sentence}", soft_wrap=True)
     if job.tier != AUDIT:
         console.print(f"\nnotebook: {rendered}\nfigures:  {figures.path(found, 'x').parent}", soft_wrap=True)
@@ -241,7 +254,7 @@ def comparison_grid(compared: Sequence[Any]) -> Grid:
             cells += (
                 ["–", "–"]
                 if judged is None
-                else [judged.reported, judged.text + ("" if judged.given else MARKS[judged.verdict])]
+                else [judged.reported, judged.text + (MARKS[judged.verdict] if judged.judged else "")]
             )
         trained = comparison.quantities.get(TRAINED_SPARSITY)
         cells.append("" if trained is None else f"{trained.text}{MARKS[trained.verdict]}")

@@ -11,6 +11,9 @@ How a claim is decided:
 - Where a claim says that a lead grows, means that do not grow make a PASS INCONCLUSIVE.
 - Methods count as equally sparse while STR keeps at most ``density_slack`` (``ci/tolerances.toml``) more weights than
   the other one. A lead with more weights than that is INCONCLUSIVE.
+- "At least as accurate" allows ``accuracy_margin`` (same file): PASS when the interval lies above minus the margin.
+- At equal MACs a network is compared with the line between the two of the other method with the next fewer and the
+  next more, each seed with its own; outside of their range nothing is compared.
 - "First" and "last" layers are the first and the last third in forward order. Whether a third is sparser than uniform
   can be read by its weights (what share of them is zero) or by its layers (whether most are). PASS needs both
   readings; where they disagree the claim depends on the reading and is INCONCLUSIVE.
@@ -29,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 from paper_repro import tables
-from paper_repro.reporting import statistics, tolerances
+from paper_repro.reporting import method_claims, statistics, tolerances
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.tolerances import Tolerances
 from paper_repro.tables import AUDIT
@@ -536,6 +539,10 @@ def _who(line: Mapping[str, Any]) -> str:
 
 
 CHECKS: Mapping[str, tuple[Checker | None, Checker | None]] = {
+    "dnw-as-accurate-under-str-budget": (method_claims.dnw_budget_published, method_claims.dnw_budget_runs),
+    "gmp-ahead-under-str-budget": (method_claims.gmp_budget_published, method_claims.gmp_budget_runs),
+    "st3-ahead-at-equal-sparsity": (method_claims.st3_published, method_claims.st3_runs),
+    "st3-sigma-ahead-at-equal-macs": (method_claims.st3_macs_published, method_claims.st3_macs_runs),
     "fewer-macs-than-uniform": (_macs_published, _macs_runs),
     "fewer-macs-than-gmp": (_gmp_macs_published, _gmp_macs_runs),
     "ahead-of-gmp-from-95": (_ahead_published, _ahead_runs),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -15,17 +15,6 @@ from paper_repro.reporting import results, statistics
 from paper_repro.reporting.provenance import repository
 from paper_repro.reporting.statistics import Summary
 from paper_repro.tables import AUDIT
-
-METHODS = {
-    "dense": "Dense",
-    "str": "STR",
-    "gmp": "GMP",
-    "dnw": "DNW",
-    "dsr": "DSR",
-    "snfs": "SNFS",
-    "rigl": "RigL",
-    "dpf": "DPF",
-}
 
 
 @dataclass(frozen=True)
@@ -39,6 +28,8 @@ class Evidence:
     budgets: pd.DataFrame
     history: pd.DataFrame
     audit: pd.DataFrame
+    # of rows that other tables hold
+    audit_elsewhere: pd.DataFrame = field(default_factory=lambda: results.empty(AUDIT))
 
     @property
     def plan(self) -> tables.TierPlan | None:
@@ -72,8 +63,26 @@ class Evidence:
 
     @property
     def complete(self) -> bool:
-        """Whether every row that this tier trains has a run, and the audit has been written."""
-        return not self.missing_rows and len(self.audit) > 0
+        """Whether every row that this tier trains has a run, and the audit has been written where there is one."""
+        return not self.missing_rows and (len(self.audit) > 0 or not self.table.audited)
+
+    def audited(self, row: tables.Row, quantity: str) -> pd.DataFrame:
+        """The audit's line for one printed number, wherever it is audited; no lines where it is not."""
+        there = row.id if row.same_as is None else row.same_as[1]
+        for audit, id in ((self.audit, row.id), (self.audit_elsewhere, there)):
+            found = audit[(audit["table"] == row.paper_table) & (audit["row"] == id) & (audit["quantity"] == quantity)]
+            if len(found):
+                break
+        return found
+
+    def borrowed(self, row: tables.Row) -> bool:
+        """Whether the row is another table's, and stands here only for comparison."""
+        return row.same_as is not None and row.paper_table not in self.table.audited
+
+    @property
+    def audits_are_there(self) -> bool:
+        """Whether an audit has been written that this table's rows may be in."""
+        return len(self.audit) + len(self.audit_elsewhere) > 0
 
     def row_runs(self, row: str) -> pd.DataFrame:
         """The runs of one row, by seed; no lines where there are none."""
@@ -115,4 +124,15 @@ def load(table: str, tier: str, results_dir: Path | None = None) -> Evidence:
             return results.empty(kind)
         return results.read_if_there(results.path(folder, table, tier, kind), kind)
 
-    return Evidence(plan, tier, folder, frame("runs"), frame("budgets"), frame("history"), frame("audit"))
+    others = [results.path(folder, other, AUDIT, AUDIT) for other in tables.sources(table) if other != table]
+    elsewhere = [audit for audit in (results.read_if_there(file, AUDIT) for file in others) if len(audit)]
+    return Evidence(
+        plan,
+        tier,
+        folder,
+        frame("runs"),
+        frame("budgets"),
+        frame("history"),
+        frame("audit"),
+        pd.concat(elsewhere, ignore_index=True) if elsewhere else results.empty(AUDIT),
+    )

@@ -8,62 +8,44 @@ Ito's, made for colour-blind readers. What was not measured is not drawn.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from PIL import Image
 
 from paper_repro import tables
 from paper_repro.errors import unknown
 from paper_repro.files import write
-from paper_repro.reporting.evidence import METHODS, Evidence
+from paper_repro.reporting import method_figures
+from paper_repro.reporting.drawing import (
+    DPI,
+    REPORTED,
+    REPRODUCED,
+    finish,
+    handle,
+    macs_axis,
+    new_figure,
+    seed_count,
+    series_of,
+    sparsity_axis,
+    style,
+    style_of,
+    trained_epochs,
+)
+from paper_repro.reporting.evidence import Evidence
+from paper_repro.reporting.looks import LOOKS, look
 
-DPI = 150
-REPORTED: dict[str, Any] = {"linestyle": (0, (4, 2)), "markerfacecolor": "white", "linewidth": 1.2, "markersize": 5.5}
-REPRODUCED: dict[str, Any] = {"linestyle": "-", "linewidth": 1.6, "markersize": 6.5}
-# method -> colour (Okabe-Ito) and marker
-STYLE = {
-    "str": ("#0072B2", "o"),
-    "gmp": ("#D55E00", "s"),
-    "dnw": ("#009E73", "^"),
-    "rigl": ("#CC79A7", "D"),
-    "rigl-erk": ("#CC79A7", "d"),
-    "snfs": ("#A6761D", "v"),
-    "snfs-erk": ("#A6761D", "<"),
-    "dsr": ("#56B4E9", "P"),
-    "dpf": ("#666666", "X"),
-    "dense": ("#000000", "*"),
-}
 ROW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A6761D", "#56B4E9", "#666666")
 ROW_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 PAPER_GREY = "#555555"
 # below this nothing is pruned, and a log scale would show little else
 SMALLEST_THRESHOLD = 1e-7
-RC = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 10.5,
-    "axes.grid": True,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.hashsalt": "paper_repro",
-}
 
 
 def accuracy_over_sparsity(evidence: Evidence) -> Figure:
@@ -73,13 +55,13 @@ def accuracy_over_sparsity(evidence: Evidence) -> Figure:
         "sparsity_pct",
         "sparsity_pct",
         "Sparsity of the weights (%; log scale of what is left)",
-        _sparsity_axis,
+        sparsity_axis,
     )
 
 
 def accuracy_over_macs(evidence: Evidence) -> Figure:
     """Top-1 accuracy over multiply-adds per image, all methods of the table."""
-    return _accuracy(evidence, "macs_m", "sparse_macs_m", "Multiply-adds per image (millions, log scale)", _macs_axis)
+    return _accuracy(evidence, "macs_m", "sparse_macs_m", "Multiply-adds per image (millions, log scale)", macs_axis)
 
 
 def layer_budgets(evidence: Evidence) -> Figure:
@@ -93,8 +75,8 @@ def layer_budgets(evidence: Evidence) -> Figure:
     shown = list(runs) or _spread(list(published), 6)
     columns = 1 if len(shown) < 2 else 2
     lines = max(1, -(-len(shown) // columns))
-    with _style():
-        figure = _figure(max(7.5, 5.8 * columns), 3.0 * lines + 1.5)
+    with style():
+        figure = new_figure(max(7.5, 5.8 * columns), 3.0 * lines + 1.5)
         axes = list(figure.subplots(lines, columns, squeeze=False).flat)
         for axis, row in zip(axes, shown, strict=False):
             _draw_budget(axis, evidence, row, runs.get(row, []), published)
@@ -103,7 +85,7 @@ def layer_budgets(evidence: Evidence) -> Figure:
         for axis in axes[len(shown) :]:
             axis.set_visible(False)
         handles = [
-            _handle(
+            handle(
                 f"Reported: {'nearest ' if runs else ''}published budget (full size, ImageNet-1K)",
                 PAPER_GREY,
                 "s",
@@ -121,14 +103,14 @@ def layer_budgets(evidence: Evidence) -> Figure:
         if runs:
             handles.insert(
                 0,
-                _handle(
-                    f"Reproduced STR ({evidence.setting}; mean, band: range over seeds)", *STYLE["str"], REPRODUCED
+                handle(
+                    f"Reproduced STR ({evidence.setting}; mean, band: range over seeds)", *style_of("str"), REPRODUCED
                 ),
             )
         what = "sparsity of each layer under STR"
         if not runs and len(shown) < len(published):
             what += f", {len(shown)} of {len(published)} published budgets"
-        _finish(figure, evidence, what, handles, columns=1)
+        finish(figure, evidence, what, handles, columns=1)
     return figure
 
 
@@ -144,8 +126,8 @@ def sparsity_over_epochs(evidence: Evidence) -> Figure:
         for row in evidence.trained_rows
         if evidence.table.row(row).method == "str" and (evidence.history["row"] == row).any()
     ]
-    with _style():
-        figure = _figure(9.5, 8.6)
+    with style():
+        figure = new_figure(9.5, 8.6)
         top, bottom = figure.subplots(2, 1, sharex=True)
         handles: list[Line2D | Patch] = []
         for index, row in enumerate(rows):
@@ -166,17 +148,17 @@ def sparsity_over_epochs(evidence: Evidence) -> Figure:
             )
         if _draw_paper_curves(top, bottom, evidence):
             handles.append(
-                _handle("Reported: 90.23 %, 100 epochs, ImageNet-1K (Figures 1, 2)", PAPER_GREY, "s", REPORTED)
+                handle("Reported: 90.23 %, 100 epochs, ImageNet-1K (Figures 1, 2)", PAPER_GREY, "s", REPORTED)
             )
         top.set_ylabel("Overall sparsity (%)")
         top.set_ylim(-4, 102)
         top.set_xlim(-1, 101)
-        here = f"{_epochs(evidence)} here, 100 in the paper" if rows else "100 in the paper"
+        here = f"{trained_epochs(evidence)} here, 100 in the paper" if rows else "100 in the paper"
         bottom.set_xlabel(f"Training done (% of all epochs; {here})")
         bottom.set_ylabel(f"Threshold g(s), {'median over layers' if layer is None else layer} (log scale)")
         bottom.set_yscale("log")
         bottom.set_ylim(bottom=SMALLEST_THRESHOLD)
-        _finish(figure, evidence, "sparsity and threshold during training", handles, columns=2)
+        finish(figure, evidence, "sparsity and threshold during training", handles, columns=2)
     return figure
 
 
@@ -185,22 +167,38 @@ FIGURES: Mapping[str, Callable[[Evidence], Figure]] = {
     "accuracy_over_macs": accuracy_over_macs,
     "layer_budgets": layer_budgets,
     "sparsity_over_epochs": sparsity_over_epochs,
+    "accuracy_by_budget": method_figures.accuracy_by_budget,
+    "methods_over_sparsity": method_figures.methods_over_sparsity,
+    "methods_over_macs": method_figures.methods_over_macs,
 }
 
 
+def of_table(table: tables.Table) -> tuple[str, ...]:
+    """The figures of a table's notebook; one that does not exist is an error that names the nearest."""
+    for name in table.figures:
+        if name not in FIGURES:
+            raise unknown(f"figure of table {table.name}", name, FIGURES)
+    return table.figures
+
+
 def names(evidence: Evidence) -> list[str]:
-    """The figures that have something to show: no budgets and no curves where neither paper nor runs have any."""
+    """The table's figures that have something to show: no budgets and no curves where neither paper nor runs have
+    any, and nothing about runs alone where there are none.
+    """
+    has_runs = bool(evidence.runs["top1_pct"].notna().any())
     has = {
+        "methods_over_sparsity": has_runs,
+        "methods_over_macs": has_runs,
         "layer_budgets": len(evidence.budgets) > 0 or bool(_published_str(evidence)),
         "sparsity_over_epochs": len(evidence.history) > 0 or bool(_curve(evidence, "fig2_sparsity")),
     }
-    return [name for name in FIGURES if has.get(name, True)]
+    return [name for name in of_table(evidence.table) if has.get(name, True)]
 
 
 def png(figure: Figure) -> bytes:
     """The figure as PNG, 150 dots per inch. The same figure gives the same bytes: no dates, no versions inside."""
     buffer = io.BytesIO()
-    with _style():
+    with style():
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     # 128 colours are more than these figures have, and a third of the bytes: they are kept under version control
     small = io.BytesIO()
@@ -236,8 +234,8 @@ def _accuracy(
     """
     has_runs = evidence.runs["top1_pct"].notna().any()
     apart = has_runs and not evidence.full_scale
-    with _style():
-        figure = _figure(10.5 if apart else 7.5, 5.6)
+    with style():
+        figure = new_figure(10.5 if apart else 7.5, 5.6)
         panels = list(figure.subplots(1, 2 if apart else 1, squeeze=False).flat)
         reported = _draw_reported(panels[0], evidence, reported_x)
         reproduced = _draw_reproduced(panels[-1], evidence, run_column) if has_runs else []
@@ -248,10 +246,10 @@ def _accuracy(
             panel.margins(y=0.08)
         panels[0].set_title("Reported: ImageNet-1K, full size")
         if has_runs:
-            title = f"Reproduced: {evidence.setting}, {_epochs(evidence)}, {_seeds(evidence)}"
-            panels[-1].set_title(title if apart else f"Reported (ImageNet-1K) and reproduced ({_seeds(evidence)})")
-        handles = [_handle(f"{_name(method)} reported", *_look(method), REPORTED) for method in reported]
-        handles += [_handle(f"{_name(method)} reproduced", *_look(method), REPRODUCED) for method in reproduced]
+            title = f"Reproduced: {evidence.setting}, {trained_epochs(evidence)}, {seed_count(evidence)}"
+            panels[-1].set_title(title if apart else f"Reported (ImageNet-1K) and reproduced ({seed_count(evidence)})")
+        handles = [handle(f"{look(name).name} reported", *style_of(name), REPORTED) for name in reported]
+        handles += [handle(f"{look(name).name} reproduced", *style_of(name), REPRODUCED) for name in reproduced]
         if has_runs and len(evidence.seeds()) > 1:
             handles.append(
                 Line2D(
@@ -259,23 +257,20 @@ def _accuracy(
                 )
             )
         what = "sparsity" if reported_x == "sparsity_pct" else "multiply-adds"
-        _finish(figure, evidence, f"accuracy over {what}", handles, columns=5 if apart else 4)
+        finish(figure, evidence, f"accuracy over {what}", handles, columns=5 if apart else 4)
     return figure
-
-
-def _series(row: tables.Row) -> str:
-    """Rows of one line in the figure: the method, with its distribution where the row id names one ("rigl-erk-90")."""
-    return row.id.rsplit("-", 1)[0] if "-" in row.id else row.id
 
 
 def _draw_reported(axis: Axes, evidence: Evidence, quantity: str) -> list[str]:
     series: dict[str, list[tuple[float, float]]] = {}
     for row in evidence.table.rows:
         x, y = getattr(row.reported, quantity), row.reported.top1_pct
+        if (row.model, row.dataset) != (evidence.table.model, evidence.table.dataset):
+            continue  # an accuracy on other data has no place on this axis
         if x is not None and y is not None:
-            series.setdefault(_series(row), []).append((x, y))
+            series.setdefault(series_of(row), []).append((x, y))
     for name, points in series.items():
-        colour, marker = _look(name)
+        colour, marker = style_of(name)
         x, y = np.array(sorted(points)).T
         axis.plot(x, y, color=colour, marker=marker, **REPORTED)
     return list(series)
@@ -288,34 +283,15 @@ def _draw_reproduced(axis: Axes, evidence: Evidence, column: str) -> list[str]:
         if accuracy is None or x is None:
             continue
         half = 0.0 if accuracy.high is None else accuracy.high - accuracy.mean
-        series.setdefault(_series(evidence.table.row(row)), []).append((x.mean, accuracy.mean, half))
+        series.setdefault(series_of(evidence.table.row(row)), []).append((x.mean, accuracy.mean, half))
     for name, points in series.items():
-        colour, marker = _look(name)
+        colour, marker = style_of(name)
         x, y, half = np.array(sorted(points)).T
         axis.plot(x, y, color=colour, marker=marker, **REPRODUCED)
         axis.errorbar(
             x, y, yerr=np.where(half > 0, half, np.nan), fmt="none", ecolor=colour, elinewidth=1.2, capsize=3.5
         )
     return list(series)
-
-
-def _sparsity_axis(axis: Axes) -> None:
-    """Sparsity drawn by the logarithm of what is left, so that 80 to 99 % do not crowd at one edge."""
-    left, right = axis.dataLim.x0, axis.dataLim.x1
-    axis.set_xscale(
-        "function", functions=(lambda s: -np.log(np.maximum(101.0 - s, 1e-3)), lambda t: 101.0 - np.exp(-t))
-    )
-    axis.set_xlim(-8 if left < 10 else left - (101 - left) * 0.1, min(99.7, max(right, 99.2)))
-    axis.xaxis.set_major_locator(FixedLocator([0, 50, 70, 80, 90, 95, 98, 99]))
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def _macs_axis(axis: Axes) -> None:
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 # -- budgets ---------------------------------------------------------------------------------------------------------
@@ -358,7 +334,7 @@ def _draw_budget(
     if seeds:
         layers = list(seeds[0]["layer"])
         stack = np.stack([frame["sparsity_pct"].to_numpy() for frame in seeds])
-        index, colour = np.arange(1, stack.shape[1] + 1), STYLE["str"][0]
+        index, colour = np.arange(1, stack.shape[1] + 1), LOOKS["str"].colour
         lowest = min(lowest, float(stack.min()))
         if len(stack) > 1:
             axis.fill_between(index, stack.min(axis=0), stack.max(axis=0), color=colour, alpha=0.25, linewidth=0)
@@ -420,7 +396,7 @@ def _draw_training(
             linestyle="none",
             zorder=5,
         )
-    return _handle(f"Reproduced {row} (n = {history['seed'].nunique()})", colour, marker, REPRODUCED)
+    return handle(f"Reproduced {row} (n = {history['seed'].nunique()})", colour, marker, REPRODUCED)
 
 
 def _draw_range(axis: Axes, evidence: Evidence, rows: list[str]) -> Patch:
@@ -486,62 +462,3 @@ def _curve(evidence: Evidence, name: str) -> list[tuple[float, float]]:
     if evidence.table.figure_layer is None:
         return []
     return list(tables.curve(evidence.table.name, name))
-
-
-# -- common ----------------------------------------------------------------------------------------------------------
-
-
-def _style() -> Any:
-    """The figures' own settings on matplotlib's defaults: a user's matplotlibrc changes nothing."""
-    defaults: dict[Any, Any] = {
-        key: value
-        for key, value in matplotlib.rcParamsDefault.items()
-        if not key.startswith(("backend", "date.", "toolbar", "interactive"))
-    }
-    return matplotlib.rc_context(defaults | RC)
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _finish(figure: Figure, evidence: Evidence, what: str, handles: Sequence[Line2D | Patch], columns: int) -> None:
-    """Title and legend outside the axes: neither covers data."""
-    title = f"{evidence.table.paper_table}, {evidence.table.title}: {what}"
-    setting = evidence.setting if len(evidence.runs) else "reported numbers alone, no runs"
-    runs = f"tier {evidence.tier}: {setting}"
-    missing = (
-        f"; {len(evidence.missing_rows)} of {len(evidence.trained_rows)} rows missing" if evidence.missing_rows else ""
-    )
-    figure.suptitle(f"{title}\n{runs}{missing}", fontsize=11.5)
-    if handles:
-        figure.legend(handles=list(handles), loc="outside lower center", ncols=min(columns, len(handles)))
-
-
-def _look(name: str) -> tuple[str, str]:
-    return STYLE.get(name, STYLE.get(name.split("-")[0], ("#666666", "X")))
-
-
-def _name(series: str) -> str:
-    method, _, distribution = series.partition("-")
-    label = METHODS.get(method, method.upper())
-    return f"{label} + {distribution.upper()}" if distribution else label
-
-
-def _handle(label: str, colour: str, marker: str, origin: Mapping[str, Any]) -> Line2D:
-    return Line2D([], [], color=colour, marker=marker, label=label, **origin)
-
-
-def _epochs(evidence: Evidence) -> str:
-    values = sorted({float(value) for value in evidence.runs["epochs"]})
-    if not values and evidence.plan:
-        values = [float(evidence.plan.epochs)]
-    return " or ".join(f"{value:g} epoch{'' if value == 1 else 's'}" for value in values) or "no epochs"
-
-
-def _seeds(evidence: Evidence) -> str:
-    counts = sorted({len(evidence.by_seed(row, "top1_pct")) for row in evidence.runs["row"].unique()})
-    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"n = {span} seed{'s' if counts[-1] > 1 else ''}"

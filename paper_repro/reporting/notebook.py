@@ -32,6 +32,13 @@ METADATA = "paper_repro"  # where an executed notebook says what it was made fro
 START_TIMEOUT_S = 120
 
 
+# only where methods are set beside each other
+METHODS_CELLS = (
+    ("methods-title", "markdown", "## Method by method"),
+    ("methods", "code", "report.methods()"),
+)
+
+
 # -- skeletons -------------------------------------------------------------------------------------------------------
 
 
@@ -60,7 +67,8 @@ def skeleton(table: str) -> nbformat.NotebookNode:
         ("comparison-title", "markdown", "## Reported beside reproduced"),
         ("comparison", "code", "report.comparison()"),
         ("figures-title", "markdown", "## Figures"),
-        *((name.replace("_", "-"), "code", f'report.figure("{name}")') for name in figures.FIGURES),
+        *((name.replace("_", "-"), "code", f'report.figure("{name}")') for name in figures.of_table(plan)),
+        *(cell for cell in METHODS_CELLS if "methods_over_sparsity" in figures.of_table(plan)),
         ("verdicts-title", "markdown", "## Verdicts that are not a plain PASS, and why"),
         ("verdicts", "code", "report.reasons()"),
         ("provenance-title", "markdown", "## Provenance"),
@@ -132,9 +140,11 @@ def inputs_digest(table: str, tier: str, results_dir: Path, source: Path, values
     files += [
         source,
         repository() / "ci" / "tolerances.toml",
-        *sorted(folder.glob(f"{table}*.csv")),
-        *sorted(folder.glob(f"{table}*.toml")),
     ]
+    for name in tables.sources(table):
+        files += [folder / f"{name}.toml", *sorted(folder.glob(f"{name}_*.csv"))]
+        if name != table:
+            files.append(results.path(results_dir, name, AUDIT, AUDIT))
     return _digest(files, json.dumps(dict(values), sort_keys=True, default=str))
 
 

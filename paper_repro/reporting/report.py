@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from IPython.display import Image, Markdown
 
-from paper_repro.reporting import claims, evidence, figures, verdicts
+from paper_repro.reporting import claims, evidence, figures, looks, statistics, verdicts
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.verdicts import TRAINED_SPARSITY, Comparison, Judgement
 from paper_repro.tables import AUDIT
@@ -92,12 +92,16 @@ class Report:
         caption = "Cells: reported / reproduced, then the verdict. A row's verdict is the worst of its numbers."
         return Markdown(f"{caption}\n\n{table(header, rows)}")
 
+    def methods(self) -> Markdown:
+        """Regime by regime, the methods that were run, most accurate first, each beside STR."""
+        return Markdown("\n\n".join(_regime(self.evidence, regime) for regime in _regimes(self.evidence)) or "No runs.")
+
     def reasons(self) -> Markdown:
         """Why a number is not a plain PASS, with the rows that each reason holds for."""
         grouped: dict[tuple[str, str, str], list[str]] = {}
         for row in verdicts.comparisons(self.evidence):
             for name, cell in row.quantities.items():
-                if str(cell.verdict) != "PASS" and not cell.given:
+                if str(cell.verdict) != "PASS" and cell.judged:
                     grouped.setdefault((HEADINGS[name], str(cell.verdict), cell.reason), []).append(f"`{row.row}`")
         if not grouped:
             return Markdown("Every number passes.")
@@ -132,6 +136,42 @@ class Report:
         return Markdown(table([*columns, "runs", "seeds", "minutes"], rows))
 
 
+def _regimes(e: Evidence) -> list[float]:
+    """The regimes of the rows that were run, but for the dense network's."""
+    ran = (e.table.row(id) for id in e.trained_rows if e.summary(id, "top1_pct") is not None)
+    return sorted({row.regime_pct for row in ran if row.regime_pct})
+
+
+def _regime(e: Evidence, regime: float) -> str:
+    """One regime as a table. The difference to STR is paired by seed, with its 95 % interval."""
+    rows = [row for row in e.table.rows if row.regime_pct == regime and e.summary(row.id, "top1_pct") is not None]
+    ours = next((row.id for row in rows if row.method == "str"), None)
+    lines: list[tuple[float, list[str]]] = []
+    for row in rows:
+        top1, sparsity, macs = (e.summary(row.id, name) for name in ("top1_pct", "sparsity_pct", "sparse_macs_m"))
+        dense = e.summary(row.id, "macs_m")
+        if top1 is None or sparsity is None or macs is None or dense is None:
+            continue
+        share = f"{macs.mean:.3g} ({100 * macs.mean / dense.mean:.1f} %)"
+        beside = "" if ours in (None, row.id) else _beside(e, row.id, str(ours))
+        target = e.plan.rows[row.id].target_sparsity_pct if e.plan is not None and row.id in e.plan.rows else None
+        missed = target is not None and abs(sparsity.mean - target) > 0.1
+        asked = f"{sparsity.mean:.2f}" + (f" (asked for {target:g})" if missed else "")
+        lines.append((top1.mean, [looks.look(row.method).name, f"`{row.id}`", top1.text(), asked, share, beside]))
+    header = ["Method", "Row", "Top-1 (%)", "Sparsity (%)", "MACs (M; of the dense network)", "Top-1 minus STR's"]
+    ordered = [cells for _, cells in sorted(lines, key=lambda line: -line[0])]
+    return f"**{regime:g} %**\n\n{table(header, ordered)}"
+
+
+def _beside(e: Evidence, row: str, other: str) -> str:
+    paired = statistics.paired_difference(e.by_seed(row, "top1_pct"), e.by_seed(other, "top1_pct"))
+    if paired is None:
+        return "no seed in common"
+    difference = paired.difference
+    interval = "" if difference.low is None else f" [{difference.low:+.2f}, {difference.high:+.2f}]"
+    return f"{difference.mean:+.2f}{interval}"
+
+
 def incomplete(e: Evidence) -> str:
     """What is missing, in one sentence."""
     parts = []
@@ -141,7 +181,7 @@ def incomplete(e: Evidence) -> str:
             f"{count} of {len(e.trained_rows)} rows of tier {e.tier} have results; "
             f"missing: {', '.join(e.missing_rows)}."
         )
-    if not len(e.audit):
+    if e.table.audited and not len(e.audit):
         parts.append("The audit has not been written.")
     return " ".join(parts)
 
@@ -156,6 +196,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _cell(cell: Judgement | None) -> str:
     if cell is None:
         return ""
+    if cell.unprinted:
+        return f"– / {cell.text}"
     return f"{cell.reported}<br>given" if cell.given else f"{cell.reported} / {cell.text}<br>{cell.verdict}"
 
 

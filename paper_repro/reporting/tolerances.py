@@ -26,10 +26,13 @@ class FullScale:
 
 @dataclass(frozen=True)
 class Tolerances:
-    """``density_slack``: how much denser (as a fraction) STR may be than GMP and still count as equally sparse."""
+    """``density_slack``: how much denser (as a fraction) one network may be than another and still count as equally
+    sparse. ``accuracy_margin``: by how many points it may be less accurate and still count as at least as accurate.
+    """
 
     seeds: int
     density_slack: float
+    accuracy_margin: float
     onset_before_pct: float
     full_scale: Mapping[str, FullScale]
 
@@ -47,8 +50,9 @@ def load(file: Path | None = None) -> Tolerances:
         tier: FullScale(**_numbers(file, f"full_scale.{tier}", values, [f.name for f in fields(FullScale)]))
         for tier, values in data.pop("full_scale", {}).items()
     }
-    rest = _numbers(file, "top level", data, ["seeds", "density_slack", "onset_before_pct"])
-    return Tolerances(int(rest["seeds"]), rest["density_slack"], rest["onset_before_pct"], full_scale)
+    names = ["seeds", "density_slack", "accuracy_margin", "onset_before_pct"]
+    rest = _numbers(file, "top level", data, names)
+    return Tolerances(int(rest.pop("seeds")), full_scale=full_scale, **rest)
 
 
 def _numbers(file: Path, where: str, values: Mapping[str, object], names: list[str]) -> dict[str, float]:

@@ -50,6 +50,12 @@ class Judgement:
     reason: str
     n: int = 0
     given: bool = False  # a setting that defines the row: there is nothing to reproduce
+    unprinted: bool = False  # measured, and nothing is printed that it could be compared with
+
+    @property
+    def judged(self) -> bool:
+        """Whether the verdict says anything: it does not about what is only given, or only measured."""
+        return not self.given and not self.unprinted
 
     @property
     def text(self) -> str:
@@ -61,8 +67,8 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row of the table at one tier. ``quantities`` holds what the paper prints, and the trained sparsity where
-    it has a target.
+    """One row of the table at one tier. ``quantities`` holds what the paper prints, the accuracy measured even where
+    none is printed, and the trained sparsity where it has a target.
     """
 
     row: str
@@ -86,6 +92,8 @@ def comparisons(evidence: Evidence, limits: Tolerances | None = None) -> list[Co
 
 def _compare_row(evidence: Evidence, row: tables.Row, limits: Tolerances) -> Comparison:
     cells = {name: _judge(evidence, row, name, limits) for name in QUANTITIES if name in row.reported.printed}
+    if "top1_pct" not in cells and evidence.tier != AUDIT:
+        cells = {"top1_pct": _unprinted(evidence, row), **cells}
     trained = _judge_trained_sparsity(evidence, row)
     if trained is not None:
         cells[TRAINED_SPARSITY] = trained
@@ -93,16 +101,42 @@ def _compare_row(evidence: Evidence, row: tables.Row, limits: Tolerances) -> Com
     judged = [
         cell.verdict
         for name, cell in cells.items()
-        if not cell.given and not (evidence.tier == AUDIT and name == "top1_pct" and cell.reproduced is None)
+        if cell.judged and not (evidence.tier == AUDIT and name == "top1_pct" and cell.reproduced is None)
     ]
     return Comparison(row.id, row.label, row.method, evidence.tier, cells, worst(judged))
+
+
+def _unprinted(evidence: Evidence, row: tables.Row) -> Judgement:
+    """The measured accuracy of a row for which none is printed: shown where there is one, MISSING where there is
+    not.
+    """
+    plain: dict[str, Any] = {
+        "quantity": "top1_pct",
+        "reported": "–",
+        "tier": evidence.tier,
+        "measured_on": evidence.setting,
+    }
+    runs, summary = evidence.row_runs(row.id), evidence.summary(row.id, "top1_pct")
+    if not len(runs):
+        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason=_not_run(evidence, row))
+    if summary is None or runs["status"].ne("finished").any():
+        value, n = (None, 0) if summary is None else (summary.mean, summary.n)
+        return Judgement(**plain, reproduced=value, n=n, verdict=Verdict.FAIL, reason=_statuses(runs))
+    reason = "nothing is printed for this row"
+    return Judgement(
+        **plain, reproduced=summary.mean, n=summary.n, verdict=Verdict.INCONCLUSIVE, reason=reason, unprinted=True
+    )
+
+
+def _not_run(evidence: Evidence, row: tables.Row) -> str:
+    return "not run yet" if row.id in evidence.trained_rows else f"no recipe at tier {evidence.tier}"
 
 
 def _judge(evidence: Evidence, row: tables.Row, name: str, limits: Tolerances) -> Judgement:
     runs = evidence.row_runs(row.id)
     if name != "top1_pct" and not (evidence.full_scale and len(runs)):
         return _from_audit(evidence, row, name)
-    if name == "top1_pct" and not len(runs) and len(_audited(evidence, row, name)):
+    if name == "top1_pct" and not len(runs) and len(evidence.audited(row, name)):
         return _from_audit(evidence, row, name)  # an accuracy that the paper misquotes needs no training to be judged
     reported = row.reported.printed[name].text
     plain: dict[str, Any] = {
@@ -118,10 +152,8 @@ def _judge(evidence: Evidence, row: tables.Row, name: str, limits: Tolerances) -
             verdict=Verdict.MISSING,
             reason="accuracy cannot be recomputed; it needs a tier that trains",
         )
-    if row.id not in evidence.trained_rows:
-        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason=f"no recipe at tier {evidence.tier}")
     if not len(runs):
-        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason="not run yet")
+        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason=_not_run(evidence, row))
     summary = evidence.summary(row.id, _COLUMN[name])
     if summary is None:
         return Judgement(**plain, reproduced=None, verdict=Verdict.FAIL, reason=_statuses(runs))
@@ -155,10 +187,12 @@ def _from_audit(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
         "tier": AUDIT,
         "measured_on": "published budget, full-size network",
     }
-    found = _audited(evidence, row, name)
-    if not len(found) and len(evidence.audit):
+    found = evidence.audited(row, name)
+    if not len(found) and evidence.audits_are_there:
         given = name == "sparsity_pct"
         reason = "a setting that defines the row" if given else "the row's budget is not published"
+        if (row.model, row.dataset) != (evidence.table.model, evidence.table.dataset):
+            reason = f"{row.model} on {row.dataset}: {reason}"
         return Judgement(**plain, reproduced=None, verdict=Verdict.INCONCLUSIVE, reason=reason, given=given)
     if not len(found):
         return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason="no audit.csv: run the audit")
@@ -171,18 +205,6 @@ def _from_audit(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
         verdict=Verdict(line["verdict"]),
         reason=str(line["note"]) if pd.notna(line["note"]) else "",
     )
-
-
-def _audited(evidence: Evidence, row: tables.Row, name: str) -> pd.DataFrame:
-    found = evidence.audit
-    return found[
-        (found["table"] == audit_name(evidence.table)) & (found["row"] == row.id) & (found["quantity"] == name)
-    ]
-
-
-def audit_name(table: tables.Table) -> str:
-    """What the audit's column ``table`` holds for the table's own rows."""
-    return table.paper_table
 
 
 def _judge_trained_sparsity(evidence: Evidence, row: tables.Row) -> Judgement | None:
@@ -206,7 +228,10 @@ def _judge_trained_sparsity(evidence: Evidence, row: tables.Row) -> Judgement | 
     if value is None or runs["status"].ne("finished").any():
         return Judgement(**plain, reproduced=value, n=n, verdict=Verdict.FAIL, reason=_statuses(runs))
     inside = abs(value - target) <= allowed + 0.005  # as measured, to two decimals
-    reason = f"mean of {n} seed{'s' if n > 1 else ''} differs from the target by {value - target:+.2f} points"
+    reason = (
+        f"ended at {value:.2f} % instead of {target:g} %, {abs(value - target):.2f} points "
+        f"{'sparser' if value > target else 'denser'} (mean of {n} seed{'s' if n > 1 else ''}, allowed {allowed:g})"
+    )
     return Judgement(**plain, reproduced=value, n=n, verdict=Verdict.PASS if inside else Verdict.FAIL, reason=reason)
 
 
@@ -221,7 +246,9 @@ BEGIN, END = "<!-- status table, generated by `make reproduce`: begin -->", "<!-
 
 
 def counts(results_dir: Path | None = None) -> pd.DataFrame:
-    """One line per table of the paper, kind of number and tier: how many numbers have which verdict."""
+    """One line per table of the paper, kind of number and tier: how many numbers have which verdict. A row that stands
+    in several tables counts in the one that holds it.
+    """
     lines: list[dict[str, Any]] = []
     for name in tables.names():
         audited = ev.load(name, AUDIT, results_dir)
@@ -234,13 +261,14 @@ def counts(results_dir: Path | None = None) -> pd.DataFrame:
             evidence = ev.load(name, tier, results_dir)
             if not len(evidence.runs):
                 continue
-            compared = comparisons(evidence)
+            own = [row.id for row in evidence.table.rows if not evidence.borrowed(row)]
+            compared = [row for row in comparisons(evidence) if row.row in own]
             for quantity, words in (
                 ("top1_pct", "accuracy"),
                 (TRAINED_SPARSITY, "(self-check: trained sparsity against the recipe's target)"),
             ):
-                judged = [row.quantities[quantity] for row in compared if quantity in row.quantities]
-                found = Counter(cell.verdict for cell in judged if cell.tier == tier)
+                cells = [row.quantities[quantity] for row in compared if quantity in row.quantities]
+                found = Counter(cell.verdict for cell in cells if cell.tier == tier and cell.judged)
                 if found:
                     lines.append(
                         {"paper": audited.table.paper_table, "numbers": words, "tier": tier, **_columns(found)}

@@ -88,7 +88,7 @@ class RowPlan:
 
 @dataclass(frozen=True)
 class TierPlan:
-    """The recipe of one tier; ``rows`` in table order."""
+    """The recipe of one tier; ``rows`` in table order. ``weight_decay`` holds where nothing more special is said."""
 
     name: str
     dataset: str
@@ -100,6 +100,7 @@ class TierPlan:
     warmup_epochs: int
     schedule: str
     label_smoothing: float
+    weight_decay: float
     rows: Mapping[str, RowPlan]
 
 
@@ -150,6 +151,7 @@ def tier_plan(
     return TierPlan(
         name=name,
         model_args=keys.model_args,
+        weight_decay=keys.weight_decay,
         rows=MappingProxyType({id: plans[id] for id in known if id in plans}),
         **{key: getattr(keys, key) for key in PROTOCOL},
     )
@@ -196,7 +198,8 @@ def _row_plan(
     if printed is not None and printed.s_init is not None:
         method_args = {**method.method_args, "s_init": printed.s_init, **given.method_args}
     weight_decay = first(given.weight_decay, printed.weight_decay if printed else None, method.weight_decay)
-    if row.method == "str" and ("s_init" not in method_args or weight_decay is None):
+    aimed = "target_sparsity_pct" in method_args
+    if row.method == "str" and not aimed and ("s_init" not in method_args or weight_decay is None):
         raise UserError(f"{path}, {where}: STR row {row.id!r} needs weight_decay and method_args.s_init")
     target = first(given.target_sparsity_pct, method.target_sparsity_pct)
     if target is None and not {"sparsity_pct", "budget", "target_sparsity_pct"} & method_args.keys():

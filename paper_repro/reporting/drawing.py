@@ -1,0 +1,118 @@
+"""What all figures share: their settings, axes, legends and titles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from paper_repro import tables
+from paper_repro.reporting.evidence import Evidence
+from paper_repro.reporting.looks import look
+
+DPI = 150
+REPORTED: dict[str, Any] = {"linestyle": (0, (4, 2)), "markerfacecolor": "white", "linewidth": 1.2, "markersize": 5.5}
+REPRODUCED: dict[str, Any] = {"linestyle": "-", "linewidth": 1.6, "markersize": 6.5}
+RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.hashsalt": "paper_repro",
+}
+
+
+def style() -> Any:
+    """The figures' own settings on matplotlib's defaults: a user's matplotlibrc changes nothing."""
+    defaults: dict[Any, Any] = {
+        key: value
+        for key, value in matplotlib.rcParamsDefault.items()
+        if not key.startswith(("backend", "date.", "toolbar", "interactive"))
+    }
+    return matplotlib.rc_context(defaults | RC)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, drawn without a display."""
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish(figure: Figure, evidence: Evidence, what: str, handles: Sequence[Line2D | Patch], columns: int) -> None:
+    """Title and legend outside the axes: neither covers data."""
+    title = f"{evidence.table.paper_table}, {evidence.table.title}: {what}"
+    setting = evidence.setting if len(evidence.runs) else "reported numbers alone, no runs"
+    runs = f"tier {evidence.tier}: {setting}"
+    missing = (
+        f"; {len(evidence.missing_rows)} of {len(evidence.trained_rows)} rows missing" if evidence.missing_rows else ""
+    )
+    figure.suptitle(f"{title}\n{runs}{missing}", fontsize=11.5)
+    if handles:
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=min(columns, len(handles)))
+
+
+def style_of(series: str) -> tuple[str, str]:
+    """Colour and marker of a method."""
+    return look(series).colour, look(series).marker
+
+
+def handle(label: str, colour: str, marker: str, origin: Mapping[str, Any]) -> Line2D:
+    """A legend entry; ``origin`` is REPORTED or REPRODUCED."""
+    return Line2D([], [], color=colour, marker=marker, label=label, **origin)
+
+
+def trained_epochs(evidence: Evidence) -> str:
+    """How long the runs took: "1 epoch"."""
+    values = sorted({float(value) for value in evidence.runs["epochs"]})
+    if not values and evidence.plan:
+        values = [float(evidence.plan.epochs)]
+    return " or ".join(f"{value:g} epoch{'' if value == 1 else 's'}" for value in values) or "no epochs"
+
+
+def seed_count(evidence: Evidence) -> str:
+    """How many seeds the rows have: "n = 3 seeds"."""
+    counts = sorted({len(evidence.by_seed(row, "top1_pct")) for row in evidence.runs["row"].unique()})
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"n = {span} seed{'s' if counts[-1] > 1 else ''}"
+
+
+def sparsity_axis(axis: Axes) -> None:
+    """Sparsity drawn by the logarithm of what is left, so that 80 to 99 % do not crowd at one edge."""
+    left, right = axis.dataLim.x0, axis.dataLim.x1
+    axis.set_xscale(
+        "function", functions=(lambda s: -np.log(np.maximum(101.0 - s, 1e-3)), lambda t: 101.0 - np.exp(-t))
+    )
+    axis.set_xlim(-8 if left < 10 else left - (101 - left) * 0.1, min(99.7, max(right, 99.2)))
+    axis.xaxis.set_major_locator(FixedLocator([0, 50, 70, 80, 90, 95, 98, 99]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def macs_axis(axis: Axes) -> None:
+    """Multiply-adds on a log scale, with ticks at 1, 2 and 5."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def series_of(row: tables.Row) -> str:
+    """Rows of one line in a figure: the method, with its distribution where the row id names one ("rigl-erk-90")."""
+    return row.id.rsplit("-", 1)[0] if "-" in row.id else row.id

@@ -1,0 +1,272 @@
+"""Checks of claims that set one method beside another, or beside itself under another budget.
+
+How a claim is decided is said in ``claims.py``. Each check returns verdict, sentence and the numbers behind it, or
+None where there is nothing to decide it by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from paper_repro import tables
+from paper_repro.reporting import statistics
+from paper_repro.reporting.evidence import Evidence
+from paper_repro.reporting.statistics import Summary
+from paper_repro.reporting.tolerances import Tolerances
+from paper_repro.verdict import Verdict, worst
+
+Finding = tuple[Verdict, str, list[dict[str, Any]]]
+Pair = tuple[tables.Row, tables.Row]  # the row that is said to be ahead, and the other one
+
+
+# -- one method under STR's budget and under a uniform one (Tables 4 and 5) -------------------------------------------
+
+
+def dnw_budget_published(evidence: Evidence, _limits: Tolerances) -> Finding | None:
+    """Table 4, as printed."""
+    return _published(_budget_pairs(evidence, "dnw"), "DNW with STR's budget minus DNW with a uniform one")
+
+
+def dnw_budget_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
+    """Table 4, on runs: at least as accurate, with fewer multiply-adds."""
+    return _budget_runs(evidence, limits, "dnw", limits.accuracy_margin)
+
+
+def gmp_budget_published(evidence: Evidence, _limits: Tolerances) -> Finding | None:
+    """Table 5, as printed."""
+    return _published(_budget_pairs(evidence, "gmp"), "GMP with STR's budget minus GMP with a uniform one")
+
+
+def gmp_budget_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
+    """Table 5, on runs: more accurate, with fewer multiply-adds."""
+    return _budget_runs(evidence, limits, "gmp", 0.0)
+
+
+def _budget_pairs(evidence: Evidence, method: str) -> list[Pair]:
+    """(row with a budget of STR's, row with the uniform one) of the same method and regime."""
+    rows = [row for row in evidence.table.rows if row.method == method]
+    return [
+        (ours, theirs)
+        for theirs in rows
+        if f"{method}-uniform-" in theirs.id
+        for ours in rows
+        if f"{method}-str-" in ours.id and ours.regime_pct == theirs.regime_pct
+    ]
+
+
+def _budget_runs(evidence: Evidence, limits: Tolerances, method: str, margin: float) -> Finding | None:
+    compared = [_on_runs(evidence, pair, margin, limits.density_slack) for pair in _budget_pairs(evidence, method)]
+    lines = [line for line in compared if line is not None]
+    if not lines:
+        return None
+    decided = [Verdict(line["verdict"]) for line in lines] + [Verdict.MISSING] * (len(compared) - len(lines))
+    more = [line["row"] for line in lines if line["macs_ratio"] >= 1]
+    if more:
+        decided.append(Verdict.FAIL)
+    name = method.upper()
+    sentence = (
+        f"{name} with STR's budget minus {name} with a uniform one, top-1 points on {evidence.setting}, paired by seed "
+        f"[95 % interval]: {'; '.join(_told(line) for line in lines)}. Its MACs are "
+        f"{100 * min(line['macs_ratio'] for line in lines):.0f} to "
+        f"{100 * max(line['macs_ratio'] for line in lines):.0f} % of uniform's."
+    )
+    if more:
+        sentence += f" It needs more in: {', '.join(more)}."
+    return worst(decided), sentence + _unequal(lines, limits) + _few_seeds(lines), lines
+
+
+# -- ST-3 beside STR ---------------------------------------------------------------------------------------------------
+
+
+def st3_published(evidence: Evidence, _limits: Tolerances) -> Finding | None:
+    """ST-3's README beside Table 1."""
+    return _published(_regime_pairs(evidence), "ST-3's row minus STR's of the same regime")
+
+
+def st3_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
+    """ST-3 and STR on the same protocol."""
+    pairs = [pair for pair in _regime_pairs(evidence) if set(_ids(pair)) <= set(evidence.trained_rows)]
+    compared = [_on_runs(evidence, pair, 0.0, limits.density_slack) for pair in pairs]
+    lines = [line for line in compared if line is not None]
+    if not lines:
+        return None
+    decided = [Verdict(line["verdict"]) for line in lines] + [Verdict.MISSING] * (len(compared) - len(lines))
+    sentence = (
+        f"ST-3 minus STR in top-1 points on {evidence.setting}, paired by seed [95 % interval]: "
+        f"{'; '.join(_told(line) for line in lines)}."
+    )
+    return worst(decided), sentence + _unequal(lines, limits) + _few_seeds(lines), lines
+
+
+def st3_macs_published(evidence: Evidence, _limits: Tolerances) -> Finding | None:
+    """ST-3-sigma's printed accuracy against STR's at the same printed FLOPs."""
+    curve = {row.id: (row.reported.macs_m, row.reported.top1_pct) for row in evidence.table.rows if row.method == "str"}
+    lines = []
+    for row in evidence.table.rows:
+        macs, top1 = row.reported.macs_m, row.reported.top1_pct
+        if row.method != "st3-sigma" or macs is None or top1 is None:
+            continue
+        at = _between([(x, y) for x, y in curve.values() if x is not None and y is not None], macs)
+        if at is not None:
+            lines.append({"row": row.id, "macs_m": macs, "difference": top1 - at})
+    if not lines:
+        return None
+    told = "; ".join(f"{line['row']} ({line['macs_m']:g} M): {line['difference']:+.2f}" for line in lines)
+    return (
+        Verdict.INCONCLUSIVE,
+        f"Printed accuracies, ST-3-sigma minus STR at the same FLOPs (between STR's printed rows): {told} points. "
+        "They are single runs without a spread, of two training recipes.",
+        lines,
+    )
+
+
+def st3_macs_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
+    """ST-3-sigma's runs against STR's at the same multiply-adds, seed by seed."""
+    ours, theirs = (
+        [id for id in evidence.trained_rows if evidence.table.row(id).method == m] for m in ("st3-sigma", "str")
+    )
+    lines: list[dict[str, Any]] = []
+    for id in ours:
+        macs, top1 = evidence.by_seed(id, "sparse_macs_m"), evidence.by_seed(id, "top1_pct")
+        differences = {}
+        for seed in sorted(set(macs) & set(top1)):
+            at = _between(_of_seed(evidence, theirs, seed), macs[seed])
+            if at is not None:
+                differences[seed] = top1[seed] - at
+        if differences:
+            summary = statistics.summarise(differences.values())
+            mean = statistics.summarise(macs.values()).mean
+            lines.append({"row": id, "macs_m": mean, **_interval(summary), "verdict": str(_ahead(summary, 0.0))})
+    if not lines:
+        return None
+    told = "; ".join(_told(line) for line in lines)
+    sentence = f"ST-3-sigma minus STR at the same MACs, top-1 points on {evidence.setting} [95 % interval]: {told}."
+    left_out = [id for id in ours if id not in [line["row"] for line in lines] and len(evidence.row_runs(id))]
+    if left_out:
+        sentence += f" Outside of the range of STR's MACs: {', '.join(left_out)}."
+    return worst(Verdict(line["verdict"]) for line in lines), sentence + _few_seeds(lines), lines
+
+
+def _regime_pairs(evidence: Evidence) -> list[Pair]:
+    """(ST-3's row, STR's row of the nearest printed sparsity in the same regime)."""
+    pairs = []
+    for ours in (row for row in evidence.table.rows if row.method == "st3"):
+        near = [row for row in evidence.table.rows if row.method == "str" and row.regime_pct == ours.regime_pct]
+        if near:
+            pairs.append(
+                (ours, min(near, key=lambda row: abs((row.reported.sparsity_pct or 0) - (ours.regime_pct or 0))))
+            )
+    return pairs
+
+
+def _of_seed(evidence: Evidence, rows: Sequence[str], seed: int) -> list[tuple[float, float]]:
+    """(multiply-adds, accuracy) of the rows' runs with one seed."""
+    points = []
+    for id in rows:
+        macs, top1 = evidence.by_seed(id, "sparse_macs_m"), evidence.by_seed(id, "top1_pct")
+        if seed in macs and seed in top1:
+            points.append((macs[seed], top1[seed]))
+    return points
+
+
+def _between(points: Sequence[tuple[float, float]], x: float) -> float | None:
+    """The y of the line through the points next to ``x`` on either side; None outside of their range."""
+    below = max((point for point in points if point[0] <= x), default=None)
+    above = min((point for point in points if point[0] >= x), default=None)
+    if below is None or above is None:
+        return None
+    if above[0] == below[0]:
+        return below[1]
+    return below[1] + (above[1] - below[1]) * (x - below[0]) / (above[0] - below[0])
+
+
+# -- common ----------------------------------------------------------------------------------------------------------
+
+
+def _published(pairs: Sequence[Pair], what: str) -> Finding | None:
+    """Differences of printed accuracies, with those of FLOPs and weights: told, and not decided."""
+    lines = []
+    for ours, theirs in pairs:
+        a, b = ours.reported, theirs.reported
+        if a.top1_pct is None or b.top1_pct is None:
+            continue
+        line: dict[str, Any] = {"row": ours.id, "other": theirs.id, "difference": a.top1_pct - b.top1_pct}
+        line["weights_ratio"] = (100 - (a.sparsity_pct or 0)) / (100 - (b.sparsity_pct or 0))
+        line["macs_ratio"] = a.macs_m / b.macs_m if a.macs_m and b.macs_m else None
+        lines.append(line)
+    if not lines:
+        return None
+    told = "; ".join(f"{line['row']}: {line['difference']:+.2f} points{_at_macs(line)}" for line in lines)
+    sentence = f"Printed accuracies, {what}: {told}. They are single runs without a spread."
+    return Verdict.INCONCLUSIVE, sentence, lines
+
+
+def _at_macs(line: Mapping[str, Any]) -> str:
+    return "" if line["macs_ratio"] is None else f" at {100 * line['macs_ratio']:.0f} % of the FLOPs"
+
+
+def _on_runs(evidence: Evidence, pair: Pair, margin: float, slack: float) -> dict[str, Any] | None:
+    """One pair on runs. A lead with more weights decides nothing, and so does falling behind with fewer."""
+    ours, theirs = _ids(pair)
+    paired = statistics.paired_difference(evidence.by_seed(ours, "top1_pct"), evidence.by_seed(theirs, "top1_pct"))
+    if paired is None:
+        return None
+    weights = _ratio(evidence, pair, "nonzero_params_m", paired.seeds)
+    verdict = _ahead(paired.difference, margin)
+    if (verdict is Verdict.PASS and weights > 1 + slack) or (verdict is Verdict.FAIL and weights < 1 / (1 + slack)):
+        verdict = Verdict.INCONCLUSIVE
+    return {
+        "row": ours,
+        "other": theirs,
+        **_interval(paired.difference),
+        "p": paired.p,
+        "weights_ratio": weights,
+        "macs_ratio": _ratio(evidence, pair, "sparse_macs_m", paired.seeds),
+        "verdict": str(verdict),
+    }
+
+
+def _ids(pair: Pair) -> tuple[str, str]:
+    return pair[0].id, pair[1].id
+
+
+def _ratio(evidence: Evidence, pair: Pair, column: str, seeds: Sequence[int]) -> float:
+    def mean(id: str) -> float:
+        values = evidence.by_seed(id, column)
+        return statistics.summarise(values[seed] for seed in seeds).mean
+
+    return mean(pair[0].id) / mean(pair[1].id)
+
+
+def _interval(difference: Summary) -> dict[str, Any]:
+    return {"difference": difference.mean, "low": difference.low, "high": difference.high, "n": difference.n}
+
+
+def _ahead(difference: Summary, margin: float) -> Verdict:
+    """PASS when the interval lies above minus the margin, FAIL when below it, INCONCLUSIVE otherwise."""
+    if difference.low is None or difference.high is None:
+        return Verdict.INCONCLUSIVE
+    if difference.low > -margin:
+        return Verdict.PASS
+    return Verdict.FAIL if difference.high < -margin else Verdict.INCONCLUSIVE
+
+
+def _told(line: Mapping[str, Any]) -> str:
+    interval = "" if line["low"] is None else f" [{line['low']:+.2f}, {line['high']:+.2f}]"
+    return f"{line['row']}: {line['difference']:+.2f}{interval}, n = {line['n']}, {line['verdict']}"
+
+
+def _unequal(lines: Sequence[Mapping[str, Any]], limits: Tolerances) -> str:
+    """Which pairs are not equally sparse, and by how much."""
+    slack = limits.density_slack
+    found = [line for line in lines if not 1 / (1 + slack) <= line["weights_ratio"] <= 1 + slack]
+    if not found:
+        return ""
+    told = ", ".join(f"{line['row']} ({100 * line['weights_ratio']:.0f} %)" for line in found)
+    return f" Not at equal sparsity (weights left, as a share of the other's): {told}."
+
+
+def _few_seeds(lines: Sequence[Mapping[str, Any]]) -> str:
+    few = any(line["n"] < 2 for line in lines)
+    return " One seed gives no interval: more seeds are needed to decide." if few else ""

@@ -1,0 +1,269 @@
+"""Is a method better than STR? The comparison: paired by seed, at equal sparsity and at equal multiply-adds (MACs).
+
+STR cannot be trained to a given sparsity, so its accuracy at the method's own sparsity is read off between STR's runs
+of the same seed: piecewise linear in the logarithm of density, which is 1 - sparsity. At equal MACs it is read off,
+in the same way, STR's Pareto front of that seed: the runs that no cheaper or equally cheap one reaches or surpasses.
+
+Nothing is extrapolated. Up to ``EDGE`` beyond STR's outermost run, in density or MACs, that run's own accuracy stands;
+further out there is no comparison. Whoever has more MACs than the last run of the front, and no more than STR's most
+expensive run, is compared with the last run of the front: STR needs no more for this accuracy.
+
+A verdict needs two seeds, because one gives no interval. Intervals are of 95 %, each for itself: with ten of them, one
+may miss its truth by chance more often than one time in twenty.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from scipy import special
+
+from paper_repro.reporting.statistics import LEVEL, Summary, paired_difference, summarise
+
+EDGE = 0.1  # of the density or the MACs of STR's outermost run
+MOST_SEEDS = 100  # more are not worth naming
+Curve = Sequence[tuple[float, float]]  # (density or MACs, accuracy in percent)
+
+
+class Answer(StrEnum):
+    """The verdict on one regime."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "equivalent within the margin"
+    TOO_FEW = "not enough seeds"
+    OUTSIDE = "outside STR's range"
+    NO_RESULT = "no result"
+
+    @property
+    def decided(self) -> bool:
+        return self in (Answer.BETTER, Answer.WORSE, Answer.EQUIVALENT)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run, of the method or of STR. ``origin`` says where it was found."""
+
+    spec: str
+    regime_pct: float
+    seed: int
+    status: str
+    top1_pct: float | None
+    sparsity_pct: float | None
+    macs_m: float | None
+    origin: str = ""
+    commit: str = "unknown"
+    dirty: str = "unknown"
+    torch: str = "unknown"
+    device: str = "unknown"
+    claimed_sparsity_pct: float | str | None = None
+
+    @property
+    def usable(self) -> bool:
+        return self.status == "finished" and self.top1_pct is not None
+
+    @property
+    def density(self) -> float:
+        assert self.sparsity_pct is not None
+        return 1.0 - self.sparsity_pct / 100.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The method's accuracy minus STR's in one regime, in points. ``seeds_needed`` is an estimate from the spread that
+    was seen, and None where there is none or more than ``MOST_SEEDS`` would be needed.
+    """
+
+    answer: Answer
+    difference: Summary | None = None
+    str_top1_pct: float | None = None
+    seeds: tuple[int, ...] = ()
+    seeds_needed: int | None = None
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The answer in words, with the number of seeds that would be enough."""
+        if self.answer is not Answer.TOO_FEW:
+            return str(self.answer)
+        if self.seeds_needed is not None:
+            return f"{self.answer} ({self.seeds_needed} would be)"
+        return f"{self.answer} (more than {MOST_SEEDS} would be)" if self.difference else str(self.answer)
+
+
+@dataclass(frozen=True)
+class Regime:
+    """What is known at one of STR's regimes."""
+
+    target_pct: float
+    runs: tuple[Measured, ...]
+    at_sparsity: Comparison
+    at_macs: Comparison
+    problems: tuple[str, ...] = field(default=())  # runs of the method that came to nothing, and why
+
+    def mean(self, quantity: str) -> Summary | None:
+        """Mean over the usable runs of "top1_pct", "sparsity_pct" or "macs_m"."""
+        values = [getattr(run, quantity) for run in self.runs if run.usable]
+        return summarise(values) if values else None
+
+
+def compare(
+    targets: Sequence[float],
+    method: Iterable[Measured],
+    str_runs: Iterable[Measured],
+    margin: float,
+    failures: Mapping[str, str] | None = None,
+) -> list[Regime]:
+    """One ``Regime`` per target, in their order. ``failures``: spec name -> why its run failed."""
+    mine, theirs = list(method), [run for run in str_runs if run.usable]
+    sparsity_curves: dict[int, Curve] = {}
+    macs_curves: dict[int, Curve] = {}
+    for seed in {run.seed for run in theirs}:
+        own = [run for run in theirs if run.seed == seed]
+        sparsity_curves[seed] = [(run.density, run.top1_pct or 0.0) for run in own]
+        macs_curves[seed] = [(run.macs_m or 0.0, run.top1_pct or 0.0) for run in own]
+    regimes = []
+    for target in targets:
+        runs = tuple(sorted((run for run in mine if run.regime_pct == target), key=lambda run: run.seed))
+        problems = tuple(_problem(run, (failures or {}).get(run.spec)) for run in runs if not run.usable)
+        there = [run for run in runs if run.usable]
+        at_sparsity = _compare(there, lambda run: run.density, sparsity_curves, at_density, "density", margin, problems)
+        at_macs = _compare(there, lambda run: run.macs_m or 0.0, macs_curves, at_cost, "MACs", margin, problems)
+        regimes.append(Regime(target, runs, at_sparsity, at_macs, problems))
+    return regimes
+
+
+def exit_code(regimes: Sequence[Regime]) -> int:
+    """For scripts: 2 when a run of the method came to nothing, else 1 when it is worse than STR in a regime, else 4
+    when a regime is not decided, else 0. Only the comparison at equal sparsity counts.
+    """
+    answers = {regime.at_sparsity.answer for regime in regimes}
+    if any(regime.problems for regime in regimes):
+        return 2
+    if Answer.WORSE in answers:
+        return 1
+    return 0 if all(answer.decided for answer in answers) else 4
+
+
+def at_density(points: Curve, density: float) -> float | None:
+    """STR's accuracy at a density, between its runs; None outside their range."""
+    return _between(sorted(points), density)
+
+
+def at_cost(points: Curve, macs: float) -> float | None:
+    """The best accuracy that STR reaches with so many MACs; None outside the range of its runs."""
+    most = max(cost for cost, _ in points)
+    front = pareto_front(points)
+    if front[-1][0] < macs <= most * (1 + EDGE):
+        return front[-1][1]
+    return _between(front, macs)
+
+
+def pareto_front(points: Curve) -> list[tuple[float, float]]:
+    """The points that are more accurate than every one that costs no more, in order of cost."""
+    front: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((cost, accuracy))
+    return front
+
+
+def judge(difference: Summary, margin: float) -> tuple[Answer, int | None]:
+    """The verdict on an interval, and how many seeds would give one where these do not.
+
+    Inside -margin to +margin the two are equivalent, even where the interval leaves out zero: the margin is what does
+    not matter. Otherwise an interval without zero decides.
+    """
+    if difference.low is None or difference.high is None or difference.sd is None:
+        return Answer.TOO_FEW, None
+    if -margin <= difference.low and difference.high <= margin:
+        return Answer.EQUIVALENT, None
+    if difference.low > 0.0:
+        return Answer.BETTER, None
+    if difference.high < 0.0:
+        return Answer.WORSE, None
+    return Answer.TOO_FEW, seeds_needed(difference.mean, difference.sd, difference.n, margin)
+
+
+def seeds_needed(mean: float, sd: float, n: int, margin: float) -> int | None:
+    """The smallest number of seeds, above ``n``, whose interval would leave out zero or lie within the margin, were
+    mean and spread to stay what they are; None when more than MOST_SEEDS.
+    """
+    for count in range(n + 1, MOST_SEEDS + 1):
+        half = float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * sd / math.sqrt(count)
+        if half < abs(mean) or abs(mean) + half <= margin:
+            return count
+    return None
+
+
+def _between(points: Curve, x: float) -> float | None:
+    """Piecewise linear in log x through points in order; the outermost hold up to EDGE beyond them."""
+    (first, low), (last, high) = points[0], points[-1]
+    if not first / (1 + EDGE) <= x <= last * (1 + EDGE) or x <= 0.0:
+        return None
+    if x <= first:
+        return low
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        if x <= x1:
+            return y1 if x1 == x0 else y0 + (y1 - y0) * math.log(x / x0) / math.log(x1 / x0)
+    return high
+
+
+def _compare(
+    runs: Sequence[Measured],
+    x: Callable[[Measured], float],
+    curves: Mapping[int, Curve],
+    read_off: Callable[[Curve, float], float | None],
+    quantity: str,
+    margin: float,
+    problems: Sequence[str],
+) -> Comparison:
+    if not runs:
+        return Comparison(Answer.NO_RESULT, note="; ".join(problems) or "no run")
+    mine: dict[int, float] = {}
+    theirs: dict[int, float] = {}
+    outside: list[str] = []
+    for run in runs:
+        assert run.top1_pct is not None
+        curve = curves.get(run.seed)
+        if curve is None:
+            outside.append(f"seed {run.seed}: STR has no finished run")
+            continue
+        value = read_off(curve, x(run))
+        if value is None:
+            outside.append(_where(run, curve, quantity))
+        else:
+            mine[run.seed], theirs[run.seed] = run.top1_pct, value
+    note = "; ".join([*problems, *outside])
+    paired = paired_difference(mine, theirs)
+    if paired is None or (outside and len(mine) < 2):
+        return Comparison(Answer.OUTSIDE, note=note)
+    answer, needed = judge(paired.difference, margin)
+    if answer is Answer.TOO_FEW and paired.difference.n == 1:
+        note = "; ".join([*filter(None, [note]), "one seed gives no interval; two are the least, three the default"])
+    return Comparison(answer, paired.difference, sum(theirs.values()) / len(theirs), tuple(sorted(mine)), needed, note)
+
+
+def _where(run: Measured, curve: Curve, quantity: str) -> str:
+    """How far outside a run lies, and what would decide."""
+    least, most = min(curve)[0], max(curve)[0]
+    if quantity == "MACs":
+        mine, low, high = f"{run.macs_m:.3g} million MACs", f"{least:.3g}", f"{most:.3g}"
+        text = f"seed {run.seed}: {mine}, and STR's runs have {low} to {high}"
+        return text + f"; {'sparser' if (run.macs_m or 0.0) < least else 'denser'} STR runs would decide"
+    low, high = f"{100 * (1 - most):.2f}", f"{100 * (1 - least):.2f}"
+    text = f"seed {run.seed}: {run.sparsity_pct:.2f} % sparse, and STR's runs {low} to {high} %"
+    return text + f"; {'a sparser' if run.density < least else 'a denser'} STR run would decide"
+
+
+def _problem(run: Measured, failure: str | None) -> str:
+    """A run of the method that has no accuracy, in words."""
+    say = {
+        "diverged": "the loss or the weights stopped being finite",
+        "not_sparse": f"pruned nothing ({run.sparsity_pct or 0.0:.2f} % sparse at the end)",
+    }
+    return f"seed {run.seed}: {failure or say.get(run.status, run.status)}"
