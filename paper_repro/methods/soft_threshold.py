@@ -10,15 +10,41 @@ pass forward and one backward; ``tests/reference/soft_threshold.py`` is the plai
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softshrink
 
 # Elements per step of the CPU's backward pass: three float32 blocks of this size stay in a core's level-2 cache.
 BLOCK = 1 << 15
+
+G: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "exp": torch.exp}
+# |weight| -> the s that prunes it; infinite for what no s can prune
+G_INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": lambda magnitude: torch.logit(magnitude.clamp(max=1.0)),
+    "exp": torch.log,
+}
+
+
+class SoftThreshold(nn.Module):
+    """The parametrization W -> S_g(W, s), with a learned s (float32) that broadcasts to W."""
+
+    frozen_share: Tensor  # buffers that only a run which freezes its sparsity has: see str_target.Freeze
+    frozen_s: Tensor
+
+    def __init__(self, s: nn.Parameter, g: str = "sigmoid") -> None:
+        super().__init__()
+        self.s = s
+        self.g = g
+
+    def threshold(self) -> Tensor:
+        return G[self.g](self.s)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return soft_threshold(weight, self.threshold())
 
 
 def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:

@@ -10,62 +10,106 @@ The extensions of the paper that keep the operator and change what shares an s a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from paper_repro.accounting import CountedLayer, counted_layers
-from paper_repro.errors import unknown
+from paper_repro.errors import UserError, unknown
 from paper_repro.methods.base import Method, attached
 from paper_repro.methods.granularity import granularity as granularity_called
-from paper_repro.methods.soft_threshold import soft_threshold
-
-G: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "exp": torch.exp}
-
-
-class SoftThreshold(nn.Module):
-    """The parametrization W -> S_g(W, s), with a learned s (float32) that broadcasts to W."""
-
-    def __init__(self, s: nn.Parameter, g: str = "sigmoid") -> None:
-        super().__init__()
-        self.s = s
-        self.g = g
-
-    def threshold(self) -> Tensor:
-        return G[self.g](self.s)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return soft_threshold(weight, self.threshold())
+from paper_repro.methods.soft_threshold import G, SoftThreshold
+from paper_repro.methods.str_target import Operand, target_called
 
 
 class STR(Method):
     """STR; ``g`` is "sigmoid" for CNNs and "exp" for RNNs (paper, appendix A.1), ``granularity`` says which weights
     share one s.
+
+    With ``target_sparsity_pct`` it ends at that overall sparsity, in percent, in the way that ``target`` names
+    (``str_target.py``); ``start`` and ``end`` are the shares of training between which sparsity rises to it. Under
+    the default, "controller", s has no weight decay, and ``s_init`` decides nothing as long as g(s_init) is about 0.
     """
 
-    def __init__(self, s_init: float = -3200.0, g: str = "sigmoid", granularity: str = "layer") -> None:
+    def __init__(
+        self,
+        s_init: float = -3200.0,
+        g: str = "sigmoid",
+        granularity: str = "layer",
+        target_sparsity_pct: float | None = None,
+        target: str = "controller",
+        start: float = 0.2,
+        end: float = 0.6,
+    ) -> None:
         if g not in G:
             raise unknown("threshold function g", g, G)
+        if target_sparsity_pct is not None and not 0.0 < target_sparsity_pct < 100.0:
+            raise UserError(f"target_sparsity_pct = {target_sparsity_pct:g} is not between 0 and 100")
+        if target == "freeze" and granularity != "layer":
+            raise UserError(
+                "target = 'freeze' holds every layer by its own s, so it needs granularity = 'layer'; take 'controller'"
+            )
+        way = target_called(target)(start, end)
         self.s_init, self.g = float(s_init), g
         self.granularity = granularity_called(granularity)
+        self.target_sparsity_pct = target_sparsity_pct
+        self.target = None if target_sparsity_pct is None else way
 
     def attach(self, model: nn.Module) -> nn.Module:
         self.threshold_for = self.granularity(self.s_init)  # anew for each network: none shares its s with another
-        return super().attach(model)
+        super().attach(model)
+        if self.target_sparsity_pct is not None:
+            self.share = self._share_to_prune(model, self.target_sparsity_pct)
+        return model
 
-    def soft_threshold(self, weight: Tensor) -> SoftThreshold:
-        """A new operator for ``weight``, while a network is being attached."""
-        return SoftThreshold(self.threshold_for(weight), self.g)
+    def soft_threshold(self, values: Tensor) -> SoftThreshold:
+        """A new operator for ``values``, while a network is being attached."""
+        soft = SoftThreshold(self.threshold_for(values), self.g)
+        if self.target is not None:
+            self.target.prepare(soft)
+        return soft
 
     def parametrization(self, name: str, layer: CountedLayer) -> nn.Module | None:
         return self.soft_threshold(layer.weight)
 
-    def thresholds(self, model: nn.Module) -> dict[str, float]:
-        """One number per sparse layer: g(s), or its mean where a layer has more than one s."""
+    def operand(self, layer: nn.Module) -> Operand:
+        """What is thresholded in a sparse layer."""
+        return Operand(*attached(layer), weights_each=1)
+
+    def operands(self, model: nn.Module) -> dict[str, Operand]:
+        """Name of every sparse layer -> what is thresholded there."""
         return {
-            name: attached(layer)[0].threshold().mean().item()
+            name: self.operand(layer)
             for name, layer in counted_layers(model).items()
             if parametrize.is_parametrized(layer, "weight")
         }
+
+    def param_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+        """As in the paper, everything decays alike; only a controller takes the place of the decay of s."""
+        groups = super().param_groups(model, weight_decay)
+        if self.target is None or self.target.decays_s:
+            return groups
+        s = {id(operand.soft.s): operand.soft.s for operand in self.operands(model).values()}
+        rest = [parameter for parameter in model.parameters() if id(parameter) not in s]
+        return [{"params": rest, "weight_decay": weight_decay}, {"params": list(s.values()), "weight_decay": 0.0}]
+
+    def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
+        if self.target is not None and self.target.due(step, total_steps) is not None:
+            self.target.apply(list(self.operands(model).values()), self.share, step, total_steps)
+
+    def thresholds(self, model: nn.Module) -> dict[str, float]:
+        """One number per sparse layer: g(s), or its mean where a layer has more than one s."""
+        return {name: operand.soft.threshold().mean().item() for name, operand in self.operands(model).items()}
+
+    def _share_to_prune(self, model: nn.Module, sparsity_pct: float) -> float:
+        """The share of the sparse layers' weights to prune so that all layers together end at ``sparsity_pct``."""
+        sparse = sum(operand.weights for operand in self.operands(model).values())
+        everything = sum(layer.weight.numel() for layer in counted_layers(model).values())
+        share = sparsity_pct / 100.0 * everything / sparse
+        if share >= 1.0:
+            raise UserError(
+                f"target_sparsity_pct = {sparsity_pct:g} is out of reach: layers that stay dense hold "
+                f"{100.0 * (1.0 - sparse / everything):.2f} % of the weights; ask for less"
+            )
+        return share

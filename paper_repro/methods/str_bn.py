@@ -16,9 +16,6 @@ there alone keeps its plain scale.
 
 from __future__ import annotations
 
-from collections import Counter
-
-import torch.fx
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
@@ -26,9 +23,9 @@ from torch.nn.utils import parametrize
 from paper_repro.accounting import CountedLayer
 from paper_repro.errors import UserError
 from paper_repro.methods.base import attached
+from paper_repro.methods.batch_norms import batch_norm_of_convolution, live_filters
 from paper_repro.methods.str import STR
-
-Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+from paper_repro.methods.str_target import Operand
 
 
 class ScaledShift(nn.Module):
@@ -49,27 +46,29 @@ class LiveFilters(nn.Module):
         super().__init__()
         self.batch_norm = (batch_norm,)
 
-    def threshold(self) -> Tensor:
-        threshold: Tensor = attached(self.batch_norm[0])[0].threshold()
-        return threshold
-
     def forward(self, weight: Tensor) -> Tensor:
-        live = self.batch_norm[0].weight.detach() != 0
-        return weight * live.to(weight.dtype).view(-1, *[1] * (weight.dim() - 1))
+        return live_filters(weight, self.batch_norm[0].weight)
 
 
 class STRBatchNorm(STR):
     """STR on batch-norm scales; arguments as for STR. Thresholds apply to scales, not to weights."""
 
-    def __init__(self, s_init: float = -100.0, g: str = "sigmoid") -> None:
-        super().__init__(s_init, g)
+    def __init__(
+        self,
+        s_init: float = -100.0,
+        g: str = "sigmoid",
+        target_sparsity_pct: float | None = None,
+        start: float = 0.2,
+        end: float = 0.6,
+    ) -> None:
+        super().__init__(s_init, g, target_sparsity_pct=target_sparsity_pct, start=start, end=end)
 
     def attach(self, model: nn.Module) -> nn.Module:
         self.fed_by = batch_norm_of_convolution(model)
         if not self.fed_by:
             raise UserError(
                 "str-bn prunes by the scales of batch norms, and this network has no convolution whose output goes to "
-                "a batch norm alone; take str-filter-pruning, or a network with batch norm"
+                "a batch norm alone; take str-filter-pruning, which needs none, or a network with batch norm"
             )
         return super().attach(model)
 
@@ -81,29 +80,6 @@ class STRBatchNorm(STR):
         parametrize.register_parametrization(batch_norm, "bias", ScaledShift(batch_norm))
         return LiveFilters(batch_norm)
 
-
-def batch_norm_of_convolution(model: nn.Module) -> dict[str, _BatchNorm]:
-    """Name of a convolution -> the batch norm that takes its output, where nothing else does, and both are used once.
-
-    Read off the traced forward pass, because the order of definition need not be the order of computation. Raises
-    UserError when the network cannot be traced.
-    """
-    try:
-        graph = torch.fx.symbolic_trace(model).graph
-    except Exception as error:  # tracing runs the model's own code, which may raise anything
-        raise UserError(
-            f"str-bn reads which batch norm follows which convolution off a trace of the network, and torch.fx cannot "
-            f"trace this one ({error}); take str-filter-pruning, which needs no trace"
-        ) from error
-    modules = dict(model.named_modules())
-    calls = [node for node in graph.nodes if node.op == "call_module"]
-    uses = Counter(node.target for node in calls)
-    pairs: dict[str, _BatchNorm] = {}
-    for node in calls:
-        batch_norm, source = modules[node.target], node.all_input_nodes[0]
-        if not isinstance(batch_norm, _BatchNorm) or not batch_norm.affine or source not in calls:
-            continue
-        alone = len(source.users) == 1 and uses[node.target] == uses[source.target] == 1
-        if alone and isinstance(modules[source.target], Convolution):
-            pairs[source.target] = batch_norm
-    return pairs
+    def operand(self, layer: nn.Module) -> Operand:
+        held, weight = attached(layer)
+        return Operand(*attached(held.batch_norm[0]), weight[0].numel())

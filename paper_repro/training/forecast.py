@@ -13,6 +13,9 @@ Such a run is refused here, with the values that would prune.
 g(s) = sigmoid(-10) = 4.5e-5, a level taken from the paper's own run, in which Figure 1 leaves zero at 4.1e-5 and
 Figure 2 shows the first 1.6 % of sparsity. A tenth or ten times of it is a little more than an epoch earlier or later
 there.
+
+A run with ``target_sparsity_pct`` does not wait for weight decay: its target says when it prunes (``str_target.py``),
+whatever s_init and weight decay are. It is refused only when that is too late in training.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ class Forecast:
     total_steps: int
     steps_per_epoch: int
     onset_step: int | None
-    final_s: float  # s at the end of training if the loss never moved it
+    final_s: float  # s at the end of training if nothing but weight decay moved it
 
     @property
     def onset_epoch(self) -> float | None:
@@ -85,6 +88,8 @@ def forecast(spec: Spec) -> Forecast | None:
         return None
     factors = decay_factors(spec, spec.weight_decay)
     onset = first_step(factors, method.s_init, ONSET_S[method.g])
+    if method.target is not None:
+        onset = method.target.onset_step(onset, len(factors) - 1)
     return Forecast(len(factors) - 1, steps_per_epoch(spec), onset, method.s_init * factors[-1])
 
 
@@ -100,6 +105,12 @@ def require_pruning(spec: Spec) -> Forecast | None:
         return result
     method = methods.get(spec.method, **spec.method_args)
     assert isinstance(method, STR)
+    if method.target is not None:
+        raise UserError(
+            f"{spec.name} would stay dense too long: with target_sparsity_pct it prunes from epoch "
+            f"{result.onset_epoch:.3g} of {spec.epochs} on, and what is pruned after {LATEST:.0%} of training has no "
+            f"time to learn; take an earlier start and end (0.2 and 0.6 are the defaults)"
+        )
     when = (
         f"only at epoch {result.onset_epoch:.1f}" if result.onset_epoch else f"never (s ends at {result.final_s:.4g})"
     )

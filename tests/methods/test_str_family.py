@@ -287,3 +287,21 @@ def test_networks_that_str_bn_cannot_prune_are_refused() -> None:
 def test_misspelt_granularity_names_the_nearest() -> None:
     with pytest.raises(UserError, match="filter"):
         methods.get("str", granularity="filtre")
+
+
+def test_filter_pruning_behind_batch_norm_by_hand() -> None:
+    """The batch norm takes the factor: it would divide it out of the convolution again."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 1, bias=False), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 1))
+    with torch.no_grad():
+        model[1].bias.fill_(2.0)
+    raw = model[0].weight.detach().clone()
+    methods.get("str-filter-pruning", s_init=0.0).attach(model)  # g(0) = 0.5
+    importance = model[0].parametrizations.weight[0].importance
+    with torch.no_grad():
+        importance.copy_(torch.tensor([1.0, 0.4, 0.75]).view(3, 1, 1, 1))
+    assert model[1].weight.tolist() == [0.5, 0.0, 0.25] and model[1].bias.tolist() == [1.0, 0.0, 0.5]
+    assert torch.equal(model[0].weight.squeeze(), raw.squeeze() * torch.tensor([1.0, 0.0, 1.0]))
+    model(torch.randn(4, 1, 5, 5)).square().sum().backward()
+    gradient = importance.grad.flatten()
+    assert gradient[0].abs() > 0.1 and gradient[1] == 0.0 and gradient[2].abs() > 0.1
