@@ -35,6 +35,7 @@ class Spec:
     warmup_epochs: int = 5
     schedule: str = "epoch"  # how often the learning rate changes: "epoch" as in the paper, or "step"
     label_smoothing: float = 0.1
+    grad_clip_norm: float = 0.0  # the gradient of all parameters is scaled down to this norm; 0: it is not
     seed: int = 0
     method_sha256: str = ""  # of a plug-in's source: an edited plug-in is another run; "" for registered methods
 
@@ -53,6 +54,7 @@ class Spec:
                 ("weight_decay", not self.weight_decay >= 0),
                 ("warmup_epochs", not 0 <= self.warmup_epochs < self.epochs),
                 ("label_smoothing", not 0 <= self.label_smoothing < 1),
+                ("grad_clip_norm", not 0 <= self.grad_clip_norm < float("inf")),
                 ("seed", self.seed < 0),
                 ("method_sha256", not re.fullmatch("([0-9a-f]{64})?", self.method_sha256)),
             )

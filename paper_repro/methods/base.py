@@ -5,7 +5,7 @@ A method attaches to a plain model by *parametrizing* the weights of its convolu
 ordinary module. It knows nothing of training loops, tables or data.
 
 To write one, subclass ``Method``, return a parametrization per layer, and, if it has a schedule, override
-``before_step``, or ``after_step`` where it looks at gradients.
+``before_step``, or ``after_backward`` where it looks at gradients.
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ class Method:
         so that a resumed run goes on as if it had never stopped.
         """
 
-    def after_step(self, model: nn.Module, step: int, total_steps: int) -> None:
-        """Called after every training step, with the step's number, while the raw weights still have its gradients."""
+    def after_backward(self, model: nn.Module, step: int, total_steps: int) -> None:
+        """Called in every training step between the backward pass and the optimizer's step, when the raw weights have
+        their gradients (averaged over processes). May change both.
+        """
 
     def finalize(self, model: nn.Module) -> nn.Module:
         """A plain copy of ``model`` in which the sparse weights, with their exact zeros, are the weights."""

@@ -142,8 +142,8 @@ class Training:
             loss = cross_entropy((forward or self.model)(images[part]), labels[part])
             self.optimizer.zero_grad()
             loss.backward()
+            self.method.after_backward(self.model, self.step, STEPS)
             self.optimizer.step()
-            self.method.after_step(self.model, self.step, STEPS)
             self.step += 1
         return loss.detach()
 

@@ -1,12 +1,12 @@
 """RigL: rigging the lottery (Evci et al., ICML 2020), a baseline of the paper's Table 1.
 
 SET with two things replaced: weights grow where the gradient is largest, and the share that is dropped decays along
-a cosine to zero, at ``end`` of training. The dense gradient that growth looks at is taken at the steps after which
-the network rewires, and at no other. With ``distribution="uniform"`` the paper keeps the first layer dense
+a cosine to zero, at ``end`` of training. The dense gradient that growth looks at is taken at the steps at which the
+network rewires, and at no other. With ``distribution="uniform"`` the paper keeps the first layer dense
 (``keep_dense=["first"]``).
 
-The original does not update the weights at these steps; here every step updates them. ``updates`` rewirings in all:
-the original has one every 100 of the first 25,000 steps of 32,000.
+The original does not update the weights at these steps; here the weights that stay or grow are updated, as at any
+other. ``updates`` rewirings in all: the original has one every 100 of the first 25,000 steps of 32,000.
 """
 
 from __future__ import annotations
@@ -39,5 +39,5 @@ class RigL(SparseTraining):
         self.schedule = CosineDecay(0.0, end, updates, drop)
 
     def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:
-        assert raw.grad is not None  # this is called right after a step
+        assert raw.grad is not None
         return raw.grad.abs()

@@ -59,11 +59,11 @@ class SNFS(SparseTraining):
             mask.dense_gradient = True
 
     @torch.no_grad()
-    def after_step(self, model: nn.Module, step: int, total_steps: int) -> None:
+    def after_backward(self, model: nn.Module, step: int, total_steps: int) -> None:
         for mask, raw in attached_layers(model).values():
-            assert raw.grad is not None  # this is called right after a step
+            assert raw.grad is not None
             mask.momentum.lerp_(raw.grad, 1.0 - self.momentum)
-        super().after_step(model, step, total_steps)
+        super().after_backward(model, step, total_steps)
 
     def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:
         return cast(MaskWithMomentum, mask).momentum.abs()

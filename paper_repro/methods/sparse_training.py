@@ -48,20 +48,20 @@ class SparseTraining(SparsityTarget):
             mask.mask.copy_(largest(from_first_process(torch.rand_like(raw)), count))
         return model
 
-    def rewires_after(self, step: int, total_steps: int) -> float | None:
-        """The share that is dropped after this step; None for most steps, and after the last one."""
-        return None if step + 1 >= total_steps else self.schedule.starting(step + 1, total_steps)
-
     def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
-        wanted = self.gradients_wanted and self.rewires_after(step, total_steps) is not None
+        wanted = self.gradients_wanted and self.schedule.starting(step, total_steps) is not None
         for mask, _ in attached_layers(model).values():
             mask.dense_gradient = wanted
 
     @torch.no_grad()
-    def after_step(self, model: nn.Module, step: int, total_steps: int) -> None:
-        share = self.rewires_after(step, total_steps)
+    def after_backward(self, model: nn.Module, step: int, total_steps: int) -> None:
+        share = self.schedule.starting(step, total_steps) if step > 0 else None
+        layers = attached_layers(model)
         if share is not None:
-            self.rewire(attached_layers(model), share)
+            self.rewire(layers, share)
+        for mask, raw in layers.values():
+            if (share is not None or mask.dense_gradient) and raw.grad is not None:
+                raw.grad.mul_(mask.mask)  # the optimizer moves, and gives momentum to, the weights that are there
 
     def rewire(self, layers: Layers, share: float) -> None:
         """Drop the smallest weights of each layer and grow as many in all."""

@@ -130,6 +130,7 @@ class Table:
                     lr=plan.lr,
                     momentum=plan.momentum,
                     weight_decay=row.weight_decay,
+                    grad_clip_norm=row.grad_clip_norm,
                     warmup_epochs=plan.warmup_epochs,
                     schedule=plan.schedule,
                     label_smoothing=plan.label_smoothing,

@@ -29,6 +29,7 @@ class MethodKeys(File):
 
     method_args: dict[str, Any] = Field(default_factory=dict)
     weight_decay: Decay | None = None
+    grad_clip_norm: Decay | None = None
     target_sparsity_pct: Percent | None = None
     tolerance_pct: Positive | None = None
 
@@ -71,6 +72,7 @@ class RowPlan:
     row: str
     method_args: Mapping[str, Any]
     weight_decay: float
+    grad_clip_norm: float
     tolerance_pct: float
     stated_target_pct: float | None
     network: tuple[str, Mapping[str, Any], str]
@@ -215,6 +217,7 @@ def _row_plan(
         row=row.id,
         method_args=MappingProxyType(method_args),
         weight_decay=tier.weight_decay if weight_decay is None else weight_decay,
+        grad_clip_norm=first(given.grad_clip_norm, method.grad_clip_norm) or 0.0,
         tolerance_pct=tolerance,
         stated_target_pct=target,
         network=network,

@@ -168,8 +168,10 @@ class Run:
         loss = cross_entropy(self.model(images), labels, label_smoothing=self.spec.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()
+        self.method.after_backward(self.model, self.step, self.total)
+        if self.spec.grad_clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.grad_clip_norm)
         self.optimizer.step()
-        self.method.after_step(self.model, self.step, self.total)
         self.step += 1
         self.losses += torch.stack((loss.detach().double(), torch.ones_like(loss, dtype=torch.float64)))
         return loss.detach()
