@@ -16,8 +16,10 @@ OPT_METHOD := $(call option,METHOD,method)
 ONE_TABLE  := $(if $(TABLE),"$(TABLE)")
 TRAINING   := $(OPT_TIER) $(OPT_SEEDS) $(OPT_METHOD)
 WHERE      := $(OPT_DATA) $(OPT_JOBS)
+OPT_TABLE  := $(call option,TABLE,table)
+OPT_MARGIN := $(call option,MARGIN,margin)
 
-.PHONY: help setup environment list audit plan run check render reproduce data test lint bench lock clean
+.PHONY: help setup environment list audit plan run check render reproduce regress data test lint bench lock clean
 
 help: ## this list
 	@echo 'usage: make TARGET [VARIABLE=value ...]'
@@ -29,7 +31,8 @@ help: ## this list
 #: TABLE which table of the paper: resnet50, mobilenetv1, ... (`make list` names them)
 #: TIER how far the evidence goes: audit, smoke (default), small, checkpoint, paper
 #: SEEDS how many seeds of every row are trained
-#: METHOD only the rows of this method: str, gmp, dense, ...
+#: METHOD only the rows of this method: str, gmp, dense, ...; for `make regress`, a file or a name
+#: MARGIN points of accuracy that do not matter to `make regress`
 #: DATA_ROOT the folder that has, or gets, the data sets
 #: JOBS how many rows train side by side (default: one a core)
 #: NAME which data set `make data` fetches: fashion_mnist, ...
@@ -38,6 +41,9 @@ help: ## this list
 
 reproduce: environment ## one table from end to end: audit, train what is missing, notebook, verdicts
 	@$(RUN) reproduce $(ONE_TABLE) $(TRAINING) $(WHERE) $(ARGS)
+
+regress: environment ## is METHOD=file.py better than STR? trains both at the same regimes and seeds, and compares
+	@$(RUN) regress $(if $(METHOD),"$(METHOD)") $(OPT_TABLE) $(OPT_TIER) $(OPT_SEEDS) $(OPT_MARGIN) $(WHERE) $(ARGS)
 
 list: environment ## the tables, their rows and tiers, the methods and the data sets
 	@$(RUN) list $(ARGS)

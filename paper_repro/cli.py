@@ -15,6 +15,7 @@ from rich.console import Console
 from paper_repro import __version__, tables
 from paper_repro.data.sources import data_root
 from paper_repro.errors import UserError
+from paper_repro.regress import EXIT_CODES
 from paper_repro.reproduce import Job
 from paper_repro.tables import AUDIT
 
@@ -22,12 +23,14 @@ from paper_repro.tables import AUDIT
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
-def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The options that several verbs share, each defined once."""
+def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options that several verbs share, each defined once. ``seeds`` is the verb's default for that option."""
     folder = click.Path(path_type=Path)
     known = {
         "tier": click.option("--tier", default="smoke", show_default=True, help=f"One of {', '.join(tables.TIERS)}."),
-        "seeds": click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds per row."),
+        "seeds": click.option(
+            "--seeds", type=click.IntRange(1), default=seeds, show_default=True, help="Seeds per row."
+        ),
         "method": click.option("--method", help="Only the rows of this method."),
         "jobs": click.option("--jobs", type=click.IntRange(1), help="Rows trained at once.  [default: one per core]"),
         "data_root": click.option("--data-root", type=folder, help="The data sets.  [default: $DATA_ROOT, else data]"),
@@ -110,6 +113,36 @@ def render(table: str | None, tier: str, results: Path) -> int:
 
     show(job(table, tier=tier, results=results), console)
     return 0
+
+
+@cli.command(epilog="\b\n" + EXIT_CODES)
+@click.argument("method", required=False)
+@click.option("--table", default="resnet50", show_default=True, help="The table whose STR rows are the regimes.")
+@options("tier", "seeds", "jobs", "data_root", "runs", "results", seeds=3)
+@click.option("--margin", type=float, default=0.5, show_default=True, help="Points of accuracy that do not matter.")
+@click.option("--weight-decay", type=float, help="Of the method's runs.  [default: the tier's]")
+@click.option("--method-args", multiple=True, metavar="KEY=VALUE", help="An argument of the method; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where the report goes.  [default: regress/NAME]")
+def regress(
+    method: str | None,
+    table: str,
+    margin: float,
+    weight_decay: float | None,
+    method_args: tuple[str, ...],
+    out: Path | None,
+    **given: Any,
+) -> int:
+    """Is METHOD better than STR? Train it at STR's regimes on the same seeds, and compare.
+
+    METHOD is a Python file that defines a subclass of paper_repro.Method (such as examples/my_method.py), the name of
+    an installed entry point of the group paper_repro.methods, or a registered method.
+    """
+    from paper_repro import regress as steps
+
+    if method is None:
+        raise UserError("which method? METHOD is a Python file, such as examples/my_method.py, or a method's name")
+    arguments = steps.parse_arguments(method_args)
+    return steps.regress(steps.Question(method, job(table, **given), margin, weight_decay, arguments, out), console)
 
 
 @cli.command()

@@ -22,14 +22,16 @@ import paper_repro
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-MAKE_TARGETS = ["setup", "list", "audit", "plan", "run", "check", "render", "reproduce", "data"]
-MAKE_TARGETS += ["test", "lint", "bench", "lock", "clean"]
+MAKE_TARGETS = ["setup", "list", "audit", "plan", "run", "check", "render", "reproduce", "regress", "data"]
+TOOLS = ["test", "lint", "bench", "lock", "clean"]
+MAKE_TARGETS += TOOLS
 MAKE_VARIABLES = {
     "TIER": "--tier",
     "SEEDS": "--seeds",
     "METHOD": "--method",
     "DATA_ROOT": "--data-root",
     "JOBS": "--jobs",
+    "MARGIN": "--margin",
 }
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -174,7 +176,7 @@ class TestMake:
         words = 'reproduce "resnet50" --tier "audit" --seeds "3" --data-root "/a b/c" --jobs "2"'
         assert words in re.sub(" +", " ", given)
 
-    @pytest.mark.parametrize("verb", ["list", "audit", "plan", "run", "check", "render", "reproduce", "data"])
+    @pytest.mark.parametrize("verb", [name for name in MAKE_TARGETS if name not in ("setup", *TOOLS)])
     def test_targets_and_options_exist_in_the_command_line(self, verb: str) -> None:
         from paper_repro.cli import cli
 

@@ -61,7 +61,8 @@ def check(
     )
     assert process.stdin and process.stdout and process.stderr
     errors: list[str] = []
-    threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True).start()
+    drain = threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True)
+    drain.start()
     order = {"source": plugin.source, "sparsity_pct": sparsity_pct, "arguments": dict(arguments)}
     events, doing, hung = [], "load", threading.Event()
 
@@ -95,6 +96,9 @@ def check(
         code = process.wait()
     finally:
         _end(process)
+        drain.join()
+        process.stdout.close()
+        process.stderr.close()
     if hung.is_set():
         raise UserError(f"{plugin} hangs: no word in {PATIENCE_S:.0f} s, while it was to {doing}; nothing was trained")
     if not events or events[-1]["event"] != "end":

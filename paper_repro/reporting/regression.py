@@ -92,7 +92,8 @@ class Comparison:
             return str(self.answer)
         if self.seeds_needed is not None:
             return f"{self.answer} ({self.seeds_needed} would be)"
-        return f"{self.answer} (more than {MOST_SEEDS} would be)" if self.difference else str(self.answer)
+        one = self.difference is None or self.difference.sd is None
+        return str(self.answer) if one else f"{self.answer} (more than {MOST_SEEDS} would be)"
 
 
 @dataclass(frozen=True)
@@ -226,19 +227,16 @@ def _compare(
         return Comparison(Answer.NO_RESULT, note="; ".join(problems) or "no run")
     mine: dict[int, float] = {}
     theirs: dict[int, float] = {}
-    outside: list[str] = []
+    outside: list[Measured] = []
     for run in runs:
         assert run.top1_pct is not None
         curve = curves.get(run.seed)
-        if curve is None:
-            outside.append(f"seed {run.seed}: STR has no finished run")
-            continue
-        value = read_off(curve, x(run))
+        value = None if curve is None else read_off(curve, x(run))
         if value is None:
-            outside.append(_where(run, curve, quantity))
+            outside.append(run)
         else:
             mine[run.seed], theirs[run.seed] = run.top1_pct, value
-    note = "; ".join([*problems, *outside])
+    note = "; ".join([*problems, *_outside(outside, x, curves, quantity)])
     paired = paired_difference(mine, theirs)
     if paired is None or (outside and len(mine) < 2):
         return Comparison(Answer.OUTSIDE, note=note)
@@ -248,16 +246,42 @@ def _compare(
     return Comparison(answer, paired.difference, sum(theirs.values()) / len(theirs), tuple(sorted(mine)), needed, note)
 
 
-def _where(run: Measured, curve: Curve, quantity: str) -> str:
-    """How far outside a run lies, and what would decide."""
-    least, most = min(curve)[0], max(curve)[0]
-    if quantity == "MACs":
-        mine, low, high = f"{run.macs_m:.3g} million MACs", f"{least:.3g}", f"{most:.3g}"
-        text = f"seed {run.seed}: {mine}, and STR's runs have {low} to {high}"
-        return text + f"; {'sparser' if (run.macs_m or 0.0) < least else 'denser'} STR runs would decide"
-    low, high = f"{100 * (1 - most):.2f}", f"{100 * (1 - least):.2f}"
-    text = f"seed {run.seed}: {run.sparsity_pct:.2f} % sparse, and STR's runs {low} to {high} %"
-    return text + f"; {'a sparser' if run.density < least else 'a denser'} STR run would decide"
+def _outside(
+    runs: Sequence[Measured],
+    x: Callable[[Measured], float],
+    curves: Mapping[int, Curve],
+    quantity: str,
+) -> list[str]:
+    """For the runs that STR cannot be read off at: how far out they lie, and what would decide."""
+    notes = []
+    alone = [run.seed for run in runs if run.seed not in curves]
+    if alone:
+        notes.append(f"{_seeds(alone)}: STR has no finished run")
+    known = [run for run in runs if run.seed in curves]
+    for side in ("sparser", "denser"):
+        there = [run for run in known if (x(run) < min(curves[run.seed])[0]) == (side == "sparser")]
+        if not there:
+            continue
+        ends = [value for run in there for value, _ in curves[run.seed]]
+        mine, theirs = [x(run) for run in there], [min(ends), max(ends)]
+        if quantity == "density":
+            span, unit = [_span([100.0 * (1.0 - value) for value in values], ".2f") for values in (mine, theirs)], "%"
+        else:
+            span, unit = [_span(values, ".3g") for values in (mine, theirs)], "million MACs"
+        notes.append(
+            f"{_seeds([run.seed for run in there])} at {span[0]} {unit}, where STR's runs have {span[1]}; "
+            f"{side} STR runs would decide"
+        )
+    return notes
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _span(values: Sequence[float], digits: str) -> str:
+    low, high = format(min(values), digits), format(max(values), digits)
+    return low if low == high else f"{low} to {high}"
 
 
 def _problem(run: Measured, failure: str | None) -> str:

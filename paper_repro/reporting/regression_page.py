@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from paper_repro import regress, tables
 from paper_repro.data.catalog import dataset
 from paper_repro.reporting import provenance
-from paper_repro.reporting.drawing import new_figure, style
+from paper_repro.reporting.drawing import macs_axis, new_figure, sparsity_axis, style
 from paper_repro.reporting.regression import EDGE, Measured, Regime
 from paper_repro.reporting.statistics import summarise
 
@@ -99,12 +98,10 @@ def _picture(name: str, regimes: Sequence[Regime], str_runs: Sequence[Measured],
         _means(axis, name, [[run for run in r.runs if run.usable] for r in regimes], quantity, 1)
         axis.set_ylabel("Top-1 accuracy (%)")
         if quantity == "sparsity_pct":
-            _sparsity_axis(axis)
+            sparsity_axis(axis)
+            axis.set_xlabel("Sparsity (%; log scale of what is left)")
         else:
-            axis.set_xscale("log")
-            axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axis.xaxis.set_minor_locator(NullLocator())
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            macs_axis(axis)
             axis.set_xlabel("Multiply-adds per image (millions, log scale)")
         axis.legend(loc="lower left" if quantity == "sparsity_pct" else "lower right", labelcolor=INK)
         _colour(axis)
@@ -127,31 +124,6 @@ def _means(axis: Axes, name: str, groups: Sequence[Sequence[Measured]], quantity
         x, y, halves = zip(*sorted(points), strict=True)
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6, "linewidth": 1.8, "capsize": 3}
         axis.errorbar(x, y, yerr=halves, elinewidth=1.0, label=name, linestyle=("-", "--")[which], **look)
-
-
-def _sparsity_axis(axis: Axes) -> None:
-    """By the logarithm of what is left, so that 80 to 99 % do not crowd at one edge."""
-    low, high = axis.dataLim.x0, axis.dataLim.x1
-    axis.set_xscale("function", functions=(_to_log_density, _from_log_density))
-    left, right = _to_log_density(low), _to_log_density(min(high, 99.99))
-    room = 0.06 * max(right - left, 0.1)
-    axis.set_xlim(_from_log_density(left - room), _from_log_density(right + room))
-    axis.xaxis.set_major_locator(FixedLocator([0, 50, 70, 80, 90, 95, 98, 99, 99.5, 99.9]))
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_xlabel("Sparsity (%; log scale of what is left)")
-
-
-def _to_log_density(sparsity_pct: Any) -> Any:
-    import numpy as np
-
-    return -np.log(np.maximum(100.0 - sparsity_pct, 1e-3))
-
-
-def _from_log_density(value: Any) -> Any:
-    import numpy as np
-
-    return 100.0 - np.exp(-value)
 
 
 def _colour(axis: Axes) -> None:

@@ -12,7 +12,6 @@ import pytest
 import torch
 from filelock import FileLock
 
-from paper_repro import methods
 from paper_repro.errors import UserError
 from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
