@@ -90,7 +90,7 @@ def _methods(
 ) -> Figure:
     """Accuracy on a log scale of the error, so that a collapsed network and the best ones fit into one panel."""
     series = _measured(evidence, column)
-    front = _front([point for points in series.values() for point in points], best_is_right)
+    best = front([point for points in series.values() for point in points], best_is_right)
     kinds = [kind for kind in KINDS if any(look(name).kind == kind for name in series)] or [KINDS[-1]]
     kinds += sorted({look(name).kind for name in series} - {*KINDS, DENSE})
     columns = min(2, len(kinds))
@@ -98,12 +98,12 @@ def _methods(
     with style():
         figure = new_figure(6.3 * columns, 4.4 * lines + 1.2)
         axes = list(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
-        floor = _error_axis(axes[0], series, front)
+        floor = _error_axis(axes[0], series, best)
         for axis, kind in zip(axes, kinds, strict=False):
             # with so many weights or operations, or fewer, that is the best accuracy that there is
             axis.step(
-                [point.x for point in front],
-                [point.top1_pct for point in front],
+                [point.x for point in best],
+                [point.top1_pct for point in best],
                 where="pre" if best_is_right else "post",
                 color=FRONT_GREY,
                 linewidth=4.5,
@@ -163,13 +163,13 @@ def _point(evidence: Evidence, row: str, column: str) -> Point | None:
     return Point(x.mean, accuracy.mean, np.nan if accuracy.high is None else accuracy.high - accuracy.mean)
 
 
-def _front(points: list[Point], best_is_right: bool) -> list[Point]:
+def front(points: list[Point], best_is_right: bool) -> list[Point]:
     """The points than which no other is both better placed and more accurate, from left to right."""
-    front: list[Point] = []
+    best: list[Point] = []
     for point in sorted(points, key=lambda point: (-point.x if best_is_right else point.x, -point.top1_pct)):
-        if not front or point.top1_pct > front[-1].top1_pct:
-            front.append(point)
-    return sorted(front, key=lambda point: point.x)
+        if not best or point.top1_pct > best[-1].top1_pct:
+            best.append(point)
+    return sorted(best, key=lambda point: point.x)
 
 
 def _draw_series(axis: Axes, name: str, points: list[Point], weight: Mapping[str, object], zorder: int) -> None:
@@ -181,7 +181,7 @@ def _draw_series(axis: Axes, name: str, points: list[Point], weight: Mapping[str
     axis.errorbar(x, y, yerr=(half, up), fmt="none", ecolor=colour, elinewidth=1.0, capsize=2.5, zorder=zorder)
 
 
-def _error_axis(axis: Axes, series: Mapping[str, list[Point]], front: list[Point]) -> float:
+def _error_axis(axis: Axes, series: Mapping[str, list[Point]], best: list[Point]) -> float:
     """Accuracy drawn by the logarithm of the error, down to a little below the worst network that has not collapsed;
     returns where the axis ends.
     """
@@ -192,7 +192,7 @@ def _error_axis(axis: Axes, series: Mapping[str, list[Point]], front: list[Point
     values = [point.top1_pct for points in series.values() for point in points]
     if not values:
         return 0.0
-    worst_of_best = min(point.top1_pct for point in front)
+    worst_of_best = min(point.top1_pct for point in best)
     floor = max(min(value for value in values if value > worst_of_best - COLLAPSED) - 2.0, 0.0)
     axis.set_ylim(floor, max(values) + (100.0 - max(values)) * 0.08)
     return floor

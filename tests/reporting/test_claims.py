@@ -24,7 +24,7 @@ def find(evidence: Evidence, id: str, tier: str = "smoke") -> ClaimResult:
     return found
 
 
-@pytest.mark.parametrize("table", ["resnet50", "mobilenetv1"])
+@pytest.mark.parametrize("table", [name for name in tables.names() if tables.load(name).claims])
 def test_every_claim_of_every_table_has_a_check(table: str, tmp_path: Path) -> None:
     assert {claim.id for claim in tables.load(table).claims} <= set(claims.CHECKS)
     nothing = claims.check(ev.load(table, "smoke", tmp_path))
@@ -164,3 +164,100 @@ def test_nothing_is_nan(make_runs: MakeRuns, tmp_path: Path) -> None:
     for claim in claims.check(load(make_runs, tmp_path, seeds=(0, 1, 2))):
         assert "nan" not in claim.sentence
         assert not pd.DataFrame(claim.numbers).select_dtypes("number").isna().any().any()
+
+
+# -- one method beside another ----------------------------------------------------------------------------------------
+
+
+def test_transferred_budgets_as_printed(tmp_path: Path) -> None:
+    """Table 4: +0.01, +1.42 and -0.29 points; Table 5: +0.22 and +1.57. Single runs decide nothing."""
+    evidence = ev.load("transfer", "audit", tmp_path)
+    dnw = find(evidence, "dnw-as-accurate-under-str-budget", "audit")
+    assert dnw.verdict is Verdict.INCONCLUSIVE
+    assert "dnw-str-94.80: +1.42 points at 89 % of the FLOPs" in dnw.sentence
+    assert "dnw-str-95.15: -0.29 points" in dnw.sentence
+    gmp = find(evidence, "gmp-ahead-under-str-budget", "audit")
+    assert [round(line["difference"], 2) for line in gmp.numbers] == [0.22, 1.57]
+
+
+def transferred(make_runs: MakeRuns, tmp_path: Path, difference: float) -> Evidence:
+    """Uniform rows at 80 %, rows with STR's budgets so many points from them, equally sparse and cheaper."""
+    evidence = load(make_runs, tmp_path, "transfer", seeds=(0, 1, 2))
+    runs = evidence.runs
+    noise = runs["seed"] * 0.1
+    runs["top1_pct"] = 80.0 + noise
+    ours = runs["row"].str.contains("-str-")
+    runs.loc[ours, "top1_pct"] += difference + 0.01 * runs["seed"]
+    runs["nonzero_params_m"], runs["sparse_macs_m"] = 0.1, 1.0
+    runs.loc[ours, "sparse_macs_m"] = 0.8
+    return evidence
+
+
+@pytest.mark.parametrize(
+    ("difference", "dnw", "gmp"),
+    [
+        (1.0, Verdict.PASS, Verdict.PASS),
+        (-0.3, Verdict.PASS, Verdict.FAIL),  # within the margin of "at least as accurate"
+        (-2.0, Verdict.FAIL, Verdict.FAIL),
+    ],
+)
+def test_transferred_budgets_on_runs(
+    make_runs: MakeRuns, tmp_path: Path, difference: float, dnw: Verdict, gmp: Verdict
+) -> None:
+    evidence = transferred(make_runs, tmp_path, difference)
+    assert find(evidence, "dnw-as-accurate-under-str-budget").verdict is dnw
+    assert find(evidence, "gmp-ahead-under-str-budget").verdict is gmp
+
+
+def test_a_transferred_budget_that_costs_more_fails(make_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = transferred(make_runs, tmp_path, 1.0)
+    evidence.runs.loc[evidence.runs["row"] == "gmp-str-98.05", "sparse_macs_m"] = 1.2
+    found = find(evidence, "gmp-ahead-under-str-budget")
+    assert found.verdict is Verdict.FAIL
+    assert "It needs more in: gmp-str-98.05" in found.sentence
+
+
+def test_falling_behind_with_fewer_weights_decides_nothing(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """A published budget leaves the narrow network fewer weights than the uniform one: no test of the claim."""
+    evidence = transferred(make_runs, tmp_path, -2.0)
+    ours = evidence.runs["row"].str.contains("-str-")
+    evidence.runs.loc[ours, "nonzero_params_m"] = 0.07
+    found = find(evidence, "dnw-as-accurate-under-str-budget")
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "Not at equal sparsity" in found.sentence
+    evidence.runs.loc[ours, "top1_pct"] += 4.0  # ahead although it has fewer
+    assert find(evidence, "dnw-as-accurate-under-str-budget").verdict is Verdict.PASS
+
+
+def test_st3_as_printed(tmp_path: Path) -> None:
+    """Ahead at equal sparsity everywhere; at equal FLOPs ST-3-sigma is ahead, which ST-3 itself would not be."""
+    evidence = ev.load("st3", "audit", tmp_path)
+    sparsity = find(evidence, "st3-ahead-at-equal-sparsity", "audit")
+    assert sparsity.verdict is Verdict.INCONCLUSIVE
+    differences = {line["row"]: line["difference"] for line in sparsity.numbers}
+    assert len(differences) == 6
+    assert differences["st3-90"] == pytest.approx(76.03 - 74.31)
+    assert min(differences.values()) > 0
+    macs = {
+        line["row"]: line["difference"] for line in find(evidence, "st3-sigma-ahead-at-equal-macs", "audit").numbers
+    }
+    # 739 M lies between STR's 343 M (74.31 %) and 766 M (76.19 %)
+    assert macs["st3-sigma-80"] == pytest.approx(76.44 - (74.31 + (76.19 - 74.31) * (739 - 343) / (766 - 343)))
+
+
+def test_st3_on_runs(make_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = load(make_runs, tmp_path, "st3", seeds=(0, 1, 2))
+    runs = evidence.runs
+    runs["top1_pct"] = 80.0 + 0.1 * runs["seed"]
+    runs["nonzero_params_m"] = 0.1
+    ours = runs["method"].isin(["st3", "st3-sigma"])
+    runs.loc[ours, "top1_pct"] += 1.0 + 0.01 * runs["seed"]
+    assert find(evidence, "st3-ahead-at-equal-sparsity").verdict is Verdict.PASS
+    runs.loc[(runs["method"] == "str"), "nonzero_params_m"] = 0.08
+    assert find(evidence, "st3-ahead-at-equal-sparsity").verdict is Verdict.INCONCLUSIVE
+    found = find(evidence, "st3-sigma-ahead-at-equal-macs")
+    assert found.verdict is Verdict.PASS
+    runs.loc[runs["row"] == "st3-sigma-80", "sparse_macs_m"] = 99.0
+    assert (
+        "Outside of the range of STR's MACs: st3-sigma-80" in find(evidence, "st3-sigma-ahead-at-equal-macs").sentence
+    )

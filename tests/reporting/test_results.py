@@ -36,7 +36,7 @@ def test_lines_are_sorted_naturally_and_numbers_have_fixed_formats(make_runs: Ma
     file = results.collect("resnet50", "smoke", reversed(make_runs(seeds=(10, 9))), tmp_path / "results")
     lines = [line.split(",") for line in file.read_text(encoding="utf-8").splitlines()[1:]]
     keys = [(line[0], int(line[3])) for line in lines]
-    assert keys[:4] == [("dense", 9), ("dense", 10), ("gmp-80", 9), ("gmp-80", 10)]
+    assert keys[:4] == [("dense", 9), ("dense", 10), ("dnw-80", 9), ("dnw-80", 10)]
     assert [row for row, seed in keys if seed == 9][-2:] == ["str-98.05", "str-98.98"]
     assert all(len(line[7].split(".")[1]) == 2 for line in lines)
 
@@ -137,7 +137,7 @@ def test_many_findings_are_summed_up(make_runs: MakeRuns, tmp_path: Path) -> Non
     file = results.collect("resnet50", "smoke", make_runs(seeds=(0, 1)), tmp_path / "results")
     frame = results.read(file)
     frame["seconds"] = -1.0
-    with pytest.raises(UserError, match="and 12 more"):
+    with pytest.raises(UserError, match=f"and {len(frame) - 10} more"):
         results.validate(frame, "runs", file)
 
 
