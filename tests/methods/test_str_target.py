@@ -195,6 +195,8 @@ def test_a_sample_is_enough_and_prefers_no_tap_of_a_kernel() -> None:
     method.before_step(model, 60, 100)
     assert sampling_stride(sum(layer.weight.numel() for layer in counted_layers(model).values())) > 1
     assert nonzero_sparsity_pct(model) == pytest.approx(95.0, abs=0.15)
+    method.before_step(model, 99, 100)  # the last move is exact
+    assert nonzero_sparsity_pct(model) == pytest.approx(95.0, abs=0.001)
 
 
 def test_nothing_is_computed_between_two_moves(monkeypatch: pytest.MonkeyPatch) -> None:
