@@ -44,7 +44,9 @@ def show_plan(job: Job, console: Console) -> int:
         )
     print_whole(grid, console)
     console.print(
-        "g(s) leaves zero: when weight decay alone has brought the threshold to 4.5e-5 (–: the method learns none)"
+        "g(s) leaves zero: when weight decay alone has brought the threshold to 4.5e-5, or the schedule of a target "
+        "sparsity begins (–: the method learns no threshold)",
+        soft_wrap=True,
     )
     data = table.tiers[job.tier].dataset
     if data not in TRAINABLE:

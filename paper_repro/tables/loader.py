@@ -186,6 +186,7 @@ def _load(path: Path) -> Table:
             _inherited(path, tier, keys.tiers[tier]),
             rows,
             keys.model,
+            methods=_methods,
             budgets=lambda: budgets(name),
             other_tier=partial(_tier_of, tier),
         )
@@ -275,6 +276,11 @@ def _filled(path: Path, line: int, cells: dict[str, str]) -> dict[str, str]:
         raise files.at(path, line, "same_as", f"{cells['same_as']} is itself the same as {theirs[id]['same_as']}")
     paper_table = theirs[id].get("paper_table") or _keys(_path(table, ".toml")).paper_table
     return {**theirs[id], "paper_table": paper_table, **{name: text for name, text in cells.items() if text}}
+
+
+def _methods() -> set[str]:
+    """Every method that any table has a row of."""
+    return {cells["method"] for table in names() for cells in _cells_of(table).values() if cells["method"]}
 
 
 def _parts(same_as: str) -> tuple[str, str]:

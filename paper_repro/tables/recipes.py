@@ -6,7 +6,7 @@ table's tier, ``protocol_of``), the tier's defaults for the row's method (``meth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -122,12 +122,18 @@ def tier_plan(
     values: Mapping[str, Any],
     rows: tuple[Row, ...],
     model: str,
+    methods: Callable[[], Iterable[str]],
     budgets: Callable[[], Budgets],
     other_tier: Callable[[str], TierPlan],
 ) -> TierPlan:
-    """The recipe of tier ``name``, validated. ``other_tier``: the same tier of another table."""
+    """The recipe of tier ``name``, validated. ``methods``: those that any table has rows of; ``other_tier``: the same
+    tier of another table.
+    """
     keys = files.validate(path, f"[tiers.{name}]", values, TierKeys)
     where = f"[tiers.{name}] rows"
+    for method in keys.methods:
+        if method not in methods():
+            raise UserError(f"{path}, [tiers.{name}.methods]: {unknown('method', method, methods())}")
     defaults = {
         method: files.validate(path, f"[tiers.{name}.methods] {method}", given, MethodKeys)
         for method, given in keys.methods.items()
