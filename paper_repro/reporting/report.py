@@ -94,7 +94,12 @@ class Report:
 
     def methods(self) -> Markdown:
         """Regime by regime, the methods that were run, most accurate first, each beside STR."""
-        return Markdown("\n\n".join(_regime(self.evidence, regime) for regime in _regimes(self.evidence)) or "No runs.")
+        parts = [_regime(self.evidence, regime) for regime in _regimes(self.evidence)]
+        caption = (
+            "Means over seeds [95 % interval]; differences to STR's row of the regime are paired by seed, and each "
+            "interval stands for itself, without a correction for their number."
+        )
+        return Markdown("\n\n".join([caption, *parts]) if parts else "No runs.")
 
     def reasons(self) -> Markdown:
         """Why a number is not a plain PASS, with the rows that each reason holds for."""

@@ -131,9 +131,10 @@ def tier_plan(
     """
     keys = files.validate(path, f"[tiers.{name}]", values, TierKeys)
     where = f"[tiers.{name}] rows"
+    known_methods = set(methods()) if keys.methods else set()
     for method in keys.methods:
-        if method not in methods():
-            raise UserError(f"{path}, [tiers.{name}.methods]: {unknown('method', method, methods())}")
+        if method not in known_methods:
+            raise UserError(f"{path}, [tiers.{name}.methods]: {unknown('method', method, known_methods)}")
     defaults = {
         method: files.validate(path, f"[tiers.{name}.methods] {method}", given, MethodKeys)
         for method, given in keys.methods.items()

@@ -169,6 +169,23 @@ def test_rendering_is_skipped_only_for_the_same_inputs(
     assert not executes(lambda: None)
 
 
+def test_methods_beside_str(folders: tuple[Path, Path], make_runs: MakeRuns) -> None:
+    """Most accurate first, each with its difference to STR at the same regime, and what sparsity it missed."""
+    rows = ["str-90.23", "gmp-90", "rigl-90", "gmp-global-98"]
+    results.collect("family", "smoke", make_runs("family", rows=rows, seeds=(0, 1, 2)), folders[0])
+    report = open_report("family", "smoke", str(folders[0]))
+    report.evidence.runs.loc[report.evidence.runs["row"] == "rigl-90", ["top1_pct", "sparsity_pct"]] = [99.0, 89.0]
+    text = str(report.methods().data)
+    lines = [line for line in text.splitlines() if "`" in line]
+    assert [line.split("`")[1] for line in lines] == ["rigl-90", "str-90.23", "gmp-90", "gmp-global-98"]
+    assert "89.00 (asked for 89.95)" in lines[0]
+    assert lines[1].endswith("|  |")
+    assert "[-" in lines[2].split("|")[-2]
+    assert lines[3].endswith("|  |")  # no row of STR to set it beside
+    assert "**95 %**" not in text
+    assert open_report("family", "smoke", str(folders[0] / "none")).methods().data == "No runs."
+
+
 def test_report_finds_results_from_the_notebooks_folder(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
