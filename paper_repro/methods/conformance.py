@@ -28,7 +28,7 @@ from paper_repro.errors import UserError
 from paper_repro.methods import plugins
 from paper_repro.methods.base import Method
 
-STEPS = 20
+STEPS = 12
 LR = 0.05
 INPUT_SIZE = (1, 8, 8)
 CLASSES = 10
@@ -50,9 +50,7 @@ class Subject:
     def build(self) -> Method:
         """A new one, which knows nothing of those before it."""
         plugin = plugins.find(self.source)
-        if not plugin.sha256:
-            return methods.get(plugin.name, **self.arguments)
-        if plugin.name not in methods.PLUGINS:
+        if plugin.sha256 and plugins.loaded(plugin.name) != plugin:
             plugins.load(plugin)
         return methods.get(plugin.name, **self.arguments)
 

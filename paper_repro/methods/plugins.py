@@ -89,6 +89,12 @@ def load(plugin: Plugin) -> type[Method]:
     return cls
 
 
+def loaded(name: str) -> Plugin | None:
+    """The plug-in that ``methods.get`` knows by this name now."""
+    cls = methods.PLUGINS.get(name)
+    return None if cls is None else cls.plugin  # type: ignore[attr-defined,no-any-return]
+
+
 def require(name: str, sha256: str) -> Plugin | None:
     """The loaded plug-in that a spec names by its method and sha256; None when the spec names no plug-in.
 
@@ -96,11 +102,11 @@ def require(name: str, sha256: str) -> Plugin | None:
     """
     if not sha256:
         return None
-    if name not in methods.PLUGINS:
+    plugin = loaded(name)
+    if plugin is None:
         raise UserError(
             f"{name} is a plug-in and is not loaded: call paper_repro.methods.plugins.load(find(...)) first"
         )
-    plugin: Plugin = methods.PLUGINS[name].plugin  # type: ignore[attr-defined]
     if plugin.sha256 != sha256:
         raise UserError(f"{plugin} was changed since this run was planned: run the same command again")
     return plugin

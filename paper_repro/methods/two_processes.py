@@ -79,13 +79,15 @@ def main(meeting: str, rank: int, order: str) -> None:
     """One of the two processes."""
     torch.set_num_threads(1)
     subjects = [Subject(source, arguments) for source, arguments in json.loads(order)]
-    # before the processes meet: methods look whether there are others
-    alone = [_tried(lambda subject=subject: _train(subject, None)) for subject in subjects]
+    # before the processes meet, because methods look whether there are others
+    alone = [_tried(lambda subject=subject: _train(subject, None)) if rank == 0 else None for subject in subjects]
     distributed.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=rank, world_size=2, timeout=timedelta(seconds=PATIENCE_S)
     )
-    for subject, expected in zip(subjects, alone, strict=True):
-        if isinstance(expected, str):
+    failed = [[isinstance(expected, str) for expected in alone]]
+    distributed.broadcast_object_list(failed)
+    for subject, expected, fails in zip(subjects, alone, failed[0], strict=True):
+        if fails:
             _say({"difference": f"fails on one process already: {expected}"})
             continue
         try:
@@ -96,7 +98,8 @@ def main(meeting: str, rank: int, order: str) -> None:
             lost = any(word in str(error) for word in ("Connection", "peer", "Timed out", "timed out"))
             _say({"error": f"raises on two processes: {_explained(subject, error)}", "lost_the_other": lost})
             os._exit(1)  # not by way of destructors, which would wait for the other
-        _say({"difference": _difference(expected, both)})
+        if rank == 0:
+            _say({"difference": _difference(expected, both)})
     distributed.destroy_process_group()
 
 
