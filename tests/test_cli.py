@@ -39,7 +39,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["reproduce"], "TABLE is one of: mobilenetv1, resnet50"),
+        (["reproduce"], "TABLE is one of: extensions, family, mobilenetv1, resnet50"),
         (["reproduce", "resnt50"], "Did you mean 'resnet50'"),
         (["reproduce", "resnet50", "--tier", "smok"], "Did you mean 'smoke'"),
         (["reproduce", "resnet50", "--tier", "small"], "it has: audit, smoke, paper"),
@@ -50,7 +50,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["run", "resnet50", "--tier", "audit"], "trains nothing"),
         (["reproduce", "resnet50", "--tier", "audit", "--method", "str"], "does not apply"),
         (["run", "resnet50", "str-90"], "unknown row"),
-        (["run", "resnet50", "dnw-90"], "is not trained at tier smoke"),
+        (["run", "resnet50", "str-81.27"], "is not trained at tier smoke"),
         (["run"], "which table"),
         (["plan", "resnet"], "Did you mean 'resnet50'"),
         (["audit", "resnet"], "Did you mean 'resnet50'"),
@@ -127,7 +127,7 @@ def test_plan_refuses_what_would_stay_dense(
 
 @pytest.mark.slow
 def test_reproduce_from_end_to_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """On a tiny data set, one of the eleven rows: results, notebook and table say so; a second call does nothing."""
+    """On a tiny data set, one of its rows: results, notebook and table say so; a second call does nothing."""
     install(monkeypatch)
     monkeypatch.setattr(launch, "WORKER", WORKER)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
