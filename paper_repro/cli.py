@@ -182,6 +182,7 @@ def list_() -> int:
     """The tables, their rows and tiers, the methods and the data sets."""
     from paper_repro.data.catalog import DATASETS
     from paper_repro.methods import METHODS
+    from paper_repro.methods.plugins import entry_points
 
     for name in tables.names():
         table = tables.load(name)
@@ -190,6 +191,8 @@ def list_() -> int:
             console.print(f"    {tier:<10} {'no training' if tier == AUDIT else trained(table.tiers[tier])}")
         console.print(f"    rows: {', '.join(row.id for row in table.rows)}", soft_wrap=True)
     console.print(f"[bold]methods[/bold]  {', '.join(METHODS)}")
+    if entry_points():
+        console.print(f"[bold]plug-ins[/bold]  {', '.join(entry_points())}")
     console.print(f"[bold]data sets[/bold]  {', '.join(DATASETS)}")
     return 0
 

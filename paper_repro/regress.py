@@ -145,7 +145,7 @@ def regress(question: Question, console: Console) -> int:
     console.print()
     print_whole(grid(regimes), console)
     for line in [*notes(regimes), *claims(method_runs)]:
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True, markup=False)  # a plug-in's words may hold brackets
     code = regression.exit_code(regimes)
     write(out / "regress.csv", csv_text(regimes))
     write(out / "report.html", page(question, plugin, checks, regimes, str_runs, code))

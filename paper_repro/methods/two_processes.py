@@ -80,7 +80,9 @@ def main(meeting: str, rank: int, order: str) -> None:
     torch.set_num_threads(1)
     subjects = [Subject(source, arguments) for source, arguments in json.loads(order)]
     # before the processes meet, because methods look whether there are others
-    alone = [_tried(lambda subject=subject: _train(subject, None)) if rank == 0 else None for subject in subjects]
+    alone: list[Any] = [
+        _tried(lambda subject=subject: _train(subject, None)) if rank == 0 else None for subject in subjects
+    ]
     distributed.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=rank, world_size=2, timeout=timedelta(seconds=PATIENCE_S)
     )
