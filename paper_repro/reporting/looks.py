@@ -50,7 +50,7 @@ LOOKS: Mapping[str, Look] = {
     "str-weight": Look("STR per weight", "#CC79A7", "D", LEARNED),
     "str-filter-pruning": Look("STR filter pruning", "#A6761D", "v", LEARNED),
     "str-bn": Look("STR-BN", "#666666", "X", LEARNED),
-    "search": Look("STR, search", "#D55E00", "s", LEARNED),
+    "search": Look("STR, by hand", "#D55E00", "s", LEARNED),
     "controller": Look("STR, controller", "#009E73", "^", LEARNED),
     "freeze": Look("STR, freeze", "#CC79A7", "D", LEARNED),
 }
