@@ -20,7 +20,7 @@ def overall_sparsity_pct(
     """In percent, to two decimals; None where ``method_args`` name neither a sparsity nor a budget.
 
     A sparsity alone is the overall one, however a method spreads it over the layers. With ``keep_dense`` it is that
-    of the layers that are pruned, but for ERK, which meets the overall sparsity without them. UserError for a budget
+    of the layers that are pruned, but for ERK and one ranking of all layers, which meet the overall sparsity without them. UserError for a budget
     that does not fit the network.
     """
     for name in ("sparsity_pct", "target_sparsity_pct"):
@@ -28,7 +28,7 @@ def overall_sparsity_pct(
             return float(method_args[name])
     if not {"budget", "sparsity_pct"} & method_args.keys():
         return None
-    if _distribution(method, method_args) == "erk":
+    if _distribution(method, method_args) not in (None, "uniform"):
         return float(method_args["sparsity_pct"])
     given = {name: method_args[name] for name in ("budget", "sparsity_pct", "keep_dense") if name in method_args}
     return _counted(model, json.dumps(dict(model_args), sort_keys=True), dataset, json.dumps(given, sort_keys=True))
