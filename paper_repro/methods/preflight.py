@@ -139,9 +139,14 @@ def main() -> None:
     except UserError as error:
         tell("error", text=str(error))
         return
+    broken = False
     for item in CHECKS:
+        if broken and not item.needed:
+            continue  # it will not be trained anyhow
         tell("begin", doing=f"pass the check {item.name!r} ({item.sentence})")
-        tell("outcome", outcome=asdict(perform(item, subject)))
+        outcome = perform(item, subject)
+        broken |= item.needed and not outcome.passed
+        tell("outcome", outcome=asdict(outcome))
     tell("end", sparsity_argument=argument)
 
 

@@ -20,8 +20,8 @@ def overall_sparsity_pct(
     """In percent, to two decimals; None where ``method_args`` name neither a sparsity nor a budget.
 
     A sparsity alone is the overall one, however a method spreads it over the layers. With ``keep_dense`` it is that
-    of the layers that are pruned, but for ERK and one ranking of all layers, which meet the overall sparsity without them. UserError for a budget
-    that does not fit the network.
+    of the layers that are pruned, but for ERK and one ranking of all layers, which meet the overall sparsity without
+    them. UserError for a budget that does not fit the network.
     """
     for name in ("sparsity_pct", "target_sparsity_pct"):
         if name in method_args and not method_args.get("keep_dense"):
