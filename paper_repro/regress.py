@@ -24,6 +24,7 @@ from paper_repro.files import write
 from paper_repro.reproduce import Job, print_whole, report, train_named
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT
+from paper_repro.tables.recipes import MethodKeys
 
 if TYPE_CHECKING:
     from paper_repro.methods.plugins import Plugin
@@ -72,9 +73,12 @@ class Question:
         return sorted(found, key=lambda pair: (pair[0], pair[1].seed))
 
     def method_runs(self, plugin: Plugin, argument: str) -> list[tuple[float, Spec]]:
-        """The method's runs: at STR's regimes, with the seeds and the protocol of STR's runs."""
+        """The method's runs: at STR's regimes, with the seeds and the protocol of STR's runs. A registered method has
+        the defaults that the tier gives it, so that its runs are those of the tables.
+        """
         plan = tables.load(self.job.table).tier(self.job.tier)
-        decay = plan.weight_decay if self.weight_decay is None else self.weight_decay
+        own = MethodKeys() if plugin.sha256 else plan.methods.get(plugin.name, MethodKeys())
+        decay = next(x for x in (self.weight_decay, own.weight_decay, plan.weight_decay) if x is not None)
         return [
             (
                 target,
@@ -82,9 +86,10 @@ class Question:
                     {
                         **spec.to_dict(),
                         "method": plugin.name,
-                        "method_args": {argument: target, **self.method_args},
+                        "method_args": {**own.method_args, argument: target, **self.method_args},
                         "method_sha256": plugin.sha256,
                         "weight_decay": decay,
+                        "grad_clip_norm": own.grad_clip_norm or 0.0,
                     }
                 ),
             )

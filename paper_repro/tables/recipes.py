@@ -90,7 +90,9 @@ class RowPlan:
 
 @dataclass(frozen=True)
 class TierPlan:
-    """The recipe of one tier; ``rows`` in table order. ``weight_decay`` holds where nothing more special is said."""
+    """The recipe of one tier; ``rows`` in table order. ``weight_decay`` holds where nothing more special is said,
+    ``methods`` what all rows of a method share.
+    """
 
     name: str
     dataset: str
@@ -103,6 +105,7 @@ class TierPlan:
     schedule: str
     label_smoothing: float
     weight_decay: float
+    methods: Mapping[str, MethodKeys]
     rows: Mapping[str, RowPlan]
 
 
@@ -161,6 +164,7 @@ def tier_plan(
         name=name,
         model_args=keys.model_args,
         weight_decay=keys.weight_decay,
+        methods=MappingProxyType(defaults),
         rows=MappingProxyType({id: plans[id] for id in known if id in plans}),
         **{key: getattr(keys, key) for key in PROTOCOL},
     )

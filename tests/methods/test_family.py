@@ -158,7 +158,7 @@ def test_dsr_drops_below_one_threshold_in_all_layers_and_moves_it() -> None:
         thresholds = {mask.threshold.item() for mask, _ in attached_layers(training.model).values()}
         assert len(thresholds) == 1
         seen.append(thresholds.pop())
-    assert seen[:2] == pytest.approx([1e-3, 2e-3]) and max(seen) > 5e-3  # 0.001 is far too low for weights as large as these
+    assert seen[:2] == pytest.approx([1e-3, 2e-3]) and max(seen) > 5e-3  # 0.001 is far too low here
 
 
 @pytest.mark.parametrize("name", STRAIGHT_THROUGH)

@@ -7,7 +7,8 @@ import pytest
 from paper_repro import methods, models, tables
 from paper_repro.accounting import counted_layers
 from paper_repro.errors import UserError
-from paper_repro.methods import METHODS
+from paper_repro.methods import METHODS, plugins
+from paper_repro.regress import Question
 from paper_repro.tables import loader
 from paper_repro.tables.audit import audit_all
 from paper_repro.tables.targets import overall_sparsity_pct
@@ -475,3 +476,10 @@ def test_no_verdict_was_lost_when_the_paper_was_divided_into_more_tables() -> No
     assert len(audit_all()) >= 518
     audited = [name for table in tables.names() for name in tables.load(table).audited]
     assert len(set(audited)) == len(audited)
+
+
+@pytest.mark.parametrize("name", ["gmp", "dnw", "st3", "rigl", "snfs-erk", "dsr"])
+def test_regress_trains_a_registered_method_as_the_tables_do(name: str) -> None:
+    known = {spec.name for _, spec in tables.load("family").specs("smoke", range(3))}
+    runs = Question(name).method_runs(plugins.find(name), "sparsity_pct")
+    assert len(runs) == 15 and all(spec.name in known for _, spec in runs)
