@@ -409,7 +409,7 @@ def with_methods(edit: Edit, methods: str) -> None:
     """Table resnet50 with other defaults for methods at tier smoke, and one row that has its own."""
     path = edit(
         "resnet50.toml",
-        '{ row = "rigl-90", method_args = { sparsity_pct = 90.0, keep_dense = ["first"] } }',
+        '{ row = "rigl-90", method_args = { sparsity_pct = 90.0 } }',
         '{ row = "rigl-90", method_args = { sparsity_pct = 90.0, updates = 20 } }',
     )
     before, header, _ = path.read_text(encoding="utf-8").partition("[tiers.smoke.methods]\n")
