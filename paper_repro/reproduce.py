@@ -162,11 +162,17 @@ def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: st
 
 
 def collect(job: Job) -> None:
-    """Bring the finished runs of this job into ``results/``."""
+    """Bring the finished runs of this job into ``results/``, each into the files of the table that its row is from."""
     from paper_repro.reporting import results
 
-    finished = [job.runs / spec.name for _, spec in job.specs() if (job.runs / spec.name / "result.json").exists()]
-    results.collect(job.table, job.tier, finished, job.results)
+    holders = tables.holders(tables.load(job.table), job.tier)
+    finished: dict[str, list[Path]] = {job.table: []}
+    for row, spec in job.specs():
+        folder = job.runs / spec.name
+        if (folder / "result.json").exists():
+            finished.setdefault(holders[row.id][0], []).append(folder)
+    for table, folders in finished.items():
+        results.collect(table, job.tier, folders, job.results)
 
 
 def run(job: Job, console: Console) -> int:

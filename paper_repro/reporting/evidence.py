@@ -119,10 +119,24 @@ def load(table: str, tier: str, results_dir: Path | None = None) -> Evidence:
         plan.tier(tier)
     folder = results_dir or repository() / "results"
 
+    def read(name: str, kind: str) -> pd.DataFrame:
+        return results.read_if_there(results.path(folder, name, tier, kind), kind)
+
+    holders = {} if tier == AUDIT else tables.holders(plan, tier)
+
     def frame(kind: str) -> pd.DataFrame:
-        if tier == AUDIT and kind != AUDIT:
+        """The table's own lines, and those of rows whose runs stand in another table's results."""
+        if kind == AUDIT:
+            return read(table, kind)
+        if tier == AUDIT:
             return results.empty(kind)
-        return results.read_if_there(results.path(folder, table, tier, kind), kind)
+        there = {name: read(name, kind) for name in {table, *(name for name, _ in holders.values())}}
+        parts = [there[table]]
+        for row, (name, id) in holders.items():
+            if name != table:
+                lines = there[name][there[name]["row"] == id]
+                parts.append(lines.assign(row=row))
+        return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
     others = [results.path(folder, other, AUDIT, AUDIT) for other in tables.sources(table) if other != table]
     elsewhere = [audit for audit in (results.read_if_there(file, AUDIT) for file in others) if len(audit)]

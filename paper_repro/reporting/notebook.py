@@ -144,6 +144,7 @@ def inputs_digest(table: str, tier: str, results_dir: Path, source: Path, values
     for name in tables.sources(table):
         files += [folder / f"{name}.toml", *sorted(folder.glob(f"{name}_*.csv"))]
         if name != table:
+            files += [results.path(results_dir, name, tier, kind) for kind in kinds]
             files.append(results.path(results_dir, name, AUDIT, AUDIT))
     return _digest(files, json.dumps(dict(values), sort_keys=True, default=str))
 

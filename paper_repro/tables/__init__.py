@@ -4,7 +4,7 @@ numbers.
 
 from __future__ import annotations
 
-from paper_repro.tables.loader import AUDIT, TIERS, Table, budgets, curve, load, names, sources, verify
+from paper_repro.tables.loader import AUDIT, TIERS, Table, budgets, curve, holders, load, names, sources, verify
 from paper_repro.tables.printed import Claim, Reported, Row
 from paper_repro.tables.quantity import Quantity
 from paper_repro.tables.recipes import RowPlan, TierPlan
@@ -21,6 +21,7 @@ __all__ = [
     "TierPlan",
     "budgets",
     "curve",
+    "holders",
     "load",
     "names",
     "sources",

@@ -142,6 +142,21 @@ class Table:
         ]
 
 
+def holders(table: Table, tier: str) -> dict[str, tuple[str, str]]:
+    """Row -> (table, row) in whose results its runs stand, for the rows that a tier trains: a row that is trained as
+    one of a table that this one builds on has its runs there, and nowhere else.
+    """
+    found = {row.id: (table.name, row.id) for row, _ in table.specs(tier, [0])}
+    runs = {spec.name: row.id for row, spec in table.specs(tier, [0])}
+    for other in (load(name) for name in reversed(sources(table.name)) if name != table.name):
+        if tier in other.tiers:
+            theirs = holders(other, tier)
+            for row, spec in other.specs(tier, [0]):
+                if spec.name in runs:
+                    found[runs[spec.name]] = theirs[row.id]
+    return found
+
+
 def names() -> list[str]:
     """The tables that can be trained."""
     return sorted(path.stem for path in DATA.glob("*.toml"))

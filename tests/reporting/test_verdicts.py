@@ -131,7 +131,7 @@ def test_status_table(make_runs: MakeRuns, tmp_path: Path) -> None:
     write_audit(tmp_path / "results", [("str-90.23", "params_m", "2.49", 2.492, Verdict.PASS, "")])
     load(make_runs, tmp_path)
     frame = verdicts.counts(tmp_path / "results")
-    accuracy = frame[(frame["numbers"] == "accuracy") & (frame["tier"] == "smoke")].iloc[0]
+    accuracy = frame[(frame["numbers"] == "accuracy") & (frame["paper"] == "Table 1")].iloc[0]
     printed = sum("top1_pct" in row.reported.printed for row in tables.load("resnet50").rows)
     assert accuracy["INCONCLUSIVE"] == len(tables.load("resnet50").tier("smoke").rows) == 30
     assert accuracy["INCONCLUSIVE"] + accuracy["MISSING"] == printed
