@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,7 +58,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 def finish(figure: Figure, evidence: Evidence, what: str, handles: Sequence[Line2D | Patch], columns: int) -> None:
     """Title and legend outside the axes: neither covers data."""
-    title = f"{evidence.table.paper_table}, {evidence.table.title}: {what}"
+    # at this size of type, eleven characters are at most an inch wide
+    title = textwrap.fill(
+        f"{evidence.table.paper_table}, {evidence.table.title}: {what}", int(11 * figure.get_figwidth())
+    )
     setting = evidence.setting if len(evidence.runs) else "reported numbers alone, no runs"
     runs = f"tier {evidence.tier}: {setting}"
     missing = (
