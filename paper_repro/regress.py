@@ -161,7 +161,7 @@ def regress(question: Question, console: Console) -> int:
 
 def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], console: Console) -> Any:
     """Check the method before a minute is spent on training it; UserError when runs of it would mean nothing."""
-    from paper_repro.methods import preflight
+    from paper_repro.conformance import preflight
 
     console.print(f"checks: {plugin} on a small network, in a process of its own")
 

@@ -17,8 +17,8 @@ from types import MappingProxyType
 import pytest
 
 from paper_repro import cli, methods, regress, tables
-from paper_repro.methods import preflight
-from paper_repro.methods.conformance import CHECKS
+from paper_repro.conformance import preflight
+from paper_repro.conformance.checks import CHECKS
 from paper_repro.reporting import provenance, results
 from paper_repro.spec import Spec
 from paper_repro.training import launch

@@ -19,8 +19,8 @@ from paper_repro.reporting.regression import EDGE, Measured, Regime
 from paper_repro.reporting.statistics import summarise
 
 if TYPE_CHECKING:
+    from paper_repro.conformance.preflight import Report
     from paper_repro.methods.plugins import Plugin
-    from paper_repro.methods.preflight import Report
 
 TEMPLATE = "regression.html.jinja"
 # matplotlib draws with these; the page replaces them with its own colours, which know of dark mode

@@ -1,4 +1,4 @@
-"""The baselines, held against what their papers say; what all methods must do is in ``test_conformance``."""
+"""The baselines, held against what their papers say; what all methods must do is in ``tests/conformance``."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ import pytest
 
 import paper_repro
 from paper_repro import methods
+from paper_repro.conformance import preflight
 from paper_repro.errors import UserError
-from paper_repro.methods import plugins, preflight
+from paper_repro.methods import plugins
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_method.py"
 GOOD = """

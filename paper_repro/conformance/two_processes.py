@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from paper_repro.conformance.checks import STEPS, Broken, Subject, Training
 from paper_repro.methods import plugins
-from paper_repro.methods.conformance import STEPS, Broken, Subject, Training
 
 PATIENCE_S = 120.0  # for the pair to begin, and then for every method
 TOLERANCE = 1e-4  # of a weight: sums of floats are taken in another order
@@ -45,7 +45,7 @@ def _pair(subjects: Sequence[Subject]) -> list[str | None]:
     patience = PATIENCE_S * (1 + len(subjects))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "paper_repro.methods.two_processes", str(Path(folder, "meeting"))]
+        command = [sys.executable, "-m", "paper_repro.conformance.two_processes", str(Path(folder, "meeting"))]
         pair = [
             subprocess.Popen(
                 [*command, str(rank), order],

@@ -19,7 +19,7 @@ from paper_repro.errors import UserError
 from paper_repro.methods.plugins import Plugin
 
 PATIENCE_S = 180.0  # without a word from the process: loading torch and compiling take a while on a busy machine
-COMMAND = (sys.executable, "-m", "paper_repro.methods.preflight")
+COMMAND = (sys.executable, "-m", "paper_repro.conformance.preflight")
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ def main() -> None:
     """The process: reads the order from standard input, writes one event per line."""
     import torch
 
+    from paper_repro.conformance.checks import CHECKS, Subject, perform
     from paper_repro.methods import plugins
-    from paper_repro.methods.conformance import CHECKS, Subject, perform
 
     torch.set_num_threads(1)
     order = json.load(sys.stdin)

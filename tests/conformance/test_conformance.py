@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from paper_repro import methods
+from paper_repro.conformance.checks import CHECKS, Subject, perform
+from paper_repro.conformance.two_processes import differences
 from paper_repro.methods import plugins
-from paper_repro.methods.conformance import CHECKS, Subject, perform
-from paper_repro.methods.two_processes import differences
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_method.py"
 # what a method is given here; those that are not named take a sparsity

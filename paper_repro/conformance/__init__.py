@@ -1,0 +1,1 @@
+"""What every method must do, whoever wrote it: checks on a small network, alone and in a process of their own."""
