@@ -8,8 +8,6 @@ When the target is reached is left open there; here it is the middle of training
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from paper_repro.methods.dnw import DNW
 from paper_repro.methods.schedules import CubicThenHold
 
@@ -17,15 +15,4 @@ from paper_repro.methods.schedules import CubicThenHold
 class DPF(DNW):
     """One sparsity in all layers, ERK, or a ``budget``; reached at ``end`` of training."""
 
-    def __init__(
-        self,
-        sparsity_pct: float | None = None,
-        budget: Mapping[str, float] | None = None,
-        distribution: str = "uniform",
-        keep_dense: Iterable[str] = (),
-        start: float = 0.0,
-        end: float = 0.5,
-        updates: int = 100,
-    ) -> None:
-        super().__init__(sparsity_pct, budget, distribution, keep_dense)
-        self.schedule = CubicThenHold(start, end, updates)
+    schedule = CubicThenHold(0.0, 0.5, updates=100)

@@ -11,7 +11,7 @@ a tenth of all. The STR paper keeps the first and the last layer dense (``keep_d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 from torch import Tensor
@@ -37,18 +37,7 @@ class MaskWithThreshold(Mask):
 class DSR(SET):
     """Starts from one sparsity in all layers, ERK, or a ``budget``; the layers then exchange weights."""
 
-    def __init__(
-        self,
-        sparsity_pct: float | None = None,
-        budget: Mapping[str, float] | None = None,
-        distribution: str = "uniform",
-        keep_dense: Iterable[str] = (),
-        drop: float = 0.1,
-        end: float = 0.75,
-        updates: int = 75,
-    ) -> None:
-        super().__init__(sparsity_pct, budget, distribution, keep_dense)
-        self.schedule = Hold(0.0, end, updates, drop)
+    schedule = Hold(0.0, 0.75, updates=75, height=0.1)
 
     def sparse(self, weight: Tensor) -> MaskWithThreshold:
         return MaskWithThreshold(weight)

@@ -10,8 +10,6 @@ estimated anew at every step of the original, here at ``updates`` equal distance
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from torch import Tensor
 
 from paper_repro.methods.magnitude import MagnitudePruning
@@ -34,19 +32,12 @@ class Feather(MagnitudePruning):
     """Prunes the network to one overall sparsity."""
 
     distributions = ("global",)
+    schedule = CubicThenHold(0.0, 0.5, updates=100)
 
-    def __init__(
-        self,
-        sparsity_pct: float,
-        keep_dense: Iterable[str] = (),
-        start: float = 0.0,
-        end: float = 0.5,
-        updates: int = 100,
-        pruned_gradient: float | None = None,
-    ) -> None:
-        super().__init__(sparsity_pct, None, "global", keep_dense)
-        self.schedule = CubicThenHold(start, end, updates)
-        self.pruned_gradient = (1.0 if sparsity_pct <= 95.0 else 0.5) if pruned_gradient is None else pruned_gradient
+    @property
+    def pruned_gradient(self) -> float:
+        """What the gradient of pruned weights is multiplied by."""
+        return 1.0 if self.sparsity_pct is not None and self.sparsity_pct <= 95.0 else 0.5
 
     def sparse(self, weight: Tensor) -> PowerThreshold:
         return PowerThreshold(weight, self.pruned_gradient)

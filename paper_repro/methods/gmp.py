@@ -11,8 +11,6 @@ stage reaches the target exactly, where theirs stops at 0.9999954 of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from torch import Tensor
 
 from paper_repro.methods.magnitude import MagnitudePruning
@@ -24,19 +22,7 @@ class GMP(MagnitudePruning):
     """Prunes to one sparsity in all layers, to a ``budget``, or (distribution "global") in one ranking."""
 
     distributions = ("uniform", "erk", "global")
-
-    def __init__(
-        self,
-        sparsity_pct: float | None = None,
-        budget: Mapping[str, float] | None = None,
-        distribution: str = "uniform",
-        keep_dense: Iterable[str] = (),
-        start: float = 0.2,
-        end: float = 0.8,
-        updates: int = 60,
-    ) -> None:
-        super().__init__(sparsity_pct, budget, distribution, keep_dense)
-        self.schedule = Cubic(start, end, updates)
+    schedule = Cubic(0.2, 0.8, updates=60)
 
     def sparse(self, weight: Tensor) -> Mask:
         return Mask(weight)

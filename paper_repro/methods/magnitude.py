@@ -7,6 +7,7 @@ each layer, and the *parametrization* what becomes of them and of those that sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from paper_repro.accounting import CountedLayer, counted_layers
 from paper_repro.errors import UserError, unknown
 from paper_repro.methods.base import Method, attached_layers
-from paper_repro.methods.distributions import BUDGETS, RANKINGS, Budget, distribute, kept_dense
+from paper_repro.methods.distributions import RANKINGS, Budget, distribute, kept_dense
 from paper_repro.methods.schedules import Schedule
 
 
@@ -26,31 +27,45 @@ class Pruned(nn.Module):
         raise NotImplementedError
 
 
-class SparsityTarget(Method):
-    """A method that is told its sparsity: one number and how it is spread, or a budget (layer name -> percent).
+class ScheduledPruning(Method):
+    """A method that is told its sparsity, and reaches it or keeps it along a schedule.
 
-    ``keep_dense`` names kinds of layers ("first", "last", "depthwise") that stay dense. With "uniform" the others
-    have the sparsity asked for; with any other distribution the network as a whole has it.
+    ``sparsity_pct`` is spread over the layers as ``distribution`` says (by default the first of ``distributions``), or
+    ``budget`` gives each layer its own (layer name -> percent). ``keep_dense`` names kinds of layers ("first", "last",
+    "depthwise") that stay dense. With "uniform" the others have the sparsity asked for; with any other distribution the
+    network as a whole has it. ``start``, ``end`` and ``updates`` replace those of the method's ``schedule``.
     """
 
-    distributions: tuple[str, ...] = (*BUDGETS, *RANKINGS)
+    distributions: tuple[str, ...]
+    schedule: Schedule
 
     def __init__(
         self,
         sparsity_pct: float | None = None,
         budget: Mapping[str, float] | None = None,
-        distribution: str = "uniform",
+        distribution: str | None = None,
         keep_dense: Iterable[str] = (),
+        start: float | None = None,
+        end: float | None = None,
+        updates: int | None = None,
     ) -> None:
         name = type(self).__name__
-        if (sparsity_pct is None) == (budget is None):
-            raise UserError(f"{name} takes either sparsity_pct or budget")
+        distribution = distribution or self.distributions[0]
         if distribution not in self.distributions:
             raise unknown(f"distribution of {name}", distribution, self.distributions)
         if budget is not None and distribution in RANKINGS:
             raise UserError(f"{name} with distribution {distribution!r} ranks all layers together and takes no budget")
+        if (sparsity_pct is None) == (budget is None):
+            raise UserError(f"{name} takes either sparsity_pct or budget")
         self.sparsity_pct, self.budget = sparsity_pct, budget
         self.distribution, self.keep_dense = distribution, tuple(keep_dense)
+        default = self.schedule
+        self.schedule = replace(
+            default,
+            start=default.start if start is None else start,
+            end=default.end if end is None else end,
+            updates=default.updates if updates is None else updates,
+        )
 
     def attach(self, model: nn.Module) -> nn.Module:
         layers = counted_layers(model)
@@ -68,10 +83,8 @@ class SparsityTarget(Method):
         raise NotImplementedError
 
 
-class MagnitudePruning(SparsityTarget):
+class MagnitudePruning(ScheduledPruning):
     """The smallest weights go, along ``schedule``. Nothing is ranked between its stages."""
-
-    schedule: Schedule
 
     def sparse(self, weight: Tensor) -> Pruned:
         raise NotImplementedError

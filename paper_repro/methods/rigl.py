@@ -11,32 +11,18 @@ other. ``updates`` rewirings in all: the original has one every 100 of the first
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from torch import Tensor
 
 from paper_repro.methods.mask import Mask
 from paper_repro.methods.schedules import CosineDecay
-from paper_repro.methods.sparse_training import SparseTraining
+from paper_repro.methods.set import SET
 
 
-class RigL(SparseTraining):
+class RigL(SET):
     """One sparsity in all layers, ERK, or a ``budget``."""
 
+    schedule = CosineDecay(0.0, 0.75, updates=250, height=0.3)
     gradients_wanted = True
-
-    def __init__(
-        self,
-        sparsity_pct: float | None = None,
-        budget: Mapping[str, float] | None = None,
-        distribution: str = "uniform",
-        keep_dense: Iterable[str] = (),
-        drop: float = 0.3,
-        end: float = 0.75,
-        updates: int = 250,
-    ) -> None:
-        super().__init__(sparsity_pct, budget, distribution, keep_dense)
-        self.schedule = CosineDecay(0.0, end, updates, drop)
 
     def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:
         assert raw.grad is not None

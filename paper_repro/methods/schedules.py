@@ -61,10 +61,10 @@ class CubicThenHold(Cubic):
 class Hold(Schedule):
     """The same value in all stages; the first begins with the first step."""
 
-    held: float = 1.0
+    height: float = 1.0
 
     def value(self, stage: int) -> float:
-        return self.held
+        return self.height
 
     def stage(self, time: float) -> int:
         return 0 if time < self.start else 1 + super().stage(time)
@@ -72,9 +72,9 @@ class Hold(Schedule):
 
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
-    """From ``initial`` to 0 along half a cosine."""
+    """From ``height`` to 0 along half a cosine."""
 
-    initial: float = 1.0
+    height: float = 1.0
 
     def value(self, stage: int) -> float:
-        return self.initial / 2.0 * (1.0 + math.cos(math.pi * stage / self.updates))
+        return self.height / 2.0 * (1.0 + math.cos(math.pi * stage / self.updates))

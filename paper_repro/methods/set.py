@@ -7,31 +7,18 @@ the smallest by magnitude. Distances are given as a number of updates; the origi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import torch
 from torch import Tensor
 
 from paper_repro.methods.mask import Mask
-from paper_repro.methods.schedules import Hold
+from paper_repro.methods.schedules import CosineDecay, Hold
 from paper_repro.methods.sparse_training import SparseTraining
 
 
 class SET(SparseTraining):
     """One sparsity in all layers, ERK, or a ``budget``."""
 
-    def __init__(
-        self,
-        sparsity_pct: float | None = None,
-        budget: Mapping[str, float] | None = None,
-        distribution: str = "uniform",
-        keep_dense: Iterable[str] = (),
-        drop: float = 0.3,
-        end: float = 0.75,
-        updates: int = 75,
-    ) -> None:
-        super().__init__(sparsity_pct, budget, distribution, keep_dense)
-        self.schedule = Hold(0.0, end, updates, drop)
+    schedule: Hold | CosineDecay = Hold(0.0, 0.75, updates=75, height=0.3)
 
     def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:
         return torch.rand_like(raw)

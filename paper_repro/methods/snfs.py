@@ -11,7 +11,7 @@ with the optimizer's coefficient, because a method does not see the optimizer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from paper_repro.methods.base import attached_layers
 from paper_repro.methods.mask import Mask
+from paper_repro.methods.rigl import RigL
 from paper_repro.methods.schedules import CosineDecay
-from paper_repro.methods.sparse_training import Layers, SparseTraining, apportion
+from paper_repro.methods.sparse_training import Layers, apportion
 
 
 class MaskWithMomentum(Mask):
@@ -33,23 +34,11 @@ class MaskWithMomentum(Mask):
         self.register_buffer("momentum", torch.zeros_like(weight))
 
 
-class SNFS(SparseTraining):
+class SNFS(RigL):
     """Starts from one sparsity in all layers, ERK, or a ``budget``; the layers then exchange weights."""
 
-    def __init__(
-        self,
-        sparsity_pct: float | None = None,
-        budget: Mapping[str, float] | None = None,
-        distribution: str = "uniform",
-        keep_dense: Iterable[str] = (),
-        drop: float = 0.5,
-        momentum: float = 0.875,
-        end: float = 1.0,
-        updates: int = 100,
-    ) -> None:
-        super().__init__(sparsity_pct, budget, distribution, keep_dense)
-        self.momentum = momentum
-        self.schedule = CosineDecay(0.0, end, updates, drop)
+    schedule = CosineDecay(0.0, 1.0, updates=100, height=0.5)
+    momentum = 0.875  # of the optimizer, in all recipes of this project
 
     def sparse(self, weight: Tensor) -> MaskWithMomentum:
         return MaskWithMomentum(weight)

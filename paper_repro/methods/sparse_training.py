@@ -8,34 +8,43 @@ elsewhere, from zero. Methods differ in where they grow (``growth_score``) and i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from paper_repro.methods.base import attached_layers, from_first_process
 from paper_repro.methods.distributions import BUDGETS, Budget
-from paper_repro.methods.magnitude import SparsityTarget
+from paper_repro.methods.magnitude import ScheduledPruning
 from paper_repro.methods.mask import Mask
-from paper_repro.methods.schedules import Schedule
+from paper_repro.methods.schedules import CosineDecay, Hold
 
 Layers = Mapping[str, tuple[Mask, Tensor]]  # layer name -> its mask and its raw weight
 
 
-class SparseTraining(SparsityTarget):
-    """Drops and grows along ``schedule``, whose value is the share of a layer's weights that is dropped."""
+class SparseTraining(ScheduledPruning):
+    """Drops and grows along ``schedule``, whose value is the share of a layer's weights that is dropped; ``drop``
+    replaces its height.
+    """
 
     distributions = tuple(BUDGETS)
-    schedule: Schedule
+    schedule: Hold | CosineDecay
     gradients_wanted = False  # whether growth looks at the gradient of weights that are not there
 
     def __init__(
         self,
         sparsity_pct: float | None = None,
         budget: Mapping[str, float] | None = None,
-        distribution: str = "uniform",
+        distribution: str | None = None,
         keep_dense: Iterable[str] = (),
+        drop: float | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        updates: int | None = None,
     ) -> None:
-        super().__init__(sparsity_pct, budget, distribution, keep_dense)
+        super().__init__(sparsity_pct, budget, distribution, keep_dense, start, end, updates)
+        if drop is not None:
+            self.schedule = replace(self.schedule, height=drop)
 
     def sparse(self, weight: Tensor) -> Mask:
         return Mask(weight)

@@ -14,8 +14,6 @@ Threshold and scale are estimated anew at every step of the original, here at ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
@@ -50,18 +48,7 @@ class ST3(MagnitudePruning):
     """Prunes the network to one overall sparsity; distribution "global" is ST-3, "sigma" ST-3-sigma."""
 
     distributions = ("global", "sigma")
-
-    def __init__(
-        self,
-        sparsity_pct: float,
-        distribution: str = "global",
-        keep_dense: Iterable[str] = (),
-        start: float = 0.05,
-        end: float = 0.5,
-        updates: int = 90,
-    ) -> None:
-        super().__init__(sparsity_pct, None, distribution, keep_dense)
-        self.schedule = CubicThenHold(start, end, updates)
+    schedule = CubicThenHold(0.05, 0.5, updates=90)
 
     def sparse(self, weight: Tensor) -> ScaledSoftThreshold:
         return ScaledSoftThreshold(weight)

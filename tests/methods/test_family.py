@@ -137,7 +137,8 @@ def test_the_optimizer_never_sees_the_gradient_of_missing_weights(name: str) -> 
 
 
 def test_snfs_keeps_the_running_mean_of_the_dense_gradient() -> None:
-    training = Training("snfs", sparsity_pct=90.0, updates=1, momentum=0.5)
+    training = Training("snfs", sparsity_pct=90.0, updates=1)
+    training.method.momentum = 0.5
     mask, raw = attached(training.model.conv1)
     training.method.before_step(training.model, 0, STEPS)
     assert mask.dense_gradient
@@ -282,8 +283,8 @@ def test_largest_marks_as_many_as_asked_for_among_equals() -> None:
         ("rigl", {"sparsity_pct": 90.0, "distribution": "erq"}, "Did you mean 'erk'"),
         ("rigl", {}, "either sparsity_pct or budget"),
         ("gmp-global", {"budget": {"conv1": 50.0}}, "takes no budget"),
-        ("st3", {"budget": {}}, "unknown argument of method st3 'budget'"),
-        ("st3", {}, "missing 1 required positional argument: 'sparsity_pct'"),
+        ("st3", {"budget": {}}, "takes no budget"),
+        ("st3", {}, "either sparsity_pct or budget"),
         ("set", {"sparsity_pct": 90.0, "updates": 0}, "updates = 0 >= 1"),
     ],
 )
