@@ -82,7 +82,7 @@ def beside_dense(benchmark, steps: dict[str, Callable[[], None]], name: str, rou
         steps["dense"]()
         dense.append(time.perf_counter() - began)
 
-    benchmark.pedantic(steps[name], setup=one_dense_step, rounds=rounds, warmup_rounds=2)
+    benchmark.pedantic(steps[name], setup=one_dense_step, rounds=rounds, warmup_rounds=1)
     if not benchmark.disabled:
         pairs = zip(benchmark.stats.stats.data, dense[-rounds:], strict=True)
         benchmark.extra_info["ratio"] = statistics.median(mine / theirs for mine, theirs in pairs)
@@ -117,4 +117,4 @@ def test_step_at_full_size(benchmark, name: str) -> None:
         return models.resnet50(width=width)
 
     steps = {method: step_of(method, network(), images, 3 * total // 5, total) for method in ("dense", name)}
-    beside_dense(benchmark, steps, name, rounds=3)
+    beside_dense(benchmark, steps, name, rounds=2)
