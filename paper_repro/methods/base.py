@@ -23,6 +23,8 @@ from paper_repro.errors import UserError
 class Method:
     """A dense network: the base of all methods, and itself the simplest one."""
 
+    prunes = True  # whether a network that stays dense means that something is wrong
+
     def parametrization(self, name: str, layer: CountedLayer) -> nn.Module | None:
         """The module that maps the raw weight of ``layer`` to the sparse one of that shape; None leaves it dense."""
         return None

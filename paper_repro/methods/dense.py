@@ -7,3 +7,5 @@ from paper_repro.methods.base import Method
 
 class Dense(Method):
     """Leaves every weight as it is."""
+
+    prunes = False

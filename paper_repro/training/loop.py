@@ -21,7 +21,6 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.nn.utils import parametrize
 
 from paper_repro import methods, models
 from paper_repro.accounting import account, nonzero_sparsity_pct
@@ -211,7 +210,7 @@ class Run:
             return self._result(status="diverged")
         result = self._result(status="finished", top1_pct=top1_pct, val_loss=val_loss, plain=plain)
         sparse = result["result"]["sparsity_pct"] >= SPARSE_FROM_PCT
-        if not sparse and any(parametrize.is_parametrized(module) for module in self.model.modules()):
+        if not sparse and self.method.prunes:
             result["result"]["status"] = "not_sparse"
         return result
 
