@@ -6,7 +6,7 @@ Convolutions and fully connected layers count, batch norm, pooling and biases do
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -75,11 +75,7 @@ class Account:
 
         Raises UserError when the budget does not name exactly these layers, or leaves 0 to 100 %.
         """
-        names = [layer.name for layer in self.layers]
-        missing = [name for name in names if name not in sparsity_pct]
-        extra = [name for name in sparsity_pct if name not in names]
-        if missing or extra:
-            raise UserError(f"budget does not fit the network: missing {missing or 'none'}, unknown {extra or 'none'}")
+        require_fit(sparsity_pct, [layer.name for layer in self.layers])
         outside = {name: value for name, value in sparsity_pct.items() if not 0.0 <= value <= 100.0}
         if outside:
             raise UserError(f"budget outside 0 to 100 %: {outside}")
@@ -89,6 +85,15 @@ class Account:
                 for layer in self.layers
             )
         )
+
+
+def require_fit(budget: Iterable[str], layers: Iterable[str]) -> None:
+    """UserError when a budget does not name exactly these layers."""
+    budget, layers = list(budget), list(layers)
+    missing = [name for name in layers if name not in budget]
+    extra = [name for name in budget if name not in layers]
+    if missing or extra:
+        raise UserError(f"budget does not fit the network: missing {missing or 'none'}, unknown {extra or 'none'}")
 
 
 def counted_layers(model: nn.Module) -> dict[str, CountedLayer]:

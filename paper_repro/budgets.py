@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from paper_repro import tables
-from paper_repro.accounting import counted_layers
+from paper_repro.accounting import counted_layers, require_fit
 from paper_repro.errors import UserError, unknown
 from paper_repro.files import write
 from paper_repro.methods.distributions import BUDGETS, Budget
@@ -57,7 +57,7 @@ def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
                 f"({' or '.join(BUDGETS)}), the folder of a finished run, or a file that ends in .csv, .pt or .pth."
             )
         budget = Budget(published[source], f"{source} of table {table}")
-    budget.require_fit(layers)
+    require_fit(budget, layers)
     return budget
 
 

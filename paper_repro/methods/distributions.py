@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paper_repro.accounting import CountedLayer, counted_layers
+from paper_repro.accounting import CountedLayer, counted_layers, require_fit
 from paper_repro.errors import UserError, unknown
 
 
@@ -43,12 +43,12 @@ def kept_dense(layers: Mapping[str, nn.Module], kinds: Iterable[str]) -> set[str
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal to any mapping of the same content
 class Budget(Mapping[str, float]):
     """The sparsity of each layer: layer name -> percent, in the order of the network. ``source`` says whose it is."""
 
     sparsity_pct: Mapping[str, float]
-    source: str = field(default="", compare=False)
+    source: str = ""
 
     def __post_init__(self) -> None:
         outside = {name: value for name, value in self.sparsity_pct.items() if not 0.0 <= value <= 100.0}
@@ -63,14 +63,6 @@ class Budget(Mapping[str, float]):
 
     def __len__(self) -> int:
         return len(self.sparsity_pct)
-
-    def require_fit(self, layers: Iterable[str]) -> None:
-        """UserError when the budget is not about exactly these layers."""
-        layers = list(layers)
-        missing = [name for name in layers if name not in self]
-        extra = [name for name in self if name not in layers]
-        if missing or extra:
-            raise UserError(f"budget does not fit the network: missing {missing or 'none'}, unknown {extra or 'none'}")
 
     def thresholds(self, weights: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
         """Layer -> the magnitude (shape ()) at and below which ``fraction`` of the layer's target lies."""
@@ -178,7 +170,7 @@ def distribute(
     """What ``sparsity_pct`` with ``distribution``, or ``budget``, mean for these layers."""
     if budget is not None:
         given = budget if isinstance(budget, Budget) else Budget(dict(budget))
-        given.require_fit(layers)
+        require_fit(given, layers)
         return given
     assert sparsity_pct is not None
     if distribution in BUDGETS:

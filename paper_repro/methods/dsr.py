@@ -42,13 +42,13 @@ class DSR(SET):
     def sparse(self, weight: Tensor) -> MaskWithThreshold:
         return MaskWithThreshold(weight)
 
-    def rewire(self, layers: Layers, share: float) -> None:
-        there = sum(float(mask.mask.sum()) for mask, _ in layers.values())
-        kept = sum(float(self.keep(name, mask, raw, share).sum()) for name, (mask, raw) in layers.items())
-        super().rewire(layers, share)
-        excess = (there - kept) / (share * there) - 1.0
+    def rewire(self, layers: Layers, share: float) -> int:
+        there = sum(int(mask.mask.sum()) for mask, _ in layers.values())
+        dropped = super().rewire(layers, share)
+        excess = dropped / (share * there) - 1.0
         for mask, _ in layers.values():
             _threshold(mask).mul_(0.5 if excess > TOLERANCE else 2.0 if excess < -TOLERANCE else 1.0)
+        return dropped
 
     def keep(self, name: str, mask: Mask, raw: Tensor, share: float) -> Tensor:
         return mask.mask * (raw.abs() >= _threshold(mask))

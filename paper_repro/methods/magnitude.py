@@ -6,6 +6,7 @@ each layer, and the *parametrization* what becomes of them and of those that sta
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -19,15 +20,15 @@ from paper_repro.methods.distributions import RANKINGS, Budget, distribute, kept
 from paper_repro.methods.schedules import Schedule
 
 
-class Pruned(nn.Module):
+class Pruned(nn.Module, ABC):
     """A parametrization that prunes by a threshold on |W|."""
 
+    @abstractmethod
     def prune(self, weight: Tensor, threshold: Tensor) -> None:
         """From now on, weights of magnitude at most ``threshold`` (shape ()) are zero."""
-        raise NotImplementedError
 
 
-class ScheduledPruning(Method):
+class ScheduledPruning(Method, ABC):
     """A method that is told its sparsity, and reaches it or keeps it along a schedule.
 
     ``sparsity_pct`` is spread over the layers as ``distribution`` says (by default the first of ``distributions``), or
@@ -78,16 +79,13 @@ class ScheduledPruning(Method):
     def parametrization(self, name: str, layer: CountedLayer) -> nn.Module | None:
         return None if name in self.dense else self.sparse(layer.weight)
 
-    def sparse(self, weight: Tensor) -> nn.Module:
+    @abstractmethod
+    def sparse(self, weight: Tensor) -> Pruned:
         """The parametrization of one layer that gets pruned."""
-        raise NotImplementedError
 
 
 class MagnitudePruning(ScheduledPruning):
     """The smallest weights go, along ``schedule``. Nothing is ranked between its stages."""
-
-    def sparse(self, weight: Tensor) -> Pruned:
-        raise NotImplementedError
 
     @torch.no_grad()
     def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:

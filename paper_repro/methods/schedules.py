@@ -7,13 +7,14 @@ It ranks weights then and at no other step.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from paper_repro.errors import UserError
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(ABC):
     """``updates`` equal stages between ``start`` and ``end``; stage k begins at start + k * (end - start) / updates."""
 
     start: float
@@ -27,9 +28,9 @@ class Schedule:
                 f"0 <= {self.start:g} < {self.end:g} <= 1, updates = {self.updates} >= 1"
             )
 
+    @abstractmethod
     def value(self, stage: int) -> float:
         """What holds in a stage."""
-        raise NotImplementedError
 
     def stage(self, time: float) -> int:
         """The stage at a time: 0 before the first one begins, ``updates`` from ``end`` on."""

@@ -7,6 +7,7 @@ elsewhere, from zero. Methods differ in where they grow (``growth_score``) and i
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -72,8 +73,8 @@ class SparseTraining(ScheduledPruning):
             if (share is not None or mask.dense_gradient) and raw.grad is not None:
                 raw.grad.mul_(mask.mask)  # the optimizer moves, and gives momentum to, the weights that are there
 
-    def rewire(self, layers: Layers, share: float) -> None:
-        """Drop the smallest weights of each layer and grow as many in all."""
+    def rewire(self, layers: Layers, share: float) -> int:
+        """Drop the smallest weights of each layer and grow as many in all; how many that were."""
         kept = {name: self.keep(name, mask, raw, share) for name, (mask, raw) in layers.items()}
         before = {name: int(mask.mask.sum()) for name, (mask, _) in layers.items()}
         survivors = {name: int(mask.sum()) for name, mask in kept.items()}
@@ -83,15 +84,16 @@ class SparseTraining(ScheduledPruning):
             new = kept[name] + largest(score, grown[name])
             raw.masked_fill_((new > 0) & (mask.mask == 0), 0.0)  # what was not there before starts at zero
             mask.mask.copy_(new)
+        return sum(before.values()) - sum(survivors.values())
 
     def keep(self, name: str, mask: Mask, raw: Tensor, share: float) -> Tensor:
         """The mask without the weights that are dropped: here the smallest ``share`` of them."""
         count = int(mask.mask.sum())
         return largest(raw.abs().masked_fill(mask.mask == 0, -torch.inf), count - round(share * count))
 
+    @abstractmethod
     def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:
         """Where weights grow: the larger, the sooner; shaped like the weight."""
-        raise NotImplementedError
 
     def allocate(self, layers: Layers, before: Mapping[str, int], survivors: Mapping[str, int]) -> dict[str, int]:
         """Layer -> how many weights grow there, given how many it had and how many survived: here as many as went."""

@@ -16,6 +16,7 @@ s = g^-1(|v|), so the move that prunes a given share is a quantile of how far s 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ class Operand(NamedTuple):
         return self.values.numel() * self.weights_each
 
 
-class Target:
+class Target(ABC):
     """A way to end at a sparsity. ``decays_s`` says whether s keeps its weight decay."""
 
     decays_s: bool
@@ -51,20 +52,20 @@ class Target:
     def __init__(self, start: float, end: float) -> None:
         self.schedule = CubicThenHold(start, end, UPDATES)
 
-    def prepare(self, soft: SoftThreshold) -> None:
+    def prepare(self, soft: SoftThreshold) -> None:  # noqa: B027 - a target may need none
         """Add to an operator the buffers that the target needs to go on after a stop."""
 
     def due(self, step: int, total_steps: int) -> float | None:
         """The share of the target to prune now; None where nothing is to be done. The last step is always due."""
         return 1.0 if step == total_steps - 1 else self.schedule.starting(step, total_steps)
 
+    @abstractmethod
     def apply(self, operands: list[Operand], share: float, step: int, total_steps: int) -> None:
         """Move the thresholds; ``share`` of the weights of all ``operands`` is to be pruned in the end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def onset_step(self, plain: int | None, total_steps: int) -> int:
         """The step at which pruning begins; ``plain`` is when weight decay alone would begin it."""
-        raise NotImplementedError
 
 
 class Controller(Target):

@@ -1,8 +1,8 @@
 """Is a method better than STR? The comparison: paired by seed, at equal sparsity and at equal multiply-adds (MACs).
 
-STR cannot be trained to a given sparsity, so its accuracy at the method's own sparsity is read off between STR's runs
-of the same seed: piecewise linear in the logarithm of density, which is 1 - sparsity. At equal MACs it is read off,
-in the same way, STR's Pareto front of that seed: the runs that no cheaper or equally cheap one reaches or surpasses.
+STR's rows end near their sparsity, not at the method's own, so STR's accuracy there is read off between its runs of
+the same seed: piecewise linear in the logarithm of density, which is 1 - sparsity. At equal MACs it is read off, in the
+same way, STR's Pareto front of that seed: the runs that no cheaper or equally cheap one reaches or surpasses.
 
 Nothing is extrapolated. Up to ``EDGE`` beyond STR's outermost run, in density or MACs, that run's own accuracy stands;
 further out there is no comparison. Whoever has more MACs than the last run of the front, and no more than STR's most

@@ -31,7 +31,7 @@ from pydantic import BaseModel
 
 from paper_repro.errors import UserError
 from paper_repro.files import write
-from paper_repro.methods.distributions import uniform
+from paper_repro.methods.distributions import erk, uniform
 from paper_repro.tables import files, loader
 from paper_repro.tables.loader import AVERAGE_POOL, TOTALS
 from paper_repro.tables.printed import Name, Printed, PrintedRow, QuotedRow, Row
@@ -39,7 +39,6 @@ from paper_repro.tables.quantity import Quantity, parse
 from paper_repro.tables.recompute import (
     Estimate,
     Network,
-    erk,
     network,
     network_of,
     params_at,
@@ -289,7 +288,10 @@ def _budget_table(table: str, budget: str) -> str:
 
 def _budgets(table: str, net: Network, budgets: Cells) -> Iterator[Finding]:
     """The totals of Tables 6, 7 and 8, and the cells of the budgets that follow a rule."""
-    rules = {"uniform-90": under_rule(net, 90.0), "gmp-89.03": under_rule(net, 90.0, "first", "depthwise")}
+    rules: dict[str, Mapping[str, float]] = {
+        "uniform-90": under_rule(net, 90.0),
+        "gmp-89.03": under_rule(net, 90.0, "first", "depthwise"),
+    }
     rules["erk-90"] = erk(net.layers, 90.0)
     for name, cells in budgets.items():
         paper_table = _budget_table(table, name)

@@ -146,8 +146,8 @@ def holders(table: Table, tier: str) -> dict[str, tuple[str, str]]:
     """Row -> (table, row) in whose results its runs stand, for the rows that a tier trains: a row that is trained as
     one of a table that this one builds on has its runs there, and nowhere else.
     """
-    found = {row.id: (table.name, row.id) for row, _ in table.specs(tier, [0])}
     runs = {spec.name: row.id for row, spec in table.specs(tier, [0])}
+    found = {id: (table.name, id) for id in runs.values()}
     for other in (load(name) for name in reversed(sources(table.name)) if name != table.name):
         if tier in other.tiers:
             theirs = holders(other, tier)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from paper_repro import models
 from paper_repro.accounting import Account, account, counted_layers
 from paper_repro.data.catalog import dataset
-from paper_repro.methods.distributions import uniform
+from paper_repro.methods.distributions import erk, uniform
 from paper_repro.tables.loader import TOTALS, load
 from paper_repro.tables.quantity import Quantity
 
@@ -123,26 +123,6 @@ def under_uniform(
         "params_m": Estimate(left / MILLION, share * pruned_params / MILLION),
         "macs_m": Estimate(sparse.sparse_macs / MILLION, share * pruned_macs / MILLION),
     }
-
-
-def erk(layers: Mapping[str, nn.Module], sparsity_pct: float) -> dict[str, float]:
-    """The Erdos-Renyi-Kernel budget (Evci et al., 2020), for convolutions: layer name -> sparsity in percent.
-
-    The density of a layer is proportional to (n_out + n_in + k_h + k_w) / (n_out n_in k_h k_w). A layer whose density
-    would exceed 1 is dense, and the others share what is left.
-    """
-    shape = {name: layer.get_parameter("weight").shape for name, layer in layers.items()}
-    size = {name: shape[name].numel() for name in layers}
-    score = {name: sum(shape[name]) / size[name] for name in layers}
-    kept = (1.0 - sparsity_pct / 100.0) * sum(size.values())
-    dense: set[str] = set()
-    while True:
-        others = [name for name in layers if name not in dense]
-        scale = (kept - sum(size[name] for name in dense)) / sum(score[name] * size[name] for name in others)
-        highest = max(score[name] for name in others)
-        if scale * highest <= 1.0:
-            return {name: 0.0 if name in dense else 100.0 * (1.0 - scale * score[name]) for name in layers}
-        dense |= {name for name in others if score[name] == highest}
 
 
 def under_erk(net: Network, sparsity: Quantity) -> dict[str, Estimate]:
