@@ -167,7 +167,7 @@ def data(name: str | None, data_root: Path | None) -> int:
     if name is None:
         for item in DATASETS.values():
             console.print(
-                f"{item.name:<15} {item.title}: {item.train_images:,} + {item.val_images:,} images, "
+                f"{item.name:<15} {item.title}: {item.train_examples:,} + {item.val_examples:,} examples, "
                 f"{item.num_classes} classes"
             )
         console.print(f"kept in {root}; `data NAME` finds, fetches and verifies one")

@@ -9,27 +9,32 @@ from paper_repro.errors import unknown
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images are (channels, size, size) as the network sees them."""
+    """``input_size`` is what the network sees of one example: (channels, height, width) of an image, (steps, features)
+    of a sequence.
+    """
 
     name: str
     title: str
-    train_images: int
-    val_images: int
+    train_examples: int
+    val_examples: int
     num_classes: int
-    channels: int
-    size: int
+    input_size: tuple[int, ...]
 
     @property
-    def input_size(self) -> tuple[int, int, int]:
-        return (self.channels, self.size, self.size)
+    def in_channels(self) -> int:
+        """Channels of an image, features of a step: what the first layer takes."""
+        return self.input_size[0] if len(self.input_size) == 3 else self.input_size[-1]
 
 
 DATASETS = {
     item.name: item
     for item in (
-        Dataset("fashion_mnist", "Fashion-MNIST", 60_000, 10_000, 10, 1, 28),
-        Dataset("cifar10", "CIFAR-10", 50_000, 10_000, 10, 3, 32),
-        Dataset("imagenet1k", "ImageNet-1K", 1_281_167, 50_000, 1000, 3, 224),
+        Dataset("fashion_mnist", "Fashion-MNIST", 60_000, 10_000, 10, (1, 28, 28)),
+        Dataset("cifar10", "CIFAR-10", 50_000, 10_000, 10, (3, 32, 32)),
+        Dataset("imagenet1k", "ImageNet-1K", 1_281_167, 50_000, 1000, (3, 224, 224)),
+        Dataset("har2", "HAR-2", 7_352, 2_947, 2, (128, 9)),
+        Dataset("har2_rebuilt", "HAR-2 (reconstructed UCI HAR)", 7_352, 2_947, 2, (128, 9)),
+        Dataset("google12", "Google-12", 22_246, 3_081, 12, (99, 32)),
     )
 }
 

@@ -14,7 +14,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from paper_repro.data.sources import Say, debian_package, fetch, fingerprint, gunzip, is_intact
+from paper_repro.data import sources
+from paper_repro.data.sources import Say, debian_package, fetch, gunzip, is_intact
 from paper_repro.errors import UserError
 
 # sha256 of the unpacked files. Checked to be the content of the archives whose md5 torchvision lists: Debian's package
@@ -35,7 +36,6 @@ MIRROR_MD5 = {
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = "usr/share/datasets/fashion-mnist"
 
-FINGERPRINT = fingerprint(SHA256)
 # of the training images, scaled to 0..1
 MEAN, STD = 0.2860, 0.3530
 
@@ -96,6 +96,18 @@ def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         return images.unsqueeze(1), _read_idx(folder / f"{part}-labels-idx1-ubyte").long()
 
     return read("train"), read("t10k")
+
+
+def prepare(images: Tensor) -> Tensor:
+    """uint8 images as normalised float32 in channels_last, in which a CPU convolves a quarter faster."""
+    normalised = images.float().div_(255.0).sub_(MEAN).div_(STD)
+    # not .contiguous(): with one channel it changes nothing, and convolutions take the strides at face value
+    return normalised.to(memory_format=torch.channels_last)
+
+
+def fingerprint(folder: Path) -> str:
+    """Of the four files: ``ensure`` has found them to be these."""
+    return sources.fingerprint(SHA256)
 
 
 def _read_idx(path: Path) -> Tensor:

@@ -4,14 +4,15 @@ run can stop after any step and go on with the very next batch.
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from paper_repro.data import fashion_mnist
 from paper_repro.data.catalog import TRAINABLE, dataset
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
@@ -19,14 +20,27 @@ from paper_repro.errors import UserError
 Batch = tuple[Tensor, Tensor]
 
 
-class TensorLoader:
-    """uint8 images (N, C, H, W) and labels (N,), served as normalised float32 in channels_last (a quarter faster on a
-    CPU).
-    """
+class Source(Protocol):
+    """What the module of a data set offers."""
 
-    def __init__(self, images: Tensor, labels: Tensor, mean: float, std: float, batch_size: int) -> None:
-        self.images, self.labels = images, labels
-        self.mean, self.std, self.batch_size = mean, std, batch_size
+    def ensure(self, root: Path, say: Say = print) -> Path:
+        """Find the files under ``root``, or fetch them there, and verify them; returns what ``load`` takes."""
+
+    def load(self, folder: Path) -> tuple[Batch, Batch]:
+        """((training inputs, labels), (validation inputs, labels)), as they are kept in memory."""
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """A batch of inputs as the network sees it: float32, normalised."""
+
+    def fingerprint(self, folder: Path) -> str:
+        """A sha256 of everything that ``load`` returns, directly or through the files that it is made from."""
+
+
+class TensorLoader:
+    """Inputs (N, ...) and labels (N,) in memory, served in batches as ``prepare`` makes them."""
+
+    def __init__(self, inputs: Tensor, labels: Tensor, prepare: Callable[[Tensor], Tensor], batch_size: int) -> None:
+        self.inputs, self.labels, self.prepare, self.batch_size = inputs, labels, prepare, batch_size
 
     def __len__(self) -> int:
         """Batches per epoch; the last one may be smaller."""
@@ -40,34 +54,33 @@ class TensorLoader:
             yield self._batch(order[index * self.batch_size : (index + 1) * self.batch_size])
 
     def in_order(self) -> Iterator[Batch]:
-        """Every image exactly once, for evaluation."""
+        """Every example exactly once, for evaluation."""
         for chunk in torch.arange(len(self.labels)).split(self.batch_size):
             yield self._batch(chunk)
 
     def _batch(self, indices: Tensor) -> Batch:
-        images = self.images[indices].float().div_(255.0).sub_(self.mean).div_(self.std)
-        # not .contiguous(): with one channel it changes nothing, and convolutions take the strides at face value
-        return images.to(memory_format=torch.channels_last), self.labels[indices]
+        return self.prepare(self.inputs[indices]), self.labels[indices]
+
+
+def source(name: str) -> Source:
+    """The module of the data set called ``name``; UserError when this version cannot train on it."""
+    title = dataset(name).title
+    if name not in TRAINABLE:
+        raise UserError(f"this version cannot train on {title} yet; it trains on Fashion-MNIST (TIER=smoke)")
+    return importlib.import_module(f"paper_repro.data.{name}")
 
 
 def ensure(name: str, root: Path, say: Say = print) -> None:
     """Make sure that the data set is there and intact, or fail at once with what to do."""
-    _require_loader(name)
-    fashion_mnist.ensure(root, say)
+    source(name).ensure(root, say)
 
 
 def open_loaders(name: str, root: Path, batch_size: int) -> tuple[TensorLoader, TensorLoader, str]:
     """(training loader, validation loader, sha256 fingerprint of the data)."""
-    _require_loader(name)
-    folder = fashion_mnist.ensure(root)
+    data = source(name)
+    folder = data.ensure(root)
     train, val = (
-        TensorLoader(*part, fashion_mnist.MEAN, fashion_mnist.STD, batch)
-        for part, batch in zip(fashion_mnist.load(folder), (batch_size, 500), strict=True)
+        TensorLoader(*part, data.prepare, batch)
+        for part, batch in zip(data.load(folder), (batch_size, 500), strict=True)
     )
-    return train, val, fashion_mnist.FINGERPRINT
-
-
-def _require_loader(name: str) -> None:
-    title = dataset(name).title
-    if name not in TRAINABLE:
-        raise UserError(f"this version cannot train on {title} yet; it trains on Fashion-MNIST (TIER=smoke)")
+    return train, val, data.fingerprint(folder)

@@ -52,7 +52,7 @@ def _counted(model: str, model_args: str, dataset: str, given: str) -> float:
     data, asked = facts_of(dataset), json.loads(given)
     with torch.device("meta"):  # shapes alone
         network = models.get(
-            model, **{"num_classes": data.num_classes, "in_channels": data.channels, **json.loads(model_args)}
+            model, **{"num_classes": data.num_classes, "in_channels": data.in_channels, **json.loads(model_args)}
         )
     layers = counted_layers(network)
     sizes = {name: layer.weight.numel() for name, layer in layers.items()}

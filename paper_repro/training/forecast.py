@@ -65,7 +65,7 @@ class Forecast:
 
 def steps_per_epoch(spec: Spec) -> int:
     """Training steps of one epoch; the last, smaller batch counts."""
-    return math.ceil(dataset(spec.dataset).train_images / spec.batch_size)
+    return math.ceil(dataset(spec.dataset).train_examples / spec.batch_size)
 
 
 def decay_factors(spec: Spec, weight_decay: float) -> list[float]:

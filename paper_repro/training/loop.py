@@ -112,7 +112,7 @@ class Run:
 
         torch.manual_seed(spec.seed)
         facts = dataset(spec.dataset)
-        fitting = {"num_classes": facts.num_classes, "in_channels": facts.channels, **spec.model_args}
+        fitting = {"num_classes": facts.num_classes, "in_channels": facts.in_channels, **spec.model_args}
         self.model = models.get(spec.model, **fitting).to(self.device)
         self.method: Method = methods.get(spec.method, **spec.method_args)
         self.method.attach(self.model)

@@ -162,7 +162,7 @@ def test_idx_files_are_read_as_torchvision_reads_them(tmp_path: Path) -> None:
 
 def test_batches_cover_every_image_once_and_depend_on_seed_and_epoch_alone() -> None:
     images = torch.arange(10, dtype=torch.uint8)[:, None, None, None].expand(10, 1, 4, 4).contiguous()
-    loader = loaders.TensorLoader(images, torch.arange(10), mean=0.0, std=1 / 255, batch_size=4)
+    loader = loaders.TensorLoader(images, torch.arange(10), prepare=torch.Tensor.float, batch_size=4)
     assert len(loader) == 3
 
     def order(seed: int, epoch: int, first: int = 0) -> list[int]:

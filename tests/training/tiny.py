@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paper_repro.data import catalog, loaders
+from paper_repro.data import catalog, fashion_mnist
 from paper_repro.spec import Spec
 
 SPEC = Spec(
@@ -36,7 +36,7 @@ def split(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the loaders serve the tiny data set in place of Fashion-MNIST."""
-    facts = replace(catalog.DATASETS["fashion_mnist"], train_images=96, val_images=40)
+    facts = replace(catalog.DATASETS["fashion_mnist"], train_examples=96, val_examples=40)
     monkeypatch.setitem(catalog.DATASETS, "fashion_mnist", facts)
-    monkeypatch.setattr(loaders.fashion_mnist, "ensure", lambda root, say=print: Path(root))
-    monkeypatch.setattr(loaders.fashion_mnist, "load", lambda folder: (split(96, 0), split(40, 1)))
+    monkeypatch.setattr(fashion_mnist, "ensure", lambda root, say=print: Path(root))
+    monkeypatch.setattr(fashion_mnist, "load", lambda folder: (split(96, 0), split(40, 1)))
