@@ -29,7 +29,7 @@ class LayerAccount:
 
     @property
     def density(self) -> float:
-        return self.nonzero_params / self.params
+        return self.nonzero_params / self.params if self.params else 0.0  # nothing is left of a product of rank 0
 
     @property
     def sparsity_pct(self) -> float:
@@ -101,6 +101,26 @@ def counted_layers(model: nn.Module) -> dict[str, CountedLayer]:
     return {name: module for name, module in model.named_modules() if isinstance(module, CountedLayer)}
 
 
+def low_rank_products(model: nn.Module) -> dict[str, tuple[nn.Linear, nn.Linear]]:
+    """Name -> the two factors, in the order of use, of every matrix that is held as a product: two fully connected
+    layers in a row without anything between them, of which the first has no bias.
+    """
+    found: dict[str, tuple[nn.Linear, nn.Linear]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Sequential) and len(module) == 2:
+            down, up = module.children()
+            if isinstance(down, nn.Linear) and isinstance(up, nn.Linear) and down.bias is None:
+                found[name] = (down, up)
+    return found
+
+
+def ranks(model: nn.Module) -> dict[str, int]:
+    """The inner dimension that each low-rank product would use now; works on parametrized modules too."""
+    with torch.no_grad():
+        products = low_rank_products(model)
+        return {name: int(down.weight.ne(0).any(dim=1).sum()) for name, (down, _) in products.items()}
+
+
 def nonzero_sparsity_pct(model: nn.Module) -> float:
     """Overall sparsity of the weights a forward pass would use now, in percent; works on parametrized modules too."""
     layers = counted_layers(model).values()
@@ -125,8 +145,8 @@ def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:
     for name, layer in layers.items():
 
         def count(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
-            # each output element costs one multiply-add per weight that feeds it
-            macs[name] += output[0].numel() * layers[name].weight[0].numel()
+            # each output element costs one multiply-add per weight that feeds it; the batch is one example
+            macs[name] += output.numel() * layers[name].weight.shape[1:].numel()
 
         hooks.append(layer.register_forward_hook(count))
     weight = next(iter(layers.values())).weight

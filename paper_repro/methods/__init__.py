@@ -46,6 +46,9 @@ METHODS = {
     "str-weight": Entry("str", "STR", {"granularity": "weight"}),
     "str-filter-pruning": Entry("str_filter_pruning", "STRFilterPruning"),
     "str-bn": Entry("str_bn", "STRBatchNorm"),
+    # ranks instead of weights: fixed, or learnt by STR
+    "low-rank": Entry("dense", "Dense"),
+    "str-rank": Entry("str_low_rank", "STRLowRank"),
 }
 
 

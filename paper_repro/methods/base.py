@@ -67,6 +67,12 @@ class Method:
                     module.register_parameter(name, nn.Parameter(value))
         return plain
 
+    def milestone(self, model: nn.Module) -> str | None:
+        """A name for the present state, where it is one to keep: asked at the end of every epoch. The last state of
+        each name is measured and kept beside the final one.
+        """
+        return None
+
     def thresholds(self, model: nn.Module) -> dict[str, float]:
         """Layer name -> current threshold on |weight|, for methods that have one; recorded with the run."""
         return {}

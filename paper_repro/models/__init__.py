@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from paper_repro.errors import UserError, unknown
+from paper_repro.models.fastgrnn import fastgrnn
 from paper_repro.models.mobilenetv1 import mobilenet_v1
 from paper_repro.models.resnet import resnet18, resnet50
 
@@ -20,6 +21,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": resnet18,
     "resnet50": resnet50,
     "mobilenet_v1": mobilenet_v1,
+    "fastgrnn": fastgrnn,
 }
 
 
@@ -37,4 +39,4 @@ def get(name: str, **arguments: Any) -> nn.Module:
         raise UserError(f"model {name}: {error}") from error
 
 
-__all__ = ["MODELS", "get", "mobilenet_v1", "resnet18", "resnet50"]
+__all__ = ["MODELS", "fastgrnn", "get", "mobilenet_v1", "resnet18", "resnet50"]

@@ -1,5 +1,5 @@
-"""One training run from spec to result, by the paper's protocol: plain SGD with momentum, cosine schedule with
-warm-up, label smoothing, the same weight decay on everything. Any method; none is known by name.
+"""One training run from spec to result, by the paper's protocol: plain SGD with momentum, the schedule and label
+smoothing of the spec, weight decay as the method says. Any method; none is known by name.
 
 A run lives in ``runs/<spec.name>``. It can be stopped after any step and goes on bit by bit as if it had not been; a
 finished run is never trained again.
@@ -23,11 +23,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from paper_repro import methods, models
-from paper_repro.accounting import account, nonzero_sparsity_pct
+from paper_repro.accounting import account, nonzero_sparsity_pct, ranks
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import open_loaders
 from paper_repro.errors import UserError
-from paper_repro.files import write
+from paper_repro.files import replacing, write
 from paper_repro.methods import Method, plugins
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint
@@ -121,6 +121,8 @@ class Run:
 
         self.step = 0
         self.history: list[dict[str, Any]] = []
+        self.epochs: list[dict[str, Any]] = []  # one entry per epoch: accuracy on the validation set, ranks
+        self.kept: dict[str, dict[str, Any]] = {}  # milestone of the method -> the last network that was there
         self.losses = torch.zeros(2, dtype=torch.float64, device=self.device)  # sum and count since the last record
         self.seconds = 0.0
         self.stop_signal: int | None = None
@@ -135,6 +137,8 @@ class Run:
         while self.step < self.total:
             if not self._epoch():
                 return self._result(status="diverged")
+            if self.step < self.total:
+                self._end_of_epoch(self.method.finalize(self.model))
             self._save()
             self._tell("epoch")
         return self._finish()
@@ -203,9 +207,26 @@ class Run:
             }
         )
 
+    def _end_of_epoch(self, plain: nn.Module) -> tuple[float, float]:
+        """Measure the network as it is now, and keep it if the method says so; returns accuracy and loss."""
+        top1_pct, val_loss = evaluate(plain, self.val_loader.in_order(), self.spec.label_smoothing, self.device)
+        epoch = self.step // self.per_epoch
+        self.epochs.append({"epoch": epoch, "val_top1_pct": top1_pct, "ranks": ranks(plain)})
+        milestone = self.method.milestone(self.model)
+        if milestone is not None:
+            values, layers = self._measure(plain)
+            self.kept[milestone] = {
+                "epoch": epoch,
+                "result": {"top1_pct": top1_pct, "val_loss": val_loss, **values},
+                "layers": layers,
+            }
+            with replacing(self.folder / "kept" / f"{milestone.replace('/', '-')}.pt") as temporary:
+                torch.save(plain.state_dict(), temporary)
+        return top1_pct, val_loss
+
     def _finish(self) -> dict[str, Any]:
         plain = self.method.finalize(self.model)
-        top1_pct, val_loss = evaluate(plain, self.val_loader.in_order(), self.spec.label_smoothing, self.device)
+        top1_pct, val_loss = self._end_of_epoch(plain)
         if not math.isfinite(val_loss) or not all(torch.isfinite(weight).all() for weight in plain.parameters()):
             return self._result(status="diverged")
         result = self._result(status="finished", top1_pct=top1_pct, val_loss=val_loss, plain=plain)
@@ -231,30 +252,37 @@ class Run:
         }
         layers: list[dict[str, Any]] = []
         if plain is not None:
-            report = account(plain, dataset(self.spec.dataset).input_size)
-            values |= {
-                "sparsity_pct": report.sparsity_pct,
-                "backbone_sparsity_pct": report.backbone().sparsity_pct,
-                "params_m": report.params / 1e6,
-                "nonzero_params_m": report.nonzero_params / 1e6,
-                "macs_m": report.macs / 1e6,
-                "sparse_macs_m": report.sparse_macs / 1e6,
-            }
-            thresholds = self.method.thresholds(self.model)
+            measures, layers = self._measure(plain)
+            values |= measures
             claim = plugins.claimed_sparsity_pct(self.method, self.model)
             if claim is not None:
                 values["claimed_sparsity_pct"] = claim  # on record, and without influence
-            layers = [
-                {
-                    "layer": layer.name,
-                    "params": layer.params,
-                    "macs": layer.macs,
-                    "sparsity_pct": layer.sparsity_pct,
-                    "threshold": thresholds.get(layer.name),
-                }
-                for layer in report.layers
-            ]
-        return {"result": values, "layers": layers, "history": self.history}
+        whole = {"result": values, "layers": layers, "history": self.history}
+        return whole | ({"epochs": self.epochs, "kept": self.kept} if self.spec.epochs > 1 else {})
+
+    def _measure(self, plain: nn.Module) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """Size and cost of a finalized network, as a whole and layer by layer."""
+        report = account(plain, dataset(self.spec.dataset).input_size)
+        thresholds = self.method.thresholds(self.model)
+        whole = {
+            "sparsity_pct": report.sparsity_pct,
+            "backbone_sparsity_pct": report.backbone().sparsity_pct,
+            "params_m": report.params / 1e6,
+            "nonzero_params_m": report.nonzero_params / 1e6,
+            "macs_m": report.macs / 1e6,
+            "sparse_macs_m": report.sparse_macs / 1e6,
+        }
+        layers = [
+            {
+                "layer": layer.name,
+                "params": layer.params,
+                "macs": layer.macs,
+                "sparsity_pct": layer.sparsity_pct,
+                "threshold": thresholds.get(layer.name),
+            }
+            for layer in report.layers
+        ]
+        return whole, layers
 
     def _onset_epoch(self) -> float | None:
         """The first recorded epoch at which the network is sparse."""
@@ -267,6 +295,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "history": json.dumps(self.history),
+            "epochs": json.dumps([self.epochs, self.kept]),
             "losses": self.losses,
             "seconds": self.seconds,
             "torch_rng": torch.get_rng_state(),
@@ -282,6 +311,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.history = json.loads(state["history"])
+        self.epochs, self.kept = json.loads(state["epochs"])
         self.losses.copy_(state["losses"])
         torch.set_rng_state(state["torch_rng"])
         self.report({"event": "note", "text": f"resumed at step {self.step} of {self.total}"})

@@ -1,5 +1,5 @@
-"""The learning rate of the paper: linear warm-up, then a cosine to zero; set once per epoch, or, for short runs, at
-every step.
+"""The learning rates of the paper. CNNs: linear warm-up, then a cosine to zero, set once per epoch, or, for short runs,
+at every step. RNNs: constant, and a tenth of it in the last third of the epochs.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ def learning_rate(spec: Spec, step: int, steps_per_epoch: int) -> float:
     """Learning rate of training step ``step``, counted from 0.
 
     Epoch e of E with W epochs of warm-up runs at lr * (e + 1) / W while e < W, then at lr / 2 * (1 + cos(pi * (e - W)
-    / (E - W))). With ``spec.schedule == "step"`` the same curve is followed continuously.
+    / (E - W))). With ``spec.schedule == "step"`` the same curve is followed continuously. With "drop" the cosine's
+    place is taken by lr, and lr / 10 from epoch 2 E / 3 on.
     """
     now: float
     next_: float
-    if spec.schedule == "epoch":
+    if spec.schedule in ("epoch", "drop"):
         now, next_ = step // steps_per_epoch, step // steps_per_epoch + 1
     else:
         now, next_ = step / steps_per_epoch, (step + 1) / steps_per_epoch
     if now < spec.warmup_epochs:
         return spec.lr * min(next_ / spec.warmup_epochs, 1.0)
+    if spec.schedule == "drop":
+        return spec.lr if 3 * now < 2 * spec.epochs else 0.1 * spec.lr
     return spec.lr * 0.5 * (1.0 + math.cos(math.pi * (now - spec.warmup_epochs) / (spec.epochs - spec.warmup_epochs)))

@@ -1,0 +1,78 @@
+"""Low rank by STR (STR paper, section 4.2): the rank of a matrix product is learned as a sparsity is.
+
+A product of two thin matrices gets one importance per rank, W = (W1 * 1 m^T) W2, and what is soft-thresholded is m. A
+rank whose importance is within the threshold is gone: with it go a column of W1 and a row of W2, and ``finalize``
+leaves them out. The network starts at full inner dimension, and passes through smaller and smaller ranks in one
+training; ``keep`` names the combinations at which it is worth keeping, as the paper did for Table 3.
+
+Only m and s decay (Table 12 gives lambda "on m_W and m_U", and section 3 has s decay as the weights that it prunes);
+other matrices decay by ``rest_decay``, of which the paper says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from paper_repro.accounting import CountedLayer, counted_layers, low_rank_products, ranks
+from paper_repro.errors import UserError
+from paper_repro.methods.base import attached
+from paper_repro.methods.str import STR
+from paper_repro.methods.str_filter_pruning import FilterImportance
+from paper_repro.methods.str_target import Operand
+
+
+class STRLowRank(STR):
+    """STR on the ranks of every low-rank product of a network; ``keep``: ranks, in the order of the products."""
+
+    prunes = False  # what it drops leaves no zeros behind, so that a network without any is as it should be
+
+    def __init__(
+        self, s_init: float = -10.0, g: str = "exp", keep: Iterable[Iterable[int]] = (), rest_decay: float = 0.0
+    ) -> None:
+        super().__init__(s_init, g)
+        self.keep = [tuple(wanted) for wanted in keep]
+        self.rest_decay = rest_decay
+
+    def attach(self, model: nn.Module) -> nn.Module:
+        first = {id(down) for down, _ in low_rank_products(model).values()}
+        if not first:
+            raise UserError(
+                "str-rank needs a network with low-rank products (two fully connected layers in a row, without bias), "
+                "such as fastgrnn with rank_w and rank_u"
+            )
+        self.first = {name for name, layer in counted_layers(model).items() if id(layer) in first}
+        return super().attach(model)
+
+    def parametrization(self, name: str, layer: CountedLayer) -> nn.Module | None:
+        if name not in self.first:
+            return None
+        ones = torch.ones(len(layer.weight), 1, dtype=layer.weight.dtype, device=layer.weight.device)
+        return FilterImportance(nn.Parameter(ones), self.soft_threshold(ones), normed=False)
+
+    def operand(self, layer: nn.Module) -> Operand:
+        held, weight = attached(layer)
+        return Operand(held.soft, held.importance, weight[0].numel())
+
+    def param_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+        held = [value for operand in self.operands(model).values() for value in (operand.values, operand.soft.s)]
+        ids = {id(parameter) for parameter in held}
+        rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
+        return [{"params": held, "weight_decay": weight_decay}, {"params": rest, "weight_decay": self.rest_decay}]
+
+    def milestone(self, model: nn.Module) -> str | None:
+        now = tuple(ranks(model).values())
+        return "/".join(map(str, now)) if now in self.keep else None
+
+    def finalize(self, model: nn.Module) -> nn.Module:
+        """A plain copy in which the products have the ranks that are left."""
+        plain = super().finalize(model)
+        for down, up in low_rank_products(plain).values():
+            left = down.weight.ne(0).any(dim=1)
+            down.weight = nn.Parameter(down.weight[left].detach().clone())
+            up.weight = nn.Parameter(up.weight[:, left].detach().clone())
+            down.out_features = up.in_features = int(left.sum())
+        return plain
