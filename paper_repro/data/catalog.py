@@ -39,7 +39,7 @@ DATASETS = {
 }
 
 
-TRAINABLE = ("fashion_mnist",)  # those that this version has a loader for
+TRAINABLE = ("fashion_mnist", "har2", "har2_rebuilt")  # those that this version has a loader for
 
 
 def dataset(name: str) -> Dataset:

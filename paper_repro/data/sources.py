@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pooch
 
+from paper_repro.data.bar import Bar
 from paper_repro.errors import UserError
 
 Say = Callable[[str], None]
@@ -66,8 +67,9 @@ def fetch(url: str, folder: Path, name: str, known_hash: str) -> Path:
     """Download ``url`` to ``folder/name`` and verify it ("md5:..." or "sha256:..."); UserError when that fails."""
     pooch.get_logger().setLevel("WARNING")  # what is fetched, and from where, the caller says
     try:
-        downloader = pooch.HTTPDownloader(timeout=30)
-        return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))
+        with Bar(name, in_bytes=True) as bar:
+            downloader = pooch.HTTPDownloader(timeout=30, progressbar=bar)
+            return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"could not fetch {url}: {reason[:200]}") from error
