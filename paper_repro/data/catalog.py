@@ -34,12 +34,13 @@ DATASETS = {
         Dataset("imagenet1k", "ImageNet-1K", 1_281_167, 50_000, 1000, (3, 224, 224)),
         Dataset("har2", "HAR-2", 7_352, 2_947, 2, (128, 9)),
         Dataset("har2_rebuilt", "HAR-2 (reconstructed UCI HAR)", 7_352, 2_947, 2, (128, 9)),
+        Dataset("watch", "Watch (shoulder exercises)", 2_828, 777, 7, (128, 9)),
         Dataset("google12", "Google-12", 22_246, 3_081, 12, (99, 32)),
     )
 }
 
 
-TRAINABLE = ("fashion_mnist",)  # those that this version has a loader for
+TRAINABLE = ("fashion_mnist", "har2", "har2_rebuilt", "watch")  # those that this version has a loader for
 
 
 def dataset(name: str) -> Dataset:

@@ -66,7 +66,8 @@ def source(name: str) -> Source:
     """The module of the data set called ``name``; UserError when this version cannot train on it."""
     title = dataset(name).title
     if name not in TRAINABLE:
-        raise UserError(f"this version cannot train on {title} yet; it trains on Fashion-MNIST (TIER=smoke)")
+        can = ", ".join(dataset(known).title for known in TRAINABLE)
+        raise UserError(f"this version cannot train on {title} yet; it trains on {can}")
     return importlib.import_module(f"paper_repro.data.{name}")
 
 

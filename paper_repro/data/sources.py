@@ -9,12 +9,14 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pooch
 
+from paper_repro.data.bar import Bar
 from paper_repro.errors import UserError
 
 Say = Callable[[str], None]
@@ -66,8 +68,9 @@ def fetch(url: str, folder: Path, name: str, known_hash: str) -> Path:
     """Download ``url`` to ``folder/name`` and verify it ("md5:..." or "sha256:..."); UserError when that fails."""
     pooch.get_logger().setLevel("WARNING")  # what is fetched, and from where, the caller says
     try:
-        downloader = pooch.HTTPDownloader(timeout=30)
-        return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))
+        with Bar(name, in_bytes=True) as bar:
+            downloader = pooch.HTTPDownloader(timeout=30, progressbar=bar)
+            return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"could not fetch {url}: {reason[:200]}") from error
@@ -95,3 +98,31 @@ def debian_package(package: str, folder: Path) -> Path:
         raise UserError(f"apt-get download {package} failed: {reason}")
     subprocess.run(["dpkg-deb", "-x", archives[-1].name, "."], cwd=folder, check=True, capture_output=True)
     return folder
+
+
+def pypi_package(package: str, version: str, folder: Path) -> Path:
+    """Download the wheel of a Python package into ``folder`` with pip, from the index that the user has configured;
+    installs and runs nothing of it. UserError when that fails.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--disable-pip-version-check",
+    ]
+    command += ["--dest", str(folder), f"{package}=={version}"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"pip download {package}=={version} took more than 10 minutes") from error
+    wheels = sorted(folder.glob("*.whl"))
+    if result.returncode or not wheels:
+        reason = (result.stderr.strip().splitlines() or ["nothing was downloaded"])[-1]
+        raise UserError(
+            f"pip download {package}=={version} failed: {reason}. Fetch its wheel from https://pypi.org/project/{package}/"
+            f"{version}/#files on another machine, and put it into {folder.parent}."
+        )
+    return wheels[0]

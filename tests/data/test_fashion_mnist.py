@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.server
 import subprocess
-import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from paper_repro.data import fashion_mnist, loaders, sources
 from paper_repro.errors import UserError
+from tests.data.web import serving
 
 CONTENT = {name: f"content of {name}".encode() * 50 for name in fashion_mnist.SHA256}
 
@@ -47,18 +45,9 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A web server with the archives, in place of the public mirror."""
     folder = put(tmp_path / "mirror", packed=True)
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_arguments) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setattr(fashion_mnist, "MIRROR", f"http://127.0.0.1:{server.server_port}")
-    yield folder
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(folder) as address:
+        monkeypatch.setattr(fashion_mnist, "MIRROR", address)
+        yield folder
 
 
 @pytest.mark.parametrize("packed", [False, True])

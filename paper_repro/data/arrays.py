@@ -1,0 +1,85 @@
+"""What the data sets of sequences share: standardising, the fingerprint of arrays, and a cache that knows what it was
+made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paper_repro.data.sources import Say, sha256
+from paper_repro.errors import UserError
+from paper_repro.files import replacing
+
+Arrays = dict[str, np.ndarray]
+UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # what a damaged .npz raises
+MADE_FROM, DIGEST = "made_from", "sha256"  # the two entries of a cache file that are no data
+
+
+def standardised(train: np.ndarray, test: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Both parts as float32 tensors (N, steps, features), with each of the steps x features columns brought to mean 0
+    and standard deviation 1 over the training part; a column that varies by less than 1e-6 is only centred. So does
+    EdgeML's preprocessing, and with it the FastGRNN paper.
+    """
+    mean, std = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
+    std[std < 1e-6] = 1.0
+    scaled_train, scaled_test = (torch.from_numpy(((part - mean) / std).astype(np.float32)) for part in (train, test))
+    return scaled_train, scaled_test
+
+
+def fingerprint(arrays: Mapping[str, np.ndarray]) -> str:
+    """One sha256 of names, types, shapes and values, whatever the order they are given in."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        value = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {value.dtype.str} {value.shape}\n".encode())
+        digest.update(value.data)
+    return digest.hexdigest()
+
+
+def read(path: Path) -> Arrays:
+    """All arrays of an .npz file; one of ``UNREADABLE`` when it is damaged. Never unpickles."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as content:  # np.load leaves a damaged file open
+        return {name: content[name] for name in content.files}
+
+
+def cached(path: Path, made_from: str, make: Callable[[], Arrays], say: Say) -> Arrays:
+    """The arrays kept in ``path`` when they were made from ``made_from`` and are intact; else those that ``make``
+    returns, which are then kept there. Where nothing can be written they are made anew each time, and ``say`` says so.
+    """
+    if path.is_file():
+        try:
+            content = read(path)
+        except UNREADABLE:
+            content = {}
+        stored, digest = (str(content.pop(name, "")) for name in (MADE_FROM, DIGEST))
+        if stored == made_from and digest == fingerprint(content):
+            return content
+        say(f"{path} is {'of other data or another version' if digest else 'damaged'}: made anew")
+    arrays = make()
+    entries = {MADE_FROM: np.array(made_from), DIGEST: np.array(fingerprint(arrays)), **arrays}
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **entries)  # type: ignore[arg-type]  # numpy's stub takes them for allow_pickle
+    except OSError as error:
+        say(f"cannot keep {path} ({error.strerror or error}): it will be made anew the next time")
+    return arrays
+
+
+def verified(path: Path, digest: str, what: str, instead: str) -> Path:
+    """``path``, found and with the sha256 ``digest``. It cannot be fetched: UserError, which says ``what`` the file is
+    and what can be done ``instead``, when it is absent or another.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there: {what}. It cannot be fetched. {instead}, or set DATA_ROOT.")
+    found = sha256(path)
+    if found != digest:
+        raise UserError(f"{path} is not the file that is meant: its sha256 is {found}, not {digest}. {instead}.")
+    return path

@@ -1,0 +1,271 @@
+"""UCI HAR from each of its sources, and damage noticed; on small files made here, in the archive's layout."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from paper_repro.data import arrays, catalog, har2, har2_rebuilt
+from paper_repro.errors import UserError
+from tests.data.web import real, serving
+
+COUNTS = {"train": (3, 1, 2, 1, 1, 2), "test": (1, 1, 1, 1, 1, 1)}
+SUBJECTS = {"train": (1, 3), "test": (2, 4)}
+quiet = {"say": lambda text: None}
+
+
+def windows(part: str) -> np.ndarray:
+    """Another level and spread in each channel."""
+    draws = np.random.default_rng(len(part)).normal(size=(sum(COUNTS[part]), har2.STEPS, 9))
+    return (draws - draws.mean((0, 1))) * np.linspace(0.1, 0.9, 9) + np.linspace(-0.4, 0.4, 9)
+
+
+def labels(part: str) -> list[int]:
+    return [label for label, count in enumerate(COUNTS[part], start=1) for _ in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Fewer windows, their statistics, and no way to the outside."""
+    if "real" in request.node.name:
+        return
+    monkeypatch.setattr(har2, "CLASS_COUNTS", COUNTS)
+    monkeypatch.setattr(har2, "SUBJECTS", SUBJECTS)
+    monkeypatch.setattr(har2, "MEAN", tuple(windows("train").mean((0, 1))))
+    monkeypatch.setattr(har2, "STD", tuple(windows("train").std((0, 1))))
+    monkeypatch.setattr(har2, "ADDRESSES", {"http://127.0.0.1:9/a.zip": "sha256:" + "0" * 64})
+
+
+def unpacked(root: Path) -> Path:
+    folder = root / har2.FOLDER
+    for part in COUNTS:
+        (folder / part / "Inertial Signals").mkdir(parents=True)
+        for channel, name in enumerate(har2.CHANNELS):
+            np.savetxt(folder / f"{part}/Inertial Signals/{name}_{part}.txt", windows(part)[:, :, channel], fmt="%.7e")
+        np.savetxt(folder / f"{part}/y_{part}.txt", labels(part), fmt="%d")
+        people = list(itertools.islice(itertools.cycle(SUBJECTS[part]), sum(COUNTS[part])))
+        np.savetxt(folder / f"{part}/subject_{part}.txt", people, fmt="%d")
+    return folder
+
+
+def archive(folder: Path, scratch: Path, nested: bool) -> Path:
+    """The archive as the older address serves it, or in another one as the newer does."""
+    inner, outer = folder / har2.INNER_ARCHIVE, folder / har2.ARCHIVE_NAMES[1]
+    source = unpacked(scratch)
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in sorted(source.rglob("*.txt")):
+            packed.write(path, path.relative_to(scratch))
+    if not nested:
+        return inner
+    with zipfile.ZipFile(outer, "w") as packed:
+        packed.write(inner, inner.name)
+    inner.unlink()
+    return outer
+
+
+def check_loaded(folder: Path) -> None:
+    (x, y), (x_test, y_test) = har2.load(folder)
+    assert x.shape == (10, 128, 9) and x_test.shape == (6, 128, 9) and x.dtype == torch.float32
+    assert y.tolist() == [0, 0, 0, 1, 0, 0, 1, 0, 1, 1] and y_test.tolist() == [0, 1, 0, 1, 0, 1]
+    assert torch.allclose(x.mean(0), torch.zeros(128, 9), atol=1e-5)
+    assert torch.allclose(x.std(0, correction=0), torch.ones(128, 9), atol=1e-5)
+    raw = windows("train")
+    expected = (windows("test")[2, 17, 6] - raw[:, 17, 6].mean()) / raw[:, 17, 6].std()
+    assert x_test[2, 17, 6].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_found_unpacked_and_kept_in_a_cache(tmp_path: Path) -> None:
+    folder = unpacked(tmp_path)
+    said: list[str] = []
+    assert har2.ensure(tmp_path, say=said.append) == folder and "reading the text files" in said[0]
+    first = har2.fingerprint(folder)
+    har2.ensure(tmp_path, say=said.append)
+    assert len(said) == 1 and har2.fingerprint(folder) == first and len(first) == 64
+    check_loaded(folder)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_unpacked_from_an_archive(tmp_path: Path, nested: bool) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    archive(root, tmp_path / "scratch", nested)
+    check_loaded(har2.ensure(root, **quiet))
+    assert not list(root.glob(".uci_har.[!l]*"))  # no scratch folder is left
+
+
+@pytest.mark.parametrize("intact", [True, False])
+def test_fetched_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, intact: bool) -> None:
+    (tmp_path / "web").mkdir()
+    served = archive(tmp_path / "web", tmp_path / "scratch", nested=True).rename(tmp_path / "web/outer.zip")
+    digest = hashlib.sha256(served.read_bytes()).hexdigest()
+    if not intact:
+        served.write_bytes(served.read_bytes()[:-100])
+    with serving(tmp_path / "web") as address:
+        monkeypatch.setattr(har2, "ADDRESSES", {f"{address}/outer.zip": f"sha256:{digest}"})
+        if intact:
+            check_loaded(har2.ensure(tmp_path / "new", **quiet))
+        else:
+            with pytest.raises(UserError, match="hash"):
+                har2.ensure(tmp_path / "new", **quiet)
+
+
+def test_a_corrupt_archive_is_named(tmp_path: Path) -> None:
+    path = archive(tmp_path, tmp_path / "scratch", nested=False)
+    content = bytearray(path.read_bytes())
+    content[300:400] = bytes(100)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"UCI HAR Dataset.zip is damaged(.|\n)*Put UCI HAR Dataset.zip"):
+        har2.ensure(tmp_path, **quiet)
+    assert not (tmp_path / har2.FOLDER).exists()
+
+
+def test_an_archive_of_something_else_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / har2.INNER_ARCHIVE, "w") as packed:
+        packed.writestr("README.txt", "")
+    with pytest.raises(UserError, match="is no archive of UCI HAR"):
+        har2.ensure(tmp_path, **quiet)
+
+
+def test_out_of_reach_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        har2.ensure(tmp_path, **quiet)
+    assert "127.0.0.1:9" in str(error.value) and "DATA_ROOT" in str(error.value) and error.value.exit_code == 2
+
+
+def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Set DATA_ROOT"):
+        har2.ensure(tmp_path / "file", **quiet)
+
+
+def swap(folder: Path) -> None:
+    one, other = (folder / har2._signals("train")[channel] for channel in (3, 6))
+    content = one.read_text()
+    one.write_text(other.read_text())
+    other.write_text(content)
+
+
+def cut(name: str, keep: float):
+    def damage(folder: Path) -> None:
+        content = (folder / name).read_text()
+        (folder / name).write_text(content[: int(len(content) * keep)])
+
+    return damage
+
+
+def edit(name: str, line: int, text: str):
+    def damage(folder: Path) -> None:
+        lines = (folder / name).read_text().splitlines()
+        lines[line - 1] = text
+        (folder / name).write_text("\n".join(lines) + "\n")
+
+    return damage
+
+
+SIGNAL = "train/Inertial Signals/body_gyro_y_train.txt"
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (cut(SIGNAL, 0.95), "body_gyro_y_train.txt, line 10: .* not 128"),
+        (cut(SIGNAL, 0.9), r"body_gyro_y_train.txt has 9 lines, not 10|line 9: "),
+        (cut("test/y_test.txt", 0.5), "y_test.txt has 3 lines, not 6"),
+        (edit(SIGNAL, 4, "1.0 abc"), "body_gyro_y_train.txt, line 4: could not convert string to float: 'abc'"),
+        (edit(SIGNAL, 4, " ".join(["nan"] * 128)), "body_gyro_y_train.txt has values that are no numbers"),
+        (edit("train/y_train.txt", 1, "2"), r"y_train.txt has \(2, 2, 2, 1, 1, 2\) windows"),
+        (edit("test/subject_test.txt", 1, "7"), r"subject_test.txt is of the people \(2, 4, 7\)"),
+        (swap, "body_gyro_x_train.txt: channel body_gyro_x has mean"),
+        (lambda folder: (folder / SIGNAL).unlink(), "lacks train/Inertial Signals/body_gyro_y_train.txt"),
+    ],
+)
+def test_damage_is_noticed_and_named_even_with_a_cache(tmp_path: Path, damage, message: str) -> None:
+    folder = unpacked(tmp_path)
+    har2.ensure(tmp_path, **quiet)
+    damage(folder)
+    with pytest.raises(UserError, match=message):
+        har2.ensure(tmp_path, **quiet)
+
+
+def test_a_damaged_or_stale_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = unpacked(tmp_path)
+    har2.ensure(tmp_path, **quiet)
+    expected, cache = har2.fingerprint(folder), folder / "inertial_signals.npz"
+    intact = cache.read_bytes()
+    for damaged in (intact[:-50], b"", intact[:2000] + b"\1" + intact[2001:]):
+        cache.write_bytes(damaged)
+        said: list[str] = []
+        har2.ensure(tmp_path, say=said.append)
+        assert "damaged: made anew" in said[0] and har2.fingerprint(folder) == expected
+    # whole, but with one value changed: only the digest inside shows it
+    content = arrays.read(cache)
+    content["x_train"][0, 0, 0] += 1
+    np.savez(cache, **content)
+    said = []
+    har2.ensure(tmp_path, say=said.append)
+    assert "made anew" in said[0] and har2.fingerprint(folder) == expected
+    monkeypatch.setattr(har2, "CACHE_VERSION", "another")
+    har2.ensure(tmp_path, say=said.append)
+    assert "another version: made anew" in said[-2]
+
+
+def test_a_folder_that_cannot_be_written_still_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = unpacked(tmp_path)
+
+    def refuse(path: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(arrays, "replacing", refuse)
+    said: list[str] = []
+    har2.ensure(tmp_path, say=said.append)
+    assert "Read-only file system" in said[-1]
+    check_loaded(folder)
+
+
+def test_the_tolerances_tell_every_two_channels_apart_with_the_real_statistics() -> None:
+    for one, other in itertools.combinations(range(9), 2):
+        apart = abs(har2.MEAN[one] - har2.MEAN[other]) > 2 * har2.MEAN_TOLERANCE
+        assert apart or abs(har2.STD[one] - har2.STD[other]) > har2.STD_TOLERANCE, (one, other)
+
+
+def test_the_real_reconstruction_passes_the_checks_of_the_official_data(tmp_path: Path) -> None:
+    root = real("har2/uci_har_rebuilt.npz", tmp_path)
+    folder = har2_rebuilt.ensure(root)
+    content = arrays.read(folder / "uci_har_rebuilt.npz")
+    har2.check(content, folder)
+    assert tuple(content["channels"]) == har2.CHANNELS
+    (x, y), (x_test, y_test) = har2_rebuilt.load(folder)
+    for facts in (catalog.DATASETS["har2"], catalog.DATASETS["har2_rebuilt"]):
+        assert (len(x), len(x_test)) == (len(y), len(y_test)) == (facts.train_examples, facts.val_examples)
+        assert tuple(x.shape[1:]) == facts.input_size and facts.num_classes == 2
+    assert y.bincount().tolist() == [1226 + 986 + 1374, 1073 + 1286 + 1407]
+    assert len(har2_rebuilt.fingerprint(folder)) == 64 and har2_rebuilt.original_windows(folder) is None
+    content["x_train"][..., [1, 2]] = content["x_train"][..., [2, 1]]
+    with pytest.raises(UserError, match="channel body_acc_y has std"):
+        har2.check(content, folder)
+
+
+def test_real_original_windows_have_the_statistics_that_are_checked(tmp_path: Path) -> None:
+    root = real("har2/uci_har_original_subset.npz", tmp_path)
+    x = arrays.read(root / "har2/uci_har_original_subset.npz")["x_train"]
+    assert np.abs(x.mean((0, 1)) - har2.MEAN).max() < har2.MEAN_TOLERANCE
+    assert np.abs(x.std((0, 1)) - har2.STD).max() < har2.STD_TOLERANCE
+    prepared = har2_rebuilt.original_windows(root / "har2")
+    assert prepared is not None
+    (x_train, y_train), (x_test, _) = prepared
+    assert x_train.shape == (2400, 128, 9) and x_test.shape == (950, 128, 9) and set(y_train.tolist()) == {0, 1}
+
+
+def test_the_reconstruction_is_verified_and_its_absence_explained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"reconstruction of UCI HAR(.|\n)*data set har2"):
+        har2_rebuilt.ensure(tmp_path)
+    (tmp_path / "har2").mkdir()
+    (tmp_path / "har2/uci_har_rebuilt.npz").write_bytes(b"another")
+    with pytest.raises(UserError, match="not the file that is meant"):
+        har2_rebuilt.ensure(tmp_path)
