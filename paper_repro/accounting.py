@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -107,10 +108,11 @@ def low_rank_products(model: nn.Module) -> dict[str, tuple[nn.Linear, nn.Linear]
     """
     found: dict[str, tuple[nn.Linear, nn.Linear]] = {}
     for name, module in model.named_modules():
-        if isinstance(module, nn.Sequential) and len(module) == 2:
-            down, up = module.children()
-            if isinstance(down, nn.Linear) and isinstance(up, nn.Linear) and down.bias is None:
-                found[name] = (down, up)
+        layers = list(module.children()) if isinstance(module, nn.Sequential) else []
+        if len(layers) != 2 or not all(isinstance(layer, nn.Linear) for layer in layers):
+            continue
+        if "bias" not in dict(layers[0].named_parameters()):
+            found[name] = cast(tuple[nn.Linear, nn.Linear], tuple(layers))
     return found
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from paper_repro import tables
+from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError, unknown
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT
@@ -35,10 +36,19 @@ class Job:
     runs: Path = Path("runs")
     results: Path = Path("results")
 
+    def stand_ins(self) -> dict[str, str]:
+        """Data set -> the one that stands in for it on this machine."""
+        named = tables.load(self.table).tier(self.tier).stand_ins
+        if not named:
+            return {}
+        from paper_repro.data.loaders import standing_in
+
+        return standing_in(named, self.data_root)
+
     def specs(self) -> list[tuple[tables.Row, Spec]]:
         """The runs that this job asks for, in table order; UserError for a tier, method or row that does not exist."""
         table = tables.load(self.table)
-        pairs = table.specs(self.tier, range(self.seeds))
+        pairs = table.specs(self.tier, range(self.seeds), self.stand_ins())
         known = {row.id for row, _ in pairs}
         for row in self.rows:
             table.row(row)
@@ -107,6 +117,12 @@ def unfinished(job: Job, console: Console) -> list[tuple[tables.Row, Spec]]:
     from paper_repro.training.forecast import require_pruning
     from paper_repro.training.loop import stored_result
 
+    for name, other in job.stand_ins().items():
+        console.print(
+            f"{dataset(name).title} is not in {job.data_root}; {dataset(other).title} is, and stands in for it. "
+            f"Results say so. For the official data: make data NAME={name}",
+            soft_wrap=True,
+        )
     pairs = job.specs()
     stored = {spec.name: stored_result(job.runs / spec.name, spec) for _, spec in pairs}
     todo = [(row, spec) for row, spec in pairs if stored[spec.name] is None]

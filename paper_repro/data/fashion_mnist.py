@@ -83,6 +83,11 @@ def ensure(root: Path, say: Say = print) -> Path:
     )
 
 
+def present(root: Path) -> bool:
+    """Whether the four files are under ``root``."""
+    return all((root / "FashionMNIST" / "raw" / name).is_file() for name in SHA256)
+
+
 def missing(folder: Path) -> list[str]:
     """The names of the files that are not in ``folder``, or not intact."""
     return [name for name, digest in SHA256.items() if not is_intact(folder / name, digest)]

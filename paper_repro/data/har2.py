@@ -80,6 +80,11 @@ def ensure(root: Path, say: Say = print) -> Path:
     return folder
 
 
+def present(root: Path) -> bool:
+    """Whether the unpacked archive, or an archive, is under ``root``."""
+    return (root / FOLDER).is_dir() or any((root / name).is_file() for name in ARCHIVE_NAMES)
+
+
 def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """((training inputs, labels), (test inputs, labels)): float32 (N, 128, 9), standardised, and int64 (N,)."""
     return two_classes(parsed(folder))

@@ -16,7 +16,7 @@ from paper_repro.data import arrays, har2
 from paper_repro.data.har2 import prepare
 from paper_repro.data.sources import Say, is_intact
 
-__all__ = ["ensure", "fingerprint", "load", "original_windows", "prepare"]
+__all__ = ["ensure", "fingerprint", "load", "original_windows", "prepare", "present"]
 
 SHA256 = "1a023a6011f332450ee72d76e83945a0e03ee7b550b9a999932ddc3d8dbb313d"
 ORIGINAL_SHA256 = "6deab25c9cb097b215b5e87595af2048096e35317beac4896afc2de1ff0e94b6"
@@ -27,6 +27,11 @@ def ensure(root: Path, say: Say = print) -> Path:
     what = "it is a reconstruction of UCI HAR from the raw recordings of HAPT"
     instead = "The official data is the data set har2 (`data har2` fetches it)"
     return arrays.verified(root / "har2" / "uci_har_rebuilt.npz", SHA256, what, instead).parent
+
+
+def present(root: Path) -> bool:
+    """Whether the file is under ``root``."""
+    return (root / "har2" / "uci_har_rebuilt.npz").is_file()
 
 
 def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,9 @@ Batch = tuple[Tensor, Tensor]
 
 class Source(Protocol):
     """What the module of a data set offers."""
+
+    def present(self, root: Path) -> bool:
+        """Whether the files are under ``root``, packed or not; nothing is fetched, and nothing verified."""
 
     def ensure(self, root: Path, say: Say = print) -> Path:
         """Find the files under ``root``, or fetch them there, and verify them; returns what ``load`` takes."""
@@ -74,6 +77,15 @@ def source(name: str) -> Source:
 def ensure(name: str, root: Path, say: Say = print) -> None:
     """Make sure that the data set is there and intact, or fail at once with what to do."""
     source(name).ensure(root, say)
+
+
+def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
+    """Data set -> its stand-in, for those of ``stand_ins`` that are not under ``root`` while their stand-in is."""
+    return {
+        name: other
+        for name, other in stand_ins.items()
+        if not source(name).present(root) and source(other).present(root)
+    }
 
 
 def open_loaders(name: str, root: Path, batch_size: int) -> tuple[TensorLoader, TensorLoader, str]:

@@ -53,6 +53,11 @@ def ensure(root: Path, say: Say = print) -> Path:
     return folder
 
 
+def present(root: Path) -> bool:
+    """Whether the file is under ``root``."""
+    return (root / "watch" / "watch_dataset.npy").is_file()
+
+
 def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """((training inputs, labels), (test inputs, labels)): float32 (N, 128, 9), standardised, and int64 (N,), 0 to 6."""
     windows, labels, people = _windows(folder)

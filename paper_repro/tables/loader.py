@@ -113,16 +113,20 @@ class Table:
             )
         return self.tiers[name]
 
-    def specs(self, tier: str, seeds: Iterable[int]) -> list[tuple[Row, Spec]]:
-        """The runs of a tier: row by row in table order, seed by seed."""
+    def specs(
+        self, tier: str, seeds: Iterable[int], stand_ins: Mapping[str, str] = MappingProxyType({})
+    ) -> list[tuple[Row, Spec]]:
+        """The runs of a tier: row by row in table order, seed by seed. ``stand_ins``: data set -> the one to take in
+        its place.
+        """
         plan, seeds = self.tier(tier), tuple(seeds)
         return [
             (
                 self.row(id),
                 Spec(
-                    model=self.model,
-                    model_args=plan.model_args,
-                    dataset=plan.dataset,
+                    model=row.network[0],
+                    model_args=row.network[1],
+                    dataset=stand_ins.get(row.network[2], row.network[2]),
                     method=self.row(id).method,
                     method_args=row.method_args,
                     epochs=plan.epochs,

@@ -28,6 +28,8 @@ class MethodKeys(File):
     """What a row, or all rows of a method, may set; unset values come from further up."""
 
     method_args: dict[str, Any] = Field(default_factory=dict)
+    model_args: dict[str, Any] = Field(default_factory=dict)
+    dataset: Name | None = None
     weight_decay: Decay | None = None
     grad_clip_norm: Decay | None = None
     target_sparsity_pct: Percent | None = None
@@ -42,7 +44,9 @@ class RowKeys(MethodKeys):
 
 
 class TierKeys(File):
-    """The keys of a tier. ``recipes_of_same``: rows that are the same as another table's are trained by its recipe."""
+    """The keys of a tier. ``recipes_of_same``: rows that are the same as another table's are trained by its recipe.
+    ``stand_ins``: data set -> the one that takes its place on a machine that has that one only.
+    """
 
     protocol_of: Name | None = None
     dataset: Name
@@ -56,6 +60,7 @@ class TierKeys(File):
     weight_decay: Decay
     tolerance_pct: Positive
     model_args: dict[str, Any] = Field(default_factory=dict)
+    stand_ins: dict[str, Name] = Field(default_factory=dict)
     printed_hyperparameters: bool = False
     recipes_of_same: bool = False
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -105,6 +110,7 @@ class TierPlan:
     schedule: str
     label_smoothing: float
     weight_decay: float
+    stand_ins: Mapping[str, str]
     methods: Mapping[str, MethodKeys]
     rows: Mapping[str, RowPlan]
 
@@ -149,7 +155,6 @@ def tier_plan(
         if entry.row not in known:
             raise UserError(f"{path}, {where}: {unknown('row', entry.row, known)}")
     plans = _recipes_of_same(path, name, keys, rows, other_tier) if keys.recipes_of_same else {}
-    network = (model, MappingProxyType(keys.model_args), keys.dataset)
     for entry in given:
         row = known[entry.row]
         method_args = dict(entry.method_args)
@@ -159,11 +164,12 @@ def tier_plan(
                 raise UserError(f"{path}, {where}, {row.id!r}: {unknown('budget', entry.budget, published)}")
             method_args["budget"] = dict(published[entry.budget])
         entry = entry.model_copy(update={"method_args": method_args})
-        plans[row.id] = _row_plan(path, where, entry, row, keys, defaults.get(row.method, MethodKeys()), network)
+        plans[row.id] = _row_plan(path, where, entry, row, keys, defaults.get(row.method, MethodKeys()), model)
     return TierPlan(
         name=name,
         model_args=keys.model_args,
         weight_decay=keys.weight_decay,
+        stand_ins=MappingProxyType(keys.stand_ins),
         methods=MappingProxyType(defaults),
         rows=MappingProxyType({id: plans[id] for id in known if id in plans}),
         **{key: getattr(keys, key) for key in PROTOCOL},
@@ -197,7 +203,7 @@ def _row_plan(
     row: Row,
     tier: TierKeys,
     method: MethodKeys,
-    network: tuple[str, Mapping[str, Any], str],
+    model: str,
 ) -> RowPlan:
     """The row's own values over those of its method over those of the tier."""
     method_args = {**method.method_args, **given.method_args}
@@ -211,6 +217,8 @@ def _row_plan(
     if printed is not None and printed.s_init is not None:
         method_args = {**method.method_args, "s_init": printed.s_init, **given.method_args}
     weight_decay = first(given.weight_decay, printed.weight_decay if printed else None, method.weight_decay)
+    model_args = {**tier.model_args, **method.model_args, **given.model_args}
+    dataset = given.dataset or method.dataset or tier.dataset
     aimed = "target_sparsity_pct" in method_args
     if row.method == "str" and not aimed and ("s_init" not in method_args or weight_decay is None):
         raise UserError(f"{path}, {where}: STR row {row.id!r} needs weight_decay and method_args.s_init")
@@ -231,6 +239,6 @@ def _row_plan(
         grad_clip_norm=first(given.grad_clip_norm, method.grad_clip_norm) or 0.0,
         tolerance_pct=tolerance,
         stated_target_pct=target,
-        network=network,
+        network=(model, MappingProxyType(model_args), dataset),
         method=row.method,
     )
