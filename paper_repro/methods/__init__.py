@@ -14,11 +14,14 @@ from paper_repro.methods.base import Method
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a method is: the module in this package, its class, and the arguments that make this one of it."""
+    """Where a method is: the module in this package, its class, and the arguments that make this one of it. ``drops``
+    says what it takes away: weights of any network, or ranks of one that has low-rank products.
+    """
 
     module: str
     cls: str
     preset: Mapping[str, Any] = field(default_factory=dict)
+    drops: str = "weights"
 
 
 METHODS = {
@@ -47,8 +50,8 @@ METHODS = {
     "str-filter-pruning": Entry("str_filter_pruning", "STRFilterPruning"),
     "str-bn": Entry("str_bn", "STRBatchNorm"),
     # ranks instead of weights: fixed, or learnt by STR
-    "low-rank": Entry("dense", "Dense"),
-    "str-rank": Entry("str_low_rank", "STRLowRank"),
+    "low-rank": Entry("dense", "Dense", drops="ranks"),
+    "str-rank": Entry("str_low_rank", "STRLowRank", drops="ranks"),
 }
 
 

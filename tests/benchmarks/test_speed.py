@@ -1,5 +1,5 @@
-"""What the methods cost: STR's operator at full ResNet50 size, and each method's training step against the dense one.
-Run with ``make bench``.
+"""What the methods cost: STR's operator at full ResNet50 size, each method's training step against the dense one, and
+FastGRNN's recurrence. Run with ``make bench``.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from torch import Tensor, nn
 from paper_repro import methods, models
 from paper_repro.methods import METHODS
 from paper_repro.methods.soft_threshold import soft_threshold
+from tests.reference import fastgrnn as one_step_at_a_time
 from tests.reference.soft_threshold import soft_threshold as plain
 
 pytestmark = pytest.mark.benchmark
 WEIGHTS = 25_502_912
 # thresholds that prune about a third, so that what is timed is a network in the middle of its training
 LEARNT = {"s_init": -4.0}
-SPARSE = [name for name in METHODS if name != "dense"]
+SPARSE = [name for name, entry in METHODS.items() if name != "dense" and entry.drops == "weights"]
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    name: {} if name == "dense" else LEARNT if name.startswith("str") else {"sparsity_pct": 90.0} for name in METHODS
+    name: {} if name == "dense" else LEARNT if name.startswith("str") else {"sparsity_pct": 90.0}
+    for name in ("dense", *SPARSE)
 }
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))]
 
 
 def label(benchmark, group: str, name: str, reference: bool, goal: str = "") -> None:
@@ -118,3 +121,31 @@ def test_step_at_full_size(benchmark, name: str) -> None:
 
     steps = {method: step_of(method, network(), images, 3 * total // 5, total) for method in ("dense", name)}
     beside_dense(benchmark, steps, name, rounds=2)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("matrices", ["full rank", "rank 9/8", "rank 9/80, STR"])
+@pytest.mark.parametrize("recurrence", ["loop", "fused"])
+def test_fastgrnn(benchmark, recurrence: str, matrices: str, device: str) -> None:
+    """Training steps of HAR-2's size: 100 windows of 128 x 9, hidden size 80. An epoch is 74 of them."""
+    group = f"FastGRNN training steps, {matrices}, {device}"
+    label(benchmark, group, recurrence, recurrence == "loop", "(goal: at most 0.33)")
+    steps, batch, rounds = (4, 2, 1) if benchmark.disabled else (128, 100, 15)
+    torch.manual_seed(0)
+    ranks = {"full rank": {}, "rank 9/8": {"rank_w": 9, "rank_u": 8}, "rank 9/80, STR": {"rank_w": 9, "rank_u": 80}}
+    model = models.fastgrnn(**ranks[matrices]).to(device)
+    method = methods.get("str-rank" if matrices.endswith("STR") else "dense")
+    method.attach(model)
+    optimizer = torch.optim.SGD(method.param_groups(model, weight_decay=1e-3), lr=0.001, momentum=0.9, fused=True)
+    inputs, labels = torch.randn(batch, steps, 9, device=device), torch.zeros(batch, dtype=torch.long, device=device)
+    forward = model if recurrence == "fused" else one_step_at_a_time.logits
+
+    def step() -> None:
+        outputs = forward(inputs) if recurrence == "fused" else forward(model, inputs)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(outputs, labels).backward()
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    benchmark.pedantic(step, rounds=rounds, warmup_rounds=2)
