@@ -5,8 +5,8 @@ rank whose importance is within the threshold is gone: with it go a column of W1
 leaves them out. The network starts at full inner dimension, and passes through smaller and smaller ranks in one
 training; ``keep`` names the combinations at which it is worth keeping, as the paper did for Table 3.
 
-Only m and s decay (Table 12 gives lambda "on m_W and m_U", and section 3 has s decay as the weights that it prunes);
-other matrices decay by ``rest_decay``, of which the paper says nothing.
+Table 12 gives lambda "on m_W and m_U"; what of the rest decays, the paper leaves open. Here everything decays alike, as
+with the CNNs, but s may decay at a rate of its own, ``s_decay``: it sets how fast the ranks fall.
 """
 
 from __future__ import annotations
@@ -31,11 +31,15 @@ class STRLowRank(STR):
     prunes = False  # what it drops leaves no zeros behind, so that a network without any is as it should be
 
     def __init__(
-        self, s_init: float = -10.0, g: str = "exp", keep: Iterable[Iterable[int]] = (), rest_decay: float = 0.0
+        self,
+        s_init: float = -10.0,
+        g: str = "exp",
+        keep: Iterable[Iterable[int]] = (),
+        s_decay: float | None = None,
     ) -> None:
         super().__init__(s_init, g)
         self.keep = [tuple(wanted) for wanted in keep]
-        self.rest_decay = rest_decay
+        self.s_decay = s_decay
 
     def attach(self, model: nn.Module) -> nn.Module:
         first = {id(down) for down, _ in low_rank_products(model).values()}
@@ -58,10 +62,11 @@ class STRLowRank(STR):
         return Operand(held.soft, held.importance, weight[0].numel())
 
     def param_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        held = [value for operand in self.operands(model).values() for value in (operand.values, operand.soft.s)]
-        ids = {id(parameter) for parameter in held}
+        thresholds = [operand.soft.s for operand in self.operands(model).values()]
+        ids = {id(s) for s in thresholds}
         rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
-        return [{"params": held, "weight_decay": weight_decay}, {"params": rest, "weight_decay": self.rest_decay}]
+        s_decay = weight_decay if self.s_decay is None else self.s_decay
+        return [{"params": rest, "weight_decay": weight_decay}, {"params": thresholds, "weight_decay": s_decay}]
 
     def milestone(self, model: nn.Module) -> str | None:
         now = tuple(ranks(model).values())

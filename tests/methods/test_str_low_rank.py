@@ -92,19 +92,20 @@ def test_gradients_reach_every_parameter_and_kept_rank() -> None:
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
-def test_lambda_is_that_of_importances_and_thresholds_alone() -> None:
+@pytest.mark.parametrize("s_decay", [None, 0.25])
+def test_everything_decays_alike_but_s_where_it_is_told_to(s_decay: float | None) -> None:
     model = network()
-    groups = attach(model, rest_decay=0.25).param_groups(model, weight_decay=0.5)
+    groups = attach(model, s_decay=s_decay).param_groups(model, weight_decay=0.5)
     decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
-    held = {id(value) for name in ("w", "u") for value in importances(model, name)}
-    assert decays == {id(p): 0.5 if id(p) in held else 0.25 for p in model.parameters()}
+    thresholds = {id(importances(model, name)[1]) for name in ("w", "u")}
+    assert decays == {id(p): s_decay or 0.5 if id(p) in thresholds else 0.5 for p in model.parameters()}
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
 def test_training_lowers_the_ranks_and_finalize_leaves_them_out() -> None:
     model = eager()
     method = attach(model, s_init=-3.0)
-    train(model, method, 50)
+    train(model, method, 45)
     left = ranks(model)
     assert 0 < left["u"] < 10
     plain = method.finalize(model)
@@ -140,13 +141,13 @@ def test_resumed_training_ends_the_same() -> None:
     method = attach(model, s_init=-3.0)
     optimizer = train(model, method, 40)
     saved = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
-    train(model, method, 20, first=40, optimizer=optimizer)
+    train(model, method, 5, first=40, optimizer=optimizer)
     again = network(seed=1)
     other = attach(again, s_init=-3.0)
     resumed = sgd(again, other)
     again.load_state_dict(saved[0])
     resumed.load_state_dict(saved[1])
-    train(again, other, 20, first=40, optimizer=resumed)
+    train(again, other, 5, first=40, optimizer=resumed)
     assert ranks(model)["u"] < 10
     for name, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
