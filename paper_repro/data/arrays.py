@@ -50,19 +50,28 @@ def read(path: Path) -> Arrays:
         return {name: content[name] for name in content.files}
 
 
+def kept(path: Path, made_from: str, say: Say) -> Arrays | None:
+    """The arrays in ``path`` when they were made from ``made_from`` and are intact; else None, and ``say`` says why."""
+    if not path.is_file():
+        return None
+    try:
+        content = read(path)
+    except UNREADABLE:
+        content = {}
+    stored, digest = (str(content.pop(name, "")) for name in (MADE_FROM, DIGEST))
+    if stored == made_from and digest == fingerprint(content):
+        return content
+    say(f"{path} is {'of other data or another version' if digest else 'damaged'}: made anew")
+    return None
+
+
 def cached(path: Path, made_from: str, make: Callable[[], Arrays], say: Say) -> Arrays:
     """The arrays kept in ``path`` when they were made from ``made_from`` and are intact; else those that ``make``
     returns, which are then kept there. Where nothing can be written they are made anew each time, and ``say`` says so.
     """
-    if path.is_file():
-        try:
-            content = read(path)
-        except UNREADABLE:
-            content = {}
-        stored, digest = (str(content.pop(name, "")) for name in (MADE_FROM, DIGEST))
-        if stored == made_from and digest == fingerprint(content):
-            return content
-        say(f"{path} is {'of other data or another version' if digest else 'damaged'}: made anew")
+    content = kept(path, made_from, say)
+    if content is not None:
+        return content
     arrays = make()
     entries = {MADE_FROM: np.array(made_from), DIGEST: np.array(fingerprint(arrays)), **arrays}
     try:

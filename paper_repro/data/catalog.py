@@ -35,12 +35,20 @@ DATASETS = {
         Dataset("har2", "HAR-2", 7_352, 2_947, 2, (128, 9)),
         Dataset("har2_rebuilt", "HAR-2 (reconstructed UCI HAR)", 7_352, 2_947, 2, (128, 9)),
         Dataset("watch", "Watch (shoulder exercises)", 2_828, 777, 7, (128, 9)),
+        Dataset("speech12", "Speech Commands v0.02 test set, speaker-disjoint split", 3_777, 1_113, 12, (99, 32)),
         Dataset("google12", "Google-12", 22_246, 3_081, 12, (99, 32)),
     )
 }
 
 
-TRAINABLE = ("fashion_mnist", "har2", "har2_rebuilt", "watch")  # those that this version has a loader for
+TRAINABLE = (
+    "fashion_mnist",
+    "har2",
+    "har2_rebuilt",
+    "watch",
+    "speech12",
+    "google12",
+)  # those that this version has a loader for
 
 
 def dataset(name: str) -> Dataset:

@@ -1,0 +1,226 @@
+"""Google-12: Speech Commands v0.01 (Warden, 2017; CC BY 4.0), 22,246 and 3,081 clips of one second in 12 classes.
+
+The classes: noise, background, and ten words: yes no up down left right on off stop go. STR's appendix A.7 and the
+FastGRNN paper's appendix B give the two sizes, "10 Kaggle words + noise + background", and that the background is taken
+at random from the 20 other words; neither says how many, nor which. The sizes do: they are those of TensorFlow's
+speech_commands example on v0.01 with its defaults, which adds a tenth of the words' clips of either kind, rounded up.
+
+| part | clips of the ten words | noise | background | sum |
+| training: in neither of the two official lists | 18,538 | 1,854 | 1,854 | 22,246 |
+| test: testing_list.txt | 2,567 | 257 | 257 | 3,081 |
+
+No other number of words gives 22,246 in this way, and public logs of the example show 257 + 257 + 2,567 in its test.
+(Its validation part, 3,093 clips of validation_list.txt, is not used.) Which clips its shuffle chose depends on the
+order of files on the disk and was never published, so here they are chosen by rule, the same everywhere:
+
+- background: the part's clips of the other words in the order of the sha256 of "google12 WORD/FILE"; the first ones;
+- noise: as many pieces of one second from each of the six recordings in _background_noise_ (the first ones by name get
+  one more where it does not divide), starting at equal distances; the training part's in the first 7/8 of a recording,
+  the test part's in the last 1/8, so that no noise is in both. Pieces of one part overlap.
+
+Features are log mel energies (``speech_features``). They are computed from the archive as it is, which is not unpacked
+and can be removed afterwards, and are kept in ``DATA_ROOT/google12/log_mel.npz``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import tarfile
+import wave
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from torch import Tensor
+
+from paper_repro.data import arrays, sources, speech_features
+from paper_repro.data.arrays import Arrays
+from paper_repro.data.bar import Bar
+from paper_repro.data.sources import Say
+from paper_repro.data.speech_features import HERTZ
+from paper_repro.errors import UserError
+
+ARCHIVE = "speech_commands_v0.01.tar.gz"
+ADDRESS = f"https://storage.googleapis.com/download.tensorflow.org/data/{ARCHIVE}"
+SHA256 = "743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d"  # as torchaudio lists it
+WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+CLASSES = ("noise", "background", *WORDS)
+NOISE_FOLDER = "_background_noise_"
+WORD_CLIPS = {"train": 18_538, "test": 2_567}
+TEST_NOISE = 1 / 8  # of each recording
+
+
+def ensure(root: Path, say: Say = print) -> Path:
+    """The folder of the features: those kept there, or made from the archive, which is found or fetched and verified.
+
+    UserError when it cannot be fetched, is another file, or nothing can be written.
+    """
+    folder = root / "google12"
+    if arrays.kept(folder / "log_mel.npz", _made_from(), lambda text: None) is not None:
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            arrays.cached(folder / "log_mel.npz", _made_from(), lambda: _make(root, say), say)
+    except OSError as error:
+        raise UserError(
+            f"cannot keep Google-12 in {folder}: {error.strerror or error}; set DATA_ROOT to a folder you can write"
+        ) from error
+    return folder
+
+
+def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """((training inputs, labels), (test inputs, labels)): float32 (N, 99, 32), standardised, and int64 (N,)."""
+    return speech_features.standardised(_kept(folder))
+
+
+def prepare(inputs: Tensor) -> Tensor:
+    """The inputs: ``load`` has standardised them."""
+    return inputs
+
+
+def fingerprint(folder: Path) -> str:
+    """Of the features before standardising, and of the labels."""
+    return arrays.fingerprint(_kept(folder))
+
+
+def choose(names: Collection[str], testing: Collection[str], validation: Collection[str]) -> dict[str, dict[str, int]]:
+    """Of the clips WORD/FILE in ``names``, those of each part, with their labels; noise is not among them."""
+    lists = {"train": set(names) - set(testing) - set(validation), "test": set(names) & set(testing)}
+    chosen = {}
+    for part, clips in lists.items():
+        words = sorted(name for name in clips if _word(name) in WORDS)
+        others = sorted(
+            clips.difference(words), key=lambda name: hashlib.sha256(f"google12 {name}".encode()).hexdigest()
+        )
+        if len(words) != WORD_CLIPS[part] or len(others) < extras(part):
+            raise UserError(
+                f"{ARCHIVE} has {len(words):,} clips of the ten words for the {part} part, not {WORD_CLIPS[part]:,}"
+            )
+        chosen[part] = {name: CLASSES.index(_word(name)) for name in words}
+        chosen[part] |= dict.fromkeys(others[: extras(part)], CLASSES.index("background"))
+    return chosen
+
+
+def extras(part: str) -> int:
+    """How many clips of noise, and as many of background: a tenth of the words' clips, rounded up."""
+    return math.ceil(WORD_CLIPS[part] / 10)
+
+
+def noise_starts(samples: int, part: str, count: int) -> np.ndarray:
+    """The first samples of ``count`` pieces of one second, int (count,), in a part's share of a recording."""
+    border = samples - int(samples * TEST_NOISE)
+    first, end = (0, border) if part == "train" else (border, samples)
+    return np.linspace(first, end - HERTZ, count).astype(int)
+
+
+def _word(name: str) -> str:
+    return name.split("/")[0]
+
+
+def _made_from() -> str:
+    return f"{SHA256}, sample 1, {speech_features.VERSION}"
+
+
+def _kept(folder: Path) -> Arrays:
+    content = arrays.kept(folder / "log_mel.npz", _made_from(), lambda text: None)
+    if content is None:
+        raise UserError(f"{folder / 'log_mel.npz'} is not there or damaged: `data google12` makes it")
+    return content
+
+
+def _make(root: Path, say: Say) -> Arrays:
+    archive = _archive(root, say)
+    say(
+        f"Google-12: features from {archive} (about a minute on one core, once; 330 MB are kept in {root / 'google12'})"
+    )
+    try:
+        return _features(archive)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise UserError(f"{archive} cannot be read ({error}): remove it and run again") from error
+
+
+def _archive(root: Path, say: Say) -> Path:
+    """The verified archive: in one of three places, or fetched."""
+    for folder in (root / "google12", root, root / "SpeechCommands"):
+        if (folder / ARCHIVE).is_file():
+            if sources.is_intact(folder / ARCHIVE, SHA256):
+                return folder / ARCHIVE
+            say(f"{folder / ARCHIVE} is not Speech Commands v0.01, or incomplete (wrong sha256): not used")
+    say(f"Google-12: fetching 1.5 GB from {ADDRESS}; with the features it takes 1.9 GB in {root / 'google12'}")
+    try:
+        return sources.fetch(ADDRESS, root / "google12", ARCHIVE, f"sha256:{SHA256}")
+    except UserError as error:
+        raise UserError(f"{error}\nPut {ARCHIVE} into {root / 'google12'}, or set DATA_ROOT to where it is.") from error
+
+
+def _members(archive: Path) -> Iterator[tuple[str, tarfile.TarFile, tarfile.TarInfo]]:
+    """The files in the order of the archive, which is read once from front to back."""
+    with tarfile.open(archive, "r|gz") as tar:
+        for member in tar:
+            if member.isfile():
+                yield member.name.removeprefix("./"), tar, member
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    assert file is not None  # it is a file
+    return file.read()
+
+
+def _samples(content: bytes, name: str) -> np.ndarray:
+    """int16 samples of a mono .wav file of 16 kHz."""
+    try:
+        with wave.open(io.BytesIO(content)) as audio:
+            if (audio.getframerate(), audio.getsampwidth(), audio.getnchannels()) != (HERTZ, 2, 1):
+                raise UserError(f"{name} in {ARCHIVE} is not 16-bit mono audio of {HERTZ} Hz")
+            return np.frombuffer(audio.readframes(audio.getnframes()), dtype="<i2")
+    except (wave.Error, EOFError) as error:
+        raise UserError(f"{name} in {ARCHIVE} is no .wav file: {error}") from error
+
+
+def _features(archive: Path) -> Arrays:
+    """Two passes over the archive: the first for the names, of which the clips are chosen, the second for the audio."""
+    names, lists = [], {"testing_list.txt": [""], "validation_list.txt": [""]}
+    with Bar("reading the archive") as bar:
+        for name, tar, member in _members(archive):
+            bar.update(1)
+            if name in lists:
+                lists[name] = _content(tar, member).decode().split()
+            elif name.endswith(".wav"):
+                names.append(name)
+    recordings = sorted(name for name in names if _word(name) == NOISE_FOLDER)
+    chosen = choose([name for name in names if name not in recordings], *lists.values())
+
+    pieces: dict[str, list[tuple[str, int]]] = {name: [] for name in recordings}  # of a recording: (part, how many)
+    for part in chosen:
+        share = Counter(recordings[index % len(recordings)] for index in range(extras(part)))
+        for name, count in share.items():
+            pieces[name].append((part, count))
+
+    found: dict[str, list[tuple[str, int, np.ndarray]]] = {part: [] for part in chosen}  # (name, label, features)
+    with Bar("features", total=sum(len(clips) + extras(part) for part, clips in chosen.items())) as bar:
+        for name, tar, member in _members(archive):
+            if name in pieces:
+                samples = _samples(_content(tar, member), name)
+                for part, count in pieces[name]:
+                    for start in noise_starts(len(samples), part, count):
+                        piece = speech_features.log_mel(samples[start : start + HERTZ])
+                        found[part].append((f"{name} {start:08d}", CLASSES.index("noise"), piece))
+                        bar.update(1)
+            for part, clips in chosen.items():
+                if name in clips:
+                    clip = speech_features.one_second(_samples(_content(tar, member), name), name)
+                    found[part].append((name, clips[name], speech_features.log_mel(clip)))
+                    bar.update(1)
+    result = {}
+    for part, clips_found in found.items():
+        clips_found.sort(key=lambda clip: clip[0])  # independent of the order in the archive
+        result[f"x_{part}"] = np.stack([features for _, _, features in clips_found])
+        result[f"y_{part}"] = np.array([label for _, label, _ in clips_found], dtype=np.int64)
+    return result
