@@ -93,10 +93,13 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
     own = job.results / "errata.csv"
     findings = audited(job.table, own if own.exists() else provenance.repository() / "results" / "errata.csv")
     path = save(findings, job.results / job.table / "audit.csv")
-    counts = {verdict: sum(finding.verdict == verdict for finding in findings) for verdict in Verdict}
+    printed = [finding for finding in findings if finding.printed]
+    counts = {verdict: sum(finding.verdict == verdict for finding in printed) for verdict in Verdict}
     found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    console.print(f"audit: {len(findings)} printed numbers recomputed without training: {found}  ({path})")
-    for finding in findings:
+    console.print(f"audit: {len(printed)} printed numbers recomputed without training: {found}  ({path})")
+    if len(findings) > len(printed):
+        console.print(f"  and {len(findings) - len(printed)} that follow from what is printed, in that file")
+    for finding in printed:
         if finding.verdict == Verdict.FAIL or (every and finding.verdict != Verdict.PASS):
             console.print(
                 f"  {finding.verdict:<12} {finding.paper_table}, {finding.row}, {finding.quantity}: "

@@ -218,7 +218,7 @@ AUDIT = pa.DataFrameSchema(
         "row": _column("text", "row of that table"),
         "quantity": _column("text", "which number of the row"),
         "unit": _column("text", "its unit", empty=True),
-        "printed": _column("text", "as the paper prints it", empty=True),
+        "printed": _column("text", "as the paper prints it; empty where it leaves out what follows", empty=True),
         "recomputed": _column(
             "number",
             "from the published budget and the full-size architecture; empty if it cannot be recomputed",

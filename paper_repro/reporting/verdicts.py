@@ -252,7 +252,8 @@ def counts(results_dir: Path | None = None) -> pd.DataFrame:
     lines: list[dict[str, Any]] = []
     for name in tables.names():
         audited = ev.load(name, AUDIT, results_dir)
-        for title, part in audited.audit.groupby("table"):
+        printed = audited.audit[audited.audit["printed"].ne("")]
+        for title, part in printed.groupby("table"):
             found = Counter(Verdict(verdict) for verdict in part["verdict"])
             lines.append(
                 {"paper": str(title), "numbers": "recomputed from published budgets", "tier": AUDIT, **_columns(found)}

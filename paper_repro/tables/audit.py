@@ -12,6 +12,10 @@ and one DPF row count batch norm as well); FLOPs are their multiply-adds (the ov
 of the average pool, that of Table 8 does not add its 50,176, and Table 1 does not); the backbone is everything but
 the classifier.
 
+Parameters, sizes and multiply-adds of recurrent networks follow from their ranks. The STR paper prints none: they stand
+here without a printed number, INCONCLUSIVE, and count as no comparison. What the FastGRNN paper prints of such networks
+is held against the same code.
+
 Not audited, because nothing published decides them: accuracies (but for a number printed twice or misquoted), the
 FLOPs of rows whose budget is not published (DSR's are held against the quoted source), the SNFS, VD and GS cells of
 Table 7, and any sparsity that is only a target. What the audit can see of one budget cell is what the printed totals
@@ -46,6 +50,7 @@ from paper_repro.tables.recompute import (
     under_erk,
     under_uniform,
 )
+from paper_repro.tables.sizes import Size, size_of
 from paper_repro.verdict import Verdict
 
 UNITS = {
@@ -56,6 +61,7 @@ UNITS = {
     "macs_m": "M",
     "params": "1",
     "macs": "1",
+    "size_kb": "KB",
 }
 # The overall FLOPs of Table 6 count the average pool, those of Table 8 do not.
 OVERALL_COUNTS_POOL = {"resnet50": True, "mobilenetv1": False}
@@ -68,7 +74,8 @@ Cells = Mapping[str, dict[str, Quantity]]  # budget name -> layer name, or a tot
 class Finding:
     """One printed number beside the recomputed one; ``difference`` is recomputed - printed, both in ``unit``.
 
-    NaN where there is nothing to recompute: an erratum that names nothing that is audited.
+    NaN where there is nothing to recompute: an erratum that names nothing that is audited. ``printed`` is empty where
+    the paper leaves out a number that follows from what it prints.
     """
 
     paper_table: str
@@ -201,19 +208,21 @@ def _compare(table: str) -> Iterator[Finding]:
     net = network(plan.budgets_of)
     for printed, row in zip(loader.printed_rows(table), plan.rows, strict=True):
         if printed.printed() and row.paper_table in plan.audited:
-            own = net if (row.model, row.dataset) == (plan.model, plan.dataset) else network_of(row.model, row.dataset)
-            yield from _row(row, printed, own, cells)
+            yield from _row(row, printed, cells)
     for quoted in loader.quoted_rows(table):
         yield _quoted(net, plan.row(quoted.row), quoted)
-    if plan.budgets_of == table:
+    if plan.budgets_of == table and loader.layer_rows(table):
         yield from _layers(table, net)
         yield from _budgets(table, net, cells)
+    if loader.hidden_units(table):
+        yield from _sizes(table)
     yield from _text(table, net, cells)
 
 
-def _row(row: Row, printed: PrintedRow, net: Network, cells: Cells) -> Iterator[Finding]:
+def _row(row: Row, printed: PrintedRow, cells: Cells) -> Iterator[Finding]:
     """What follows from the row's budget; and a number that is printed in another table too must be the same there."""
-    numbers, estimates = printed.printed(), _estimates(net, printed, cells)
+    numbers = printed.printed()
+    estimates = _estimates(network_of(row.model, row.dataset), printed, cells) if "sparsity_pct" in numbers else {}
     for quantity, number in numbers.items():
         if quantity in estimates:
             yield _finding(row.paper_table, row.id, quantity, number, replace(estimates[quantity], note=row.note))
@@ -249,6 +258,25 @@ def _estimates(net: Network, row: PrintedRow, cells: Cells) -> dict[str, Estimat
             return estimates
         case _:
             return {"params_m": params_at(net, sparsity)}
+
+
+def _sizes(table: str) -> Iterator[Finding]:
+    """How large every row's network is, and what another paper prints of such networks."""
+    plan, hidden = loader.load(table), loader.hidden_units(table)
+
+    def size(data_set: str, ranks: str) -> Size:
+        if data_set not in hidden:
+            raise UserError(f"nothing says how many hidden units {plan.model} has on {data_set} in table {table}")
+        return size_of(plan.model, data_set, hidden[data_set], ranks)
+
+    for row in plan.rows:
+        found = size(row.dataset, row.ranks)
+        for quantity, value in (("params", found.params), ("size_kb", found.kb), ("macs", found.macs)):
+            unit, note = UNITS[quantity], "follows from the ranks; the paper prints none"
+            yield Finding(row.paper_table, row.id, quantity, unit, "", value, math.nan, Verdict.INCONCLUSIVE, note)
+    for line in loader.printed_sizes(table):
+        estimate = Estimate(size(line.dataset, line.ranks).kb, note=line.source)
+        yield _finding(line.paper_table, line.network, "size_kb", parse(line.size_kb), estimate)
 
 
 def _quoted(net: Network, row: Row, quoted: QuotedRow) -> Finding:
@@ -367,6 +395,28 @@ def _macs_saved_90_share(net: Network, cells: Cells) -> Estimate:
     return Estimate(100.0 * saved.value / gmp.value, 100.0 * saved.spread / gmp.value)
 
 
+def _accuracy_of(row: str) -> Estimate:
+    """An accuracy of Table 3, which the text prints again."""
+    return Estimate(loader.load("rnn").row(row).reported.printed["top1_pct"].value, note=f"row {row} of Table 3")
+
+
+def _gain_of_learnt_ranks(data_set: str) -> Estimate:
+    """The largest lead of STR over vanilla low rank at the same ranks."""
+    rows = {
+        (row.method, row.ranks): row.reported.printed["top1_pct"]
+        for row in loader.load("rnn").rows
+        if row.dataset == data_set
+    }
+    gains = {
+        ranks: Estimate(ours.value, ours.half_unit)
+        - Estimate(rows["low-rank", ranks].value, rows["low-rank", ranks].half_unit)
+        for (method, ranks), ours in rows.items()
+        if method == "str-rank"
+    }
+    ranks = max(gains, key=lambda ranks: gains[ranks].value)
+    return replace(gains[ranks], note=f"at ranks {ranks} of Table 3")
+
+
 TEXT = {
     "macs-saved-80": _macs_saved_80,
     "macs-saved-80-share": _macs_saved_80_share,
@@ -374,4 +424,8 @@ TEXT = {
     "mask-compression": _mask_compression,
     "macs-saved-75": _macs_saved_75,
     "macs-saved-90-share": _macs_saved_90_share,
+    "accuracy-full-rank-google12": lambda net, cells: _accuracy_of("google12-full"),
+    "accuracy-full-rank-har2": lambda net, cells: _accuracy_of("har2-full"),
+    "accuracy-gain-google12": lambda net, cells: _gain_of_learnt_ranks("google12"),
+    "accuracy-gain-har2": lambda net, cells: _gain_of_learnt_ranks("har2"),
 }

@@ -8,11 +8,13 @@ and 11 that repeat Tables 1 and 2, and a row of ``family`` that another table ho
 ==========================  ======================================================================================
 ``_rows.csv``               the rows and their numbers; the columns after ``macs`` say how a row's sparsity is spread
                             over the layers, and ``same_as`` names the row of another table that is printed again
-``_hyperparameters.csv``    Table 10 or 11
+``_hyperparameters.csv``    Table 10, 11 or 12
 ``_layers.csv``             weights and FLOPs of the dense layers, as Tables 6 and 8 print them
 ``_budgets.csv``            Table 6 or 8: sparsity of every layer, overall, and of the backbone (all but the classifier)
 ``_budgets_90.csv``         Table 7 without its STR column. ERK is given there in whole per cent and SNFS in tenths,
                             padded with zeros; here they stand with the digits that they carry
+``_networks.csv``           how large the network of a table is on each data set, where it is not always the same
+``_sizes.csv``              sizes that another paper prints of such networks
 ``_curves.csv``             Figures 1 to 3, read off the vector paths of the PDF
 ``_quoted.csv``             what another source prints of a row's numbers
 ``_text_claims.csv``        numbers in the running text that follow from the tables
@@ -42,10 +44,12 @@ from paper_repro.tables.printed import (
     HyperparameterRow,
     LayerRow,
     Name,
+    NetworkRow,
     PrintedRow,
     QuotedRow,
     Reported,
     Row,
+    SizeRow,
     TextClaim,
 )
 from paper_repro.tables.quantity import Quantity, parse
@@ -150,14 +154,17 @@ def holders(table: Table, tier: str) -> dict[str, tuple[str, str]]:
     """Row -> (table, row) in whose results its runs stand, for the rows that a tier trains: a row that is trained as
     one of a table that this one builds on has its runs there, and nowhere else.
     """
-    runs = {spec.name: row.id for row, spec in table.specs(tier, [0])}
-    found = {id: (table.name, id) for id in runs.values()}
+    found: dict[str, tuple[str, str]] = {}
+    runs: dict[str, list[str]] = {}  # several rows may show networks of one run
+    for row, spec in table.specs(tier, [0]):
+        found[row.id] = (table.name, row.id)
+        runs.setdefault(spec.name, []).append(row.id)
     for other in (load(name) for name in reversed(sources(table.name)) if name != table.name):
         if tier in other.tiers:
             theirs = holders(other, tier)
             for row, spec in other.specs(tier, [0]):
-                if spec.name in runs:
-                    found[runs[spec.name]] = theirs[row.id]
+                for id in runs.get(spec.name, []):
+                    found[id] = theirs[row.id]
     return found
 
 
@@ -267,6 +274,7 @@ def _row(row: PrintedRow, keys: _TableKeys, hyperparameters: HyperparameterRow |
         same_as=same_as,
         model=row.model or keys.model,
         dataset=row.dataset or keys.dataset,
+        ranks=row.ranks,
     )
 
 
@@ -326,6 +334,16 @@ def text_claims(table: str) -> list[TextClaim]:
     return _optional(table, "_text_claims.csv", TextClaim, "claim")
 
 
+def hidden_units(table: str) -> dict[str, int]:
+    """Data set -> hidden units of the table's network there; empty for a table whose network is always the same."""
+    return {row.dataset: row.hidden for row in _optional(table, "_networks.csv", NetworkRow, "dataset")}
+
+
+def printed_sizes(table: str) -> list[SizeRow]:
+    """Sizes that another paper prints of the table's network."""
+    return _optional(table, "_sizes.csv", SizeRow, "network")
+
+
 def _optional(table: str, file: str, model: type[files.M], *key: str) -> list[files.M]:
     return _rows(table, file, model, *key) if _path(table, file).exists() else []
 
@@ -344,8 +362,10 @@ def sources(table: str) -> list[str]:
 
 
 def layer_rows(table: str) -> dict[str, LayerRow]:
-    """The dense counts of Table 6 or 8, by layer; with ``overall``, ``backbone`` and ``average_pool``."""
-    return {row.layer: row for row in _rows(budgets_of(table), "_layers.csv", LayerRow, "layer")}
+    """The dense counts of Table 6 or 8, by layer; with ``overall``, ``backbone`` and ``average_pool``. A table without
+    layers has none.
+    """
+    return {row.layer: row for row in _optional(budgets_of(table), "_layers.csv", LayerRow, "layer")}
 
 
 def budget_cells(table: str) -> dict[str, dict[str, Quantity]]:

@@ -26,10 +26,13 @@ def _empty_is_none(text: Any) -> Any:
 Printed = Annotated[str, AfterValidator(_printed)]
 PrintedOrEmpty = Annotated[Printed | None, BeforeValidator(_empty_is_none)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+NumberOrEmpty = Annotated[Number | None, BeforeValidator(_empty_is_none)]
 Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
 Percent = Annotated[float, Field(allow_inf_nan=False, ge=0, le=100)]
+PercentOrEmpty = Annotated[Percent | None, BeforeValidator(_empty_is_none)]
 Name = Annotated[str, Field(min_length=1)]
-Distribution = Literal["dense", "uniform", "erk", "budget", "nominal", "unknown"]
+Ranks = Annotated[str, Field(pattern=r"^([1-9]\d*/[1-9]\d*)?$")]  # of W / of U, such as "9/8"; empty for full rank
+Distribution = Literal["dense", "uniform", "erk", "budget", "nominal", "low-rank", "unknown"]
 
 
 class File(BaseModel):
@@ -39,26 +42,28 @@ class File(BaseModel):
 
 
 class PrintedRow(File):
-    """A line of ``_rows.csv``. A row has an accuracy and a sparsity, or no number at all; columns with a default here
-    may be left out of a file.
+    """A line of ``_rows.csv``. A row has an accuracy and a sparsity, or no number at all; one of full matrices or of
+    low-rank ones may have an accuracy alone. Columns with a default here may be left out of a file.
 
     ``paper_table``: where it is printed, by default the table's. ``same_as``: "table:row" of the row that prints the
     same model; cells that are empty here are taken from there. ``model`` and ``dataset``: where they are not the
     table's. ``distribution``: "budget" (the published budget named in ``budget``), "uniform" (but for the kinds of
     layers in ``keep_dense``; the pruned layers have ``pruned_layers_pct``, by default the printed sparsity), "erk",
-    "dense", "nominal" (the printed sparsity is the target, the FLOPs are those of ``budget``) or "unknown".
+    "dense", "nominal" (the printed sparsity is the target, the FLOPs are those of ``budget``), "low-rank" (nothing is
+    zero: matrices are products of the inner dimensions in ``ranks``) or "unknown".
     """
 
     row: Name
     method: Name
     label: Name
-    regime_pct: Percent
+    regime_pct: PercentOrEmpty = None
+    ranks: Ranks = ""
     top1_pct: PrintedOrEmpty
-    params_m: PrintedOrEmpty
-    sparsity_pct: PrintedOrEmpty
-    macs: PrintedOrEmpty
+    params_m: PrintedOrEmpty = None
+    sparsity_pct: PrintedOrEmpty = None
+    macs: PrintedOrEmpty = None
     distribution: Distribution
-    budget: str
+    budget: str = ""
     keep_dense: str = ""
     pruned_layers_pct: PrintedOrEmpty = None
     counts_batch_norm: Literal["yes", "no"] = "no"
@@ -72,7 +77,10 @@ class PrintedRow(File):
     @model_validator(mode="after")
     def _whole(self) -> PrintedRow:
         given = [self.top1_pct, self.params_m, self.sparsity_pct, self.macs]
-        if any(given) and not (self.top1_pct and self.sparsity_pct):
+        if (self.distribution == "low-rank") != bool(self.ranks):
+            raise ValueError("ranks and the distribution 'low-rank' need each other")
+        alone = self.distribution in ("dense", "low-rank") and any(given) and given == [self.top1_pct, None, None, None]
+        if any(given) and not alone and not (self.top1_pct and self.sparsity_pct):
             raise ValueError("some numbers are there and top1_pct or sparsity_pct is not: a row has both, or none")
         return self
 
@@ -83,11 +91,30 @@ class PrintedRow(File):
 
 
 class HyperparameterRow(File):
-    """A line of Table 10 or 11."""
+    """A line of Table 10, 11 or 12. Table 12 gives no s_init but a bound ("<= -10")."""
 
     row: Name
     weight_decay: Positive
-    s_init: Number
+    s_init: NumberOrEmpty
+    source: Name
+
+
+class NetworkRow(File):
+    """Hidden units of the recurrent network that a table has on a data set."""
+
+    dataset: Name
+    hidden: Annotated[int, Field(ge=1)]
+    source: Name
+
+
+class SizeRow(File):
+    """Size of a network as ``paper_table`` prints it, in units of 1024 bytes; ``ranks`` as those of a row."""
+
+    paper_table: Name
+    network: Name
+    dataset: Name
+    ranks: Ranks
+    size_kb: Printed
     source: Name
 
 
@@ -145,10 +172,10 @@ class Reported:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table. ``weight_decay`` and ``s_init`` are those of Tables 10 and 11, for STR rows.
+    """One line of a table. ``weight_decay`` and ``s_init`` are those of Tables 10 to 12, for STR rows.
 
     ``paper_table``: where it is printed. ``same_as``: table and row that print the same model, if any do. ``model``
-    and ``dataset``: what its numbers are of.
+    and ``dataset``: what its numbers are of. ``ranks``: of its two matrices, such as "9/8"; empty for full ones.
     """
 
     id: str
@@ -164,6 +191,7 @@ class Row:
     same_as: tuple[str, str] | None
     model: str
     dataset: str
+    ranks: str
 
 
 @dataclass(frozen=True)

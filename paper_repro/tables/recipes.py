@@ -223,7 +223,8 @@ def _row_plan(
     if row.method == "str" and not aimed and ("s_init" not in method_args or weight_decay is None):
         raise UserError(f"{path}, {where}: STR row {row.id!r} needs weight_decay and method_args.s_init")
     target = first(given.target_sparsity_pct, method.target_sparsity_pct)
-    if target is None and not {"sparsity_pct", "budget", "target_sparsity_pct"} & method_args.keys():
+    # low rank leaves no zeros behind
+    if target is None and not row.ranks and not {"sparsity_pct", "budget", "target_sparsity_pct"} & method_args.keys():
         target = None if row.method == "dense" else row.reported.sparsity_pct
         if target is None and row.method != "dense":
             raise UserError(

@@ -22,6 +22,7 @@ def test_names_and_sizes() -> None:
         "family": 103,
         "mobilenetv1": 8,
         "resnet50": 41,
+        "rnn": 16,
         "st3": 20,
         "target": 10,
         "transfer": 10,
@@ -91,6 +92,38 @@ def test_every_str_row_has_hyperparameters_and_every_number_has_a_place() -> Non
             assert (row.s_init is not None) == (row.method == "str")
             assert row.id == "dense" or row.reported.sparsity_pct == float(row.id.rsplit("-", 1)[1])
             assert row.source
+
+
+def test_rows_of_table_3_have_ranks_and_an_accuracy_alone() -> None:
+    table = tables.load("rnn")
+    full, vanilla, learnt = (table.row(f"google12-{id}") for id in ("full", "low-9-24", "str-9-24"))
+    assert [row.ranks for row in (full, vanilla, learnt)] == ["", "9/24", "9/24"]
+    assert (learnt.weight_decay, learnt.s_init, vanilla.weight_decay) == (0.005, None, None)
+    assert (learnt.reported.top1_pct, learnt.reported.sparsity_pct, learnt.regime_pct) == (94.45, None, None)
+    for row in table.rows:
+        assert (row.weight_decay is not None) == (row.method == "str-rank")
+        assert row.id.rsplit("-", 2)[1:] == row.ranks.split("/") or row.id.endswith("-full")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("rnn_rows.csv", "STR,9/8,95.76", "STR,9-8,95.76", ["column 'ranks'", "'9-8'"]),
+        ("rnn_rows.csv", "STR,9/8,95.76", "STR,,95.76", ["ranks and the distribution 'low-rank' need each other"]),
+        (
+            "rnn_rows.csv",
+            "96.10,dense",
+            "96.10,unknown",
+            ["some numbers are there and top1_pct or sparsity_pct is not"],
+        ),
+    ],
+)
+def test_spoilt_ranks(edit: Edit, file: str, old: str, new: str, said: list[str]) -> None:
+    path = edit(file, old, new)
+    with pytest.raises(UserError) as error:
+        tables.load("rnn")
+    for part in [path.name, *said]:
+        assert part in str(error.value)
 
 
 def test_budgets_are_in_layer_order() -> None:
