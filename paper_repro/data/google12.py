@@ -74,6 +74,12 @@ def ensure(root: Path, say: Say = print) -> Path:
     return folder
 
 
+def present(root: Path) -> bool:
+    """Whether the features, or the archive, are under ``root``."""
+    places = (root / "google12", root, root / "SpeechCommands")
+    return (root / "google12" / "log_mel.npz").is_file() or any((folder / ARCHIVE).is_file() for folder in places)
+
+
 def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """((training inputs, labels), (test inputs, labels)): float32 (N, 99, 32), standardised, and int64 (N,)."""
     return speech_features.standardised(_kept(folder))

@@ -39,6 +39,11 @@ def ensure(root: Path, say: Say = print) -> Path:
     return folder
 
 
+def present(root: Path) -> bool:
+    """Whether the file is under ``root``."""
+    return (root / "speech12" / NAME).is_file()
+
+
 def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """((training inputs, labels), (test inputs, labels)): float32 (N, 99, 32), standardised, and int64 (N,)."""
     return speech_features.standardised(_parts(folder))
