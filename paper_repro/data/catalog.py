@@ -36,6 +36,8 @@ DATASETS = {
         Dataset("har2_rebuilt", "HAR-2 (reconstructed UCI HAR)", 7_352, 2_947, 2, (128, 9)),
         Dataset("watch", "Watch (shoulder exercises)", 2_828, 777, 7, (128, 9)),
         Dataset("speech12", "Speech Commands v0.02 test set, speaker-disjoint split", 3_777, 1_113, 12, (99, 32)),
+        Dataset("har2_original", "a third of HAR-2's original windows", 2_400, 950, 2, (128, 9)),
+        Dataset("har2_matched", "the same third of HAR-2, reconstructed", 2_400, 950, 2, (128, 9)),
         Dataset("google12", "Google-12", 22_246, 3_081, 12, (99, 32)),
     )
 }
@@ -45,6 +47,8 @@ TRAINABLE = (
     "fashion_mnist",
     "har2",
     "har2_rebuilt",
+    "har2_original",
+    "har2_matched",
     "watch",
     "speech12",
     "google12",

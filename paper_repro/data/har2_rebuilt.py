@@ -14,12 +14,11 @@ from torch import Tensor
 
 from paper_repro.data import arrays, har2
 from paper_repro.data.har2 import prepare
-from paper_repro.data.sources import Say, is_intact
+from paper_repro.data.sources import Say
 
-__all__ = ["ensure", "fingerprint", "load", "original_windows", "prepare", "present"]
+__all__ = ["ensure", "fingerprint", "load", "prepare", "present"]
 
 SHA256 = "1a023a6011f332450ee72d76e83945a0e03ee7b550b9a999932ddc3d8dbb313d"
-ORIGINAL_SHA256 = "6deab25c9cb097b215b5e87595af2048096e35317beac4896afc2de1ff0e94b6"
 
 
 def ensure(root: Path, say: Say = print) -> Path:
@@ -42,11 +41,3 @@ def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
 def fingerprint(folder: Path) -> str:
     """Of the windows before standardising, and of UCI's labels."""
     return har2.windows_fingerprint(arrays.read(folder / "uci_har_rebuilt.npz"))
-
-
-def original_windows(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
-    """2,400 + 950 of the original windows, prepared alike, for holding the reconstruction against them; None unless
-    ``uci_har_original_subset.npz`` is beside it and intact.
-    """
-    path = folder / "uci_har_original_subset.npz"
-    return har2.two_classes(arrays.read(path)) if is_intact(path, ORIGINAL_SHA256) else None

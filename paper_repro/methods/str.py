@@ -94,6 +94,10 @@ class STR(Method):
         rest = [parameter for parameter in model.parameters() if id(parameter) not in s]
         return [{"params": rest, "weight_decay": weight_decay}, {"params": list(s.values()), "weight_decay": 0.0}]
 
+    def decay_of_s(self, weight_decay: float) -> float:
+        """The weight decay of s, from that of the network: what the forecast of the onset goes by."""
+        return weight_decay
+
     def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
         if self.target is not None and self.target.due(step, total_steps) is not None:
             self.target.apply(list(self.operands(model).values()), self.share, step, total_steps)

@@ -6,19 +6,20 @@ leaves them out. The network starts at full inner dimension, and passes through 
 training; ``keep`` names the combinations at which it is worth keeping, as the paper did for Table 3.
 
 Table 12 gives lambda "on m_W and m_U"; what of the rest decays, the paper leaves open. Here everything decays alike, as
-with the CNNs, but s may decay at a rate of its own, ``s_decay``: it sets how fast the ranks fall.
+with the CNNs, but for the m and s of a product that ``rank_decay`` names: their decay sets how far its rank falls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
 from paper_repro.accounting import CountedLayer, counted_layers, low_rank_products, ranks
-from paper_repro.errors import UserError
+from paper_repro.errors import UserError, unknown
 from paper_repro.methods.base import attached
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_filter_pruning import FilterImportance
@@ -26,7 +27,9 @@ from paper_repro.methods.str_target import Operand
 
 
 class STRLowRank(STR):
-    """STR on the ranks of every low-rank product of a network; ``keep``: ranks, in the order of the products."""
+    """STR on the ranks of every low-rank product of a network; ``keep``: ranks, in the order of the products;
+    ``rank_decay``: name of a product -> weight decay of its m and s.
+    """
 
     prunes = False  # what it drops leaves no zeros behind, so that a network without any is as it should be
 
@@ -35,19 +38,23 @@ class STRLowRank(STR):
         s_init: float = -10.0,
         g: str = "exp",
         keep: Iterable[Iterable[int]] = (),
-        s_decay: float | None = None,
+        rank_decay: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         super().__init__(s_init, g)
         self.keep = [tuple(wanted) for wanted in keep]
-        self.s_decay = s_decay
+        self.rank_decay = dict(rank_decay)
 
     def attach(self, model: nn.Module) -> nn.Module:
-        first = {id(down) for down, _ in low_rank_products(model).values()}
+        products = low_rank_products(model)
+        first = {id(down) for down, _ in products.values()}
         if not first:
             raise UserError(
                 "str-rank needs a network with low-rank products (two fully connected layers in a row, without bias), "
                 "such as fastgrnn with rank_w and rank_u"
             )
+        for name in self.rank_decay:
+            if name not in products:
+                raise unknown("low-rank product in rank_decay", name, products)
         self.first = {name for name, layer in counted_layers(model).items() if id(layer) in first}
         return super().attach(model)
 
@@ -62,11 +69,17 @@ class STRLowRank(STR):
         return Operand(held.soft, held.importance, weight[0].numel())
 
     def param_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        thresholds = [operand.soft.s for operand in self.operands(model).values()]
-        ids = {id(s) for s in thresholds}
+        groups = []
+        for name, operand in self.operands(model).items():
+            decay = self.rank_decay.get(name.rpartition(".")[0], weight_decay)
+            groups.append({"params": [operand.values, operand.soft.s], "weight_decay": decay})
+        ids = {id(parameter) for group in groups for parameter in group["params"]}
         rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
-        s_decay = weight_decay if self.s_decay is None else self.s_decay
-        return [{"params": rest, "weight_decay": weight_decay}, {"params": thresholds, "weight_decay": s_decay}]
+        return [{"params": rest, "weight_decay": weight_decay}, *groups]
+
+    def decay_of_s(self, weight_decay: float) -> float:
+        """That of the product whose rank begins to fall first."""
+        return max(self.rank_decay.values(), default=weight_decay)
 
     def milestone(self, model: nn.Module) -> str | None:
         now = tuple(ranks(model).values())

@@ -55,7 +55,7 @@ class TierKeys(File):
     lr: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
     warmup_epochs: Annotated[int, Field(ge=0)]
-    schedule: Literal["epoch", "step"]
+    schedule: Literal["epoch", "step", "drop"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Decay
     tolerance_pct: Positive
@@ -225,8 +225,9 @@ def _row_plan(
     target = first(given.target_sparsity_pct, method.target_sparsity_pct)
     # low rank leaves no zeros behind
     if target is None and not row.ranks and not {"sparsity_pct", "budget", "target_sparsity_pct"} & method_args.keys():
-        target = None if row.method == "dense" else row.reported.sparsity_pct
-        if target is None and row.method != "dense":
+        without = row.method == "dense" or bool(row.ranks)  # rows that have no sparsity
+        target = None if without else row.reported.sparsity_pct
+        if target is None and not without:
             raise UserError(
                 f"{path}, {where}: nothing says how sparse {row.id!r} is to be; give target_sparsity_pct, a budget, or "
                 "method_args.sparsity_pct"

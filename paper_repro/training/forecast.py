@@ -86,7 +86,7 @@ def forecast(spec: Spec) -> Forecast | None:
     method = methods.get(spec.method, **spec.method_args)
     if not isinstance(method, STR):
         return None
-    factors = decay_factors(spec, spec.weight_decay)
+    factors = decay_factors(spec, method.decay_of_s(spec.weight_decay))
     onset = first_step(factors, method.s_init, ONSET_S[method.g])
     if method.target is not None:
         onset = method.target.onset_step(onset, len(factors) - 1)
@@ -127,7 +127,7 @@ def suggestion(spec: Spec, method: STR) -> tuple[float, float]:
     """(s_init at this weight decay, weight decay at this s_init) that put the onset at SUGGESTED of training."""
     level = ONSET_S[method.g]
     step = round(SUGGESTED * spec.epochs * steps_per_epoch(spec))
-    s_init = level / decay_factors(spec, spec.weight_decay)[step]
+    s_init = level / decay_factors(spec, method.decay_of_s(spec.weight_decay))[step]
     low, high = 0.0, 1.0
     for _ in range(20):  # the factor falls as weight decay rises
         middle = (low + high) / 2

@@ -92,13 +92,15 @@ def test_gradients_reach_every_parameter_and_kept_rank() -> None:
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("s_decay", [None, 0.25])
-def test_everything_decays_alike_but_s_where_it_is_told_to(s_decay: float | None) -> None:
+@pytest.mark.parametrize("rank_decay", [{}, {"u": 0.25}])
+def test_everything_decays_alike_but_for_the_products_that_are_named(rank_decay: dict[str, float]) -> None:
     model = network()
-    groups = attach(model, s_decay=s_decay).param_groups(model, weight_decay=0.5)
+    method = attach(model, rank_decay=rank_decay)
+    groups = method.param_groups(model, weight_decay=0.125)
     decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
-    thresholds = {id(importances(model, name)[1]) for name in ("w", "u")}
-    assert decays == {id(p): s_decay or 0.5 if id(p) in thresholds else 0.5 for p in model.parameters()}
+    of_u = {id(value) for value in importances(model, "u")}
+    assert decays == {id(p): rank_decay.get("u", 0.125) if id(p) in of_u else 0.125 for p in model.parameters()}
+    assert method.decay_of_s(0.125) == rank_decay.get("u", 0.125)
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
@@ -166,5 +168,7 @@ def test_milestones_are_the_ranks_to_keep() -> None:
 def test_a_network_without_low_rank_products_is_refused() -> None:
     with pytest.raises(UserError, match="needs a network with low-rank products"):
         attach(models.fastgrnn())
+    with pytest.raises(UserError, match="unknown low-rank product in rank_decay 'v'"):
+        attach(network(), rank_decay={"v": 0.1})
     with pytest.raises(UserError, match="needs a network with low-rank products"):
         attach(models.resnet18(width=4))
