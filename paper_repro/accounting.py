@@ -65,7 +65,7 @@ class Account:
 
     @property
     def sparsity_pct(self) -> float:
-        return 100.0 * (1.0 - self.nonzero_params / self.params)
+        return 100.0 * (1.0 - self.nonzero_params / self.params) if self.params else 0.0
 
     def backbone(self) -> Account:
         """Everything except the classifier, which is the last layer (the paper's "Backbone" rows)."""

@@ -69,7 +69,7 @@ class STRLowRank(STR):
         return Operand(held.soft, held.importance, weight[0].numel())
 
     def param_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        groups = []
+        groups: list[dict[str, Any]] = []
         for name, operand in self.operands(model).items():
             decay = self.rank_decay.get(name.rpartition(".")[0], weight_decay)
             groups.append({"params": [operand.values, operand.soft.s], "weight_decay": decay})

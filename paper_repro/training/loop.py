@@ -133,12 +133,12 @@ class Run:
 
     def train(self) -> dict[str, Any]:
         self._resume()
+        self._close_epoch()  # where it was stopped right after the last step of one
         self._tell("start")
         while self.step < self.total:
             if not self._epoch():
                 return self._result(status="diverged")
-            if self.step < self.total:
-                self._end_of_epoch(self.method.finalize(self.model))
+            self._close_epoch()
             self._save()
             self._tell("epoch")
         return self._finish()
@@ -206,6 +206,12 @@ class Run:
                 "sparsity_pct": last.get("sparsity_pct"),
             }
         )
+
+    def _close_epoch(self) -> None:
+        """Measure the epoch that has just ended, once. The last one is measured by ``_finish``."""
+        done, rest = divmod(self.step, self.per_epoch)
+        if not rest and len(self.epochs) < done < self.spec.epochs:
+            self._end_of_epoch(self.method.finalize(self.model))
 
     def _end_of_epoch(self, plain: nn.Module) -> tuple[float, float]:
         """Measure the network as it is now, and keep it if the method says so; returns accuracy and loss."""
@@ -311,7 +317,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.history = json.loads(state["history"])
-        self.epochs, self.kept = json.loads(state["epochs"])
+        self.epochs, self.kept = json.loads(state.get("epochs", "[[], {}]"))  # older checkpoints have none
         self.losses.copy_(state["losses"])
         torch.set_rng_state(state["torch_rng"])
         self.report({"event": "note", "text": f"resumed at step {self.step} of {self.total}"})

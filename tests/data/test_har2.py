@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from paper_repro.data import arrays, catalog, har2, har2_rebuilt
+from paper_repro.data import arrays, catalog, har2, har2_matched, har2_original, har2_rebuilt
 from paper_repro.errors import UserError
 from tests.data.web import real, serving
 
@@ -245,7 +245,7 @@ def test_the_real_reconstruction_passes_the_checks_of_the_official_data(tmp_path
         assert (len(x), len(x_test)) == (len(y), len(y_test)) == (facts.train_examples, facts.val_examples)
         assert tuple(x.shape[1:]) == facts.input_size and facts.num_classes == 2
     assert y.bincount().tolist() == [1226 + 986 + 1374, 1073 + 1286 + 1407]
-    assert len(har2_rebuilt.fingerprint(folder)) == 64 and har2_rebuilt.original_windows(folder) is None
+    assert len(har2_rebuilt.fingerprint(folder)) == 64
     content["x_train"][..., [1, 2]] = content["x_train"][..., [2, 1]]
     with pytest.raises(UserError, match="channel body_acc_y has std"):
         har2.check(content, folder)
@@ -256,10 +256,24 @@ def test_real_original_windows_have_the_statistics_that_are_checked(tmp_path: Pa
     x = arrays.read(root / "har2/uci_har_original_subset.npz")["x_train"]
     assert np.abs(x.mean((0, 1)) - har2.MEAN).max() < har2.MEAN_TOLERANCE
     assert np.abs(x.std((0, 1)) - har2.STD).max() < har2.STD_TOLERANCE
-    prepared = har2_rebuilt.original_windows(root / "har2")
-    assert prepared is not None
-    (x_train, y_train), (x_test, _) = prepared
-    assert x_train.shape == (2400, 128, 9) and x_test.shape == (950, 128, 9) and set(y_train.tolist()) == {0, 1}
+
+
+def test_real_original_windows_and_their_reconstruction(tmp_path: Path) -> None:
+    real("har2/uci_har_original_subset.npz", tmp_path)
+    root = real("har2/uci_har_rebuilt.npz", tmp_path)
+    assert har2_original.present(root) and har2_matched.present(root)
+    ours, theirs = har2_matched.load(har2_matched.ensure(root)), har2_original.load(har2_original.ensure(root))
+    facts = [catalog.DATASETS[name] for name in ("har2_original", "har2_matched")]
+    for part, count in ((0, "train_examples"), (1, "val_examples")):
+        assert torch.equal(ours[part][1], theirs[part][1])
+        assert (ours[part][0] - theirs[part][0]).abs().median() < 2e-4
+        assert all(getattr(item, count) == len(theirs[part][1]) for item in facts)
+    assert har2_matched.fingerprint(root / "har2") != har2_original.fingerprint(root / "har2")
+
+
+def test_nearest_windows() -> None:
+    among = np.arange(24.0).reshape(4, 3, 2)
+    assert har2_matched.nearest(among[[2, 0, 3]] + 0.4, among).tolist() == [2, 0, 3]
 
 
 def test_the_reconstruction_is_verified_and_its_absence_explained(tmp_path: Path) -> None:

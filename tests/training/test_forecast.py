@@ -115,3 +115,25 @@ def test_g_exp_reaches_the_same_threshold() -> None:
     sigmoid = forecast(replace(SHORT, method_args={"s_init": -12.0}))
     exp = forecast(replace(SHORT, method_args={"s_init": -12.0, "g": "exp"}))
     assert abs(sigmoid.onset_step - exp.onset_step) <= 1
+
+
+def test_the_rate_of_the_rnns_drops_to_a_tenth_in_the_last_third() -> None:
+    spec = replace(SHORT, dataset="har2", epochs=300, batch_size=100, lr=0.01, schedule="drop")
+    per_epoch = steps_per_epoch(spec)
+    assert per_epoch == 74  # 7,352 windows, the last batch smaller
+    rates = [learning_rate(spec, step, per_epoch) for step in (0, 199 * 74 + 73, 200 * 74, 300 * 74 - 1)]
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001])
+
+
+def test_ranks_are_forecast_by_the_decay_of_their_own_s() -> None:
+    arguments = {"s_init": -12.0, "rank_decay": {"w": 1e-4, "u": 4e-3}}
+    spec = replace(
+        SHORT, model="fastgrnn", dataset="har2", method="str-rank", method_args=arguments, epochs=300, batch_size=100,
+        lr=0.01, momentum=0.9, weight_decay=1e-4, schedule="drop", model_args={"rank_w": 9, "rank_u": 80},
+    )  # fmt: skip
+    expected = forecast(spec)
+    assert expected is not None and expected.onset_step is not None
+    decayed = decay_factors(spec, 4e-3)[expected.onset_step] * -12.0
+    assert decayed == pytest.approx(-10.0, abs=0.05)
+    slow = forecast(replace(spec, method_args={"s_init": -12.0}))
+    assert slow is not None and (slow.onset_step or 10**9) > 10 * expected.onset_step

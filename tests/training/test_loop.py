@@ -17,7 +17,7 @@ from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint, loop
 from paper_repro.training.loop import Interrupted, run
-from tests.training.tiny import SPEC, STEPS, install
+from tests.training.tiny import RANKS, SPEC, STEPS, install, install_sequences
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +132,41 @@ def test_a_diverged_run_stops_at_once_and_claims_no_accuracy(tmp_path: Path, mon
     assert result["result"]["status"] == "diverged"
     assert result["result"]["top1_pct"] is None and "sparsity_pct" not in result["result"]
     assert len(result["history"]) == 4
+
+
+def test_every_epoch_is_measured(tmp_path: Path) -> None:
+    result = train(tmp_path)
+    assert [item["epoch"] for item in result["epochs"]] == [1, 2, 3]
+    assert result["epochs"][-1]["val_top1_pct"] == result["result"]["top1_pct"]
+    assert result["kept"] == {} and all(item["ranks"] == {} for item in result["epochs"])
+
+
+def test_networks_are_kept_at_the_ranks_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_sequences(monkeypatch)
+    result = train(tmp_path, RANKS)
+    met = [item for item in result["epochs"] if item["ranks"] == {"w": 9, "u": 12}]
+    assert 0 < len(met) < RANKS.epochs  # they are there at first, and then they are not
+    kept = result["kept"]["9/12"]
+    assert (kept["epoch"], kept["result"]["top1_pct"]) == (met[-1]["epoch"], met[-1]["val_top1_pct"])
+    assert kept["result"]["params_m"] == pytest.approx(1e-6 * (9 * 21 + 12 * 24 + 24))
+    final = result["epochs"][-1]["ranks"]
+    assert result["result"]["params_m"] == pytest.approx(1e-6 * (final["w"] * 21 + final["u"] * 24 + 24))
+    assert result["result"]["status"] == "finished"
+    stored = torch.load(tmp_path / "runs" / RANKS.name / "kept" / "9-12.pt", weights_only=True)
+    assert stored["u.down.weight"].shape == (12, 12)
+
+
+@pytest.mark.parametrize("step", [16, 44])  # at the end of an epoch, and within one
+def test_kept_networks_survive_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    install_sequences(monkeypatch)
+    whole = run(RANKS, tmp_path / "whole", tmp_path)
+    with pytest.raises(Interrupted):
+        train(tmp_path, RANKS, report=kill_at(step))
+    resumed = train(tmp_path, RANKS)
+    assert without_time(resumed) == without_time(whole)
+    folders = [tmp_path / name / RANKS.name / "kept" for name in ("whole", "runs")]
+    weights = [torch.load(folder / "9-12.pt", weights_only=True) for folder in folders]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def test_a_method_that_prunes_nothing_is_not_called_finished(tmp_path: Path) -> None:

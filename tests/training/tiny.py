@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paper_repro.data import catalog, fashion_mnist
+from paper_repro.data import catalog, fashion_mnist, har2_rebuilt
 from paper_repro.spec import Spec
 
 SPEC = Spec(
@@ -40,3 +40,35 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(catalog.DATASETS, "fashion_mnist", facts)
     monkeypatch.setattr(fashion_mnist, "ensure", lambda root, say=print: Path(root))
     monkeypatch.setattr(fashion_mnist, "load", lambda folder: (split(96, 0), split(40, 1)))
+
+
+# a low-rank network whose ranks fall from 9/12 to about 2/2
+RANKS = Spec(
+    model="fastgrnn",
+    model_args={"rank_w": 9, "rank_u": 12, "hidden": 12},
+    dataset="har2_rebuilt",
+    method="str-rank",
+    method_args={"s_init": -10.0, "keep": [[9, 12]]},
+    epochs=6,
+    batch_size=8,
+    lr=0.1,
+    momentum=0.9,
+    weight_decay=0.05,
+    warmup_epochs=0,
+    schedule="drop",
+    label_smoothing=0.0,
+)
+
+
+def windows(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs = torch.randn(count, 10, 9, generator=torch.Generator().manual_seed(seed))
+    return inputs, (inputs[:, :, 0].sum(1) > 0).long()
+
+
+def install_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in place of the reconstructed HAR-2: 64 + 40 windows of 10 steps."""
+    facts = replace(catalog.DATASETS["har2_rebuilt"], train_examples=64, val_examples=40, input_size=(10, 9))
+    monkeypatch.setitem(catalog.DATASETS, "har2_rebuilt", facts)
+    monkeypatch.setattr(har2_rebuilt, "ensure", lambda root, say=print: Path(root))
+    monkeypatch.setattr(har2_rebuilt, "load", lambda folder: (windows(64, 0), windows(40, 1)))
+    monkeypatch.setattr(har2_rebuilt, "fingerprint", lambda folder: "0" * 64)
