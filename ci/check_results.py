@@ -69,15 +69,21 @@ def audits(root: Path) -> Iterator[Finding]:
 
 
 def results_files(root: Path) -> Iterator[Finding]:
-    """Schema: every file reads without a finding, and the three files of a tier speak of the same runs and the same
+    """Schema: every file reads without a finding, and the files of a tier speak of the same runs and the same
     sparsity.
     """
     for found in _tiers(root):
         file = results.path(root, found.table.name, found.tier)
         runs = {(row, seed) for row, seed in zip(found.runs["row"], found.runs["seed"], strict=True)}
-        alive = found.runs[found.runs["status"] != "diverged"]
+        alive = found.runs[~found.runs["status"].isin(results.WITHOUT_NETWORK)]
         trained = {(row, seed) for row, seed in zip(alive["row"], alive["seed"], strict=True)}
-        for kind, frame, wanted in (("budgets", found.budgets, trained), ("history", found.history, trained)):
+        # of runs of one epoch there is no such file
+        per_epoch = trained if results.path(root, found.table.name, found.tier, "epochs").exists() else set()
+        for kind, frame, wanted in (
+            ("budgets", found.budgets, trained),
+            ("history", found.history, trained),
+            ("epochs", found.epochs, per_epoch),
+        ):
             there = {(row, seed) for row, seed in zip(frame["row"], frame["seed"], strict=True)}
             for row, seed in sorted((wanted - there) | (there - runs)):
                 yield (
@@ -101,13 +107,16 @@ def recipes(root: Path) -> Iterator[Finding]:
     """Every result was trained by the recipe that the table has now, on one version of each data set."""
     for found in _tiers(root):
         file = results.path(root, found.table.name, found.tier)
-        now = {(row.id, spec.seed): spec.name for row, spec in found.table.specs(found.tier, found.seeds())}
+        now: dict[tuple[str, int], list[str]] = {}
+        for row, spec in results.specs(found.table, found.tier, found.seeds()):
+            now.setdefault((row.id, spec.seed), []).append(spec.name)
         for line in found.runs.itertuples():
-            wanted = now.get((line.row, line.seed), "none")
-            if wanted != line.spec:
+            wanted = now.get((str(line.row), int(str(line.seed))), ["none"])
+            if line.spec not in wanted:
                 yield (
                     FAIL,
-                    f"{file}: {line.row}, seed {line.seed} is of run {line.spec}, not of the recipe's {wanted}",
+                    f"{file}: {line.row}, seed {line.seed} is of run {line.spec}, not of the recipe's "
+                    f"{' or '.join(wanted)}",
                 )
         for name, group in found.runs.groupby("dataset"):
             if group["dataset_sha256"].nunique() > 1:

@@ -147,8 +147,11 @@ def unfinished(job: Job, console: Console) -> list[tuple[tables.Row, Spec]]:
 
 
 def train(job: Job, todo: Sequence[tuple[tables.Row, Spec]], console: Console) -> dict[str, str]:
-    """Train side by side; returns row and seed -> reason for the runs that failed."""
-    return train_named({f"{row.id} s{spec.seed}": spec for row, spec in todo}, job, console)
+    """Train side by side; returns row and seed -> reason for the runs that failed. A run that several rows show is
+    known by the first of them.
+    """
+    once = {spec.name: (row, spec) for row, spec in reversed(todo)}
+    return train_named({f"{row.id} s{spec.seed}": spec for row, spec in reversed(once.values())}, job, console)
 
 
 def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: str | None = None) -> dict[str, str]:
@@ -191,7 +194,7 @@ def collect(job: Job) -> None:
         if (folder / "result.json").exists():
             finished.setdefault(holders[row.id][0], []).append(folder)
     for table, folders in finished.items():
-        results.collect(table, job.tier, folders, job.results)
+        results.collect(table, job.tier, dict.fromkeys(folders), job.results)
 
 
 def run(job: Job, console: Console) -> int:
@@ -258,40 +261,52 @@ def print_whole(grid: Grid, console: Console) -> None:
     Console(file=console.file, width=max(needed, console.width), force_terminal=console.is_terminal).print(grid)
 
 
-def comparison_grid(compared: Sequence[Any]) -> Grid:
-    """The table that ends ``reproduce``: each printed number, and beside it the reproduced one."""
-    from paper_repro.reporting.verdicts import QUANTITIES, TRAINED_SPARSITY
+COLUMNS = {"top1_pct": "top-1 %", "sparsity_pct": "sparsity %", "params_m": "params M", "macs_m": "MACs M"}
 
+
+def comparison_grid(compared: Sequence[Any]) -> Grid:
+    """The table that ends ``reproduce``: each printed number, and beside it the reproduced one. What no row has gets no
+    column.
+    """
+    from paper_repro.reporting.verdicts import TRAINED_SPARSITY
+
+    shown = [name for name in COLUMNS if any(name in row.quantities for row in compared)]
+    ranks = any(row.ranks for row in compared)
+    targets = any(TRAINED_SPARSITY in row.quantities for row in compared)
     grid = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
-    for title in ("row", "method"):
+    for title in ("row", "method", *(["ranks W/U"] if ranks else [])):
         grid.add_column(title, no_wrap=True)
-    for title in ("top-1 %", "sparsity %", "params M", "MACs M"):
-        unit = title.split()[-1]
-        grid.add_column(f"{title.removesuffix(unit)}\npaper", justify="right", no_wrap=True)
+    for name in shown:
+        unit = COLUMNS[name].split()[-1]
+        grid.add_column(f"{COLUMNS[name].removesuffix(unit)}\npaper", justify="right", no_wrap=True)
         grid.add_column(f"{unit}\nhere", justify="left", no_wrap=True)
-    grid.add_column("trained\nspars. %", justify="right", no_wrap=True)
+    if targets:
+        grid.add_column("trained\nspars. %", justify="right", no_wrap=True)
     grid.add_column("\ntier", no_wrap=True)
     grid.add_column("\nverdict", no_wrap=True)
     for comparison in compared:
-        cells: list[str] = []
-        for quantity in QUANTITIES:
-            judged = comparison.quantities.get(quantity)
-            cells += (
-                ["–", "–"]
-                if judged is None
-                else [judged.reported, judged.text + (MARKS[judged.verdict] if judged.judged else "")]
-            )
-        trained = comparison.quantities.get(TRAINED_SPARSITY)
-        cells.append("" if trained is None else f"{trained.text}{MARKS[trained.verdict]}")
-        grid.add_row(comparison.row, comparison.label, *cells, comparison.tier, str(comparison.verdict))
+        cells = [comparison.row, comparison.label, *([comparison.ranks or "full"] if ranks else [])]
+        for name in shown:
+            cells += _printed_and_here(comparison.quantities.get(name))
+        if targets:
+            trained = comparison.quantities.get(TRAINED_SPARSITY)
+            cells.append("" if trained is None else f"{trained.text}{MARKS[trained.verdict]}")
+        grid.add_row(*cells, comparison.tier, str(comparison.verdict))
     return grid
+
+
+def _printed_and_here(judged: Any) -> list[str]:
+    if judged is None:
+        return ["–", "–"]
+    return [judged.reported, judged.text + (MARKS[judged.verdict] if judged.judged else "")]
 
 
 def whose(job: Job, found: Any) -> str:
     """Which of the runs behind the table were trained here, and which came with the repository."""
-    here = sum((job.runs / spec / "result.json").exists() for spec in found.runs["spec"])
-    there = len(found.runs) - here
-    text = f"Of the {len(found.runs)} runs behind this table {here} were trained in {job.runs}/"
+    runs = found.runs["spec"].unique()
+    here = sum((job.runs / spec / "result.json").exists() for spec in runs)
+    there = len(runs) - here
+    text = f"Of the {len(runs)} runs behind this table {here} were trained in {job.runs}/"
     if there:
         text += f" and {there} came with {job.results}/; for yours alone, add ARGS='--results DIR'"
     return f"{text}. `git diff {job.results}` shows what is new."
@@ -303,21 +318,22 @@ MARKS = {"PASS": "", "FAIL": " F", "ERRATUM": " e", "INCONCLUSIVE": " ?", "MISSI
 
 def legend(found: Any) -> str:
     """What the columns and marks of the table mean."""
-    lines = [
-        "",
-        "paper: as printed.  here: reproduced.",
-        "sparsity, params and MACs are recomputed from the published budgets on the full-size network (tier audit).",
+    from paper_repro.reporting.report import has_budgets
+
+    lines = ["", "paper: as printed.  here: reproduced."]
+    if has_budgets(found.table):
+        lines.append(
+            "sparsity, params and MACs are recomputed from the published budgets on the full-size network (tier audit)."
+        )
+    if found.trained_rows:
+        seeds = ", ".join(map(str, found.seeds())) or "none"
+        other = "" if found.full_scale else ": other data than the paper's, so it is shown and not compared (?)"
+        lines.append(f"top-1 here is measured on {found.setting}, mean of seeds {seeds}{other}.")
+    if found.trained_rows and not found.full_scale and has_budgets(found.table):
+        lines.append("trained spars. is what those runs reached, against the regime that the row stands for.")
+    lines += [
         "No mark: matches as printed.  e: the paper's number is wrong, see errata.csv.  F: does not match.  –: none.",
-    ]
-    if found.trained_rows and not found.full_scale:
-        seeds = found.seeds()
-        lines[3:3] = [
-            f"top-1 here is measured on {found.setting}, mean of seeds {', '.join(map(str, seeds)) or 'none'}: "
-            "other data than the paper's, so it is shown and not compared (?).",
-            "trained spars. is what those runs reached, against the regime that the row stands for.",
-        ]
-    lines.append(
         "A row's verdict: FAIL, else MISSING, INCONCLUSIVE, ERRATUM, PASS, whichever one of its numbers has"
-        + (" (at tier audit without top-1, which needs training)." if found.tier == AUDIT else ".")
-    )
+        + (" (at tier audit without top-1, which needs training)." if found.tier == AUDIT else "."),
+    ]
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from paper_repro.data.catalog import dataset
 from paper_repro.reporting import results, statistics
 from paper_repro.reporting.provenance import repository
 from paper_repro.reporting.statistics import Summary
-from paper_repro.tables import AUDIT
+from paper_repro.tables import AUDIT, FULL_SCALE
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Evidence:
     audit: pd.DataFrame
     # of rows that other tables hold
     audit_elsewhere: pd.DataFrame = field(default_factory=lambda: results.empty(AUDIT))
+    epochs: pd.DataFrame = field(default_factory=lambda: results.empty("epochs"))
 
     @property
     def plan(self) -> tables.TierPlan | None:
@@ -38,17 +39,32 @@ class Evidence:
 
     @property
     def full_scale(self) -> bool:
-        """Whether results of this tier may be compared with the paper's: its own data set and its own network."""
-        return self.plan is not None and self.plan.dataset == self.table.dataset and not self.plan.model_args
+        """Whether results of this tier may be compared with the paper's: its own protocol on its own network."""
+        return self.plan is not None and self.tier in FULL_SCALE
 
     @property
     def setting(self) -> str:
-        """Data set and, where it is not the paper's, the network: "Fashion-MNIST, width 16"."""
+        """Data sets of the runs, in table order, and, where it is not the paper's, the network: "Fashion-MNIST, width
+        16".
+        """
         if self.plan is None:
             return "no training"
-        name = dataset(self.plan.dataset).title
-        width = self.plan.model_args.get("width")
-        return name if width is None else f"{name}, width {width}"
+        ids = [row.id for row in self.table.rows]
+        used = set(zip(self.runs["row"], self.runs["dataset"], strict=True))
+        ordered = sorted(used, key=lambda pair: (ids.index(pair[0]), pair[1]))
+        return self._titled(dict.fromkeys(data for _, data in ordered) or [self.plan.dataset])
+
+    def setting_of(self, row: str) -> str:
+        """The same for one row: what its runs were measured on, which need not be the data set of its recipe."""
+        runs = self.row_runs(row)
+        if self.plan is None or not len(runs):
+            return self.setting
+        return self._titled(runs["dataset"].unique())
+
+    def _titled(self, names: Iterable[str]) -> str:
+        assert self.plan is not None
+        titles, width = " and ".join(dataset(name).title for name in names), self.plan.model_args.get("width")
+        return titles if width is None else f"{titles}, width {width}"
 
     @property
     def trained_rows(self) -> tuple[str, ...]:
@@ -98,6 +114,20 @@ class Evidence:
         """Mean over seeds with its interval; None where there is no value."""
         values = self.by_seed(row, column)
         return statistics.summarise(values.values()) if values else None
+
+    def epochs_at_ranks(self, row: str) -> pd.DataFrame:
+        """The epochs of a row's runs at which they had its ranks; all of them for a row without ranks."""
+        frame = self.epochs[self.epochs["row"] == row]
+        ranks = self.table.row(row).ranks
+        if not ranks:
+            return frame
+        rank_w, rank_u = map(int, ranks.split("/"))
+        return frame[frame["rank_w"].eq(rank_w) & frame["rank_u"].eq(rank_u)]
+
+    def best_over_epochs(self, row: str) -> dict[int, float]:
+        """Seed -> the best accuracy at the end of any epoch with the row's ranks: chosen on the test set."""
+        best = self.epochs_at_ranks(row).groupby("seed")["val_top1_pct"].max()
+        return {int(seed): float(top1_pct) for seed, top1_pct in zip(best.index.to_list(), best, strict=True)}
 
     def seeds(self) -> list[int]:
         """Seeds that any row was trained with."""
@@ -149,4 +179,5 @@ def load(table: str, tier: str, results_dir: Path | None = None) -> Evidence:
         frame("history"),
         frame("audit"),
         pd.concat(elsewhere, ignore_index=True) if elsewhere else results.empty(AUDIT),
+        frame("epochs"),
     )

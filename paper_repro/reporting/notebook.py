@@ -135,9 +135,12 @@ def render(
 def inputs_digest(table: str, tier: str, results_dir: Path, source: Path, values: Mapping[str, Any]) -> str:
     """SHA-256 of all data that an executed notebook shows."""
     folder = Path(tables.__file__).parent
-    kinds = ["audit"] if tier == AUDIT else list(results.SCHEMAS)
+    kinds = [kind for kind in results.SCHEMAS if kind not in ("audit", "epochs")]
+    kinds = ["audit"] if tier == AUDIT else [*kinds, "audit"]
     files = [results.path(results_dir, table, tier, kind) for kind in kinds]
+    per_epoch = results.path(results_dir, table, tier, "epochs")  # only where a run has more than one
     files += [
+        *([per_epoch] if per_epoch.exists() else []),
         source,
         repository() / "ci" / "tolerances.toml",
     ]

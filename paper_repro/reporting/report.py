@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from IPython.display import Image, Markdown
 
+from paper_repro import tables
+from paper_repro.data.catalog import dataset
 from paper_repro.reporting import claims, evidence, figures, looks, statistics, verdicts
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.verdicts import TRAINED_SPARSITY, Comparison, Judgement
@@ -47,15 +49,19 @@ class Report:
             )
         elif e.full_scale:
             lines.append(
-                f"Tier `{e.tier}`: {e.setting}, the paper's own network and data; "
+                f"Tier `{e.tier}`: {e.setting}, the paper's own network and protocol; "
                 "accuracies are compared with the printed ones."
             )
         else:
             lines.append(
-                f"Tier `{e.tier}`: accuracies are those of **{e.setting}**, not of the paper's ImageNet-1K. "
+                f"Tier `{e.tier}`: accuracies are those of **{e.setting}**, not of the paper's {paper_data(e.table)}. "
                 "They stand beside the printed ones and are never compared with them. "
-                "Sparsity, parameters and MACs of the full-size network are "
-                "recomputed from the published budgets (tier `audit`)."
+                + (
+                    "Sparsity, parameters and MACs of the full-size network are "
+                    "recomputed from the published budgets (tier `audit`)."
+                    if has_budgets(e.table)
+                    else ""
+                )
             )
         if not e.complete:
             lines += ["", f"> **INCOMPLETE**: {incomplete(e)}"]
@@ -124,6 +130,7 @@ class Report:
         runs = self.evidence.runs
         if not len(runs):
             return Markdown("No runs at this tier: the audit is arithmetic on the published numbers.")
+        runs = runs.drop_duplicates("spec")  # several rows may show networks of one run
         columns = ["commit", "dirty", "torch", "device", "threads", "dataset", "dataset_sha256"]
         rows = []
         for key, group in runs.groupby(columns, sort=True):
@@ -139,6 +146,16 @@ class Report:
                 ]
             )
         return Markdown(table([*columns, "runs", "seeds", "minutes"], rows))
+
+
+def paper_data(plan: tables.Table) -> str:
+    """The data sets of the paper's own numbers: "ImageNet-1K"."""
+    return " and ".join(dict.fromkeys(dataset(row.dataset).title for row in plan.rows if row.model == plan.model))
+
+
+def has_budgets(plan: tables.Table) -> bool:
+    """Whether the table is of sparse networks: low-rank ones have no budget."""
+    return any(row.reported.sparsity_pct is not None for row in plan.rows)
 
 
 def _regimes(e: Evidence) -> list[float]:

@@ -21,9 +21,11 @@ from paper_repro import tables
 from paper_repro.errors import UserError, unknown
 from paper_repro.files import locked
 from paper_repro.files import write as write_file
+from paper_repro.spec import Spec
 from paper_repro.verdict import Verdict
 
-STATUSES = ("finished", "not_sparse", "diverged")
+STATUSES = ("finished", "not_sparse", "diverged", "not_reached")
+WITHOUT_NETWORK = ("diverged", "not_reached")  # statuses of a line that measures nothing
 RESULT_JSON_SCHEMA = 1
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -87,9 +89,14 @@ _MEASURES = (
 
 
 def _measured(frame: pd.DataFrame) -> pd.Series:
-    """A run that did not diverge has every measure; one that diverged has no accuracy."""
+    """A line with a network has every measure; one without has no accuracy."""
     complete = frame[list(_MEASURES)].notna().all(axis=1)
-    return (frame["status"].eq("diverged") & frame["top1_pct"].isna()) | (frame["status"].ne("diverged") & complete)
+    without = frame["status"].isin(WITHOUT_NETWORK)
+    return (without & frame["top1_pct"].isna()) | (~without & complete)
+
+
+def _whole(numbers: pd.Series) -> pd.Series:
+    return numbers.mod(1).eq(0)
 
 
 def _parts_within_wholes(frame: pd.DataFrame) -> pd.Series:
@@ -119,11 +126,12 @@ RUNS = pa.DataFrameSchema(
         "spec": _column("text", "name of the run, made from its frozen spec: another recipe has another name"),
         "status": _one_of(
             "`finished`; `not_sparse`: less than 1 % sparse although the row has a target; "
-            "`diverged`: the loss stopped being finite",
+            "`diverged`: the loss stopped being finite; "
+            "`not_reached`: the run never had the row's ranks at the end of an epoch",
             STATUSES,
         ),
         "target_sparsity_pct": _pct("sparsity that the recipe aims at; empty for dense rows", fmt=".2f", empty=True),
-        "top1_pct": _pct("top-1 accuracy on the validation set; empty if diverged", fmt=".2f", empty=True),
+        "top1_pct": _pct("top-1 accuracy on the validation set; empty without a network", fmt=".2f", empty=True),
         "val_loss": _amount("loss on the validation set", unit="nat", fmt=".4f", empty=True),
         "train_loss": _amount(
             "mean training loss since the last record of the history", unit="nat", fmt=".4f", empty=True
@@ -161,7 +169,9 @@ RUNS = pa.DataFrameSchema(
     ordered=True,
     checks=[
         pa.Check(
-            _measured, error=f"a row that is not diverged needs {', '.join(_MEASURES)}; a diverged one has no top1_pct"
+            _measured,
+            error=f"a row that is not {' or '.join(WITHOUT_NETWORK)} needs {', '.join(_MEASURES)}; "
+            "one that is has no top1_pct",
         ),
         pa.Check(
             _parts_within_wholes,
@@ -212,6 +222,30 @@ HISTORY = pa.DataFrameSchema(
     ordered=True,
 )
 
+_RANK_CHECKS = [pa.Check.ge(0, error="must not be negative"), pa.Check(_whole, error="must be a whole number")]
+EPOCHS = pa.DataFrameSchema(
+    {
+        "row": _column("text", "row of the table"),
+        "seed": _amount("seed of the run", unit="", fmt="d", kind="integer"),
+        "epoch": _amount("epochs of training done", unit="epoch", fmt="d", kind="integer"),
+        "val_top1_pct": _pct("top-1 accuracy on the validation set then", fmt=".2f"),
+        "rank_w": _column(
+            "number",
+            "inner dimension of W then; empty where W is no product",
+            fmt="d",
+            empty=True,
+            checks=_RANK_CHECKS,
+        ),
+        "rank_u": _column("number", "the same of U", fmt="d", empty=True, checks=_RANK_CHECKS),
+        "kept": _one_of("whether the network of this epoch is the row's", ("yes", "no")),
+    },
+    name="<tier>_epochs.csv",
+    description="One line per row, seed and epoch, where a run takes more than one: accuracy and ranks meanwhile.",
+    unique=["row", "seed", "epoch"],
+    strict=True,
+    ordered=True,
+)
+
 AUDIT = pa.DataFrameSchema(
     {
         "table": _column("text", "table of the paper"),
@@ -239,16 +273,23 @@ AUDIT = pa.DataFrameSchema(
     ordered=True,
 )
 
-SCHEMAS: Mapping[str, pa.DataFrameSchema] = {"runs": RUNS, "budgets": BUDGETS, "history": HISTORY, "audit": AUDIT}
+SCHEMAS: Mapping[str, pa.DataFrameSchema] = {
+    "runs": RUNS,
+    "budgets": BUDGETS,
+    "history": HISTORY,
+    "audit": AUDIT,
+    "epochs": EPOCHS,
+}
 
 
 def path(results_dir: Path, table: str, tier: str, kind: str = "runs") -> Path:
-    """Where a file lies: ``kind`` is "runs", "budgets", "history" or "audit" (which has no tier)."""
+    """Where a file lies: ``kind`` is "runs", "budgets", "history", "epochs" or "audit" (which has no tier)."""
     names = {
         "runs": f"{tier}.csv",
         "budgets": f"{tier}_budgets.csv",
         "history": f"{tier}_history.csv",
         "audit": "audit.csv",
+        "epochs": f"{tier}_epochs.csv",
     }
     if kind not in names:
         raise unknown("kind of results file", kind, names)
@@ -447,16 +488,20 @@ def _csv(rows: list[list[str]]) -> str:
 def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) -> Path:
     """Merge finished runs into ``results/<table>/<tier>*.csv``, keyed by (row, seed).
 
-    Other lines are kept, but for those of a recipe that has changed since: one row never mixes two
-    recipes. Which row a run belongs to follows from its spec's name, so that a run of another recipe cannot enter by
-    mistake. Two processes may collect at once: the files are read and replaced under a lock.
+    Other lines are kept, but for those of a recipe that has changed since, and those of another data set than a newly
+    collected run of the row: one row never mixes two recipes or two data sets. Which rows a run belongs to follows from
+    its spec's name, so that a run of another recipe cannot enter by mistake. Two processes may collect at once: the
+    files are read and replaced under a lock.
 
-    Raises UserError for a run without result, a damaged result, and a run that no row of this table and tier asks for.
+    Raises UserError for a run without result, a damaged result, a run that no row of this table and tier asks for, and
+    runs of one row on two data sets.
     """
     plan = tables.load(table)
     runs = [_load_run(Path(directory)) for directory in run_dirs]
-    rows_of = {spec.name: row for row, spec in plan.specs(tier, sorted({run["spec"]["seed"] for run in runs}))}
-    new: dict[str, list[pd.DataFrame]] = {"runs": [], "budgets": [], "history": []}
+    rows_of: dict[str, list[tables.Row]] = {}
+    for row, spec in specs(plan, tier, sorted({run["spec"]["seed"] for run in runs})):
+        rows_of.setdefault(spec.name, []).append(row)
+    new: dict[str, list[pd.DataFrame]] = {kind: [] for kind in SCHEMAS if kind != "audit"}
     for run in runs:
         name = run["directory"].name
         if name not in rows_of:
@@ -464,22 +509,51 @@ def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) 
                 f"{run['directory']} belongs to no row of table {table} at tier {tier}: "
                 "its recipe has changed since, or was another one"
             )
-        for kind, frame in _frames(run, rows_of[name], plan, tier).items():
-            new[kind].append(frame)
+        for row in rows_of[name]:
+            for kind, frame in _frames(run, row, plan, tier).items():
+                new[kind].append(frame)
+    data_sets = _one_data_set_each(new["runs"])
     main = path(results_dir, table, tier)
     with locked(main.parent / f".{tier}.lock"):
         before = read_if_there(main)
-        current = {spec.name for _, spec in plan.specs(tier, sorted(set(before["seed"])))}
-        lines = zip(before["row"], before["seed"], before["spec"], strict=True)
-        replaced = {(row, seed) for row, seed, spec in lines if spec not in current}
+        current = {spec.name for _, spec in specs(plan, tier, sorted(set(before["seed"])))}
+        lines = zip(before["row"], before["seed"], before["spec"], before["dataset"], strict=True)
+        replaced = {
+            (row, seed) for row, seed, spec, data in lines if spec not in current or data != data_sets.get(row, data)
+        }
         replaced |= {(frame.at[0, "row"], frame.at[0, "seed"]) for frame in new["runs"]}
-        for kind in ("budgets", "history", "runs"):  # the file that the others are read by comes last
+        for kind in ("budgets", "history", "epochs", "runs"):  # the file that the others are read by comes last
             file = path(results_dir, table, tier, kind)
             old = read_if_there(file, kind)
             kept = old[[key not in replaced for key in zip(old["row"], old["seed"], strict=True)]]
             parts = [part for part in [kept, *new[kind]] if len(part)]
-            write(pd.concat(parts, ignore_index=True) if parts else empty(kind), file, kind)
+            if parts or file.exists() or kind != "epochs":  # runs of one epoch have no such file
+                write(pd.concat(parts, ignore_index=True) if parts else empty(kind), file, kind)
     return main
+
+
+def specs(plan: tables.Table, tier: str, seeds: Iterable[int]) -> list[tuple[tables.Row, Spec]]:
+    """Every run that a row may be filled from: on the data set of its recipe, and on that one's stand-in."""
+    seeds = list(seeds)
+    found = {
+        (row.id, spec.name): (row, spec)
+        for stand_ins in ({}, plan.tier(tier).stand_ins)
+        for row, spec in plan.specs(tier, seeds, stand_ins)
+    }
+    return list(found.values())
+
+
+def _one_data_set_each(runs: Iterable[pd.DataFrame]) -> dict[str, str]:
+    """Row -> data set that its runs are on; UserError when they are on two."""
+    found: dict[str, str] = {}
+    for frame in runs:
+        row, data = str(frame.at[0, "row"]), str(frame.at[0, "dataset"])
+        if found.setdefault(row, data) != data:
+            raise UserError(
+                f"the runs of row {row} are on two data sets, {found[row]} and {data}; a row is of one: "
+                "collect the runs of one of them"
+            )
+    return found
 
 
 def _load_run(directory: Path) -> dict[str, Any]:
@@ -507,11 +581,13 @@ def _frames(run: dict[str, Any], row: tables.Row, plan: tables.Table, tier: str)
     """The lines of one run for each file; what the run does not say (row, method, target) comes from the table."""
     seed, file = int(run["spec"]["seed"]), run["directory"] / "result.json"
     key = {"row": row.id, "seed": seed}
+    network = _network(run, row)
     known = {
         **{name: run["spec"][name] for name in ("dataset", "epochs") if name in run["spec"]},
         **run["provenance"],
         **_device(run["provenance"]),
         **run["result"],
+        **network["result"],
         **key,
         "method": row.method,
         "tier": tier,
@@ -520,10 +596,36 @@ def _frames(run: dict[str, Any], row: tables.Row, plan: tables.Table, tier: str)
     }
     records = {
         "runs": [known],
-        "budgets": [{**layer, **key} for layer in run["layers"]],
+        "budgets": [{**layer, **key} for layer in network["layers"]],
         "history": [{**record, **_thresholds(record, plan.figure_layer), **key} for record in run["history"]],
+        "epochs": [{**_epoch(record, network["epoch"]), **key} for record in run.get("epochs", [])],
     }
     return {kind: _from_json(file, kind, lines) for kind, lines in records.items()}
+
+
+def _network(run: dict[str, Any], row: tables.Row) -> dict[str, Any]:
+    """The network of a run that stands in a row: the ``epoch`` that it is of (None for no network), its ``layers``, and
+    what of the run's ``result`` is different for it.
+
+    The last network, but for a row with ranks of a run that was to keep networks by their ranks: there the last one
+    that had those ranks at the end of an epoch, if any had.
+    """
+    last = len(run.get("epochs", [])) or None
+    if run["result"].get("status") == "diverged":
+        return {"epoch": None, "result": {}, "layers": run["layers"]}
+    if not row.ranks or "keep" not in run["spec"].get("method_args", {}):
+        return {"epoch": last, "result": {}, "layers": run["layers"]}
+    kept = run.get("kept", {}).get(row.ranks)
+    return kept or {"epoch": None, "result": {"status": "not_reached", **dict.fromkeys(_MEASURES)}, "layers": []}
+
+
+def _epoch(record: Mapping[str, Any], kept: int | None) -> dict[str, Any]:
+    ranks = record.get("ranks", {})
+    return {
+        **{name: record.get(name) for name in ("epoch", "val_top1_pct")},
+        **{f"rank_{name}": ranks.get(name) for name in ("w", "u")},
+        "kept": "yes" if record.get("epoch") == kept else "no",
+    }
 
 
 def _thresholds(record: Mapping[str, Any], figure_layer: str | None) -> dict[str, float | None]:

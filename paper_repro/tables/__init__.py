@@ -4,13 +4,26 @@ numbers.
 
 from __future__ import annotations
 
-from paper_repro.tables.loader import AUDIT, TIERS, Table, budgets, curve, holders, load, names, sources, verify
+from paper_repro.tables.loader import (
+    AUDIT,
+    FULL_SCALE,
+    TIERS,
+    Table,
+    budgets,
+    curve,
+    holders,
+    load,
+    names,
+    sources,
+    verify,
+)
 from paper_repro.tables.printed import Claim, Reported, Row
 from paper_repro.tables.quantity import Quantity
 from paper_repro.tables.recipes import RowPlan, TierPlan
 
 __all__ = [
     "AUDIT",
+    "FULL_SCALE",
     "TIERS",
     "Claim",
     "Quantity",

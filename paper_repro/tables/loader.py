@@ -58,6 +58,7 @@ from paper_repro.tables.recipes import TierPlan
 DATA = Path(__file__).parent
 AUDIT = "audit"  # the tier that trains nothing, and so has no recipe
 TIERS = (AUDIT, "smoke", "small", "checkpoint", "paper")
+FULL_SCALE = ("checkpoint", "paper")  # the paper's own network and data: what may be compared with its numbers
 TOTALS = ("overall", "backbone")  # rows of a budget file that are no layers
 AVERAGE_POOL = "average_pool"
 

@@ -13,6 +13,8 @@ import pytest
 from paper_repro import tables
 from paper_repro.reporting import results
 from paper_repro.spec import Spec
+from paper_repro.tables import loader
+from tests.reporting import rnn
 
 MakeRuns = Callable[..., list[Path]]
 
@@ -128,6 +130,29 @@ def make_runs(tmp_path: Path) -> MakeRuns:
             for row, spec in tables.load(table).specs("smoke", seeds)
             if wanted is None or row.id in wanted
         ]
+
+    return make
+
+
+@pytest.fixture
+def make_rnn_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRuns:
+    """make_rnn_runs(seeds=..., rows=None for all, tier=..., stand_in=..., **values) -> run directories of Table 3, each
+    once; the table has recipes of its own here.
+    """
+    monkeypatch.setattr(loader, "DATA", rnn.copied(tmp_path / "tables"))
+
+    def make(
+        seeds: Iterable[int] = (0,),
+        rows: Iterable[str] | None = None,
+        tier: str = "paper",
+        stand_in: bool = False,
+        **changes: object,
+    ) -> list[Path]:
+        wanted = None if rows is None else set(rows)
+        pairs = {
+            spec.name: (row, spec) for row, spec in rnn.specs(tier, seeds, stand_in) if not wanted or row.id in wanted
+        }
+        return [rnn.fake_run(tmp_path / "runs", row, spec, **changes) for row, spec in pairs.values()]
 
     return make
 

@@ -83,7 +83,7 @@ def test_byte_order_mark_and_crlf_are_accepted(file: Path) -> None:
         (",0.0000,0.0000,", ",100.5,0.0000,", "line 2, column sparsity_pct: 100.5 must lie between 0 and 100"),
         (",false,", ",no,", "line 2, column dirty: 'no' must be one of"),
         ("abababab", "xyz", "column dataset_sha256"),
-        (",89.00,", ",,", "line 2: a row that is not diverged needs"),
+        (",89.00,", ",,", "line 2: a row that is not diverged or not_reached needs"),
     ],
 )
 def test_bad_input_is_named_by_line_and_column(file: Path, old: str, new: str, message: str) -> None:
