@@ -136,7 +136,7 @@ class Table:
                     method_args=row.method_args,
                     epochs=plan.epochs,
                     batch_size=plan.batch_size,
-                    lr=plan.lr,
+                    lr=row.lr,
                     momentum=plan.momentum,
                     weight_decay=row.weight_decay,
                     grad_clip_norm=row.grad_clip_norm,

@@ -30,6 +30,7 @@ class MethodKeys(File):
     method_args: dict[str, Any] = Field(default_factory=dict)
     model_args: dict[str, Any] = Field(default_factory=dict)
     dataset: Name | None = None
+    lr: Positive | None = None
     weight_decay: Decay | None = None
     grad_clip_norm: Decay | None = None
     target_sparsity_pct: Percent | None = None
@@ -76,6 +77,7 @@ class RowPlan:
 
     row: str
     method_args: Mapping[str, Any]
+    lr: float
     weight_decay: float
     grad_clip_norm: float
     tolerance_pct: float
@@ -237,6 +239,7 @@ def _row_plan(
     return RowPlan(
         row=row.id,
         method_args=MappingProxyType(method_args),
+        lr=first(given.lr, method.lr) or tier.lr,
         weight_decay=tier.weight_decay if weight_decay is None else weight_decay,
         grad_clip_norm=first(given.grad_clip_norm, method.grad_clip_norm) or 0.0,
         tolerance_pct=tolerance,
