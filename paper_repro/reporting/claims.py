@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 from paper_repro import tables
-from paper_repro.reporting import method_claims, statistics, tolerances
+from paper_repro.reporting import method_claims, rank_claims, statistics, tolerances
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.tolerances import Tolerances
 from paper_repro.tables import AUDIT
@@ -543,6 +543,8 @@ CHECKS: Mapping[str, tuple[Checker | None, Checker | None]] = {
     "gmp-ahead-under-str-budget": (method_claims.gmp_budget_published, method_claims.gmp_budget_runs),
     "st3-ahead-at-equal-sparsity": (method_claims.st3_published, method_claims.st3_runs),
     "st3-sigma-ahead-at-equal-macs": (method_claims.st3_macs_published, method_claims.st3_macs_runs),
+    "ahead-of-vanilla-low-rank": (rank_claims.vanilla_published, rank_claims.vanilla_runs),
+    "near-full-rank": (rank_claims.full_published, rank_claims.full_runs),
     "fewer-macs-than-uniform": (_macs_published, _macs_runs),
     "fewer-macs-than-gmp": (_gmp_macs_published, _gmp_macs_runs),
     "ahead-of-gmp-from-95": (_ahead_published, _ahead_runs),

@@ -23,6 +23,7 @@ from paper_repro.reporting.looks import look
 DPI = 150
 REPORTED: dict[str, Any] = {"linestyle": (0, (4, 2)), "markerfacecolor": "white", "linewidth": 1.2, "markersize": 5.5}
 REPRODUCED: dict[str, Any] = {"linestyle": "-", "linewidth": 1.6, "markersize": 6.5}
+ROW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A6761D", "#56B4E9", "#666666")  # rows of one method
 RC = {
     "font.family": "DejaVu Sans",
     "font.size": 10,

@@ -22,11 +22,12 @@ from PIL import Image
 from paper_repro import tables
 from paper_repro.errors import unknown
 from paper_repro.files import write
-from paper_repro.reporting import method_figures
+from paper_repro.reporting import method_figures, rank_figures
 from paper_repro.reporting.drawing import (
     DPI,
     REPORTED,
     REPRODUCED,
+    ROW_COLOURS,
     finish,
     handle,
     macs_axis,
@@ -41,7 +42,6 @@ from paper_repro.reporting.drawing import (
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.looks import LOOKS, look
 
-ROW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A6761D", "#56B4E9", "#666666")
 ROW_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 PAPER_GREY = "#555555"
 # below this nothing is pruned, and a log scale would show little else
@@ -170,7 +170,10 @@ FIGURES: Mapping[str, Callable[[Evidence], Figure]] = {
     "accuracy_by_budget": method_figures.accuracy_by_budget,
     "methods_over_sparsity": method_figures.methods_over_sparsity,
     "methods_over_macs": method_figures.methods_over_macs,
+    "ranks_over_epochs": rank_figures.ranks_over_epochs,
+    "accuracy_by_ranks": rank_figures.accuracy_by_ranks,
 }
+OF_RUNS = ("methods_over_sparsity", "methods_over_macs", "ranks_over_epochs", "accuracy_by_ranks")  # of nothing else
 
 
 def of_table(table: tables.Table) -> tuple[str, ...]:
@@ -187,8 +190,8 @@ def names(evidence: Evidence) -> list[str]:
     """
     has_runs = bool(evidence.runs["top1_pct"].notna().any())
     has = {
-        "methods_over_sparsity": has_runs,
-        "methods_over_macs": has_runs,
+        **dict.fromkeys(OF_RUNS, has_runs),
+        "ranks_over_epochs": len(evidence.epochs) > 0,
         "layer_budgets": len(evidence.budgets) > 0 or bool(_published_str(evidence)),
         "sparsity_over_epochs": len(evidence.history) > 0 or bool(_curve(evidence, "fig2_sparsity")),
     }

@@ -20,12 +20,13 @@ class Look:
     kind: str
 
 
-DENSE, SCHEDULE, STRAIGHT, REGROWTH, LEARNED = (
+DENSE, SCHEDULE, STRAIGHT, REGROWTH, LEARNED, LOW_RANK = (
     "dense",
     "pruned on a schedule",
     "straight-through gradients",
     "sparse from the first step",
     "STR and its extensions",
+    "low rank",
 )
 KINDS = (SCHEDULE, STRAIGHT, REGROWTH, LEARNED)
 
@@ -50,6 +51,8 @@ LOOKS: Mapping[str, Look] = {
     "str-weight": Look("STR per weight", "#CC79A7", "D", LEARNED),
     "str-filter-pruning": Look("STR filter pruning", "#A6761D", "v", LEARNED),
     "str-bn": Look("STR-BN", "#666666", "X", LEARNED),
+    "low-rank": Look("Low rank", "#D55E00", "s", LOW_RANK),
+    "str-rank": Look("STR, learnt ranks", "#0072B2", "o", LOW_RANK),
     "search": Look("STR, by hand", "#D55E00", "s", LEARNED),
     "controller": Look("STR, controller", "#009E73", "^", LEARNED),
     "freeze": Look("STR, freeze", "#CC79A7", "D", LEARNED),

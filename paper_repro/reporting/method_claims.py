@@ -67,13 +67,13 @@ def _budget_runs(evidence: Evidence, limits: Tolerances, method: str, margin: fl
     name = method.upper()
     sentence = (
         f"{name} with STR's budget minus {name} with a uniform one, top-1 points on {evidence.setting}, paired by seed "
-        f"[95 % interval]: {'; '.join(_told(line) for line in lines)}. Its MACs are "
+        f"[95 % interval]: {'; '.join(told(line) for line in lines)}. Its MACs are "
         f"{100 * min(line['macs_ratio'] for line in lines):.0f} to "
         f"{100 * max(line['macs_ratio'] for line in lines):.0f} % of uniform's."
     )
     if more:
         sentence += f" It needs more in: {', '.join(more)}."
-    return worst(decided), sentence + _unequal(lines, limits) + _few_seeds(lines), lines
+    return worst(decided), sentence + _unequal(lines, limits) + few_seeds(lines), lines
 
 
 # -- ST-3 beside STR ---------------------------------------------------------------------------------------------------
@@ -94,9 +94,9 @@ def st3_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
     decided = [Verdict(line["verdict"]) for line in lines] + [Verdict.MISSING] * (len(compared) - len(lines))
     sentence = (
         f"ST-3 minus STR in top-1 points on {evidence.setting}, paired by seed [95 % interval]: "
-        f"{'; '.join(_told(line) for line in lines)}."
+        f"{'; '.join(told(line) for line in lines)}."
     )
-    return worst(decided), sentence + _unequal(lines, limits) + _few_seeds(lines), lines
+    return worst(decided), sentence + _unequal(lines, limits) + few_seeds(lines), lines
 
 
 def st3_macs_published(evidence: Evidence, _limits: Tolerances) -> Finding | None:
@@ -137,15 +137,15 @@ def st3_macs_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
         if differences:
             summary = statistics.summarise(differences.values())
             mean = statistics.summarise(macs.values()).mean
-            lines.append({"row": id, "macs_m": mean, **_interval(summary), "verdict": str(_ahead(summary, 0.0))})
+            lines.append({"row": id, "macs_m": mean, **interval(summary), "verdict": str(ahead(summary, 0.0))})
     if not lines:
         return None
-    told = "; ".join(_told(line) for line in lines)
+    told = "; ".join(told(line) for line in lines)
     sentence = f"ST-3-sigma minus STR at the same MACs, top-1 points on {evidence.setting} [95 % interval]: {told}."
     left_out = [id for id in ours if id not in [line["row"] for line in lines] and len(evidence.row_runs(id))]
     if left_out:
         sentence += f" Outside of the range of STR's MACs: {', '.join(left_out)}."
-    return worst(Verdict(line["verdict"]) for line in lines), sentence + _few_seeds(lines), lines
+    return worst(Verdict(line["verdict"]) for line in lines), sentence + few_seeds(lines), lines
 
 
 def _regime_pairs(evidence: Evidence) -> list[Pair]:
@@ -213,13 +213,13 @@ def _on_runs(evidence: Evidence, pair: Pair, margin: float, slack: float) -> dic
     if paired is None:
         return None
     weights = _ratio(evidence, pair, "nonzero_params_m", paired.seeds)
-    verdict = _ahead(paired.difference, margin)
+    verdict = ahead(paired.difference, margin)
     if (verdict is Verdict.PASS and weights > 1 + slack) or (verdict is Verdict.FAIL and weights < 1 / (1 + slack)):
         verdict = Verdict.INCONCLUSIVE
     return {
         "row": ours,
         "other": theirs,
-        **_interval(paired.difference),
+        **interval(paired.difference),
         "p": paired.p,
         "weights_ratio": weights,
         "macs_ratio": _ratio(evidence, pair, "sparse_macs_m", paired.seeds),
@@ -239,11 +239,12 @@ def _ratio(evidence: Evidence, pair: Pair, column: str, seeds: Sequence[int]) ->
     return mean(pair[0].id) / mean(pair[1].id)
 
 
-def _interval(difference: Summary) -> dict[str, Any]:
+def interval(difference: Summary) -> dict[str, Any]:
+    """The columns of a difference in the numbers behind a claim."""
     return {"difference": difference.mean, "low": difference.low, "high": difference.high, "n": difference.n}
 
 
-def _ahead(difference: Summary, margin: float) -> Verdict:
+def ahead(difference: Summary, margin: float) -> Verdict:
     """PASS when the interval lies above minus the margin, FAIL when below it, INCONCLUSIVE otherwise."""
     if difference.low is None or difference.high is None:
         return Verdict.INCONCLUSIVE
@@ -252,7 +253,8 @@ def _ahead(difference: Summary, margin: float) -> Verdict:
     return Verdict.FAIL if difference.high < -margin else Verdict.INCONCLUSIVE
 
 
-def _told(line: Mapping[str, Any]) -> str:
+def told(line: Mapping[str, Any]) -> str:
+    """One such line in words."""
     interval = "" if line["low"] is None else f" [{line['low']:+.2f}, {line['high']:+.2f}]"
     return f"{line['row']}: {line['difference']:+.2f}{interval}, n = {line['n']}, {line['verdict']}"
 
@@ -267,6 +269,7 @@ def _unequal(lines: Sequence[Mapping[str, Any]], limits: Tolerances) -> str:
     return f" Not at equal sparsity (weights left, as a share of the other's): {told}."
 
 
-def _few_seeds(lines: Sequence[Mapping[str, Any]]) -> str:
+def few_seeds(lines: Sequence[Mapping[str, Any]]) -> str:
+    """What to say where one seed decides nothing."""
     few = any(line["n"] < 2 for line in lines)
     return " One seed gives no interval: more seeds are needed to decide." if few else ""

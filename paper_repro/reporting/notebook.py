@@ -37,6 +37,11 @@ METHODS_CELLS = (
     ("methods-title", "markdown", "## Method by method"),
     ("methods", "code", "report.methods()"),
 )
+# only where networks are of low rank
+RANKS_CELLS = (
+    ("ranks-title", "markdown", "## Ranks, parameters, size"),
+    ("ranks", "code", "report.ranks()"),
+)
 
 
 # -- skeletons -------------------------------------------------------------------------------------------------------
@@ -69,6 +74,7 @@ def skeleton(table: str) -> nbformat.NotebookNode:
         ("figures-title", "markdown", "## Figures"),
         *((name.replace("_", "-"), "code", f'report.figure("{name}")') for name in figures.of_table(plan)),
         *(cell for cell in METHODS_CELLS if "methods_over_sparsity" in figures.of_table(plan)),
+        *(cell for cell in RANKS_CELLS if any(row.ranks for row in plan.rows)),
         ("verdicts-title", "markdown", "## Verdicts that are not a plain PASS, and why"),
         ("verdicts", "code", "report.reasons()"),
         ("provenance-title", "markdown", "## Provenance"),

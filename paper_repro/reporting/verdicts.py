@@ -249,8 +249,10 @@ def _judge_trained_sparsity(evidence: Evidence, row: tables.Row) -> Judgement | 
 def _statuses(row: tables.Row, runs: pd.DataFrame) -> str:
     bad = runs[runs["status"] != "finished"]
     words = {"not_reached": f"the training never had ranks {row.ranks} at the end of an epoch"}
-    found = zip(bad["seed"], bad["status"], strict=True)
-    return "; ".join(f"seed {seed}: {words.get(status, status)}" for seed, status in found)
+    seeds: dict[str, list[str]] = {}
+    for seed, status in zip(bad["seed"], bad["status"], strict=True):
+        seeds.setdefault(words.get(status, status), []).append(str(seed))
+    return "; ".join(f"seed{'s' if len(of) > 1 else ''} {', '.join(of)}: {what}" for what, of in seeds.items())
 
 
 def _other_samples(runs: pd.DataFrame) -> str:

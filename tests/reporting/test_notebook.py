@@ -40,7 +40,7 @@ def test_committed_skeletons_are_the_generated_ones() -> None:
 
 
 def test_skeletons_differ_in_title_table_and_figures_alone() -> None:
-    """Figures are those of the table; where methods are set beside each other, two cells more say how they compare."""
+    """Figures are those of the table; where methods are set beside each other, or ranks, two cells more do."""
     skeletons = {name: {cell.id: cell for cell in notebook.skeleton(name).cells} for name in tables.names()}
     first = skeletons["resnet50"]
     for name, cells in skeletons.items():
@@ -49,7 +49,7 @@ def test_skeletons_differ_in_title_table_and_figures_alone() -> None:
         same = [id for id in first if id in cells and cells[id] == first[id]]
         usual = first.keys() - {figure.replace("_", "-") for figure in tables.load("resnet50").figures}
         assert {"title", "parameters"} == usual - set(same) or name == "resnet50"
-        more = {"methods-title", "methods"} if name == "family" else set()
+        more = {"family": {"methods-title", "methods"}, "rnn": {"ranks-title", "ranks"}}.get(name, set())
         assert cells.keys() == usual | drawn | more
 
 

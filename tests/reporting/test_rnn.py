@@ -9,9 +9,11 @@ import pytest
 
 from paper_repro import tables
 from paper_repro.errors import UserError
+from paper_repro.reporting import claims, figures, results, verdicts
 from paper_repro.reporting import evidence as ev
-from paper_repro.reporting import results, verdicts
+from paper_repro.reporting.claims import ClaimResult
 from paper_repro.reporting.evidence import Evidence
+from paper_repro.reporting.looks import LOOKS
 from paper_repro.reporting.report import Report
 from paper_repro.reproduce import comparison_grid, legend
 from paper_repro.verdict import Verdict
@@ -189,3 +191,115 @@ def test_a_run_without_a_record_of_its_epochs_is_damaged(make_rnn_runs: MakeRuns
     (run / "result.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(UserError, match="val_top1_pct is missing from epochs"):
         results.collect("rnn", "paper", [run], tmp_path / "results")
+
+
+def test_statuses_of_several_seeds_are_said_once(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = collect(make_rnn_runs, tmp_path, rows=["har2-str-8-7"], seeds=(0, 1))
+    reason = judged(evidence, "har2-str-8-7").reason
+    assert reason == "seeds 0, 1: the training never had ranks 8/7 at the end of an epoch"
+
+
+# -- claims ----------------------------------------------------------------------------------------------------------
+
+
+def claim(evidence: Evidence, id: str, tier: str = "paper") -> ClaimResult:
+    (found,) = [found for found in claims.check(evidence) if (found.id, found.tier) == (id, tier)]
+    return found
+
+
+def test_claims_on_the_printed_numbers(tmp_path: Path) -> None:
+    evidence = ev.load("rnn", "audit", tmp_path)
+    vanilla, full = (claim(evidence, id, "audit") for id in ("ahead-of-vanilla-low-rank", "near-full-rank"))
+    assert {vanilla.verdict, full.verdict} == {Verdict.INCONCLUSIVE}
+    assert "HAR-2 +0.71 to +2.47; Google-12 +1.27 to +1.66 points" in vanilla.sentence
+    assert "HAR-2 -0.51 to -0.34; Google-12 +1.95 to +2.15 points" in full.sentence
+
+
+def test_ahead_of_vanilla_low_rank_needs_every_pair(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = collect(make_rnn_runs, tmp_path, seeds=(0, 1, 2))
+    found = claim(evidence, "ahead-of-vanilla-low-rank")
+    assert [line["verdict"] for line in found.numbers] == ["PASS"] * 3
+    assert found.numbers[0]["low"] < found.numbers[0]["difference"] < found.numbers[0]["high"]
+    assert found.verdict is Verdict.MISSING
+    assert "for: har2-str-8-7" in found.sentence  # never reached
+    reached = evidence.runs["row"].eq("har2-str-8-7")
+    evidence.runs.loc[reached, "top1_pct"] = [94.0, 94.2, 94.1]
+    assert claim(evidence, "ahead-of-vanilla-low-rank").verdict is Verdict.PASS
+    evidence.runs.loc[reached, "top1_pct"] = [90.0, 90.2, 90.1]
+    assert claim(evidence, "ahead-of-vanilla-low-rank").verdict is Verdict.FAIL
+
+
+def test_near_full_rank_allows_what_the_claim_says(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    """STR is 0.75 points behind at ranks 9/8 and 0.95 at 9/7."""
+    evidence = collect(make_rnn_runs, tmp_path, rows=["har2-full", "har2-str-9-8"], seeds=(0, 1, 2))
+    found = {line["row"]: line["verdict"] for line in claim(evidence, "near-full-rank").numbers}
+    assert found == {"har2-str-9-8": "INCONCLUSIVE", "har2-str-9-7": "FAIL"}
+    evidence.runs.loc[evidence.runs["row"].eq("har2-full"), "top1_pct"] -= 0.7
+    found = {line["row"]: line["verdict"] for line in claim(evidence, "near-full-rank").numbers}
+    assert found == {"har2-str-9-8": "PASS", "har2-str-9-7": "PASS"}
+
+
+def test_runs_on_two_data_sets_are_not_compared(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    collect(make_rnn_runs, tmp_path, rows=["har2-full"], seeds=(0, 1), stand_in=True)
+    evidence = collect(make_rnn_runs, tmp_path, rows=["har2-str-9-8"], seeds=(0, 1))
+    assert claim(evidence, "near-full-rank").verdict is Verdict.MISSING
+
+
+def test_one_seed_decides_no_claim(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = collect(make_rnn_runs, tmp_path, tier="smoke", rows=["har2-low-9-8", "har2-str-9-8"])
+    found = claim(evidence, "ahead-of-vanilla-low-rank", "smoke")
+    assert [line["verdict"] for line in found.numbers] == ["INCONCLUSIVE"]
+    assert "One seed gives no interval" in found.sentence
+
+
+# -- figures and the notebook's part ---------------------------------------------------------------------------------
+
+
+def test_ranks_over_epochs(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    """Per data set a panel of ranks and one of accuracy; a run that fills three rows is one line."""
+    evidence = collect(make_rnn_runs, tmp_path, seeds=(0, 1, 2), stand_in=True)
+    figure = figures.FIGURES["ranks_over_epochs"](evidence)
+    har, google = figure.axes[:2]
+    assert [har.get_title(), google.get_title()] == ["HAR-2 (reconstructed UCI HAR)", "Google-12"]
+    assert har.get_yscale() == "log"
+    means = [list(line.get_ydata()) for line in har.lines if line.get_linewidth() == 2.0]
+    assert means == [[80, 20, 8, 8, 7, 7], [9] * 6]
+    kept = [line for line in har.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    assert sorted({(x, y) for line in kept for x, y in line.get_xydata()}) == [(4, 8), (4, 9), (6, 7), (6, 9)]
+    assert {text.get_text() for text in har.texts} == {"9/8", "9/7, 8/7"}
+    accuracy = figure.axes[2]
+    assert len([line for line in accuracy.lines if line.get_linewidth() == 2.0]) == 1 + 3 + 1  # full, vanilla, STR
+    labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert {"Full rank", "Low rank", "STR, weight decay 0.001"} <= labels
+
+
+@pytest.mark.parametrize(("tier", "panels"), [("paper", 2), ("smoke", 3)])
+def test_accuracy_by_ranks(make_rnn_runs: MakeRuns, tmp_path: Path, tier: str, panels: int) -> None:
+    """Both in one panel where they are compared; Google-12 is not trained at tier smoke, and has no panel there."""
+    evidence = collect(make_rnn_runs, tmp_path, tier=tier, seeds=(0, 1))
+    figure = figures.FIGURES["accuracy_by_ranks"](evidence)
+    visible = [axis for axis in figure.axes if axis.get_visible()]
+    assert len(visible) == panels
+    points = [line for line in visible[0].lines if line.get_marker() == LOOKS["str-rank"].marker]
+    hollow = [line for line in points if line.get_markerfacecolor() == "white"]
+    assert len(hollow) == 3
+    assert len(points) - len(hollow) == (2 if tier == "paper" else 0)  # ranks 8/7 were not reached
+    assert "Reported" in visible[0].get_title()
+
+
+def test_nothing_is_drawn_where_nothing_was_run(tmp_path: Path) -> None:
+    report = Report(ev.load("rnn", "audit", tmp_path))
+    assert figures.names(report.evidence) == []
+    assert report.figure("ranks_over_epochs").data == "*Nothing to draw: nothing was run.*"
+
+
+def test_the_part_on_ranks_shows_the_best_epoch_as_what_it_is(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = collect(make_rnn_runs, tmp_path, seeds=(0, 1, 2))
+    lines = [("har2-str-9-8", "params", "", 2405.0, Verdict.INCONCLUSIVE, "")]
+    write_audit(tmp_path / "results", lines, table="rnn")
+    text = Report(ev.load("rnn", "paper", evidence.results_dir)).ranks().data
+    assert "Best epoch, chosen on the test set (%)" in text
+    (row,) = [line for line in text.splitlines() if "`har2-str-9-8`" in line]
+    assert [cell.strip() for cell in row.split("|")[2:4]] == ["9/8", "2,405"]
+    for cell in ("95.76", "93.85 [93.20, 94.50] (n = 3)", "93.95 [93.30, 94.60] (n = 3)", "+1.25 [+1.09, +1.41]"):
+        assert f" {cell} |" in row

@@ -1,0 +1,257 @@
+"""Figures of low-rank networks: how ranks fall while they are learnt, and how accurate networks of which ranks are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from paper_repro import tables
+from paper_repro.data.catalog import dataset
+from paper_repro.reporting.drawing import (
+    REPORTED,
+    REPRODUCED,
+    ROW_COLOURS,
+    finish,
+    handle,
+    new_figure,
+    seed_count,
+    style,
+    style_of,
+)
+from paper_repro.reporting.evidence import Evidence
+from paper_repro.reporting.looks import LOOKS
+
+# of runs with one weight decay each; the colour of vanilla low rank, which is beside them, is not among them
+DECAY_COLOURS = tuple(colour for colour in ROW_COLOURS if colour != LOOKS["low-rank"].colour)
+THIN, BOLD = 0.8, 2.0  # line widths: one seed, the mean
+SHOWN_POINTS = 20.0  # below the best network: what an untrained network does is not drawn
+
+
+def ranks_over_epochs(evidence: Evidence) -> Figure:
+    """Ranks of W and U while STR learns them, and below it the accuracy of STR, of vanilla low rank and of full rank:
+    one column per data set, one colour per weight decay.
+    """
+    data_sets = _data_sets(evidence)
+    with style():
+        figure = new_figure(max(7.5, 6.3 * len(data_sets)), 8.2)
+        axes = figure.subplots(2, max(1, len(data_sets)), sharex="col", squeeze=False)
+        handles: dict[str, Line2D] = {}
+        for (top, bottom), name in zip(axes.T, data_sets, strict=False):
+            rows = [row for row in evidence.table.rows if row.dataset == name]
+            handles |= _draw_ranks(top, evidence, rows)
+            handles |= _draw_accuracy(bottom, evidence, rows)
+            top.set_title(_title(evidence, rows))
+            top.set_ylabel("Rank (log scale)")
+            bottom.set_ylabel("Top-1 accuracy on the validation set (%)")
+            bottom.set_xlabel("Epochs of training done")
+        if data_sets:
+            handles["U"] = Line2D([], [], color="#333333", linewidth=BOLD, label="Rank of U")
+            handles["W"] = Line2D([], [], color="#333333", linewidth=BOLD, linestyle="--", label="Rank of W")
+            handles["kept"] = handle("Network of a row", "#333333", "o", {**REPRODUCED, "linestyle": "none"})
+        what = "ranks and accuracy during training (thin: one seed, bold: mean)"
+        finish(figure, evidence, what, list(handles.values()), columns=4)
+    return figure
+
+
+def accuracy_by_ranks(evidence: Evidence) -> Figure:
+    """Accuracy at each pair of ranks, as printed and here; in one panel per data set where the two may be compared,
+    one above the other where they may not.
+    """
+    here = bool(evidence.runs["top1_pct"].notna().any())
+    apart = here and not evidence.full_scale
+    data_sets = list(dict.fromkeys(row.dataset for row in evidence.table.rows))
+    with style():
+        figure = new_figure(5.6 * len(data_sets), 9.0 if apart else 5.2)
+        axes = figure.subplots(2 if apart else 1, len(data_sets), squeeze=False)
+        methods = {row.method: row.label for row in evidence.table.rows}
+        for column, name in zip(axes.T, data_sets, strict=True):
+            rows = [row for row in evidence.table.rows if row.dataset == name]
+            _draw_points(column[0], rows, {row.id: (row.reported.top1_pct, None) for row in rows}, REPORTED)
+            if here:
+                _draw_points(column[-1], rows, {row.id: _measured(evidence, row.id) for row in rows}, REPRODUCED)
+            column[0].set_title(f"Reported: {dataset(name).title}")
+            title = _title(evidence, rows)
+            if title:
+                column[-1].set_title(f"{'Reproduced' if apart else 'Reported, and reproduced'}: {title}", fontsize=9)
+            for axis in column:
+                _rank_axis(axis, evidence, rows)
+            column[-1].set_visible(bool(title) or not apart)
+        handles = [handle(f"{label} reported", *style_of(name), _points(REPORTED)) for name, label in methods.items()]
+        if here:
+            handles += [
+                handle(f"{label} reproduced", *style_of(name), _points(REPRODUCED)) for name, label in methods.items()
+            ]
+        if here and len(evidence.seeds()) > 1:
+            handles.append(
+                Line2D([], [], color="black", marker="|", linestyle="none", markersize=10, label="95 % interval")
+            )
+        where = f" ({seed_count(evidence)})" if here else ""
+        finish(figure, evidence, f"accuracy by ranks{where}", handles, columns=3)
+    return figure
+
+
+def _data_sets(evidence: Evidence) -> list[str]:
+    """The paper's data sets of the rows that were trained over epochs, in table order."""
+    there = set(evidence.epochs["row"])
+    return list(dict.fromkeys(row.dataset for row in evidence.table.rows if row.id in there))
+
+
+def _title(evidence: Evidence, rows: Sequence[tables.Row]) -> str:
+    """What these rows' runs were measured on; empty without runs."""
+    found = [evidence.setting_of(row.id) for row in rows if len(evidence.row_runs(row.id))]
+    return " and ".join(dict.fromkeys(found))
+
+
+# -- training --------------------------------------------------------------------------------------------------------
+
+
+def _recipes(evidence: Evidence, rows: Sequence[tables.Row]) -> list[list[tables.Row]]:
+    """Rows that show networks of the same runs, together."""
+    groups: dict[str, list[tables.Row]] = {}
+    for row in rows:
+        specs = evidence.row_runs(row.id)["spec"]
+        if len(specs):
+            groups.setdefault(str(specs.iloc[0]), []).append(row)
+    return list(groups.values())
+
+
+def _draw_ranks(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> dict[str, Line2D]:
+    """Both ranks of every STR run, the pairs of the table as dotted lines, and where a row's network was taken."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    handles = {}
+    learnt = [row for row in rows if row.method == "str-rank"]
+    for index, group in enumerate(_recipes(evidence, learnt)):
+        colour = DECAY_COLOURS[index % len(DECAY_COLOURS)]
+        epochs = evidence.epochs[evidence.epochs["row"] == group[0].id]
+        for column, dashes in (("rank_u", "-"), ("rank_w", "--")):
+            positive = epochs[epochs[column] > 0]  # a log scale has no place for rank 0
+            _draw_seeds(axis, positive, column, colour, dashes)
+        for row in group:
+            taken = evidence.epochs[(evidence.epochs["row"] == row.id) & (evidence.epochs["kept"] == "yes")]
+            for column in ("rank_u", "rank_w"):
+                axis.plot(taken["epoch"], taken[column], color=colour, marker="o", linestyle="none", markersize=6)
+        label = _decay_label(group[0])
+        handles[label] = Line2D([], [], color=colour, linewidth=BOLD, label=label)
+    pairs: dict[int, list[str]] = {}
+    for row in learnt:
+        pairs.setdefault(int(row.ranks.split("/")[1]), []).append(row.ranks)
+    for rank_u, named in pairs.items():
+        axis.axhline(rank_u, color="#888888", linestyle=":", linewidth=0.9, zorder=1)
+        axis.annotate(
+            ", ".join(named),
+            (1.0, rank_u),
+            xycoords=("axes fraction", "data"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
+    return handles
+
+
+def _draw_accuracy(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> dict[str, Line2D]:
+    handles = {}
+    learnt = 0
+    for group in _recipes(evidence, rows):
+        row = group[0]
+        colour, _ = style_of(row.method)
+        label = row.label
+        if row.method == "str-rank":
+            colour, label = DECAY_COLOURS[learnt % len(DECAY_COLOURS)], _decay_label(row)
+            learnt += 1
+        epochs = evidence.epochs[evidence.epochs["row"] == row.id]
+        _draw_seeds(axis, epochs, "val_top1_pct", colour, "-" if row.method != "low-rank" else "-.")
+        handles[label] = Line2D(
+            [], [], color=colour, linewidth=BOLD, linestyle="-" if row.method != "low-rank" else "-.", label=label
+        )
+    values = evidence.epochs.loc[evidence.epochs["row"].isin([row.id for row in rows]), "val_top1_pct"]
+    if len(values):
+        best, worst = float(values.max()), float(values.min())
+        axis.set_ylim(max(worst, best - SHOWN_POINTS) - 0.5, best + 0.5)
+    return handles
+
+
+def _decay_label(row: tables.Row) -> str:
+    return row.label + ("" if row.weight_decay is None else f", weight decay {row.weight_decay:g}")
+
+
+def _draw_seeds(axis: Axes, frame: pd.DataFrame, column: str, colour: str, dashes: str) -> None:
+    """One thin line per seed, and their mean in bold; one seed is its own mean."""
+    seeds = [lines for _, lines in frame.groupby("seed")]
+    if len(seeds) > 1:
+        for lines in seeds:
+            axis.plot(lines["epoch"], lines[column], color=colour, linestyle=dashes, linewidth=THIN, alpha=0.45)
+    mean = frame.groupby("epoch")[column].mean()
+    axis.plot(mean.index.to_numpy(), mean.to_numpy(), color=colour, linestyle=dashes, linewidth=BOLD, zorder=3)
+
+
+# -- accuracy --------------------------------------------------------------------------------------------------------
+
+
+def _measured(evidence: Evidence, row: str) -> tuple[float | None, float | None]:
+    """Mean accuracy over seeds, and half its interval."""
+    found = evidence.summary(row, "top1_pct")
+    if found is None:
+        return None, None
+    return found.mean, None if found.high is None else found.high - found.mean
+
+
+def _places(rows: Sequence[tables.Row]) -> list[str]:
+    """Pairs of ranks from left to right; full rank, which is the empty one, first."""
+    return list(dict.fromkeys(row.ranks for row in rows))
+
+
+def _draw_points(
+    axis: Axes,
+    rows: Sequence[tables.Row],
+    numbers: Mapping[str, tuple[float | None, float | None]],
+    origin: Mapping[str, Any],
+) -> None:
+    """One point per row; methods and origins at the same ranks stand a little apart."""
+    places = _places(rows)
+    apart = {"low-rank": -0.17, "str-rank": 0.17}
+    aside = 0.0 if "markerfacecolor" in origin else 0.08
+    for row in rows:
+        top1_pct, half = numbers[row.id]
+        if top1_pct is None:
+            continue
+        colour, marker = style_of(row.method)
+        axis.errorbar(
+            [places.index(row.ranks) + apart.get(row.method, 0.0) + aside],
+            [top1_pct],
+            yerr=[np.nan if half is None else half],
+            color=colour,
+            marker=marker,
+            markersize=7,
+            markerfacecolor=origin.get("markerfacecolor", colour),
+            linestyle="none",
+            capsize=3,
+            elinewidth=1.2,
+        )
+
+
+def _points(origin: Mapping[str, Any]) -> dict[str, Any]:
+    return {**origin, "linestyle": "none"}
+
+
+def _rank_axis(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> None:
+    """Ranks and, where the audit is there, the size that they make."""
+    labels = []
+    for ranks in _places(rows):
+        size = evidence.audited(next(row for row in rows if row.ranks == ranks), "size_kb")
+        labels.append((ranks or "full") + (f"\n{size['recomputed'].iloc[0]:.1f} KB" if len(size) else ""))
+    axis.set_xticks(range(len(labels)), labels)
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlim(-0.5, len(labels) - 0.5)
+    axis.set_xlabel("Ranks of W / U, and size in single precision")
+    axis.set_ylabel("Top-1 accuracy (%)")
