@@ -202,7 +202,8 @@ def trained(tier: tables.TierPlan) -> str:
     from paper_repro.data.catalog import TRAINABLE, dataset
 
     can = "" if tier.dataset in TRAINABLE else " (planned only: this version cannot train on it yet)"
-    return f"{len(tier.rows)} rows on {dataset(tier.dataset).title}{can}"
+    data = dict.fromkeys(dataset(row.network[2]).title for row in tier.rows.values())
+    return f"{len(tier.rows)} rows on {', '.join(data) or dataset(tier.dataset).title}{can}"
 
 
 def job(table: str | None, **given: Any) -> Job:
