@@ -13,6 +13,8 @@ import pytest
 
 from paper_repro import cli, tables
 from paper_repro.data import sources
+from paper_repro.errors import UserError
+from paper_repro.reproduce import Job, unfinished
 from paper_repro.tables import loader
 from paper_repro.training import launch
 from tests.training.test_launch import ROOT, WORKER
@@ -108,6 +110,24 @@ def test_list_plan_and_audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert call(monkeypatch, "plan", "resnet50", "--tier", "audit") == 0
     assert call(monkeypatch, "audit", "mobilenetv1") == 0
     assert "PASS" in capsys.readouterr().out and Path("results/mobilenetv1/audit.csv").exists()
+
+
+def test_a_stand_in_takes_the_place_of_data_that_is_not_there_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("data/har2").mkdir(parents=True)
+    arguments = ("plan", "rnn", "--tier", "paper", "--method", "dense", "--data-root", "data")
+    assert call(monkeypatch, *arguments) == 0
+    assert "dense-fastgrnn-har2-" in capsys.readouterr().out  # neither is there: the official one would be fetched
+    Path("data/har2/uci_har_rebuilt.npz").write_bytes(b"there")
+    assert call(monkeypatch, *arguments) == 0
+    assert "dense-fastgrnn-har2_rebuilt-" in capsys.readouterr().out
+    with pytest.raises(UserError, match="not the file that is meant"):  # before anything is trained
+        unfinished(Job("rnn", "paper", rows=("har2-full",), data_root=Path("data")), cli.console)
+    assert "HAR-2 (reconstructed UCI HAR) is, and stands in for it" in capsys.readouterr().out
+    Path("data/UCI HAR Dataset").mkdir()
+    assert call(monkeypatch, *arguments) == 0
+    assert "dense-fastgrnn-har2-" in capsys.readouterr().out
 
 
 def test_plan_refuses_what_would_stay_dense(

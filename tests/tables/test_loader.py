@@ -519,3 +519,19 @@ def test_regress_trains_a_registered_method_as_the_tables_do(name: str) -> None:
     known = {spec.name for _, spec in tables.load("family").specs("smoke", range(3))}
     runs = Question(name).method_runs(plugins.find(name), "sparsity_pct")
     assert len(runs) == 15 and all(spec.name in known for _, spec in runs)
+
+
+def test_rows_may_have_a_network_a_data_set_and_a_rate_of_their_own() -> None:
+    specs = {row.id: spec for row, spec in tables.load("rnn_choices").specs("small", [0], {"har2": "har2_rebuilt"})}
+    assert specs["as-in-table-3"].dataset == "har2_rebuilt" and specs["windows-original"].dataset == "har2_original"
+    assert specs["as-in-table-3"].model_args == {"gate": "tanh"} and specs["gate-sigmoid"].model_args == {}
+    base = specs.pop("as-in-table-3")
+    changed = {id: {*base.differences(spec)} for id, spec in specs.items()}
+    assert changed == {
+        "gate-sigmoid": {"model_args"},
+        "no-decay": {"weight_decay"},
+        "lr-0.003": {"lr"},
+        "clip-1": {"grad_clip_norm"},
+        "windows-original": {"dataset"},
+        "windows-rebuilt": {"dataset"},
+    }
