@@ -28,15 +28,15 @@ from paper_repro.reporting.drawing import (
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.looks import LOOKS
 
-# of runs with one weight decay each; the colour of vanilla low rank, which is beside them, is not among them
-DECAY_COLOURS = tuple(colour for colour in ROW_COLOURS if colour != LOOKS["low-rank"].colour)
+# of trainings by STR; the colour of vanilla low rank, which is beside them, is not among them
+TRAINING_COLOURS = tuple(colour for colour in ROW_COLOURS if colour != LOOKS["low-rank"].colour)
 THIN, BOLD = 0.8, 2.0  # line widths: one seed, the mean
 SHOWN_POINTS = 20.0  # below the best network: what an untrained network does is not drawn
 
 
 def ranks_over_epochs(evidence: Evidence) -> Figure:
     """Ranks of W and U while STR learns them, and below it the accuracy of STR, of vanilla low rank and of full rank:
-    one column per data set, one colour per weight decay.
+    one column per data set, one colour per training.
     """
     data_sets = _data_sets(evidence)
     with style():
@@ -131,7 +131,7 @@ def _draw_ranks(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> d
     handles = {}
     learnt = [row for row in rows if row.method == "str-rank"]
     for index, group in enumerate(_recipes(evidence, learnt)):
-        colour = DECAY_COLOURS[index % len(DECAY_COLOURS)]
+        colour = TRAINING_COLOURS[index % len(TRAINING_COLOURS)]
         epochs = evidence.epochs[evidence.epochs["row"] == group[0].id]
         for column, dashes in (("rank_u", "-"), ("rank_w", "--")):
             positive = epochs[epochs[column] > 0]  # a log scale has no place for rank 0
@@ -140,10 +140,10 @@ def _draw_ranks(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> d
             taken = evidence.epochs[(evidence.epochs["row"] == row.id) & (evidence.epochs["kept"] == "yes")]
             for column in ("rank_u", "rank_w"):
                 axis.plot(taken["epoch"], taken[column], color=colour, marker="o", linestyle="none", markersize=6)
-        label = _decay_label(group[0])
+        label = _learnt_label(group)
         handles[label] = Line2D([], [], color=colour, linewidth=BOLD, label=label)
     pairs: dict[int, list[str]] = {}
-    for row in learnt:
+    for row in (row for row in learnt if row.ranks):
         pairs.setdefault(int(row.ranks.split("/")[1]), []).append(row.ranks)
     for rank_u, named in pairs.items():
         axis.axhline(rank_u, color="#888888", linestyle=":", linewidth=0.9, zorder=1)
@@ -167,7 +167,7 @@ def _draw_accuracy(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -
         colour, _ = style_of(row.method)
         label = row.label
         if row.method == "str-rank":
-            colour, label = DECAY_COLOURS[learnt % len(DECAY_COLOURS)], _decay_label(row)
+            colour, label = TRAINING_COLOURS[learnt % len(TRAINING_COLOURS)], _learnt_label(group)
             learnt += 1
         epochs = evidence.epochs[evidence.epochs["row"] == row.id]
         _draw_seeds(axis, epochs, "val_top1_pct", colour, "-" if row.method != "low-rank" else "-.")
@@ -181,8 +181,10 @@ def _draw_accuracy(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -
     return handles
 
 
-def _decay_label(row: tables.Row) -> str:
-    return row.label + ("" if row.weight_decay is None else f", weight decay {row.weight_decay:g}")
+def _learnt_label(group: Sequence[tables.Row]) -> str:
+    """One training by STR, named after the ranks that it is to pass through."""
+    ranks = [row.ranks for row in group if row.ranks]
+    return f"{group[0].label}, for ranks {', '.join(ranks)}" if ranks else group[0].label
 
 
 def _draw_seeds(axis: Axes, frame: pd.DataFrame, column: str, colour: str, dashes: str) -> None:

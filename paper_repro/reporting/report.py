@@ -116,7 +116,7 @@ class Report:
                 f"`{row.id}`",
                 row.ranks or "full",
                 *(_audited(e, row, quantity) for quantity in ("params", "size_kb", "macs")),
-                row.reported.printed["top1_pct"].text,
+                row.reported.printed["top1_pct"].text if "top1_pct" in row.reported.printed else "–",
                 _mean(e.by_seed(row.id, "top1_pct")),
                 _mean(e.best_over_epochs(row.id)),
                 _difference(rank_claims.paired(e, vanilla[row.id])) if row.id in vanilla else "",

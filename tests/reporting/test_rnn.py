@@ -270,7 +270,7 @@ def test_ranks_over_epochs(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     accuracy = figure.axes[2]
     assert len([line for line in accuracy.lines if line.get_linewidth() == 2.0]) == 1 + 3 + 1  # full, vanilla, STR
     labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
-    assert {"Full rank", "Low rank", "STR, weight decay 0.001"} <= labels
+    assert {"Full rank", "Low rank", "STR, for ranks 9/8, 9/7, 8/7"} <= labels
 
 
 @pytest.mark.parametrize(("tier", "panels"), [("paper", 2), ("smoke", 3)])
