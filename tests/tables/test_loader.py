@@ -531,7 +531,7 @@ def test_rows_may_have_a_network_a_data_set_and_a_rate_of_their_own() -> None:
         "gate-sigmoid": {"model_args"},
         "no-decay": {"weight_decay"},
         "lr-0.003": {"lr"},
-        "clip-1": {"grad_clip_norm"},
+        "no-clipping": {"grad_clip_norm"},
         "windows-original": {"dataset"},
         "windows-rebuilt": {"dataset"},
     }
