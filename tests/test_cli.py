@@ -139,7 +139,7 @@ def test_plan_refuses_what_would_stay_dense(
     dense = [(table.row("str-90.23"), type(specs["dense"])(**{
         **specs["dense"].to_dict(), "method": "str", "method_args": {"s_init": -3200.0}, "weight_decay": 2.25e-5,
     }))]  # fmt: skip
-    monkeypatch.setattr(tables.Table, "specs", lambda self, tier, seeds: dense)
+    monkeypatch.setattr(tables.Table, "specs", lambda self, tier, seeds, stand_ins=None: dense)
     assert call(monkeypatch, "plan", "resnet50") == 2
     out = capsys.readouterr().out
     assert "would stay dense" in out and "take s_init = " in out and "never" in out
