@@ -41,8 +41,9 @@ def tiny_table() -> tables.Table:
     """Table resnet50 with two STR rows, trained as the tiny spec says."""
     table = tables.load("resnet50")
     smoke = table.tiers["smoke"]
+    tiny = {"method_args": SPEC.method_args, "lr": SPEC.lr, "network": (SPEC.model, SPEC.model_args, SPEC.dataset)}
     rows = {
-        name: replace(smoke.rows[name], method_args=SPEC.method_args, weight_decay=decay, stated_target_pct=target)
+        name: replace(smoke.rows[name], weight_decay=decay, stated_target_pct=target, **tiny)
         for name, (target, decay) in REGIMES.items()
     }
     taken = ("epochs", "batch_size", "lr", "momentum", "warmup_epochs", "schedule", "label_smoothing", "model_args")
