@@ -140,8 +140,8 @@ def st3_macs_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
             lines.append({"row": id, "macs_m": mean, **interval(summary), "verdict": str(ahead(summary, 0.0))})
     if not lines:
         return None
-    told = "; ".join(told(line) for line in lines)
-    sentence = f"ST-3-sigma minus STR at the same MACs, top-1 points on {evidence.setting} [95 % interval]: {told}."
+    all_told = "; ".join(told(line) for line in lines)
+    sentence = f"ST-3-sigma minus STR at the same MACs, top-1 points on {evidence.setting} [95 % interval]: {all_told}."
     left_out = [id for id in ours if id not in [line["row"] for line in lines] and len(evidence.row_runs(id))]
     if left_out:
         sentence += f" Outside of the range of STR's MACs: {', '.join(left_out)}."
