@@ -125,6 +125,21 @@ def test_documents_must_be_current(tmp_path: Path) -> None:
     assert "schema.md is not current" in findings("documents", tmp_path / "results", "FAIL")[0]
 
 
+def test_a_failure_on_record_is_known_until_it_is_none(make_runs: MakeRuns, tmp_path: Path) -> None:
+    file = collect(make_runs, tmp_path, rows=["gmp-90"])
+    assert findings("tolerated", tmp_path, "FAIL") == []
+    listed = tmp_path / "failures.csv"
+    listed.write_text("table,tier,row,quantity,known\nresnet50,smoke,gmp-90,trained_sparsity_pct,diverges\n")
+    assert "none any more, remove it: resnet50, smoke, gmp-90" in findings("tolerated", tmp_path, "FAIL")[0]
+    runs = results.read(file)
+    runs["status"] = "not_sparse"
+    results.write(runs, file)
+    assert findings("tolerated", tmp_path, "ON RECORD")[0].endswith("(diverges)")
+    assert all("trained_sparsity_pct" not in sentence for sentence in findings("tolerated", tmp_path, "FAIL"))
+    listed.unlink()
+    assert any("trained_sparsity_pct" in sentence for sentence in findings("tolerated", tmp_path, "FAIL"))
+
+
 def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     main: Callable[[list[str]], None] = SCRIPT["main"]
     for statuses, options, code in (
