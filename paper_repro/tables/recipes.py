@@ -227,9 +227,8 @@ def _row_plan(
     target = first(given.target_sparsity_pct, method.target_sparsity_pct)
     # low rank leaves no zeros behind
     if target is None and not row.ranks and not {"sparsity_pct", "budget", "target_sparsity_pct"} & method_args.keys():
-        without = row.method == "dense" or bool(row.ranks)  # rows that have no sparsity
-        target = None if without else row.reported.sparsity_pct
-        if target is None and not without:
+        target = None if row.method == "dense" else row.reported.sparsity_pct
+        if target is None and row.method != "dense":
             raise UserError(
                 f"{path}, {where}: nothing says how sparse {row.id!r} is to be; give target_sparsity_pct, a budget, or "
                 "method_args.sparsity_pct"
