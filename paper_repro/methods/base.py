@@ -68,8 +68,8 @@ class Method:
         return plain
 
     def milestone(self, model: nn.Module) -> str | None:
-        """A name for the present state, where it is one to keep: asked at the end of every epoch. The last state of
-        each name is measured and kept beside the final one.
+        """A name for the present state, where it is one to keep: asked after every step. The last state of each
+        name is measured and kept beside the final one.
         """
         return None
 

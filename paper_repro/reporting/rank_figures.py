@@ -138,8 +138,9 @@ def _draw_ranks(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> d
             _draw_seeds(axis, positive, column, colour, dashes)
         for row in group:
             taken = evidence.epochs[(evidence.epochs["row"] == row.id) & (evidence.epochs["kept"] == "yes")]
-            for column in ("rank_u", "rank_w"):
-                axis.plot(taken["epoch"], taken[column], color=colour, marker="o", linestyle="none", markersize=6)
+            for rank in map(int, row.ranks.split("/")):  # which the end of that epoch need not have
+                at = [rank] * len(taken)
+                axis.plot(taken["epoch"], at, color=colour, marker="o", linestyle="none", markersize=6)
         label = _learnt_label(group)
         handles[label] = Line2D([], [], color=colour, linewidth=BOLD, label=label)
     pairs: dict[int, list[str]] = {}

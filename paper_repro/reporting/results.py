@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping
@@ -127,7 +128,7 @@ RUNS = pa.DataFrameSchema(
         "status": _one_of(
             "`finished`; `not_sparse`: less than 1 % sparse although the row has a target; "
             "`diverged`: the loss stopped being finite; "
-            "`not_reached`: the run never had the row's ranks at the end of an epoch",
+            "`not_reached`: the run never had the row's ranks",
             STATUSES,
         ),
         "target_sparsity_pct": _pct("sparsity that the recipe aims at; empty for dense rows", fmt=".2f", empty=True),
@@ -237,7 +238,7 @@ EPOCHS = pa.DataFrameSchema(
             checks=_RANK_CHECKS,
         ),
         "rank_u": _column("number", "the same of U", fmt="d", empty=True, checks=_RANK_CHECKS),
-        "kept": _one_of("whether the network of this epoch is the row's", ("yes", "no")),
+        "kept": _one_of("whether the row's network was taken in this epoch, at its end or before", ("yes", "no")),
     },
     name="<tier>_epochs.csv",
     description="One line per row, seed and epoch, where a run takes more than one: accuracy and ranks meanwhile.",
@@ -608,7 +609,7 @@ def _network(run: dict[str, Any], row: tables.Row) -> dict[str, Any]:
     what of the run's ``result`` is different for it.
 
     The last network, but for a row with ranks of a run that was to keep networks by their ranks: there the last one
-    that had those ranks at the end of an epoch, if any had.
+    that had those ranks, if any had.
     """
     last = len(run.get("epochs", [])) or None
     if run["result"].get("status") == "diverged":
@@ -619,12 +620,12 @@ def _network(run: dict[str, Any], row: tables.Row) -> dict[str, Any]:
     return kept or {"epoch": None, "result": {"status": "not_reached", **dict.fromkeys(_MEASURES)}, "layers": []}
 
 
-def _epoch(record: Mapping[str, Any], kept: int | None) -> dict[str, Any]:
+def _epoch(record: Mapping[str, Any], kept: float | None) -> dict[str, Any]:
     ranks = record.get("ranks", {})
     return {
         **{name: record.get(name) for name in ("epoch", "val_top1_pct")},
         **{f"rank_{name}": ranks.get(name) for name in ("w", "u")},
-        "kept": "yes" if record.get("epoch") == kept else "no",
+        "kept": "yes" if kept is not None and record.get("epoch") == math.ceil(kept) else "no",
     }
 
 

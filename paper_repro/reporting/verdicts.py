@@ -248,7 +248,7 @@ def _judge_trained_sparsity(evidence: Evidence, row: tables.Row) -> Judgement | 
 
 def _statuses(row: tables.Row, runs: pd.DataFrame) -> str:
     bad = runs[runs["status"] != "finished"]
-    words = {"not_reached": f"the training never had ranks {row.ranks} at the end of an epoch"}
+    words = {"not_reached": f"the training never had ranks {row.ranks}"}
     seeds: dict[str, list[str]] = {}
     for seed, status in zip(bad["seed"], bad["status"], strict=True):
         seeds.setdefault(words.get(status, status), []).append(str(seed))

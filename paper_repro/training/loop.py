@@ -123,6 +123,7 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.epochs: list[dict[str, Any]] = []  # one entry per epoch: accuracy on the validation set, ranks
         self.kept: dict[str, dict[str, Any]] = {}  # milestone of the method -> the last network that was there
+        self.passed: dict[str, dict[str, Any]] = {}  # milestone -> step and state, where this epoch was last at it
         self.losses = torch.zeros(2, dtype=torch.float64, device=self.device)  # sum and count since the last record
         self.seconds = 0.0
         self.stop_signal: int | None = None
@@ -176,8 +177,17 @@ class Run:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.grad_clip_norm)
         self.optimizer.step()
         self.step += 1
+        self._pass_milestone()
         self.losses += torch.stack((loss.detach().double(), torch.ones_like(loss, dtype=torch.float64)))
         return loss.detach()
+
+    def _pass_milestone(self) -> None:
+        milestone = self.method.milestone(self.model)
+        if milestone is not None:
+            self.passed[milestone] = {"step": self.step, "model": self._copied_state()}
+
+    def _copied_state(self) -> dict[str, torch.Tensor]:
+        return {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def _record(self) -> None:
         loss_sum, count = self.losses.tolist()
@@ -214,21 +224,30 @@ class Run:
             self._end_of_epoch(self.method.finalize(self.model))
 
     def _end_of_epoch(self, plain: nn.Module) -> tuple[float, float]:
-        """Measure the network as it is now, and keep it if the method says so; returns accuracy and loss."""
-        top1_pct, val_loss = evaluate(plain, self.val_loader.in_order(), self.spec.label_smoothing, self.device)
-        epoch = self.step // self.per_epoch
-        self.epochs.append({"epoch": epoch, "val_top1_pct": top1_pct, "ranks": ranks(plain)})
-        milestone = self.method.milestone(self.model)
-        if milestone is not None:
-            values, layers = self._measure(plain)
-            self.kept[milestone] = {
-                "epoch": epoch,
-                "result": {"top1_pct": top1_pct, "val_loss": val_loss, **values},
-                "layers": layers,
-            }
-            with replacing(self.folder / "kept" / f"{milestone.replace('/', '-')}.pt") as temporary:
-                torch.save(plain.state_dict(), temporary)
+        """Measure the network as it is now, and keep what the epoch was to keep; returns accuracy and loss now."""
+        top1_pct, val_loss = self._evaluate(plain)
+        self.epochs.append({"epoch": self.step // self.per_epoch, "val_top1_pct": top1_pct, "ranks": ranks(plain)})
+        now = self._copied_state()
+        for milestone, then in self.passed.items():
+            self.model.load_state_dict(then["model"])
+            self._keep(milestone, then["step"], self.method.finalize(self.model))
+        self.model.load_state_dict(now)
+        self.passed = {}
         return top1_pct, val_loss
+
+    def _keep(self, milestone: str, step: int, plain: nn.Module) -> None:
+        top1_pct, val_loss = self._evaluate(plain)
+        values, layers = self._measure(plain)
+        self.kept[milestone] = {
+            "epoch": step / self.per_epoch,
+            "result": {"top1_pct": top1_pct, "val_loss": val_loss, **values},
+            "layers": layers,
+        }
+        with replacing(self.folder / "kept" / f"{milestone.replace('/', '-')}.pt") as temporary:
+            torch.save(plain.state_dict(), temporary)
+
+    def _evaluate(self, plain: nn.Module) -> tuple[float, float]:
+        return evaluate(plain, self.val_loader.in_order(), self.spec.label_smoothing, self.device)
 
     def _finish(self) -> dict[str, Any]:
         plain = self.method.finalize(self.model)
@@ -302,6 +321,7 @@ class Run:
             "step": self.step,
             "history": json.dumps(self.history),
             "epochs": json.dumps([self.epochs, self.kept]),
+            "passed": self.passed,
             "losses": self.losses,
             "seconds": self.seconds,
             "torch_rng": torch.get_rng_state(),
@@ -318,6 +338,7 @@ class Run:
         self.step, self.seconds = state["step"], state["seconds"]
         self.history = json.loads(state["history"])
         self.epochs, self.kept = json.loads(state.get("epochs", "[[], {}]"))  # older checkpoints have none
+        self.passed = state.get("passed", {})
         self.losses.copy_(state["losses"])
         torch.set_rng_state(state["torch_rng"])
         self.report({"event": "note", "text": f"resumed at step {self.step} of {self.total}"})

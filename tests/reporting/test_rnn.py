@@ -56,7 +56,7 @@ def test_ranks_that_a_run_never_had_are_a_fail_that_says_so(make_rnn_runs: MakeR
     found = judged(evidence, "har2-str-8-7")
     assert (found.verdict, found.reason) == (
         Verdict.FAIL,
-        "seed 0: the training never had ranks 8/7 at the end of an epoch",
+        "seed 0: the training never had ranks 8/7",
     )
     file = results.path(tmp_path / "results", "rnn", "paper")
     before = file.read_bytes()
@@ -196,7 +196,7 @@ def test_a_run_without_a_record_of_its_epochs_is_damaged(make_rnn_runs: MakeRuns
 def test_statuses_of_several_seeds_are_said_once(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = collect(make_rnn_runs, tmp_path, rows=["har2-str-8-7"], seeds=(0, 1))
     reason = judged(evidence, "har2-str-8-7").reason
-    assert reason == "seeds 0, 1: the training never had ranks 8/7 at the end of an epoch"
+    assert reason == "seeds 0, 1: the training never had ranks 8/7"
 
 
 # -- claims ----------------------------------------------------------------------------------------------------------

@@ -12,8 +12,10 @@ import pytest
 import torch
 from filelock import FileLock
 
+from paper_repro.accounting import ranks
 from paper_repro.errors import UserError
 from paper_repro.methods.str import STR
+from paper_repro.methods.str_low_rank import STRLowRank
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint, loop
 from paper_repro.training.loop import Interrupted, run
@@ -147,7 +149,7 @@ def test_networks_are_kept_at_the_ranks_asked_for(tmp_path: Path, monkeypatch: p
     met = [item for item in result["epochs"] if item["ranks"] == {"w": 9, "u": 12}]
     assert 0 < len(met) < RANKS.epochs  # they are there at first, and then they are not
     kept = result["kept"]["9/12"]
-    assert (kept["epoch"], kept["result"]["top1_pct"]) == (met[-1]["epoch"], met[-1]["val_top1_pct"])
+    assert met[-1]["epoch"] <= kept["epoch"] < met[-1]["epoch"] + 1
     assert kept["result"]["params_m"] == pytest.approx(1e-6 * (9 * 21 + 12 * 24 + 24))
     final = result["epochs"][-1]["ranks"]
     assert result["result"]["params_m"] == pytest.approx(1e-6 * (final["w"] * 21 + final["u"] * 24 + 24))
@@ -156,12 +158,42 @@ def test_networks_are_kept_at_the_ranks_asked_for(tmp_path: Path, monkeypatch: p
     assert stored["u.down.weight"].shape == (12, 12)
 
 
-@pytest.mark.parametrize("step", [16, 44])  # at the end of an epoch, and within one
-def test_kept_networks_survive_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+def test_the_network_kept_is_that_of_the_last_step_with_the_ranks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_sequences(monkeypatch)
+    seen: list[tuple[float, dict[str, int], dict[str, torch.Tensor]]] = []
+
+    def watch(self, model, step: int, total_steps: int) -> None:
+        plain = self.finalize(model)
+        seen.append((step / 8, ranks(plain), plain.state_dict()))
+
+    monkeypatch.setattr(STRLowRank, "after_backward", watch)
+    probe = train(tmp_path, RANKS)
+    ends = [tuple(item["ranks"].values()) for item in probe["epochs"]]
+    passing = [tuple(at.values()) for _, at, _ in seen if tuple(at.values()) not in ends]
+    assert passing  # ranks that no epoch ends with
+    seen.clear()
+    result = train(tmp_path, replace(RANKS, method_args={**RANKS.method_args, "keep": [list(passing[-1])]}))
+    last = [(epoch, state) for epoch, at, state in seen if tuple(at.values()) == passing[-1]][-1]
+    name = "/".join(map(str, passing[-1]))
+    assert result["kept"][name]["epoch"] == last[0]
+    (file,) = tmp_path.glob(f"runs/*/kept/{name.replace('/', '-')}.pt")
+    stored = torch.load(file, weights_only=True)
+    assert all(torch.equal(value, stored[key]) for key, value in last[1].items())
+    assert without_time(result)["epochs"] == probe["epochs"]  # looking back changes nothing of the training
+
+
+@pytest.mark.parametrize("after", [0, 1, None])  # steps after the last with the ranks; the end of an epoch
+def test_kept_networks_survive_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int | None
+) -> None:
     install_sequences(monkeypatch)
     whole = run(RANKS, tmp_path / "whole", tmp_path)
+    last = round(8 * whole["kept"]["9/12"]["epoch"])
+    assert last % 8 not in (0, 7)
     with pytest.raises(Interrupted):
-        train(tmp_path, RANKS, report=kill_at(step))
+        train(tmp_path, RANKS, report=kill_at(16 if after is None else last + after))
     resumed = train(tmp_path, RANKS)
     assert without_time(resumed) == without_time(whole)
     folders = [tmp_path / name / RANKS.name / "kept" for name in ("whole", "runs")]
