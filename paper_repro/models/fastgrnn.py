@@ -71,8 +71,12 @@ class FastGRNN(nn.Module):
 
     def fused(self, inputs: Tensor) -> Tensor:
         """The same with a backward pass of its own, for training."""
+        u = self.u
+        factors: tuple[Tensor, ...] = ()
+        if isinstance(u, LowRank) and 4 * u.down.out_features <= self.hidden:
+            factors = (u.down.weight, u.up.weight)
         rest = (self.bias_gate, self.bias_update, self.zeta, self.nu)
-        return scan(inputs, self.w.weight, self.u.weight, *rest, self.gate)
+        return scan(inputs, self.w.weight, u.weight, *rest, self.gate, factors)
 
 
 def _matrix(in_features: int, out_features: int, rank: int | None) -> nn.Linear | LowRank:

@@ -30,20 +30,33 @@ _BACKWARD = {  # (grad, output, grad_input=) -> grad_input
 
 @torch.compiler.disable  # nothing is left to fuse, and a compiler would unroll the steps
 def scan(
-    inputs: Tensor, w: Tensor, u: Tensor, bias_gate: Tensor, bias_update: Tensor, zeta: Tensor, nu: Tensor, gate: str
-) -> Tensor:
+    inputs: Tensor, w: Tensor, u: Tensor, bias_gate: Tensor, bias_update: Tensor, zeta: Tensor, nu: Tensor, gate: str,
+    factors: tuple[Tensor, ...] = (),
+) -> Tensor:  # fmt: skip
     """The last state (batch, hidden) for ``inputs`` (steps, batch, features), which get no gradient; ``w`` (hidden,
     features) and ``u`` (hidden, hidden) as ``nn.Linear`` holds them. The state before the first step is 0.
+
+    ``factors``: (rank, hidden) and (hidden, rank), in the order of use, whose product ``u`` is. Multiplying by them is
+    faster where they are thin; the gradient goes to ``u`` all the same.
     """
-    last: Tensor = _Scan.apply(inputs, w, u, bias_gate, bias_update, zeta, nu, gate)
+    thin = tuple(factor.detach() for factor in factors)
+    last: Tensor = _Scan.apply(inputs, w, u, bias_gate, bias_update, zeta, nu, gate, thin)
     return last
+
+
+def _adder(*matrices: Tensor) -> Callable[..., Tensor]:
+    """(target, x, alpha): target += alpha * x times the matrices, of which there are one or two."""
+    if len(matrices) == 1:
+        return lambda target, x, alpha=1.0: target.addmm_(x, matrices[0], alpha=alpha)
+    first, second = matrices
+    return lambda target, x, alpha=1.0: target.addmm_(x.mm(first), second, alpha=alpha)
 
 
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, inputs: Tensor, w: Tensor, u: Tensor, bias_gate: Tensor, bias_update: Tensor, zeta: Tensor,
-        nu: Tensor, gate: str,
+        nu: Tensor, gate: str, thin: tuple[Tensor, ...],
     ) -> Tensor:  # fmt: skip
         steps, batch, _ = inputs.shape
         zeta, nu = torch.sigmoid(zeta), torch.sigmoid(nu)
@@ -58,11 +71,12 @@ class _Scan(torch.autograd.Function):
         )
         states[0] = 0.0
         shift = (2.0 * (bias_update - bias_gate)).expand_as(states[0]).contiguous()
-        minus_one, mixed, u_t = torch.full_like(shift, -1.0), torch.empty_like(shift), u.t()
+        minus_one, mixed = torch.full_like(shift, -1.0), torch.empty_like(shift)
+        add_recurrent = _adder(*(factor.t() for factor in thin or (u,)))
         for h, h_next, z, c in zip(
             states[:-1].unbind(), states[1:].unbind(), gates.unbind(), candidates.unbind(), strict=True
         ):
-            z.addmm_(h, u_t, alpha=scale)
+            add_recurrent(z, h, scale)
             torch.add(shift, z, alpha=2.0 / scale, out=c).sigmoid_()
             torch.add(minus_one, c, alpha=2.0, out=c)
             z.sigmoid_()
@@ -72,7 +86,7 @@ class _Scan(torch.autograd.Function):
             torch.add(h, c, alpha=-share, out=mixed).mul_(z)
             torch.add(mixed, c, alpha=share + leak, out=h_next)
         ctx.save_for_backward(inputs, u, room, zeta, nu)
-        ctx.gate, ctx.share, ctx.leak = gate, share, leak
+        ctx.gate, ctx.share, ctx.leak, ctx.thin = gate, share, leak, thin
         return states[-1].clone()
 
     @staticmethod
@@ -85,6 +99,7 @@ class _Scan(torch.autograd.Function):
         d_gate, d_pre = room.new_zeros(hidden), room.new_zeros(hidden)
         leaked, kept = room.new_zeros(()), room.new_zeros(())  # sums over dL/dh' * c and dL/dh' * c * z
         scratch = room.new_empty(4, CHUNK, batch, hidden)
+        add_back = _adder(*(reversed(ctx.thin) if ctx.thin else (u,)))
         total = torch.full_like(scratch[0], ctx.share + ctx.leak)
         for end in range(steps, 0, -CHUNK):
             part = slice(max(0, end - CHUNK), end)
@@ -101,7 +116,7 @@ class _Scan(torch.autograd.Function):
             each = list(zip(d_h.unbind(), before, d_p.unbind(), slope.unbind(), z.unbind(), strict=True))
             for d_h_t, d_h_before, d_p_t, slope_t, z_t in reversed(each):
                 torch.mul(d_h_t, slope_t, out=d_p_t)
-                torch.mul(d_h_t, z_t, out=d_h_before).addmm_(d_p_t, u)
+                add_back(torch.mul(d_h_t, z_t, out=d_h_before), d_p_t)
             flat = d_p.flatten(0, 1)
             d_u.addmm_(flat.t(), states[part].flatten(0, 1))
             d_w.addmm_(inputs[part].flatten(0, 1).t(), flat)
@@ -110,4 +125,4 @@ class _Scan(torch.autograd.Function):
             leaked += d_h.mul_(c).sum()
             kept += torch.dot(d_h.flatten(), z.flatten())
         d_zeta, d_nu = (leaked - kept) * zeta * (1.0 - zeta), leaked * nu * (1.0 - nu)
-        return None, d_w.t(), d_u, d_gate, d_pre - d_gate, d_zeta, d_nu, None
+        return None, d_w.t(), d_u, d_gate, d_pre - d_gate, d_zeta, d_nu, None, None

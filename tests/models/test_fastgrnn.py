@@ -12,7 +12,7 @@ from paper_repro.errors import UserError
 from paper_repro.models.fastgrnn import FastGRNN
 from tests.reference import fastgrnn as reference
 
-RANKS = [{}, {"rank_w": 3, "rank_u": 5}, {"rank_w": 9, "rank_u": 12}]
+RANKS = [{}, {"rank_w": 3, "rank_u": 5}, {"rank_w": 9, "rank_u": 12}, {"rank_w": 9, "rank_u": 3}]  # the last: thin
 
 
 def network(gate: str, ranks: dict[str, int], dtype: torch.dtype = torch.float64) -> FastGRNN:
