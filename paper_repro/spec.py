@@ -16,6 +16,8 @@ from typing import Any
 from paper_repro.errors import UserError, unknown
 
 SCHEDULES = ("epoch", "step", "drop")
+LOADERS = ("folder", "ffcv")
+AUTOCASTS = ("", "bf16", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +38,19 @@ class Spec:
     schedule: str = "epoch"  # the cosine at every "epoch", as in the paper, or every "step"; "drop": to a tenth
     label_smoothing: float = 0.1
     grad_clip_norm: float = 0.0  # the gradient of all parameters is scaled down to this norm; 0: it is not
+    loader: str = "folder"  # what reads images that do not fit in memory: torchvision's "folder", or "ffcv"
+    autocast: str = ""  # "bf16" or "fp16" for the network; thresholds, weights and their decay stay in float32
+    channels_last: bool = False  # memory format of the network and its images
+    compile: bool = False  # torch.compile
     seed: int = 0
     method_sha256: str = ""  # of a plug-in's source: an edited plug-in is another run; "" for registered methods
 
     def __post_init__(self) -> None:
         for name in ("model_args", "method_args"):
             object.__setattr__(self, name, _plain(getattr(self, name)))
-        if self.schedule not in SCHEDULES:
-            raise unknown("schedule", self.schedule, SCHEDULES)
+        for name, known in (("schedule", SCHEDULES), ("loader", LOADERS), ("autocast", AUTOCASTS)):
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
         wrong = [
             f"{name} = {getattr(self, name)}"
             for name, bad in (

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -39,11 +40,63 @@ class Source(Protocol):
         """A sha256 of everything that ``load`` returns, directly or through the files that it is made from."""
 
 
-class TensorLoader:
-    """Inputs (N, ...) and labels (N,) in memory, served in batches as ``prepare`` makes them."""
+@dataclass(frozen=True)
+class Share:
+    """What a process gets of every batch where ``world`` processes train together: each ``world``-th example, from
+    number ``rank`` on.
+    """
 
-    def __init__(self, inputs: Tensor, labels: Tensor, prepare: Callable[[Tensor], Tensor], batch_size: int) -> None:
+    rank: int = 0
+    world: int = 1
+
+    def of(self, indices: Tensor) -> Tensor:
+        """This process's part of a batch."""
+        return indices[self.rank :: self.world]
+
+    def require_fair(self, examples: int, batch_size: int) -> None:
+        """UserError unless each process gets as many examples of a batch of ``batch_size``, and at least one of the
+        last, smaller batch of an epoch of ``examples``.
+        """
+        if batch_size % self.world:
+            raise UserError(
+                f"a batch of {batch_size} examples cannot be shared equally by {self.world} processes; take a number "
+                f"of processes that divides {batch_size}"
+            )
+        if 0 < examples % batch_size < self.world:
+            raise UserError(
+                f"the last batch of an epoch has {examples % batch_size} of {examples:,} examples, fewer than there "
+                f"are processes ({self.world})"
+            )
+
+
+class Loader(Protocol):
+    """Batches of a training or validation set; on several processes, this process's share of each."""
+
+    def __len__(self) -> int:
+        """Batches per epoch, counted over all processes together; the last one may be smaller."""
+
+    def epoch(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of one shuffled epoch, from number ``first`` on."""
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every example exactly once over all processes, for evaluation."""
+
+
+class TensorLoader:
+    """Inputs (N, ...) and labels (N,) in memory, served in batches as ``prepare`` makes them. ``batch_size`` is that of
+    all processes together.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        labels: Tensor,
+        prepare: Callable[[Tensor], Tensor],
+        batch_size: int,
+        share: Share = Share(),
+    ) -> None:
         self.inputs, self.labels, self.prepare, self.batch_size = inputs, labels, prepare, batch_size
+        self.share = share
 
     def __len__(self) -> int:
         """Batches per epoch; the last one may be smaller."""
@@ -54,11 +107,11 @@ class TensorLoader:
         generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
         order = torch.randperm(len(self.labels), generator=generator)
         for index in range(first, len(self)):
-            yield self._batch(order[index * self.batch_size : (index + 1) * self.batch_size])
+            yield self._batch(self.share.of(order[index * self.batch_size : (index + 1) * self.batch_size]))
 
     def in_order(self) -> Iterator[Batch]:
         """Every example exactly once, for evaluation."""
-        for chunk in torch.arange(len(self.labels)).split(self.batch_size):
+        for chunk in self.share.of(torch.arange(len(self.labels))).split(self.batch_size):
             yield self._batch(chunk)
 
     def _batch(self, indices: Tensor) -> Batch:
@@ -88,12 +141,13 @@ def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
     }
 
 
-def open_loaders(name: str, root: Path, batch_size: int) -> tuple[TensorLoader, TensorLoader, str]:
+def open_loaders(name: str, root: Path, batch_size: int, share: Share = Share()) -> tuple[Loader, Loader, str]:
     """(training loader, validation loader, sha256 fingerprint of the data)."""
     data = source(name)
+    share.require_fair(dataset(name).train_examples, batch_size)
     folder = data.ensure(root)
     train, val = (
-        TensorLoader(*part, data.prepare, batch)
+        TensorLoader(*part, data.prepare, batch, share)
         for part, batch in zip(data.load(folder), (batch_size, 500), strict=True)
     )
     return train, val, data.fingerprint(folder)
