@@ -69,6 +69,9 @@ class Share:
             )
 
 
+ALONE = Share()
+
+
 class Loader(Protocol):
     """Batches of a training or validation set; on several processes, this process's share of each."""
 
@@ -93,7 +96,7 @@ class TensorLoader:
         labels: Tensor,
         prepare: Callable[[Tensor], Tensor],
         batch_size: int,
-        share: Share = Share(),
+        share: Share = ALONE,
     ) -> None:
         self.inputs, self.labels, self.prepare, self.batch_size = inputs, labels, prepare, batch_size
         self.share = share
@@ -141,7 +144,7 @@ def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
     }
 
 
-def open_loaders(name: str, root: Path, batch_size: int, share: Share = Share()) -> tuple[Loader, Loader, str]:
+def open_loaders(name: str, root: Path, batch_size: int, share: Share = ALONE) -> tuple[Loader, Loader, str]:
     """(training loader, validation loader, sha256 fingerprint of the data)."""
     data = source(name)
     share.require_fair(dataset(name).train_examples, batch_size)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from paper_repro.data.loaders import Share, TensorLoader
+from paper_repro.data.loaders import ALONE, Share, TensorLoader
 from paper_repro.errors import UserError
 
 EXAMPLES = 23
 
 
-def loader(share: Share = Share(), batch_size: int = 6) -> TensorLoader:
+def loader(share: Share = ALONE, batch_size: int = 6) -> TensorLoader:
     labels = torch.arange(EXAMPLES)
     return TensorLoader(labels[:, None].float(), labels, lambda inputs: 2.0 * inputs, batch_size, share)
 
