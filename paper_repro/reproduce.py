@@ -111,9 +111,11 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
     return not counts[Verdict.FAIL]
 
 
-def unfinished(job: Job, console: Console) -> list[tuple[tables.Row, Spec]]:
-    """The runs of the job that have no result yet. Everything that could stop them is looked for here, before any
-    starts: a spec that would stay dense, and data that is neither there nor to be fetched, are UserErrors.
+def unfinished(job: Job, console: Console) -> tuple[list[tuple[tables.Row, Spec]], dict[str, str]]:
+    """The runs of the job that have no result yet and can be trained; and data set -> why its rows cannot be.
+
+    Everything that could stop them is looked for here, before any starts: a spec that would stay dense, and data that
+    is neither there nor to be fetched, are UserErrors. Where only some rows lack their data, the others are trained.
     """
     from paper_repro.data import loaders
     from paper_repro.reporting import provenance
@@ -141,9 +143,20 @@ def unfinished(job: Job, console: Console) -> list[tuple[tables.Row, Spec]]:
         )
     for _, spec in todo:
         require_pruning(spec)
-    for name in {spec.dataset for _, spec in todo}:
-        loaders.ensure(name, job.data_root, say=console.print)
-    return todo
+    lacking: dict[str, UserError] = {}
+    for name in dict.fromkeys(spec.dataset for _, spec in todo):
+        try:
+            loaders.ensure(name, job.data_root, say=console.print)
+        except UserError as why:
+            lacking[name] = why
+    if lacking and all(spec.dataset in lacking for _, spec in todo):
+        raise next(iter(lacking.values()))
+    left_out: dict[str, str] = {}
+    for name, error in lacking.items():
+        rows = ", ".join(dict.fromkeys(row.id for row, spec in todo if spec.dataset == name))
+        left_out[dataset(name).title] = f"its rows ({rows}) were left out. {error}"
+        console.print(f"{dataset(name).title}: its rows are left out, the others trained. {error}", soft_wrap=True)
+    return [(row, spec) for row, spec in todo if spec.dataset not in lacking], left_out
 
 
 def train(job: Job, todo: Sequence[tuple[tables.Row, Spec]], console: Console) -> dict[str, str]:
@@ -198,21 +211,21 @@ def collect(job: Job) -> None:
 
 
 def run(job: Job, console: Console) -> int:
-    """Train what is missing and collect; the exit code: 0, or 1 when a run failed."""
-    failures = train(job, unfinished(job, console), console)
+    """Train what is missing and collect; the exit code: 0, or 1 when a run failed or rows had no data."""
+    todo, left_out = unfinished(job, console)
+    failures = left_out | train(job, todo, console)
     collect(job)
     return report(failures, console)
 
 
 def reproduce(job: Job, console: Console) -> int:
-    """Everything, in order; the exit code: 0, or 1 when a run or the audit failed."""
+    """Everything, in order; the exit code: 0, or 1 when a run or the audit failed, or rows had no data."""
     table = tables.load(job.table)
     console.print(f"[bold]{table.paper_table}: {table.title}[/bold], tier {job.tier}")
-    todo = [] if job.tier == AUDIT else unfinished(job, console)
+    todo, failures = ([], {}) if job.tier == AUDIT else unfinished(job, console)
     sound = write_audit(job, console)
-    failures: dict[str, str] = {}
     if job.tier != AUDIT:
-        failures = train(job, todo, console)
+        failures |= train(job, todo, console)
         collect(job)
     show(job, console)
     return report(failures, console) if sound else 1

@@ -130,6 +130,22 @@ def test_a_stand_in_takes_the_place_of_data_that_is_not_there_and_says_so(
     assert "dense-fastgrnn-har2-" in capsys.readouterr().out
 
 
+def test_rows_without_data_are_left_out_and_the_others_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ensure(name: str, root: Path, say: object) -> None:
+        if name == "google12":
+            raise UserError("could not fetch Speech Commands")
+
+    monkeypatch.setattr("paper_repro.data.loaders.ensure", ensure)
+    todo, left_out = unfinished(Job("rnn", "paper", rows=("har2-full", "google12-full")), cli.console)
+    assert [row.id for row, _ in todo] == ["har2-full"]
+    assert left_out == {"Google-12": "its rows (google12-full) were left out. could not fetch Speech Commands"}
+    assert "Google-12: its rows are left out, the others trained" in capsys.readouterr().out
+    with pytest.raises(UserError, match="could not fetch Speech Commands"):  # nothing would be left
+        unfinished(Job("rnn", "paper", rows=("google12-full",)), cli.console)
+
+
 def test_plan_refuses_what_would_stay_dense(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
