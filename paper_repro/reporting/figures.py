@@ -22,7 +22,7 @@ from PIL import Image
 from paper_repro import tables
 from paper_repro.errors import unknown
 from paper_repro.files import write
-from paper_repro.reporting import method_figures, rank_figures
+from paper_repro.reporting import choice_figures, method_figures, rank_figures
 from paper_repro.reporting.drawing import (
     DPI,
     REPORTED,
@@ -172,8 +172,15 @@ FIGURES: Mapping[str, Callable[[Evidence], Figure]] = {
     "methods_over_macs": method_figures.methods_over_macs,
     "ranks_over_epochs": rank_figures.ranks_over_epochs,
     "accuracy_by_ranks": rank_figures.accuracy_by_ranks,
+    "accuracy_by_choice": choice_figures.accuracy_by_choice,
 }
-OF_RUNS = ("methods_over_sparsity", "methods_over_macs", "ranks_over_epochs", "accuracy_by_ranks")  # of nothing else
+OF_RUNS = (  # of nothing else
+    "methods_over_sparsity",
+    "methods_over_macs",
+    "ranks_over_epochs",
+    "accuracy_by_ranks",
+    "accuracy_by_choice",
+)
 
 
 def of_table(table: tables.Table) -> tuple[str, ...]:

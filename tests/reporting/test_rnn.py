@@ -9,7 +9,7 @@ import pytest
 
 from paper_repro import tables
 from paper_repro.errors import UserError
-from paper_repro.reporting import claims, figures, results, verdicts
+from paper_repro.reporting import choice_figures, claims, figures, results, verdicts
 from paper_repro.reporting import evidence as ev
 from paper_repro.reporting.claims import ClaimResult
 from paper_repro.reporting.evidence import Evidence
@@ -303,3 +303,14 @@ def test_the_part_on_ranks_shows_the_best_epoch_as_what_it_is(make_rnn_runs: Mak
     assert [cell.strip() for cell in row.split("|")[2:4]] == ["9/8", "2,405"]
     for cell in ("95.76", "93.85 [93.20, 94.50] (n = 3)", "93.95 [93.30, 94.60] (n = 3)", "+1.25 [+1.09, +1.41]"):
         assert f" {cell} |" in row
+
+
+def test_choices_are_drawn_beside_the_first_row_with_their_differences(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    rows = ["har2-full", "har2-low-9-8", "google12-low-12-40"]
+    evidence = collect(make_rnn_runs, tmp_path, rows=rows, seeds=[0, 1, 2])
+    (axis,) = choice_figures.accuracy_by_choice(evidence).axes
+    # vanilla low rank is made up to be two points below full rank at every seed
+    assert [text.get_text() for text in axis.texts] == ["", "-2.00 [-2.00, -2.00]", "other data"]
+    points = [line.get_xdata() for line in axis.lines if line.get_marker() == "o"]
+    assert [len(values) for values in points] == [3] * 6
+    assert list(points[0]) == pytest.approx([94.4, 94.6, 94.8]) and list(points[1]) == pytest.approx([94.9, 95.1, 95.3])

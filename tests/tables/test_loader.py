@@ -530,6 +530,7 @@ def test_rows_may_have_a_network_a_data_set_and_a_rate_of_their_own() -> None:
     assert changed == {
         "gate-sigmoid": {"model_args"},
         "no-decay": {"weight_decay"},
+        "decay-0.005": {"weight_decay"},
         "lr-0.003": {"lr"},
         "no-clipping": {"grad_clip_norm"},
         "windows-original": {"dataset"},

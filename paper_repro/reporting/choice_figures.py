@@ -1,0 +1,65 @@
+"""The figure of open choices: what each change to a recipe does to accuracy, beside the recipe that the table has."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from paper_repro.reporting import statistics
+from paper_repro.reporting.drawing import ROW_COLOURS, finish, new_figure, seed_count, style
+from paper_repro.reporting.evidence import Evidence
+
+LAST, BEST = ROW_COLOURS[0], ROW_COLOURS[1]
+
+
+def accuracy_by_choice(evidence: Evidence) -> Figure:
+    """One line per row: the last network and the best epoch of every seed, their means, and on the right the difference
+    to the first row, paired by seed where both were run on the same data.
+    """
+    rows = [row for row in evidence.table.rows if evidence.by_seed(row.id, "top1_pct")]
+    with style():
+        figure = new_figure(9.0, 1.6 + 0.5 * len(rows))
+        axis = figure.subplots()
+        for place, row in enumerate(rows):
+            last, best = evidence.by_seed(row.id, "top1_pct"), evidence.best_over_epochs(row.id)
+            for values, colour, up, face in ((last, LAST, -0.12, LAST), (best, BEST, 0.12, "white")):
+                points = list(values.values())
+                axis.plot(points, [place + up] * len(points), "o", color=colour, markerfacecolor=face, markersize=5)
+                axis.plot(
+                    [sum(points) / len(points)], [place + up], "|", color=colour, markersize=14, markeredgewidth=2
+                )
+            axis.annotate(
+                _difference(evidence, rows[0].id, row.id),
+                (1.0, place),
+                xycoords=("axes fraction", "data"),
+                xytext=(6, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
+            )
+        axis.set_yticks(range(len(rows)), [row.label for row in rows])
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set_xlabel("Top-1 accuracy on the test set (%)")
+        axis.set_title("last network: difference to the first row", loc="right", fontsize=8.5)
+        handles = [
+            Line2D([], [], color=LAST, marker="o", linestyle="none", label="last network, one seed"),
+            Line2D(
+                [], [], color=BEST, marker="o", markerfacecolor="white", linestyle="none",
+                label="best epoch, chosen on the test set",
+            ),
+            Line2D([], [], color="black", marker="|", markersize=12, linestyle="none", label="mean"),
+        ]  # fmt: skip
+        finish(figure, evidence, f"accuracy by choice ({seed_count(evidence)})", handles, columns=3)
+    return figure
+
+
+def _difference(evidence: Evidence, first: str, row: str) -> str:
+    """Paired by seed, with its 95 % interval; nothing for the row itself, and for runs on other data."""
+    if row == first or set(evidence.row_runs(row)["dataset"]) != set(evidence.row_runs(first)["dataset"]):
+        return "" if row == first else "other data"
+    found = statistics.paired_difference(evidence.by_seed(row, "top1_pct"), evidence.by_seed(first, "top1_pct"))
+    if found is None:
+        return ""
+    gap = found.difference
+    interval = "" if gap.low is None or gap.high is None else f" [{gap.low:+.2f}, {gap.high:+.2f}]"
+    return f"{gap.mean:+.2f}{interval}"
