@@ -11,6 +11,7 @@ To write one, subclass ``Method``, return a parametrization per layer, and, if i
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from torch import Tensor, distributed, nn
@@ -76,6 +77,17 @@ class Method:
     def thresholds(self, model: nn.Module) -> dict[str, float]:
         """Layer name -> current threshold on |weight|, for methods that have one; recorded with the run."""
         return {}
+
+
+def decay_groups(
+    model: nn.Module, weight_decay: float, own: Iterable[tuple[Sequence[Tensor], float]]
+) -> list[dict[str, Any]]:
+    """Groups for the optimizer where some parameters have a weight decay of their own: first all the others."""
+    own = list(own)
+    ids = {id(parameter) for parameters, _ in own for parameter in parameters}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
+    groups = [{"params": list(parameters), "weight_decay": decay} for parameters, decay in own]
+    return [{"params": rest, "weight_decay": weight_decay}, *groups]
 
 
 def attached(layer: nn.Module) -> tuple[Any, Tensor]:

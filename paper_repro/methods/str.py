@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 
 from paper_repro.accounting import CountedLayer, counted_layers
 from paper_repro.errors import UserError, unknown
-from paper_repro.methods.base import Method, attached
+from paper_repro.methods.base import Method, attached, decay_groups
 from paper_repro.methods.granularity import granularity as granularity_called
 from paper_repro.methods.soft_threshold import G, SoftThreshold
 from paper_repro.methods.str_target import Operand, target_called
@@ -87,12 +87,10 @@ class STR(Method):
 
     def param_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """As in the paper, everything decays alike; only a controller takes the place of the decay of s."""
-        groups = super().param_groups(model, weight_decay)
         if self.target is None or self.target.decays_s:
-            return groups
+            return super().param_groups(model, weight_decay)
         s = {id(operand.soft.s): operand.soft.s for operand in self.operands(model).values()}
-        rest = [parameter for parameter in model.parameters() if id(parameter) not in s]
-        return [{"params": rest, "weight_decay": weight_decay}, {"params": list(s.values()), "weight_decay": 0.0}]
+        return decay_groups(model, weight_decay, [(list(s.values()), 0.0)])
 
     def decay_of_s(self, weight_decay: float) -> float:
         """The weight decay of s, from that of the network: what the forecast of the onset goes by."""

@@ -20,7 +20,7 @@ from torch import nn
 
 from paper_repro.accounting import CountedLayer, counted_layers, low_rank_products, ranks
 from paper_repro.errors import UserError, unknown
-from paper_repro.methods.base import attached
+from paper_repro.methods.base import attached, decay_groups
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_filter_pruning import FilterImportance
 from paper_repro.methods.str_target import Operand
@@ -69,16 +69,17 @@ class STRLowRank(STR):
         return Operand(held.soft, held.importance, weight[0].numel())
 
     def param_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        groups: list[dict[str, Any]] = []
-        for name, operand in self.operands(model).items():
-            decay = self.rank_decay.get(name.rpartition(".")[0], weight_decay)
-            groups.append({"params": [operand.values, operand.soft.s], "weight_decay": decay})
-        ids = {id(parameter) for group in groups for parameter in group["params"]}
-        rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
-        return [{"params": rest, "weight_decay": weight_decay}, *groups]
+        return decay_groups(
+            model,
+            weight_decay,
+            (
+                ([operand.values, operand.soft.s], self.rank_decay.get(name.rpartition(".")[0], weight_decay))
+                for name, operand in self.operands(model).items()
+            ),
+        )
 
     def decay_of_s(self, weight_decay: float) -> float:
-        """That of the product whose rank begins to fall first."""
+        """That of the product whose rank begins to fall first, of those that ``rank_decay`` names."""
         return max(self.rank_decay.values(), default=weight_decay)
 
     def milestone(self, model: nn.Module) -> str | None:
