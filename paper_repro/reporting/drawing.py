@@ -59,16 +59,14 @@ def new_figure(width: float, height: float) -> Figure:
 
 def finish(figure: Figure, evidence: Evidence, what: str, handles: Sequence[Line2D | Patch], columns: int) -> None:
     """Title and legend outside the axes: neither covers data."""
-    # at this size of type, eleven characters are at most an inch wide
-    title = textwrap.fill(
-        f"{evidence.table.paper_table}, {evidence.table.title}: {what}", int(11 * figure.get_figwidth())
-    )
+    title = f"{evidence.table.paper_table}, {evidence.table.title}: {what}"
     setting = evidence.setting if len(evidence.runs) else "reported numbers alone, no runs"
     runs = f"tier {evidence.tier}: {setting}"
     missing = (
         f"; {len(evidence.missing_rows)} of {len(evidence.trained_rows)} rows missing" if evidence.missing_rows else ""
     )
-    figure.suptitle(f"{title}\n{runs}{missing}", fontsize=11.5)
+    width = int(11 * figure.get_figwidth())  # at this size of type, eleven characters are at most an inch wide
+    figure.suptitle("\n".join(textwrap.fill(line, width) for line in (title, f"{runs}{missing}")), fontsize=11.5)
     if handles:
         figure.legend(handles=list(handles), loc="outside lower center", ncols=min(columns, len(handles)))
 

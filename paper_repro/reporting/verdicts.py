@@ -114,7 +114,9 @@ def _compare_row(evidence: Evidence, row: tables.Row, limits: Tolerances) -> Com
         for name, cell in cells.items()
         if cell.judged and not (evidence.tier == AUDIT and name == "top1_pct" and cell.reproduced is None)
     ]
-    return Comparison(row.id, row.label, row.method, evidence.tier, cells, worst(judged), row.ranks)
+    # a row that was only measured is not missing
+    verdict = worst(judged or [cell.verdict for cell in cells.values() if cell.unprinted])
+    return Comparison(row.id, row.label, row.method, evidence.tier, cells, verdict, row.ranks)
 
 
 def _unprinted(evidence: Evidence, row: tables.Row) -> Judgement:

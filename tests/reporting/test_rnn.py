@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.looks import LOOKS
 from paper_repro.reporting.report import Report
 from paper_repro.reproduce import comparison_grid, legend
+from paper_repro.tables.printed import Reported
 from paper_repro.verdict import Verdict
 from tests.reporting.conftest import MakeRuns, write_audit
 
@@ -308,9 +310,19 @@ def test_the_part_on_ranks_shows_the_best_epoch_as_what_it_is(make_rnn_runs: Mak
 def test_choices_are_drawn_beside_the_first_row_with_their_differences(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     rows = ["har2-full", "har2-low-9-8", "google12-low-12-40"]
     evidence = collect(make_rnn_runs, tmp_path, rows=rows, seeds=[0, 1, 2])
-    (axis,) = choice_figures.accuracy_by_choice(evidence).axes
+    figure = choice_figures.accuracy_by_choice(evidence)
+    (axis,) = figure.axes
+    text = figure.get_suptitle()
+    assert all(len(line) <= 11 * figure.get_figwidth() for line in text.splitlines()) and "Google-12" in text
     # vanilla low rank is made up to be two points below full rank at every seed
     assert [text.get_text() for text in axis.texts] == ["", "-2.00 [-2.00, -2.00]", "other data"]
     points = [line.get_xdata() for line in axis.lines if line.get_marker() == "o"]
     assert [len(values) for values in points] == [3] * 6
     assert list(points[0]) == pytest.approx([94.4, 94.6, 94.8]) and list(points[1]) == pytest.approx([94.9, 95.1, 95.3])
+
+
+def test_a_row_that_was_only_measured_is_not_missing(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = collect(make_rnn_runs, tmp_path, rows=["har2-full"])
+    rows = [replace(evidence.table.row(id), reported=Reported.of({})) for id in ("har2-full", "har2-low-9-8")]
+    unprinted = replace(evidence, table=replace(evidence.table, rows=tuple(rows)))
+    assert [row.verdict for row in verdicts.comparisons(unprinted)] == [Verdict.INCONCLUSIVE, Verdict.MISSING]
