@@ -58,7 +58,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["audit", "resnet"], "Did you mean 'resnet50'"),
         (["render", "resnet50", "--tier", "audits"], "Did you mean 'audit'"),
         (["data", "fashion"], "Did you mean 'fashion_mnist'"),
-        (["data", "cifar10"], "cannot train on CIFAR-10 yet"),
+        (["data", "imagenet1k"], "cannot train on ImageNet-1K yet"),
         (["check", "--results", "nowhere"], "nowhere"),
         (["regres"], "No such command"),
         (["list", "--frob"], "No such option"),

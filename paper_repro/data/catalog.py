@@ -45,6 +45,7 @@ DATASETS = {
 
 TRAINABLE = (
     "fashion_mnist",
+    "cifar10",
     "har2",
     "har2_rebuilt",
     "har2_original",
