@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table as Grid
@@ -57,14 +57,16 @@ def show_plan(job: Job, console: Console) -> int:
         first.setdefault(spec.name, row.id)
     runs = list({spec.name: spec for _, spec in pairs}.values())
     grid.add_section()
-    grid.add_row(*total_cells(runs, cost))
+    todo = [spec for spec in runs if cost[spec.name].done < 1.0]
+    jobs = max(1, min(job.jobs or side_by_side(todo), len(todo)))
+    grid.add_row(*total_cells(runs, cost, jobs))
     print_whole(grid, console)
     console.print(
         "g(s) leaves zero: when weight decay alone has brought the threshold to 4.5e-5, or the schedule of a target "
         "sparsity begins (–: the method learns no threshold)",
         soft_wrap=True,
     )
-    for line in what_it_takes(job, runs, cost):
+    for line in what_it_takes(runs, cost, jobs):
         console.print(line, soft_wrap=True, markup=False)
     data = table.tiers[job.tier].dataset
     if data not in TRAINABLE:
@@ -80,38 +82,44 @@ def cost_cells(cost: Cost) -> tuple[str, str, str]:
     return f"{cost.images:,}", f"{cost.checkpoints_mb:.3g}", f"{cost.hours:.3g}"
 
 
-def total_cells(runs: list[Spec], cost: Mapping[str, Cost]) -> list[str]:
-    """The last line: everything that adds up, each run counted once."""
+def disk_mb(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int) -> tuple[dict[str, float], float]:
+    """(data set -> what it takes, what the checkpoints of ``jobs`` runs take at most), in MB."""
+    facts = [dataset(name) for name in dict.fromkeys(spec.dataset for spec in runs)]
+    largest = sorted((cost[s.name].checkpoints_mb for s in runs if cost[s.name].done < 1.0), reverse=True)
+    return {item.title: item.disk_mb for item in facts}, sum(largest[:jobs])
+
+
+def total_cells(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int) -> list[str]:
+    """The last line: everything that adds up, each run counted once; the disk as ``what_it_takes`` explains it."""
     everything = [cost[spec.name] for spec in runs]
+    data, checkpoints = disk_mb(runs, cost, jobs)
     sums = {
         "row": "in total",
         "epochs": f"{sum(spec.epochs for spec in runs):,}",
         "steps": f"{sum(steps_per_epoch(spec) * spec.epochs for spec in runs):,}",
         "images": f"{sum(item.images for item in everything):,}",
+        "disk MB": f"{sum(data.values()) + checkpoints:,.0f}",
         "hours": f"{sum(item.hours for item in everything):.3g}",
         "state": f"{sum(item.done == 1.0 for item in everything)} of {len(runs)} finished",
     }
     return [sums.get(title, "") for title in COLUMNS]
 
 
-def what_it_takes(job: Job, runs: list[Spec], cost: Mapping[str, Cost]) -> list[str]:
+def what_it_takes(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int) -> list[str]:
     """Disk and hours, in sentences."""
-    todo = [spec for spec in runs if cost[spec.name].done < 1.0]
-    jobs = max(1, min(job.jobs or side_by_side(todo), len(todo)))
-    largest = sorted((cost[spec.name].checkpoints_mb for spec in todo), reverse=True)
-    data = ", ".join(f"{dataset(name).title} {dataset(name).disk_mb:,.0f} MB" for name in {s.dataset: 0 for s in runs})
+    data, checkpoints = disk_mb(runs, cost, jobs)
     lines = [
-        f"disk: {data}; at most {sum(largest[:jobs]):,.0f} MB of checkpoints, {jobs} run(s) side by side; a "
-        "finished run leaves some hundred kB"
+        f"disk: {', '.join(f'{title} {size:,.0f} MB' for title, size in data.items())}; checkpoints at most "
+        f"{checkpoints:,.0f} MB, with {jobs} side by side; they are removed as runs finish"
     ]
     for unit in sorted({item.rate.unit for item in cost.values()}):
-        these = {name: item for name, item in cost.items() if item.rate.unit == unit}
-        whole, left = (sum(getattr(item, name) for item in these.values()) for name in ("hours", "hours_to_do"))
+        these = [item for item in cost.values() if item.rate.unit == unit]
+        whole, left = sum(item.hours for item in these), sum(item.hours_to_do for item in these)
         text = f"hours: {whole:.3g} {unit}-hours, of which {whole - left:.3g} are done and {left:.3g} are to do"
         if unit == "core":
             text += f": about {left / jobs:.3g} hours, {jobs} side by side"
         lines.append(text)
-    sources = {item.rate.source: 0 for item in cost.values()}
+    sources = dict.fromkeys(item.rate.source for item in cost.values())
     return [*lines, f"rate of the dense step: {'; '.join(sources)}; evaluation included, what a method adds is not"]
 
 
