@@ -15,7 +15,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -112,9 +112,16 @@ def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
 
 def prepare(images: Tensor) -> Tensor:
     """uint8 images as normalised float32, in channels_last."""
-    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, STD))
+    mean, std = _mean_and_std(images.device)
     normalised = images.float().div_(255.0).sub_(mean).div_(std)
     return normalised.contiguous(memory_format=torch.channels_last)
+
+
+@lru_cache
+def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Both (3, 1, 1), on ``device``; made once, because a GPU waits for what is copied to it."""
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    return mean, std
 
 
 def fingerprint(folder: Path) -> str:
