@@ -12,6 +12,7 @@ OPT_TIER   := $(call option,TIER,tier)
 OPT_SEEDS  := $(call option,SEEDS,seeds)
 OPT_DATA   := $(call option,DATA_ROOT,data-root)
 OPT_JOBS   := $(call option,JOBS,jobs)
+OPT_HOURS  := $(call option,MAX_GPU_HOURS,max-gpu-hours)
 OPT_METHOD := $(call option,METHOD,method)
 ONE_TABLE  := $(if $(TABLE),"$(TABLE)")
 TRAINING   := $(OPT_TIER) $(OPT_SEEDS) $(OPT_METHOD)
@@ -34,13 +35,14 @@ help: ## this list
 #: METHOD only the rows of this method: str, gmp, dense, ...; for `make regress`, a file or a name
 #: MARGIN points of accuracy that do not matter to `make regress`
 #: DATA_ROOT the folder that has, or gets, the data sets
-#: JOBS how many rows train side by side (default: one a core)
+#: JOBS how many rows train side by side (default: one a core, or as many as fit on the GPU)
+#: MAX_GPU_HOURS plan, run and reproduce stop before starting when what is to do takes more
 #: NAME which data set `make data` fetches: fashion_mnist, ...
 #: ARGS anything else, passed to the command as it stands
 #: PYTHON the Python that .venv is made with (3.11 to 3.14)
 
 reproduce: environment ## one table from end to end: audit, train what is missing, notebook, verdicts
-	@$(RUN) reproduce $(ONE_TABLE) $(TRAINING) $(WHERE) $(ARGS)
+	@$(RUN) reproduce $(ONE_TABLE) $(TRAINING) $(WHERE) $(OPT_HOURS) $(ARGS)
 
 regress: environment ## is METHOD=file.py better than STR? trains both at the same regimes and seeds, and compares
 	@$(RUN) regress $(if $(METHOD),"$(METHOD)") $(OPT_TABLE) $(OPT_TIER) $(OPT_SEEDS) $(OPT_MARGIN) $(WHERE) $(ARGS)
@@ -51,11 +53,11 @@ list: environment ## the tables, their rows and tiers, the methods and the data 
 audit: environment ## recompute the paper's printed numbers from its own budgets; no training
 	@$(RUN) audit $(ONE_TABLE) $(ARGS)
 
-plan: environment ## what would be trained, when each run would start to prune, and what is done already
-	@$(RUN) plan $(ONE_TABLE) $(TRAINING) $(OPT_DATA) $(ARGS)
+plan: environment ## what would be trained, when each run starts to prune, what it costs, and what is done already
+	@$(RUN) plan $(ONE_TABLE) $(TRAINING) $(WHERE) $(OPT_HOURS) $(ARGS)
 
 run: environment ## train what is missing, and nothing else
-	@$(RUN) run $(ONE_TABLE) $(TRAINING) $(WHERE) $(ARGS)
+	@$(RUN) run $(ONE_TABLE) $(TRAINING) $(WHERE) $(OPT_HOURS) $(ARGS)
 
 check: environment ## hold the committed results against the reported numbers and the tolerances
 	@$(RUN) check $(ARGS)

@@ -32,7 +32,16 @@ def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Calla
             "--seeds", type=click.IntRange(1), default=seeds, show_default=True, help="Seeds per row."
         ),
         "method": click.option("--method", help="Only the rows of this method."),
-        "jobs": click.option("--jobs", type=click.IntRange(1), help="Rows trained at once.  [default: one per core]"),
+        "jobs": click.option(
+            "--jobs",
+            type=click.IntRange(1),
+            help="Rows trained at once.  [default: one per core, or as many as fit on the GPU]",
+        ),
+        "max_gpu_hours": click.option(
+            "--max-gpu-hours",
+            type=click.FloatRange(min=0),
+            help="Stop before starting when what is to do takes more (core-hours where there is no GPU).",
+        ),
         "data_root": click.option("--data-root", type=folder, help="The data sets.  [default: $DATA_ROOT, else data]"),
         "runs": click.option("--runs", type=folder, default=Path("runs"), show_default=True, help="The runs."),
         "results": click.option("--results", type=folder, default=Path("results"), show_default=True, help="Results."),
@@ -61,7 +70,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("table", required=False)
-@options("tier", "seeds", "method", "jobs", "data_root", "runs", "results")
+@options("tier", "seeds", "method", "jobs", "max_gpu_hours", "data_root", "runs", "results")
 def reproduce(table: str | None, **given: Any) -> int:
     """One table from end to end: audit, train what is missing, figures, notebook, verdicts."""
     from paper_repro import reproduce as steps
@@ -72,7 +81,7 @@ def reproduce(table: str | None, **given: Any) -> int:
 @cli.command()
 @click.argument("table", required=False)
 @click.argument("rows", nargs=-1)
-@options("tier", "seeds", "method", "jobs", "data_root", "runs", "results")
+@options("tier", "seeds", "method", "jobs", "max_gpu_hours", "data_root", "runs", "results")
 def run(table: str | None, **given: Any) -> int:
     """Train the rows of a table that are missing (all, or those named), and collect the results."""
     from paper_repro import reproduce as steps
@@ -85,9 +94,9 @@ def run(table: str | None, **given: Any) -> int:
 
 @cli.command()
 @click.argument("table", required=False)
-@options("tier", "seeds", "method", "data_root", "runs")
+@options("tier", "seeds", "method", "jobs", "max_gpu_hours", "data_root", "runs")
 def plan(table: str | None, **given: Any) -> int:
-    """What would be trained, when each run would start to prune, and what is done already; trains nothing."""
+    """What would be trained, when each run would start to prune, what it costs, and what is done; trains nothing."""
     from paper_repro.plan import show_plan
 
     return show_plan(job(table, **given), console)

@@ -20,6 +20,7 @@ from paper_repro.tables import AUDIT
 
 if TYPE_CHECKING:
     from paper_repro.tables.audit import Finding
+    from paper_repro.training.cost import Cost
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Job:
     method: str | None = None
     rows: tuple[str, ...] = ()
     jobs: int | None = None
+    max_gpu_hours: float | None = None
     data_root: Path = field(default_factory=Path)
     runs: Path = Path("runs")
     results: Path = Path("results")
@@ -114,11 +116,13 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
 def unfinished(job: Job, console: Console) -> tuple[list[tuple[tables.Row, Spec]], dict[str, str]]:
     """The runs of the job that have no result yet and can be trained; and data set -> why its rows cannot be.
 
-    Everything that could stop them is looked for here, before any starts: a spec that would stay dense, and data that
-    is neither there nor to be fetched, are UserErrors. Where only some rows lack their data, the others are trained.
+    Everything that could stop them is looked for here, before any starts: a spec that would stay dense, runs that take
+    more hours than the job allows, and data that is neither there nor to be fetched, are UserErrors. Where only some
+    rows lack their data, the others are trained.
     """
     from paper_repro.data import loaders
     from paper_repro.reporting import provenance
+    from paper_repro.training.cost import require_affordable
     from paper_repro.training.forecast import require_pruning
     from paper_repro.training.loop import stored_result
 
@@ -143,6 +147,8 @@ def unfinished(job: Job, console: Console) -> tuple[list[tuple[tables.Row, Spec]
         )
     for _, spec in todo:
         require_pruning(spec)
+    if job.max_gpu_hours is not None:
+        require_affordable(list(costs(job).values()), job.max_gpu_hours)
     lacking: dict[str, UserError] = {}
     for name in dict.fromkeys(spec.dataset for _, spec in todo):
         try:
@@ -157,6 +163,22 @@ def unfinished(job: Job, console: Console) -> tuple[list[tuple[tables.Row, Spec]
         left_out[dataset(name).title] = f"its rows ({rows}) were left out. {error}"
         console.print(f"{dataset(name).title}: its rows are left out, the others trained. {error}", soft_wrap=True)
     return [(row, spec) for row, spec in todo if spec.dataset not in lacking], left_out
+
+
+def costs(job: Job) -> dict[str, Cost]:
+    """Spec name -> what the run takes, and how much of it is done; a run that several rows show is there once."""
+    from paper_repro.training import checkpoint
+    from paper_repro.training.cost import cost
+    from paper_repro.training.forecast import steps_per_epoch
+    from paper_repro.training.loop import stored_result
+
+    def done(spec: Spec) -> float:
+        folder = job.runs / spec.name
+        if stored_result(folder, spec) is not None:
+            return 1.0
+        return (checkpoint.newest_step(folder) or 0) / (steps_per_epoch(spec) * spec.epochs)
+
+    return {spec.name: cost(spec, done(spec)) for spec in {spec.name: spec for _, spec in job.specs()}.values()}
 
 
 def train(job: Job, todo: Sequence[tuple[tables.Row, Spec]], console: Console) -> dict[str, str]:
@@ -174,12 +196,12 @@ def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: st
     """
     from paper_repro.progress import TrainingProgress
     from paper_repro.reporting import provenance
-    from paper_repro.training.launch import Launch, cores
+    from paper_repro.training.launch import Launch, side_by_side
 
     if not todo:
         return {}
     names = {spec.name: name for name, spec in todo.items()}
-    jobs = min(job.jobs or cores(), len(todo))
+    jobs = min(job.jobs or side_by_side(list(todo.values())), len(todo))
     console.print(f"runs: {len(todo)} to train, {jobs} side by side, one thread each")
     with TrainingProgress(console, len(todo)) as progress:
 

@@ -16,7 +16,7 @@ from paper_repro.data import sources
 from paper_repro.errors import UserError
 from paper_repro.reproduce import Job, unfinished
 from paper_repro.tables import loader
-from paper_repro.training import launch
+from paper_repro.training import cost, launch
 from tests.training.test_launch import ROOT, WORKER
 from tests.training.tiny import install
 
@@ -44,11 +44,14 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["reproduce"], "TABLE is one of: extensions, family, mobilenetv1, resnet50"),
         (["reproduce", "resnt50"], "Did you mean 'resnet50'"),
         (["reproduce", "resnet50", "--tier", "smok"], "Did you mean 'smoke'"),
-        (["reproduce", "resnet50", "--tier", "small"], "it has: audit, smoke, paper"),
+        (["reproduce", "resnet50", "--tier", "checkpoint"], "it has: audit, smoke, small, paper"),
         (["reproduce", "resnet50", "--method", "st"], "Did you mean 'str'"),
         (["reproduce", "resnet50", "--seeds", "0"], "not in the range"),
         (["reproduce", "resnet50", "--jobs", "two"], "not a valid integer"),
         (["reproduce", "resnet50", "--tier", "paper"], "cannot train on ImageNet-1K yet"),
+        (["plan", "resnet50", "--tier", "paper", "--max-gpu-hours", "100"], "more than the 100 that --max-gpu-hours"),
+        (["run", "resnet50", "dense", "--tier", "small", "--max-gpu-hours", "0"], "nothing was started"),
+        (["reproduce", "resnet50", "--max-gpu-hours", "-1"], "not in the range"),
         (["run", "resnet50", "--tier", "audit"], "trains nothing"),
         (["reproduce", "resnet50", "--tier", "audit", "--method", "str"], "does not apply"),
         (["run", "resnet50", "str-90"], "unknown row"),
@@ -58,7 +61,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["audit", "resnet"], "Did you mean 'resnet50'"),
         (["render", "resnet50", "--tier", "audits"], "Did you mean 'audit'"),
         (["data", "fashion"], "Did you mean 'fashion_mnist'"),
-        (["data", "cifar10"], "cannot train on CIFAR-10 yet"),
+        (["data", "imagenet1k"], "cannot train on ImageNet-1K yet"),
         (["check", "--results", "nowhere"], "nowhere"),
         (["regres"], "No such command"),
         (["list", "--frob"], "No such option"),
@@ -106,10 +109,28 @@ def test_list_plan_and_audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert all(name in out for name in (*tables.names(), "fashion_mnist", "gmp", "str-98.05"))
     assert call(monkeypatch, "plan", "resnet50", "--tier", "paper", "--method", "str") == 0
     out = capsys.readouterr().out
-    assert "epoch 27.99" in out and "epoch 38.06" in out and out.count("to do") == 16
+    assert "epoch 27.99" in out and "epoch 38.06" in out and out.count("  to do  ") == 16
+    (total,) = (line.split() for line in out.splitlines() if line.startswith("in total"))
+    assert total[2:5] == ["1,600", "8,008,000", "2,049,867,200"] and total[-4:] == ["0", "of", "16", "finished"]
+    assert float(total[5].replace(",", "")) == 154_643 + round(min(launch.cores(), 16) * 3 * 8 * 25.556032)
+    assert "ImageNet-1K 154,643 MB" in out and "one A100 80GB" in out
     assert call(monkeypatch, "plan", "resnet50", "--tier", "audit") == 0
     assert call(monkeypatch, "audit", "mobilenetv1") == 0
     assert "PASS" in capsys.readouterr().out and Path("results/mobilenetv1/audit.csv").exists()
+
+
+def test_plan_counts_a_run_that_several_rows_show_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Table 3's rows of different ranks are milestones of one run."""
+    monkeypatch.setattr(cost, "MEASURED_S", 0.01)
+    assert call(monkeypatch, "plan", "rnn", "--method", "str-rank") == 0
+    out = capsys.readouterr().out
+    rows = [row for row, _ in tables.load("rnn").specs("smoke", [0]) if row.method == "str-rank"]
+    assert len(rows) == 3 and out.count("the run of ") == 2 and "0 of 1 finished" in out
+    (own,) = (line.split() for line in out.splitlines() if "  to do  " in line)
+    (total,) = (line.split() for line in out.splitlines() if line.startswith("in total"))
+    assert own[4] == total[2] and "core-hours" in out
 
 
 def test_a_stand_in_takes_the_place_of_data_that_is_not_there_and_says_so(

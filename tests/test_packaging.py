@@ -27,6 +27,7 @@ TOOLS = ["test", "lint", "bench", "lock", "clean"]
 MAKE_TARGETS += TOOLS
 MAKE_VARIABLES = {
     "TIER": "--tier",
+    "MAX_GPU_HOURS": "--max-gpu-hours",
     "SEEDS": "--seeds",
     "METHOD": "--method",
     "DATA_ROOT": "--data-root",
@@ -172,8 +173,17 @@ class TestMake:
     def test_variables_are_passed_on_only_when_set(self) -> None:
         bare = make("-n", "reproduce").stdout
         assert "-m paper_repro reproduce\n" in re.sub(r" +\n", "\n", bare)
-        given = make("-n", "reproduce", "TABLE=resnet50", "TIER=audit", "SEEDS=3", "DATA_ROOT=/a b/c", "JOBS=2").stdout
-        words = 'reproduce "resnet50" --tier "audit" --seeds "3" --data-root "/a b/c" --jobs "2"'
+        given = make(
+            "-n",
+            "reproduce",
+            "TABLE=resnet50",
+            "TIER=audit",
+            "SEEDS=3",
+            "DATA_ROOT=/a b/c",
+            "JOBS=2",
+            "MAX_GPU_HOURS=3",
+        ).stdout
+        words = 'reproduce "resnet50" --tier "audit" --seeds "3" --data-root "/a b/c" --jobs "2" --max-gpu-hours "3"'
         assert words in re.sub(" +", " ", given)
 
     @pytest.mark.parametrize("verb", [name for name in MAKE_TARGETS if name not in ("setup", *TOOLS)])

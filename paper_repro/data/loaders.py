@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from paper_repro.data.augmentation import Augmentation
 from paper_repro.data.catalog import TRAINABLE, dataset
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
@@ -22,7 +23,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Source(Protocol):
-    """What the module of a data set offers."""
+    """What the module of a data set offers; ``AUGMENTATION`` as well, where training examples are to be augmented."""
 
     def present(self, root: Path) -> bool:
         """Whether the files are under ``root``, packed or not; nothing is fetched, and nothing verified."""
@@ -86,8 +87,8 @@ class Loader(Protocol):
 
 
 class TensorLoader:
-    """Inputs (N, ...) and labels (N,) in memory, served in batches as ``prepare`` makes them. ``batch_size`` is that of
-    all processes together.
+    """Inputs (N, ...) and labels (N,) in memory, served in batches as ``prepare`` makes them, on the device that they
+    are on. ``batch_size`` is that of all processes together.
     """
 
     def __init__(
@@ -97,28 +98,41 @@ class TensorLoader:
         prepare: Callable[[Tensor], Tensor],
         batch_size: int,
         share: Share = ALONE,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.inputs, self.labels, self.prepare, self.batch_size = inputs, labels, prepare, batch_size
-        self.share = share
+        self.share, self.augmentation = share, augmentation
 
     def __len__(self) -> int:
         """Batches per epoch; the last one may be smaller."""
         return math.ceil(len(self.labels) / self.batch_size)
 
     def epoch(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """The batches of one shuffled epoch, from number ``first`` on."""
+        """The batches of one shuffled epoch, augmented, from number ``first`` on."""
         generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
-        order = torch.randperm(len(self.labels), generator=generator)
+        order = torch.randperm(len(self.labels), generator=generator).to(self.labels.device)
+        changes = self._changes(generator)
         for index in range(first, len(self)):
-            yield self._batch(self.share.of(order[index * self.batch_size : (index + 1) * self.batch_size]))
+            yield self._batch(self.share.of(order[index * self.batch_size : (index + 1) * self.batch_size]), changes)
 
     def in_order(self) -> Iterator[Batch]:
         """Every example exactly once, for evaluation."""
-        for chunk in self.share.of(torch.arange(len(self.labels))).split(self.batch_size):
+        everything = torch.arange(len(self.labels), device=self.labels.device)
+        for chunk in self.share.of(everything).split(self.batch_size):
             yield self._batch(chunk)
 
-    def _batch(self, indices: Tensor) -> Batch:
-        return self.prepare(self.inputs[indices]), self.labels[indices]
+    def _changes(self, generator: torch.Generator) -> Tensor | None:
+        """The number of the change that each example gets in an epoch, (N,), drawn after the epoch's order."""
+        if self.augmentation is None:
+            return None
+        ways = torch.randint(self.augmentation.ways, (len(self.labels),), generator=generator)
+        return ways.to(self.labels.device)
+
+    def _batch(self, indices: Tensor, changes: Tensor | None = None) -> Batch:
+        inputs = self.inputs[indices]
+        if changes is not None and self.augmentation is not None:
+            inputs = self.augmentation.apply(inputs, changes[indices])
+        return self.prepare(inputs), self.labels[indices]
 
 
 def source(name: str) -> Source:
@@ -144,13 +158,17 @@ def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
     }
 
 
-def open_loaders(name: str, root: Path, batch_size: int, share: Share = ALONE) -> tuple[Loader, Loader, str]:
-    """(training loader, validation loader, sha256 fingerprint of the data)."""
+def open_loaders(
+    name: str, root: Path, batch_size: int, device: torch.device | str = "cpu", share: Share = ALONE
+) -> tuple[Loader, Loader, str]:
+    """(training loader, validation loader, sha256 fingerprint of the data). The data is kept, and batches are made, on
+    ``device``.
+    """
     data = source(name)
     share.require_fair(dataset(name).train_examples, batch_size)
     folder = data.ensure(root)
-    train, val = (
-        TensorLoader(*part, data.prepare, batch, share)
-        for part, batch in zip(data.load(folder), (batch_size, 500), strict=True)
-    )
+    (x_train, y_train), (x_val, y_val) = data.load(folder)
+    augmentation = getattr(data, "AUGMENTATION", None)
+    train = TensorLoader(x_train.to(device), y_train.to(device), data.prepare, batch_size, share, augmentation)
+    val = TensorLoader(x_val.to(device), y_val.to(device), data.prepare, 500, share)
     return train, val, data.fingerprint(folder)

@@ -12,9 +12,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
+from paper_repro.data.catalog import dataset
 from paper_repro.spec import Spec
 
 WORKER = (sys.executable, "-m", "paper_repro.training.worker")
@@ -24,6 +26,27 @@ OnEvent = Callable[[Spec, Mapping[str, Any]], None]
 def cores() -> int:
     """The cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+# What a run on images of 32 px or on sequences takes of a GPU's memory: half a gigabyte for CUDA itself, the data set,
+# and at most 2 GB for a batch of 512 in a ResNet50 of width 32. Larger images have the GPU to themselves.
+GPU_GB_PER_RUN = 4.0
+LARGE_INPUT = 100_000  # values of an example; 224 px have 150,528
+RUNS_PER_CORE = 2  # on a GPU: a run needs a core only to start kernels
+
+
+def side_by_side(specs: Sequence[Spec]) -> int:
+    """How many of these runs this machine trains at once, unless told otherwise: one a core, or, on a GPU, as many as
+    its memory holds, and no more than two a core.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return cores()
+    if any(prod(dataset(spec.dataset).input_size) > LARGE_INPUT for spec in specs):
+        return 1
+    memory_gb = torch.cuda.get_device_properties(0).total_memory / 1e9
+    return max(1, min(int(memory_gb / GPU_GB_PER_RUN), RUNS_PER_CORE * cores()))
 
 
 class Launch:

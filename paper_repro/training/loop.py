@@ -105,7 +105,9 @@ class Run:
     def __init__(self, spec: Spec, folder: Path, data_root: Path, forecast: Forecast | None, report: Report) -> None:
         self.spec, self.folder, self.forecast, self.report = spec, folder, forecast, report
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.train_loader, self.val_loader, self.fingerprint = open_loaders(spec.dataset, data_root, spec.batch_size)
+        self.train_loader, self.val_loader, self.fingerprint = open_loaders(
+            spec.dataset, data_root, spec.batch_size, self.device
+        )
         self.per_epoch = len(self.train_loader)
         self.total = self.per_epoch * spec.epochs
         self.every = max(1, self.total // RECORDS)

