@@ -10,7 +10,7 @@ from paper_repro.data.catalog import TRAINABLE, dataset
 from paper_repro.errors import UserError
 from paper_repro.reproduce import Job, print_whole
 from paper_repro.spec import Spec
-from paper_repro.tables import AUDIT
+from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.training import checkpoint
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
 from paper_repro.training.loop import stored_result
@@ -22,6 +22,11 @@ def show_plan(job: Job, console: Console) -> int:
     console.print(f"[bold]{table.paper_table}: {table.title}[/bold], tier {job.tier}")
     if job.tier == AUDIT:
         console.print("nothing to train: the audit recomputes the paper's numbers from its published budgets")
+        return 0
+    if job.tier == CHECKPOINT:
+        console.print(
+            f"nothing to train: released networks are evaluated, of rows {', '.join(table.tiers[job.tier].rows)}"
+        )
         return 0
     grid = Grid(header_style="bold", pad_edge=False, box=None)
     for title in ("row", "seed", "weight decay", "s_init", "epochs", "steps", "g(s) leaves zero", "state", "run"):

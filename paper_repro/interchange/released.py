@@ -72,7 +72,9 @@ def read(path: Path) -> Released:
     content = load_safely(path)
     weights = effective(content, path)
     network, model, model_args = recognised(weights.tensors, path)
-    stated = {key: content[key] for key in ("epoch", "arch", *STATED) if isinstance(content.get(key), int | float | str)}
+    stated = {
+        key: content[key] for key in ("epoch", "arch", *STATED) if isinstance(content.get(key), int | float | str)
+    }
     return Released(network, model, model_args, weights, stated, sha256(path))
 
 
@@ -109,7 +111,9 @@ def effective(content: Mapping[str, Any], path: Path) -> Weights:
     tensors = {key.removeprefix(PREFIX): value for key, value in state.items()}
     s = {key.removesuffix(THRESHOLD): tensors.pop(key) for key in list(tensors) if key.endswith(THRESHOLD)}
     copies = {key.removesuffix(COPY): tensors.pop(key) for key in list(tensors) if key.endswith(COPY)}
-    layers = [key.removesuffix(".weight") for key, value in tensors.items() if key.endswith(".weight") and value.ndim == 4]
+    layers = [
+        key.removesuffix(".weight") for key, value in tensors.items() if key.endswith(".weight") and value.ndim == 4
+    ]
     _refuse(
         path,
         {

@@ -256,7 +256,9 @@ class Run:
         top1_pct, val_loss = self._end_of_epoch(plain)
         if not math.isfinite(val_loss) or not all(torch.isfinite(weight).all() for weight in plain.parameters()):
             return self._result(status="diverged")
-        networks.write_weights(plain.state_dict(), self.folder / networks.WEIGHTS)  # first: result.json says it is there
+        networks.write_weights(
+            plain.state_dict(), self.folder / networks.WEIGHTS
+        )  # first: result.json says it is there
         result = self._result(status="finished", top1_pct=top1_pct, val_loss=val_loss, plain=plain)
         sparse = result["result"]["sparsity_pct"] >= SPARSE_FROM_PCT
         if not sparse and self.method.prunes:
