@@ -87,7 +87,7 @@ def reproduce(job: Job, console: Console) -> int:
 
 
 def subjects(job: Job) -> list[Subject]:
-    """The rows of a job whose checkpoints were imported; UserError when there are none, or one is of another network."""
+    """The rows of a job whose checkpoints are there; UserError when there are none, or one is of another network."""
     table, found = tables.load(job.table), []
     for row, spec in job.specs():
         folder = job.checkpoints / table.name / row.id
@@ -153,16 +153,8 @@ def show_without_accuracy(job: Job, there: Sequence[Subject], console: Console) 
     from paper_repro import reproduce as steps
     from paper_repro.reporting import evidence, results, verdicts
 
-    records = [
-        {
-            "row": subject.row.id,
-            "seed": 0,
-            "status": "finished",
-            "dataset": subject.spec.dataset,
-            **subject.measured()[0],
-        }
-        for subject in there
-    ]
+    known = {"seed": 0, "status": "finished", "dataset": tables.load(job.table).dataset}
+    records = [{"row": subject.row.id, **known, **subject.measured()[0]} for subject in there]
     runs = pd.DataFrame(records).reindex(columns=results.empty("runs").columns)
     found = replace(evidence.load(job.table, job.tier, job.results), runs=runs)
     steps.print_whole(steps.comparison_grid(verdicts.comparisons(found)), console)

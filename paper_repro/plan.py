@@ -24,9 +24,8 @@ def show_plan(job: Job, console: Console) -> int:
         console.print("nothing to train: the audit recomputes the paper's numbers from its published budgets")
         return 0
     if job.tier == CHECKPOINT:
-        console.print(
-            f"nothing to train: released networks are evaluated, of rows {', '.join(table.tiers[job.tier].rows)}"
-        )
+        rows = ", ".join(table.tier(job.tier).rows)
+        console.print(f"nothing to train: released networks are evaluated, of rows {rows}")
         return 0
     grid = Grid(header_style="bold", pad_edge=False, box=None)
     for title in ("row", "seed", "weight decay", "s_init", "epochs", "steps", "g(s) leaves zero", "state", "run"):

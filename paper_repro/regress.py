@@ -60,9 +60,8 @@ class Question:
     def str_runs(self) -> list[tuple[float, Spec]]:
         """STR's runs at this tier with the regime that each stands for, sparsest last."""
         if self.job.tier in (AUDIT, CHECKPOINT):
-            raise UserError(
-                f"tier {self.job.tier} trains nothing, so that no method can be compared at it; take TIER=smoke"
-            )
+            tier = self.job.tier
+            raise UserError(f"tier {tier} trains nothing, so that no method can be compared at it; take TIER=smoke")
         table = tables.load(self.job.table)
         plan = table.tier(self.job.tier)
         found = []

@@ -329,8 +329,10 @@ def legend(found: Any) -> str:
 
     lines = ["", "paper: as printed.  here: reproduced."]
     if has_budgets(found.table):
+        measured = ", and measured where a row has a run" if found.full_scale else ""
         lines.append(
-            "sparsity, params and MACs are recomputed from the published budgets on the full-size network (tier audit)."
+            "sparsity, params and MACs are recomputed from the published budgets on the full-size network (tier audit)"
+            f"{measured}."
         )
     if found.trained_rows:
         seeds = ", ".join(map(str, found.seeds())) or "none"

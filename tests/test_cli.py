@@ -44,13 +44,18 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["reproduce"], "TABLE is one of: extensions, family, mobilenetv1, resnet50"),
         (["reproduce", "resnt50"], "Did you mean 'resnet50'"),
         (["reproduce", "resnet50", "--tier", "smok"], "Did you mean 'smoke'"),
-        (["reproduce", "resnet50", "--tier", "small"], "it has: audit, smoke, paper"),
+        (["reproduce", "resnet50", "--tier", "small"], "it has: audit, smoke, checkpoint, paper"),
         (["reproduce", "resnet50", "--method", "st"], "Did you mean 'str'"),
         (["reproduce", "resnet50", "--seeds", "0"], "not in the range"),
         (["reproduce", "resnet50", "--jobs", "two"], "not a valid integer"),
         (["reproduce", "resnet50", "--tier", "paper"], "cannot train on ImageNet-1K yet"),
         (["run", "resnet50", "--tier", "audit"], "trains nothing"),
         (["reproduce", "resnet50", "--tier", "audit", "--method", "str"], "does not apply"),
+        (["run", "resnet50", "--tier", "checkpoint"], "trains nothing; take one of: smoke, paper"),
+        (["reproduce", "resnet50", "--tier", "checkpoint"], "no checkpoint of table resnet50"),
+        (["reproduce", "resnet50", "--tier", "checkpoint", "--seeds", "2"], "it has no seeds"),
+        (["checkpoint", "import", "nowhere.pth"], "nowhere.pth does not exist"),
+        (["checkpoint", "export", "nowhere"], "neither a finished run"),
         (["run", "resnet50", "str-90"], "unknown row"),
         (["run", "resnet50", "str-81.27"], "is not trained at tier smoke"),
         (["run"], "which table"),
@@ -108,6 +113,8 @@ def test_list_plan_and_audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     out = capsys.readouterr().out
     assert "epoch 27.99" in out and "epoch 38.06" in out and out.count("to do") == 16
     assert call(monkeypatch, "plan", "resnet50", "--tier", "audit") == 0
+    assert call(monkeypatch, "plan", "resnet50", "--tier", "checkpoint") == 0
+    assert "released networks are evaluated, of rows str-81.27" in capsys.readouterr().out
     assert call(monkeypatch, "audit", "mobilenetv1") == 0
     assert "PASS" in capsys.readouterr().out and Path("results/mobilenetv1/audit.csv").exists()
 

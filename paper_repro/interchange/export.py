@@ -86,7 +86,7 @@ def torchvision_lacks(found: Stored) -> str | None:
     if (arguments["width"], arguments["in_channels"], arguments["last_stride"]) == (64, 3, 2):
         return None
     return (
-        f"its {found.model} has 64 channels at first, images of 3 channels and stride 2 in the last stage; this one has "
+        f"its {found.model} has 64 channels at first, takes images of 3 channels and ends with stride 2; this one has "
         f"{arguments['width']}, {arguments['in_channels']} and {arguments['last_stride']}"
     )
 
@@ -158,8 +158,7 @@ def _checked(
             difference = float((run(temporary) - expected).abs().max())
             if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
                 raise UserError(
-                    f"{path} is not written: its logits differ by {difference:.3g} from those of the network",
-                    exit_code=3,
+                    f"{path} is not written: its logits are {difference:.3g} off the network's", exit_code=3
                 )
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code=3) from error

@@ -28,7 +28,7 @@ from paper_repro.errors import UserError
 from paper_repro.methods.soft_threshold import G, soft_threshold
 
 PREFIX, THRESHOLD, COPY = "module.", ".sparseThreshold", ".sparseWeight"
-STATED = ("best_acc1", "best_acc5", "best_train_acc1", "best_train_acc5", "curr_acc1", "curr_acc5")
+STATED = ("epoch", "arch", "best_acc1", "best_acc5", "best_train_acc1", "best_train_acc5", "curr_acc1", "curr_acc5")
 # a key that only this network has -> the network, and the convolution whose output channels are its width
 KNOWN = {
     "layer1.0.conv3.weight": ("resnet50", "conv1.weight"),
@@ -72,9 +72,7 @@ def read(path: Path) -> Released:
     content = load_safely(path)
     weights = effective(content, path)
     network, model, model_args = recognised(weights.tensors, path)
-    stated = {
-        key: content[key] for key in ("epoch", "arch", *STATED) if isinstance(content.get(key), int | float | str)
-    }
+    stated = {key: content[key] for key in STATED if isinstance(content.get(key), int | float | str)}
     return Released(network, model, model_args, weights, stated, sha256(path))
 
 
@@ -111,9 +109,7 @@ def effective(content: Mapping[str, Any], path: Path) -> Weights:
     tensors = {key.removeprefix(PREFIX): value for key, value in state.items()}
     s = {key.removesuffix(THRESHOLD): tensors.pop(key) for key in list(tensors) if key.endswith(THRESHOLD)}
     copies = {key.removesuffix(COPY): tensors.pop(key) for key in list(tensors) if key.endswith(COPY)}
-    layers = [
-        key.removesuffix(".weight") for key, value in tensors.items() if key.endswith(".weight") and value.ndim == 4
-    ]
+    layers = [key.removesuffix(".weight") for key in tensors if key.endswith(".weight") and tensors[key].ndim == 4]
     _refuse(
         path,
         {

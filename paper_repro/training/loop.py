@@ -3,8 +3,8 @@ smoothing of the spec, weight decay as the method says. Any method; none is know
 
 A run lives in ``runs/<spec.name>``. It can be stopped after any step and goes on bit by bit as if it had not been; a
 finished run is never trained again. What it leaves is ``result.json`` and the finalized network, as
-``model.safetensors`` (6 MB for ResNet50 at tier smoke): checkpoints of the training are deleted with its end, and without
-the weights a finished run could be neither exported nor looked at again.
+``model.safetensors`` (6 MB for ResNet50 at tier smoke): checkpoints of the training are deleted at its end, and
+without the weights a finished run could not be exported.
 """
 
 from __future__ import annotations
@@ -256,9 +256,7 @@ class Run:
         top1_pct, val_loss = self._end_of_epoch(plain)
         if not math.isfinite(val_loss) or not all(torch.isfinite(weight).all() for weight in plain.parameters()):
             return self._result(status="diverged")
-        networks.write_weights(
-            plain.state_dict(), self.folder / networks.WEIGHTS
-        )  # first: result.json says it is there
+        networks.write_weights(plain.state_dict(), self.folder / networks.WEIGHTS)  # before result.json
         result = self._result(status="finished", top1_pct=top1_pct, val_loss=val_loss, plain=plain)
         sparse = result["result"]["sparsity_pct"] >= SPARSE_FROM_PCT
         if not sparse and self.method.prunes:
