@@ -74,7 +74,7 @@ def test_the_names_and_shapes_of_resnet50_are_torchvisions() -> None:
 @pytest.mark.parametrize(
     ("model", "input_size", "arguments", "reason"),
     [
-        ("resnet50", (1, 28, 28), {"width": 4, "in_channels": 1, "last_stride": 1}, "this one has 4, 1 and 1"),
+        ("resnet18", (1, 28, 28), {"width": 4, "in_channels": 1, "last_stride": 1}, "this one has 4, 1 and 1"),
         ("mobilenet_v1", (3, 32, 32), {"width": 8}, "it has no mobilenet_v1"),
         ("fastgrnn", (5, 9), {"hidden": 6}, "it has no fastgrnn"),
     ],
