@@ -36,11 +36,11 @@ def test_an_optional_column_is_in_a_file_only_where_it_says_something(file: Path
     assert "checkpoint_sha256" not in file.read_text(encoding="utf-8")
     frame = results.read(file)
     assert frame["checkpoint_sha256"].eq("").all()
-    results.write(frame.assign(checkpoint_sha256=["ab" * 32, ""]), file)
+    results.write(frame.assign(checkpoint_sha256=["cd" * 32, ""]), file)
     assert file.read_text(encoding="utf-8").splitlines()[0].endswith(",seconds,checkpoint_sha256")
-    assert results.read(file)["checkpoint_sha256"].to_list() == ["ab" * 32, ""]
-    edit(file, "ab" * 32, "ab")
-    with pytest.raises(UserError, match="column checkpoint_sha256: 'ab' must be 64 hexadecimal digits"):
+    assert results.read(file)["checkpoint_sha256"].to_list() == ["cd" * 32, ""]
+    edit(file, "cd" * 32, "cd")
+    with pytest.raises(UserError, match="column checkpoint_sha256: 'cd' must be 64 hexadecimal digits"):
         results.read(file)
 
 
