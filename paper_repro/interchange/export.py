@@ -7,6 +7,7 @@ Zeros stay zeros in the first two. In ONNX, batch norm is folded into the convol
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import warnings
@@ -135,12 +136,11 @@ def run_onnx(path: Path, inputs: Tensor) -> Tensor:
 
 
 def _require_onnx() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"ONNX needs the package {error.name}: pip install 'paper-repro[export]'") from error
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(f"ONNX needs the package {name}: pip install 'paper-repro[export]'") from error
 
 
 def _filled(empty: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
