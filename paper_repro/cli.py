@@ -212,7 +212,8 @@ def export(run: Path, out: Path | None) -> int:
 
     for item in write_all(run, out or run / "export"):
         if isinstance(item, Exported):
-            item = f"{item.path}: {item.form}; run, and its logits differ by at most {item.difference:.2g}"
+            off = f"{item.difference:.2g} off, of at most {item.largest:.2g}"
+            item = f"{item.path}: {item.form}; its logits were compared, and are {off}"
         console.print(item, soft_wrap=True)
     return 0
 

@@ -32,11 +32,12 @@ TORCHVISION = ("resnet18", "resnet50")
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written, and the largest difference of its logits from the network's, absolute."""
+    """A file that was written: the largest difference of its logits from the network's, and the largest logit."""
 
     path: Path
     form: str
     difference: float
+    largest: float
 
 
 def export(folder: Path, out: Path) -> Iterator[Exported | str]:
@@ -155,14 +156,13 @@ def _checked(
     try:
         with replacing(path) as temporary, torch.no_grad():
             write(temporary)
-            difference = float((run(temporary) - expected).abs().max())
-            if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
-                raise UserError(
-                    f"{path} is not written: its logits are {difference:.3g} off the network's", exit_code=3
-                )
+            difference, largest = float((run(temporary) - expected).abs().max()), float(expected.abs().max())
+            if not difference <= TOLERANCE * largest:
+                off = f"{difference:.3g} off the network's, of which the largest is {largest:.3g}"
+                raise UserError(f"{path} is not written: its logits are {off}", exit_code=3)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code=3) from error
-    return Exported(path, form, difference)
+    return Exported(path, form, difference, largest)
 
 
 @contextlib.contextmanager
