@@ -91,11 +91,12 @@ def results_files(root: Path) -> Iterator[Finding]:
         runs = {(row, seed) for row, seed in zip(found.runs["row"], found.runs["seed"], strict=True)}
         alive = found.runs[~found.runs["status"].isin(results.WITHOUT_NETWORK)]
         trained = {(row, seed) for row, seed in zip(alive["row"], alive["seed"], strict=True)}
+        recorded = set() if found.tier == tables.CHECKPOINT else trained  # what is not trained here has no history
         # of runs of one epoch there is no such file
         per_epoch = trained if results.path(root, found.table.name, found.tier, "epochs").exists() else set()
         for kind, frame, wanted in (
             ("budgets", found.budgets, trained),
-            ("history", found.history, trained),
+            ("history", found.history, recorded),
             ("epochs", found.epochs, per_epoch),
         ):
             there = {(row, seed) for row, seed in zip(frame["row"], frame["seed"], strict=True)}
@@ -139,7 +140,7 @@ def recipes(root: Path) -> Iterator[Finding]:
 
 def complete(root: Path) -> Iterator[Finding]:
     """Every row that a committed tier trains is there, with enough seeds."""
-    wanted = tolerances.load().seeds
+    wanted_seeds = tolerances.load().seeds
     for name in tables.names():
         for tier in REQUIRED_TIERS:
             plan = tables.load(name).tiers.get(tier)
@@ -147,10 +148,11 @@ def complete(root: Path) -> Iterator[Finding]:
                 yield (
                     INCOMPLETE,
                     f"{results.path(root, name, tier)} is missing: "
-                    f"run `make reproduce TABLE={name} TIER={tier} SEEDS={wanted}`",
+                    f"run `make reproduce TABLE={name} TIER={tier} SEEDS={wanted_seeds}`",
                 )
     for found in _tiers(root):
         where = f"{found.table.name}, tier {found.tier}"
+        wanted = 1 if found.tier == tables.CHECKPOINT else wanted_seeds
         if found.missing_rows:
             yield INCOMPLETE, f"{where}: no run of {', '.join(found.missing_rows)}"
         few = {row: len(found.row_runs(row)) for row in found.trained_rows if 0 < len(found.row_runs(row)) < wanted}

@@ -9,19 +9,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from paper_repro import tables
 from paper_repro.accounting import counted_layers, require_fit
 from paper_repro.errors import UserError, unknown
 from paper_repro.files import write
+from paper_repro.interchange import networks, released
 from paper_repro.methods.distributions import BUDGETS, Budget
 
 COLUMNS = ("layer", "sparsity_pct")
@@ -33,8 +30,10 @@ def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
     - ``uniform:90`` or ``erk:90``: a rule with its overall sparsity in percent;
     - ``str-90.23``: a budget that the paper publishes with ``table`` (Tables 6 to 8);
     - ``runs/NAME``: the folder of a finished run;
+    - ``checkpoints/TABLE/ROW``: the folder of an imported checkpoint;
     - ``FILE.csv``: two columns, layer and sparsity_pct, as ``save`` writes them;
-    - ``FILE.pt``, ``.pth``: a state dict of a network with exact zeros.
+    - ``FILE.pt``, ``.pth``, ``.safetensors``: a state dict of a network with exact zeros, or, in the first two, a
+      checkpoint as the authors of STR released them.
 
     UserError for a source that is none of these, is damaged, or does not fit the network.
     """
@@ -43,18 +42,23 @@ def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
     path = Path(source)
     if colon and rule in BUDGETS:
         budget = BUDGETS[rule](layers, _number(number, source), ())
+    elif (path / networks.ABOUT).exists():
+        budget = _of_tensors(path, networks.read_weights(path / networks.WEIGHTS), layers)
     elif path.is_dir():
         budget = _of_run(path)
     elif path.suffix == ".csv":
         budget = _of_csv(path)
     elif path.suffix in (".pt", ".pth"):
-        budget = _of_state_dict(path, layers)
+        budget = _of_tensors(path, released.effective(released.load_safely(path), path).tensors, layers)
+    elif path.suffix == ".safetensors":
+        budget = _of_tensors(path, networks.read_weights(path), layers)
     else:
         published = tables.budgets(table)
         if source not in published:
             raise UserError(
                 f"no budget {source!r}: {unknown('published budget', source, published)} It can also be RULE:PERCENT "
-                f"({' or '.join(BUDGETS)}), the folder of a finished run, or a file that ends in .csv, .pt or .pth."
+                f"({' or '.join(BUDGETS)}), the folder of a finished run or of an imported checkpoint, "
+                "or a file that ends in .csv, .pt, .pth or .safetensors."
             )
         budget = Budget(published[source], f"{source} of table {table}")
     require_fit(budget, layers)
@@ -109,19 +113,9 @@ def _of_csv(path: Path) -> Budget:
     return Budget(by_layer, str(path))
 
 
-def _of_state_dict(path: Path, layers: Mapping[str, nn.Module]) -> Budget:
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} cannot be read safely as a state dict: {str(error).splitlines()[0] if str(error) else 'empty'}"
-        ) from error
-    if not isinstance(state, Mapping):
-        raise UserError(f"{path} holds a {type(state).__name__} and no state dict")
-    missing = [name for name in layers if f"{name}.weight" not in state]
+def _of_tensors(path: Path, tensors: Mapping[str, Tensor], layers: Mapping[str, nn.Module]) -> Budget:
+    missing = [name for name in layers if f"{name}.weight" not in tensors]
     if missing:
         raise UserError(f"{path} is of another network: it has no {missing[0]}.weight")
-    zeros = {name: 100.0 * float((state[f"{name}.weight"] == 0).double().mean()) for name in layers}
+    zeros = {name: 100.0 * float((tensors[f"{name}.weight"] == 0).double().mean()) for name in layers}
     return Budget(zeros, str(path))

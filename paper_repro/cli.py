@@ -17,7 +17,7 @@ from paper_repro.data.sources import data_root
 from paper_repro.errors import UserError
 from paper_repro.regress import EXIT_CODES
 from paper_repro.reproduce import Job
-from paper_repro.tables import AUDIT
+from paper_repro.tables import AUDIT, CHECKPOINT
 
 # a file or a pipe has no width of its own; tables need more than the 80 columns that rich then assumes
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -45,6 +45,9 @@ def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Calla
         "data_root": click.option("--data-root", type=folder, help="The data sets.  [default: $DATA_ROOT, else data]"),
         "runs": click.option("--runs", type=folder, default=Path("runs"), show_default=True, help="The runs."),
         "results": click.option("--results", type=folder, default=Path("results"), show_default=True, help="Results."),
+        "checkpoints": click.option(
+            "--checkpoints", type=folder, default=Path("checkpoints"), show_default=True, help="Imported checkpoints."
+        ),
     }
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,7 +73,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("table", required=False)
-@options("tier", "seeds", "method", "jobs", "max_gpu_hours", "data_root", "runs", "results")
+@options("tier", "seeds", "method", "jobs", "max_gpu_hours", "data_root", "runs", "results", "checkpoints")
 def reproduce(table: str | None, **given: Any) -> int:
     """One table from end to end: audit, train what is missing, figures, notebook, verdicts."""
     from paper_repro import reproduce as steps
@@ -87,8 +90,9 @@ def run(table: str | None, **given: Any) -> int:
     from paper_repro import reproduce as steps
 
     work = job(table, **given)
-    if work.tier == AUDIT:
-        raise UserError(f"tier {AUDIT} trains nothing; take one of: {', '.join(tables.load(work.table).tiers)}")
+    if work.tier in (AUDIT, CHECKPOINT):
+        training = [tier for tier in tables.load(work.table).tiers if tier != CHECKPOINT]
+        raise UserError(f"tier {work.tier} trains nothing; take one of: {', '.join(training)}")
     return steps.run(work, console)
 
 
@@ -186,6 +190,43 @@ def data(name: str | None, data_root: Path | None) -> int:
     return 0
 
 
+@cli.group()
+def checkpoint() -> None:
+    """Bring in the authors' released checkpoints, and take trained networks out."""
+
+
+@checkpoint.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--table", help="The table that it is of.  [default: the one of its network]")
+@click.option("--row", help="The row that it is of.  [default: the one with its sparsity and MACs]")
+@options("checkpoints")
+def import_(file: Path, table: str | None, row: str | None, checkpoints: Path) -> int:
+    """Read FILE, a checkpoint as the authors released them; say what it is, and keep it for tier checkpoint."""
+    from paper_repro.checkpoints import import_file
+
+    import_file(file, table, row, checkpoints, console)
+    return 0
+
+
+@checkpoint.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where the files go.  [default: RUN/export]")
+def export(run: Path, out: Path | None) -> int:
+    """Write the network of RUN as a state dict of torchvision, as safetensors and as ONNX; each is run, and compared.
+
+    RUN is the folder of a finished run, or of an imported checkpoint.
+    """
+    from paper_repro.interchange.export import Exported
+    from paper_repro.interchange.export import export as write_all
+
+    for item in write_all(run, out or run / "export"):
+        if isinstance(item, Exported):
+            off = f"{item.difference:.2g} off, of at most {item.largest:.2g}"
+            item = f"{item.path}: {item.form}; its logits were compared, and are {off}"
+        console.print(item, soft_wrap=True)
+    return 0
+
+
 @cli.command("list")
 def list_() -> int:
     """The tables, their rows and tiers, the methods and the data sets."""
@@ -210,6 +251,8 @@ def trained(tier: tables.TierPlan) -> str:
     """How many rows a tier trains, on what, and whether this version can."""
     from paper_repro.data.catalog import TRAINABLE, dataset
 
+    if tier.name == CHECKPOINT:
+        return f"no training: {len(tier.rows)} released networks, evaluated on {dataset(tier.dataset).title}"
     can = "" if tier.dataset in TRAINABLE else " (planned only: this version cannot train on it yet)"
     data = dict.fromkeys(dataset(row.network[2]).title for row in tier.rows.values())
     return f"{len(tier.rows)} rows on {', '.join(data) or dataset(tier.dataset).title}{can}"

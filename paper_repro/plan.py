@@ -12,7 +12,7 @@ from paper_repro.data.catalog import TRAINABLE, dataset
 from paper_repro.errors import UserError
 from paper_repro.reproduce import Job, costs, print_whole
 from paper_repro.spec import Spec
-from paper_repro.tables import AUDIT
+from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.training import checkpoint
 from paper_repro.training.cost import Cost, require_affordable
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
@@ -31,6 +31,10 @@ def show_plan(job: Job, console: Console) -> int:
     console.print(f"[bold]{table.paper_table}: {table.title}[/bold], tier {job.tier}")
     if job.tier == AUDIT:
         console.print("nothing to train: the audit recomputes the paper's numbers from its published budgets")
+        return 0
+    if job.tier == CHECKPOINT:
+        rows = ", ".join(table.tier(job.tier).rows)
+        console.print(f"nothing to train: released networks are evaluated, of rows {rows}")
         return 0
     grid = Grid(header_style="bold", pad_edge=False, box=None)
     for title in COLUMNS:

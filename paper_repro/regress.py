@@ -23,7 +23,7 @@ from paper_repro.errors import UserError
 from paper_repro.files import write
 from paper_repro.reproduce import Job, print_whole, report, train_named
 from paper_repro.spec import Spec
-from paper_repro.tables import AUDIT
+from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.tables.recipes import MethodKeys
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ class Question:
 
     def str_runs(self) -> list[tuple[float, Spec]]:
         """STR's runs at this tier with the regime that each stands for, sparsest last."""
-        if self.job.tier == AUDIT:
-            raise UserError(f"tier {AUDIT} trains nothing, so that no method can be compared at it; take TIER=smoke")
+        if self.job.tier in (AUDIT, CHECKPOINT):
+            tier = self.job.tier
+            raise UserError(f"tier {tier} trains nothing, so that no method can be compared at it; take TIER=smoke")
         table = tables.load(self.job.table)
         plan = table.tier(self.job.tier)
         found = []

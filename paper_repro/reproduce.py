@@ -16,7 +16,7 @@ from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError, unknown
 from paper_repro.spec import Spec
-from paper_repro.tables import AUDIT
+from paper_repro.tables import AUDIT, CHECKPOINT
 
 if TYPE_CHECKING:
     from paper_repro.tables.audit import Finding
@@ -37,6 +37,7 @@ class Job:
     data_root: Path = field(default_factory=Path)
     runs: Path = Path("runs")
     results: Path = Path("results")
+    checkpoints: Path = Path("checkpoints")
 
     def stand_ins(self) -> dict[str, str]:
         """Data set -> the one that stands in for it on this machine."""
@@ -244,6 +245,10 @@ def reproduce(job: Job, console: Console) -> int:
     """Everything, in order; the exit code: 0, or 1 when a run or the audit failed, or rows had no data."""
     table = tables.load(job.table)
     console.print(f"[bold]{table.paper_table}: {table.title}[/bold], tier {job.tier}")
+    if job.tier == CHECKPOINT:
+        from paper_repro import evaluation
+
+        return evaluation.reproduce(job, console)
     todo, failures = ([], {}) if job.tier == AUDIT else unfinished(job, console)
     sound = write_audit(job, console)
     if job.tier != AUDIT:
@@ -338,6 +343,8 @@ def _printed_and_here(judged: Any) -> list[str]:
 
 def whose(job: Job, found: Any) -> str:
     """Which of the runs behind the table were trained here, and which came with the repository."""
+    if job.tier == CHECKPOINT:
+        return "Nothing was trained: these are the networks that the authors released."
     runs = found.runs["spec"].unique()
     here = sum((job.runs / spec / "result.json").exists() for spec in runs)
     there = len(runs) - here
@@ -357,8 +364,10 @@ def legend(found: Any) -> str:
 
     lines = ["", "paper: as printed.  here: reproduced."]
     if has_budgets(found.table):
+        measured = ", and measured where a row has a run" if found.full_scale else ""
         lines.append(
-            "sparsity, params and MACs are recomputed from the published budgets on the full-size network (tier audit)."
+            "sparsity, params and MACs are recomputed from the published budgets on the full-size network (tier audit)"
+            f"{measured}."
         )
     if found.trained_rows:
         seeds = ", ".join(map(str, found.seeds())) or "none"

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from paper_repro import budgets, methods, models, tables
 from paper_repro.accounting import account, counted_layers
+from paper_repro.checkpoints import import_file
 from paper_repro.errors import UserError
+from tests.interchange.test_released import native, save, weights_of
 
 
 def network() -> torch.nn.Module:
@@ -55,6 +58,25 @@ def test_a_finished_run_and_a_state_dict_give_the_budget_that_was_measured(tmp_p
     assert dict(budgets.load(str(tmp_path / "model.pt"), network())) == pytest.approx(expected)
 
 
+def test_a_released_checkpoint_and_its_import_give_the_budget_of_the_weights_that_it_computes_with(
+    tmp_path: Path,
+) -> None:
+    state = native()
+    file = save(state, tmp_path / "released.pth")
+    expected = {
+        key.removeprefix("module.").removesuffix(".weight"): 100.0 * float((weight == 0).double().mean())
+        for key, weight in weights_of(state).items()
+    }
+    assert all(45.0 < sparsity_pct < 55.0 for sparsity_pct in expected.values())
+    model = models.resnet50(num_classes=7, width=8)
+    assert dict(budgets.load(str(file), model)) == pytest.approx(expected)
+    folder = import_file(file, None, None, tmp_path / "checkpoints", Console(quiet=True))
+    for source in (folder, folder / "model.safetensors"):
+        assert dict(budgets.load(str(source), model)) == pytest.approx(expected)
+    with pytest.raises(UserError, match="another network: it has no"):
+        budgets.load(str(folder), models.mobilenet_v1(width=8))
+
+
 def test_any_method_that_takes_a_budget_takes_it() -> None:
     model = network()
     budget = budgets.load("erk:95", model)
@@ -87,6 +109,7 @@ def test_a_bad_file_says_what_is_wrong(tmp_path: Path, content: str, message: st
         ("erk:ninety", "'ninety' is no sparsity"),
         ("nowhere.csv", "cannot be read"),
         ("nowhere.pt", "does not exist"),
+        ("nowhere.safetensors", "does not exist"),
     ],
 )
 def test_a_source_that_is_none_says_so(source: str, message: str) -> None:

@@ -44,7 +44,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["reproduce"], "TABLE is one of: extensions, family, mobilenetv1, resnet50"),
         (["reproduce", "resnt50"], "Did you mean 'resnet50'"),
         (["reproduce", "resnet50", "--tier", "smok"], "Did you mean 'smoke'"),
-        (["reproduce", "resnet50", "--tier", "checkpoint"], "it has: audit, smoke, small, paper"),
+        (["reproduce", "mobilenetv1", "--tier", "small"], "it has: audit, smoke, checkpoint, paper"),
         (["reproduce", "resnet50", "--method", "st"], "Did you mean 'str'"),
         (["reproduce", "resnet50", "--seeds", "0"], "not in the range"),
         (["reproduce", "resnet50", "--jobs", "two"], "not a valid integer"),
@@ -54,6 +54,11 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["reproduce", "resnet50", "--max-gpu-hours", "-1"], "not in the range"),
         (["run", "resnet50", "--tier", "audit"], "trains nothing"),
         (["reproduce", "resnet50", "--tier", "audit", "--method", "str"], "does not apply"),
+        (["run", "resnet50", "--tier", "checkpoint"], "trains nothing; take one of: smoke, small, paper"),
+        (["reproduce", "resnet50", "--tier", "checkpoint"], "no checkpoint of table resnet50"),
+        (["reproduce", "resnet50", "--tier", "checkpoint", "--seeds", "2"], "it has no seeds"),
+        (["checkpoint", "import", "nowhere.pth"], "nowhere.pth does not exist"),
+        (["checkpoint", "export", "nowhere"], "neither a finished run"),
         (["run", "resnet50", "str-90"], "unknown row"),
         (["run", "resnet50", "str-81.27"], "is not trained at tier smoke"),
         (["run"], "which table"),
@@ -115,6 +120,8 @@ def test_list_plan_and_audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert float(total[5].replace(",", "")) == 154_643 + round(min(launch.cores(), 16) * 3 * 8 * 25.556032)
     assert "ImageNet-1K 154,643 MB" in out and "one A100 80GB" in out
     assert call(monkeypatch, "plan", "resnet50", "--tier", "audit") == 0
+    assert call(monkeypatch, "plan", "resnet50", "--tier", "checkpoint") == 0
+    assert "released networks are evaluated, of rows str-81.27" in capsys.readouterr().out
     assert call(monkeypatch, "audit", "mobilenetv1") == 0
     assert "PASS" in capsys.readouterr().out and Path("results/mobilenetv1/audit.csv").exists()
 

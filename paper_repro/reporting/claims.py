@@ -350,7 +350,8 @@ def _onset_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
             continue
         for run in evidence.row_runs(row).to_dict("records"):
             history = evidence.history[(evidence.history["row"] == row) & (evidence.history["seed"] == run["seed"])]
-            lines.append(_onset_line(run, history.sort_values("epoch"), limits))
+            if len(history):  # the released networks have none
+                lines.append(_onset_line(run, history.sort_values("epoch"), limits))
     if not lines:
         return None
     untested = [line for line in lines if line["forecast_epoch"] == 0]

@@ -42,9 +42,10 @@ def _column(
     fmt: str = "",
     empty: bool = False,
     checks: list[pa.Check] | None = None,
+    optional: bool = False,
 ) -> pa.Column:
     """One column: ``fmt`` is how its numbers are written, ``empty`` says whether a cell may be empty (not
-    applicable).
+    applicable). An ``optional`` column is left out of a file in which all its cells are empty.
     """
     dtype = {"text": "str", "integer": "int64", "number": "float64"}[kind]
     return pa.Column(
@@ -52,7 +53,7 @@ def _column(
         checks=checks or [],
         nullable=empty,
         description=description,
-        metadata={"kind": kind, "unit": unit, "format": fmt},
+        metadata={"kind": kind, "unit": unit, "format": fmt, "optional": optional},
     )
 
 
@@ -72,9 +73,9 @@ def _one_of(description: str, values: Iterable[str]) -> pa.Column:
     return _column("text", description, checks=[check])
 
 
-def _matching(description: str, pattern: str, wanted: str) -> pa.Column:
-    check = pa.Check.str_matches(f"^(?:{pattern})$", error=f"must be {wanted}")
-    return _column("text", description, checks=[check])
+def _matching(description: str, pattern: str, wanted: str, *, optional: bool = False) -> pa.Column:
+    check = pa.Check.str_matches(f"^(?:{pattern}{'|' if optional else ''})$", error=f"must be {wanted}")
+    return _column("text", description, checks=[check], empty=optional, optional=optional)
 
 
 _MEASURES = (
@@ -162,6 +163,12 @@ RUNS = pa.DataFrameSchema(
         "device": _column("text", "device that trained"),
         "threads": _amount("CPU threads of the training process", unit="", fmt="d", kind="integer"),
         "seconds": _amount("time of training and evaluation, monotonic clock", unit="s", fmt=".1f"),
+        "checkpoint_sha256": _matching(
+            "the authors' file that the network is from (tier `checkpoint`; other tiers have no such column)",
+            _SHA256,
+            "64 hexadecimal digits",
+            optional=True,
+        ),
     },
     name="<tier>.csv",
     description="One line per row and seed: what a run measured and under which conditions.",
@@ -308,8 +315,8 @@ def read(file: Path, kind: str = "runs") -> pd.DataFrame:
     an empty cell where one is needed, a value out of range, and a key that stands there twice.
     """
     schema = SCHEMAS[kind]
-    header, records, lines = _read_cells(file, list(schema.columns))
-    frame = pd.DataFrame(records, columns=header, dtype=object)[list(schema.columns)]
+    header, records, lines = _read_cells(file, schema)
+    frame = pd.DataFrame(records, columns=header, dtype=object).reindex(columns=list(schema.columns), fill_value="")
     typed = {name: _typed(file, frame[name], lines, column) for name, column in schema.columns.items()}
     return validate(pd.DataFrame(typed), kind, file, lines)
 
@@ -347,7 +354,7 @@ def validate(frame: pd.DataFrame, kind: str, file: Path, lines: list[int] | None
         raise UserError(_findings(file, where, error.failure_cases)) from error
 
 
-def _read_cells(file: Path, wanted: list[str]) -> tuple[list[str], list[list[str]], list[int]]:
+def _read_cells(file: Path, schema: pa.DataFrameSchema) -> tuple[list[str], list[list[str]], list[int]]:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
@@ -359,7 +366,7 @@ def _read_cells(file: Path, wanted: list[str]) -> tuple[list[str], list[list[str
     lines: list[int] = []
     try:
         header = [name.strip() for name in next(reader, [])]
-        _check_header(file, header, wanted)
+        _check_header(file, header, schema)
         for cells in reader:
             if not cells:
                 continue
@@ -375,13 +382,15 @@ def _read_cells(file: Path, wanted: list[str]) -> tuple[list[str], list[list[str
     return header, records, lines
 
 
-def _check_header(file: Path, header: list[str], wanted: list[str]) -> None:
+def _check_header(file: Path, header: list[str], schema: pa.DataFrameSchema) -> None:
+    wanted = list(schema.columns)
     if not header:
         raise UserError(f"{file} is empty: even a file without results has the line of column names")
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:
         raise UserError(f"{file}, line 1: column {', '.join(doubled)} stands there twice; remove one")
-    missing = [name for name in wanted if name not in header]
+    optional = [name for name, column in schema.columns.items() if column.metadata["optional"]]
+    missing = [name for name in wanted if name not in [*header, *optional]]
     if missing:
         raise UserError(f"{file}, line 1: column {', '.join(missing)} is missing; results/schema.md lists the columns")
     extra = [name for name in header if name not in wanted]
@@ -451,14 +460,17 @@ def write(frame: pd.DataFrame, file: Path, kind: str = "runs") -> Path:
         if column.metadata["kind"] == "number":
             frame[name] = frame[name].astype("float64")
     frame = validate(frame, kind, file)
-    lines = list(zip(*(frame[name] for name in schema.columns), strict=True))
+    columns = {
+        name: column
+        for name, column in schema.columns.items()
+        if not column.metadata["optional"] or frame[name].fillna("").ne("").any()
+    }
+    lines = list(zip(*(frame[name] for name in columns), strict=True))
     if kind != "audit":  # the audit has an order of its own: that of the paper
-        key = [list(schema.columns).index(name) for name in schema.unique if name != "layer"]
+        key = [list(columns).index(name) for name in schema.unique if name != "layer"]
         lines.sort(key=lambda line: [natural(line[i]) if isinstance(line[i], str) else line[i] for i in key])
-    cells = [
-        [_text(value, column) for value, column in zip(line, schema.columns.values(), strict=True)] for line in lines
-    ]
-    return write_file(file, _csv([list(schema.columns), *cells]))
+    cells = [[_text(value, column) for value, column in zip(line, columns.values(), strict=True)] for line in lines]
+    return write_file(file, _csv([list(columns), *cells]))
 
 
 def _text(value: Any, column: pa.Column) -> str:
@@ -657,7 +669,7 @@ def _from_json(file: Path, kind: str, records: list[dict[str, Any]]) -> pd.DataF
         if any(value is None for value in values) and not column.nullable:
             raise UserError(f"{file}: {name} is missing from {kind}; delete the folder and run again", exit_code=3)
         if column.metadata["kind"] == "text":
-            texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
+            texts = [str(value).lower() if isinstance(value, bool) else str(value or "") for value in values]
             data[name] = pd.Series(texts, dtype="str")
         else:
             try:

@@ -168,6 +168,9 @@ def _judge(evidence: Evidence, row: tables.Row, name: str, limits: Tolerances) -
     if not len(runs):
         return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason=_not_run(evidence, row))
     summary = evidence.summary(row.id, _COLUMN[name])
+    if summary is None and runs["status"].eq("finished").all():
+        reason = "the network is there, and the data to evaluate it on is not"
+        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason=reason)
     if summary is None:
         return Judgement(**plain, reproduced=None, verdict=Verdict.FAIL, reason=_statuses(row, runs))
     found = {**plain, "reproduced": summary.mean, "n": summary.n}
@@ -180,7 +183,16 @@ def _judge(evidence: Evidence, row: tables.Row, name: str, limits: Tolerances) -
     # a tolerance of 0.1 must hold at a difference of 0.1: floats may miss that by a rounding error
     verdict = Verdict.PASS if abs(difference) <= allowed + 1e-9 else Verdict.FAIL
     reason = f"differs by {difference:+.3g}, tolerance {allowed:.3g}{_other_samples(runs)}"
+    if verdict == Verdict.FAIL and _is_erratum(evidence, row, name, summary.mean, allowed):
+        verdict, reason = Verdict.ERRATUM, f"{reason}; the measured number is the one that the audit recomputes"
     return Judgement(**found, verdict=verdict, reason=reason)
+
+
+def _is_erratum(evidence: Evidence, row: tables.Row, name: str, measured: float, allowed: float) -> bool:
+    """Whether the audit found the printed number wrong, and another one in its place that is the measured one."""
+    audit = evidence.audited(row, name)
+    wrong = audit[audit["verdict"].eq(str(Verdict.ERRATUM)) & audit["recomputed"].notna()]
+    return bool((wrong["recomputed"] - measured).abs().le(allowed).any())
 
 
 def _allowed(name: str, row: tables.Row, evidence: Evidence, limits: Tolerances) -> float:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from paper_repro.tables.loader import (
     AUDIT,
+    CHECKPOINT,
     FULL_SCALE,
     TIERS,
     Table,
@@ -23,6 +24,7 @@ from paper_repro.tables.recipes import RowPlan, TierPlan
 
 __all__ = [
     "AUDIT",
+    "CHECKPOINT",
     "FULL_SCALE",
     "TIERS",
     "Claim",

@@ -57,8 +57,9 @@ from paper_repro.tables.recipes import TierPlan
 
 DATA = Path(__file__).parent
 AUDIT = "audit"  # the tier that trains nothing, and so has no recipe
-TIERS = (AUDIT, "smoke", "small", "checkpoint", "paper")
-FULL_SCALE = ("checkpoint", "paper")  # the paper's own network and data: what may be compared with its numbers
+CHECKPOINT = "checkpoint"  # the tier that trains nothing either: its networks are the authors' own
+TIERS = (AUDIT, "smoke", "small", CHECKPOINT, "paper")
+FULL_SCALE = (CHECKPOINT, "paper")  # the paper's own network and data: what may be compared with its numbers
 TOTALS = ("overall", "backbone")  # rows of a budget file that are no layers
 AVERAGE_POOL = "average_pool"
 
@@ -247,7 +248,14 @@ def _keys(path: Path) -> _TableKeys:
 
 
 def _inherited(path: Path, tier: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A tier's keys, with those of the table named in ``protocol_of`` beneath them."""
+    """A tier's keys, with those of the table named in ``protocol_of``, or of the tier named in ``trained_as``, beneath
+    them.
+    """
+    if "trained_as" in values:
+        tiers = _keys(path).tiers
+        if values["trained_as"] not in tiers:
+            raise UserError(f"{path}, [tiers.{tier}], trained_as: {unknown('tier', str(values['trained_as']), tiers)}")
+        return recipes.merged(values, tiers[values["trained_as"]])
     other = values.get("protocol_of")
     if other is None:
         return values

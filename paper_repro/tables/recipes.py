@@ -1,7 +1,8 @@
 """How the rows of a table are trained: a tier of ``NAME.toml`` becomes one ``RowPlan`` per row.
 
 What holds for a row is put together from the general to the particular: the tier's protocol (or that of another
-table's tier, ``protocol_of``), the tier's defaults for the row's method (``methods``), the row's own values.
+table's tier, ``protocol_of``, or of another tier, ``trained_as``), the tier's defaults for the row's method
+(``methods``), the row's own values.
 """
 
 from __future__ import annotations
@@ -46,10 +47,12 @@ class RowKeys(MethodKeys):
 
 class TierKeys(File):
     """The keys of a tier. ``recipes_of_same``: rows that are the same as another table's are trained by its recipe.
-    ``stand_ins``: data set -> the one that takes its place on a machine that has that one only.
+    ``trained_as``: the tier whose recipes the networks of this one were trained by. ``stand_ins``: data set -> the one
+    that takes its place on a machine that has that one only.
     """
 
     protocol_of: Name | None = None
+    trained_as: Name | None = None
     dataset: Name
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]

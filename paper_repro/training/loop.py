@@ -2,7 +2,9 @@
 smoothing of the spec, weight decay as the method says. Any method; none is known by name.
 
 A run lives in ``runs/<spec.name>``. It can be stopped after any step and goes on bit by bit as if it had not been; a
-finished run is never trained again.
+finished run is never trained again. What it leaves is ``result.json`` and the finalized network, as
+``model.safetensors`` (6 MB for ResNet50 at tier smoke): checkpoints of the training are deleted at its end, and
+without the weights a finished run could not be exported.
 """
 
 from __future__ import annotations
@@ -23,16 +25,18 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from paper_repro import methods, models
-from paper_repro.accounting import account, nonzero_sparsity_pct, ranks
+from paper_repro.accounting import nonzero_sparsity_pct, ranks
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import open_loaders
 from paper_repro.errors import UserError
 from paper_repro.files import replacing, write
+from paper_repro.interchange import networks
 from paper_repro.methods import Method, plugins
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint
 from paper_repro.training.evaluate import evaluate
 from paper_repro.training.forecast import Forecast, require_pruning
+from paper_repro.training.measure import measure
 from paper_repro.training.schedule import learning_rate
 
 RECORDS = 100  # points of a run's history, at equal distances
@@ -61,9 +65,9 @@ def run(
     dense, a run that another process is at, or damaged state; Interrupted after SIGINT, SIGTERM or SIGUSR1.
     """
     folder = runs / spec.name
-    stored = stored_result(folder, spec)
-    if stored is not None:
-        return stored
+    finished = stored_result(folder, spec)
+    if finished is not None:
+        return finished
     plugin = plugins.require(spec.method, spec.method_sha256)
     with plugins.explained(plugin, "be set up"):
         forecast = require_pruning(spec)
@@ -84,12 +88,12 @@ def stored_result(folder: Path, spec: Spec) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        theirs = Spec.from_dict(stored["spec"])
+        content = json.loads(path.read_text(encoding="utf-8"))
+        theirs = Spec.from_dict(content["spec"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged or no result; move it away to train the run again", exit_code=3) from error
     _require_same(spec, theirs, path)
-    return stored
+    return content
 
 
 def _require_same(spec: Spec, stored: Spec, where: Path) -> None:
@@ -113,9 +117,7 @@ class Run:
         self.every = max(1, self.total // RECORDS)
 
         torch.manual_seed(spec.seed)
-        facts = dataset(spec.dataset)
-        fitting = {"num_classes": facts.num_classes, "in_channels": facts.in_channels, **spec.model_args}
-        self.model = models.get(spec.model, **fitting).to(self.device)
+        self.model = models.get(spec.model, **networks.network_args(spec)).to(self.device)
         self.method: Method = methods.get(spec.method, **spec.method_args)
         self.method.attach(self.model)
         groups = self.method.param_groups(self.model, weight_decay=spec.weight_decay)
@@ -256,6 +258,7 @@ class Run:
         top1_pct, val_loss = self._end_of_epoch(plain)
         if not math.isfinite(val_loss) or not all(torch.isfinite(weight).all() for weight in plain.parameters()):
             return self._result(status="diverged")
+        networks.write_weights(plain.state_dict(), self.folder / networks.WEIGHTS)  # before result.json
         result = self._result(status="finished", top1_pct=top1_pct, val_loss=val_loss, plain=plain)
         sparse = result["result"]["sparsity_pct"] >= SPARSE_FROM_PCT
         if not sparse and self.method.prunes:
@@ -289,27 +292,7 @@ class Run:
 
     def _measure(self, plain: nn.Module) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """Size and cost of a finalized network, as a whole and layer by layer."""
-        report = account(plain, dataset(self.spec.dataset).input_size)
-        thresholds = self.method.thresholds(self.model)
-        whole = {
-            "sparsity_pct": report.sparsity_pct,
-            "backbone_sparsity_pct": report.backbone().sparsity_pct,
-            "params_m": report.params / 1e6,
-            "nonzero_params_m": report.nonzero_params / 1e6,
-            "macs_m": report.macs / 1e6,
-            "sparse_macs_m": report.sparse_macs / 1e6,
-        }
-        layers = [
-            {
-                "layer": layer.name,
-                "params": layer.params,
-                "macs": layer.macs,
-                "sparsity_pct": layer.sparsity_pct,
-                "threshold": thresholds.get(layer.name),
-            }
-            for layer in report.layers
-        ]
-        return whole, layers
+        return measure(plain, dataset(self.spec.dataset).input_size, self.method.thresholds(self.model))
 
     def _onset_epoch(self) -> float | None:
         """The first recorded epoch at which the network is sparse."""

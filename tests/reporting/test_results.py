@@ -32,6 +32,18 @@ def test_round_trip_changes_nothing(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+def test_an_optional_column_is_in_a_file_only_where_it_says_something(file: Path) -> None:
+    assert "checkpoint_sha256" not in file.read_text(encoding="utf-8")
+    frame = results.read(file)
+    assert frame["checkpoint_sha256"].eq("").all()
+    results.write(frame.assign(checkpoint_sha256=["cd" * 32, ""]), file)
+    assert file.read_text(encoding="utf-8").splitlines()[0].endswith(",seconds,checkpoint_sha256")
+    assert results.read(file)["checkpoint_sha256"].to_list() == ["cd" * 32, ""]
+    edit(file, "cd" * 32, "cd")
+    with pytest.raises(UserError, match="column checkpoint_sha256: 'cd' must be 64 hexadecimal digits"):
+        results.read(file)
+
+
 def test_lines_are_sorted_naturally_and_numbers_have_fixed_formats(make_runs: MakeRuns, tmp_path: Path) -> None:
     file = results.collect("resnet50", "smoke", reversed(make_runs(seeds=(10, 9))), tmp_path / "results")
     lines = [line.split(",") for line in file.read_text(encoding="utf-8").splitlines()[1:]]

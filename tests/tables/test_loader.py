@@ -185,6 +185,15 @@ def test_paper_tier_takes_the_printed_hyperparameters() -> None:
                 assert spec.method_args == {"s_init": row.s_init}
 
 
+def test_released_networks_were_trained_as_tier_paper_says() -> None:
+    for name, rows in (("resnet50", 6), ("mobilenetv1", 2)):
+        table = tables.load(name)
+        released, paper = ({row.id: spec for row, spec in table.specs(tier, [0])} for tier in ("checkpoint", "paper"))
+        assert len(released) == rows
+        assert released == {id: paper[id] for id in released}
+        assert {plan.tolerance_pct for plan in table.tier("checkpoint").rows.values()} == {0.01}
+
+
 def test_smoke_rows_stand_for_the_regimes() -> None:
     plans = tables.load("resnet50").tier("smoke").rows
     for method, tolerances in (("gmp", {0.1}), ("str", {0.5, 1.5})):
@@ -489,6 +498,7 @@ def test_a_misspelt_method_is_named(edit: Edit) -> None:
         ("family", "family_rows.csv", "snfs-90,resnet50:snfs-90", "snfs-90,family:rigl-90", "is itself the same as"),
         ("family", "family.toml", 'row = "set-80"', 'row = "sett-80"', "Did you mean 'set-80'"),
         ("family", "family.toml", 'protocol_of = "resnet50"', 'protocol_of = "st3"', "no protocol of its own there"),
+        ("resnet50", "resnet50.toml", 'trained_as = "paper"', 'trained_as = "papr"', "Did you mean 'paper'"),
         ("family", "family.toml", "recipes_of_same = true", "recipes_of_same = true\nlr = 0.1", "whose lr differs"),
         ("family", "family.toml", '"set-98", ', '"set-98" }, #', "nothing says how sparse 'set-98'"),
     ],

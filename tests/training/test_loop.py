@@ -12,16 +12,18 @@ import pytest
 import torch
 from filelock import FileLock
 
-from paper_repro.accounting import ranks
+from paper_repro.accounting import account, ranks
 from paper_repro.data import fashion_mnist
 from paper_repro.data.augmentation import CROP_AND_FLIP
 from paper_repro.errors import UserError
+from paper_repro.interchange import networks
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_low_rank import STRLowRank
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint, loop
+from paper_repro.training.evaluate import evaluate
 from paper_repro.training.loop import Interrupted, run
-from tests.training.tiny import RANKS, SPEC, STEPS, install, install_sequences
+from tests.training.tiny import RANKS, SPEC, STEPS, install, install_sequences, split
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +51,16 @@ def without_time(result: dict) -> dict:
     return result
 
 
+def test_the_weights_of_a_finished_run_are_those_that_were_measured(tmp_path: Path) -> None:
+    result = train(tmp_path)
+    found = networks.read(tmp_path / "runs" / SPEC.name)
+    assert account(found.network, found.input_size).sparsity_pct == result["result"]["sparsity_pct"]
+    images, labels = split(40, 1)
+    batch = (fashion_mnist.prepare(images), labels)
+    top1_pct, _ = evaluate(found.network, [batch], 0.1, torch.device("cpu"))
+    assert top1_pct == result["result"]["top1_pct"]
+
+
 def test_a_run_from_spec_to_result(tmp_path: Path) -> None:
     events = []
     result = train(tmp_path, provenance={"commit": "abc"}, report=events.append)
@@ -66,6 +78,7 @@ def test_a_run_from_spec_to_result(tmp_path: Path) -> None:
     assert events[0]["event"] == "start" and events[-1] == {**events[-1], "event": "epoch", "step": STEPS}
     assert sorted(path.name for path in (tmp_path / "runs" / SPEC.name).iterdir()) == [
         "lock",
+        "model.safetensors",
         "owner",
         "result.json",
         "spec.json",

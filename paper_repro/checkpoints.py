@@ -1,0 +1,163 @@
+"""The authors' released checkpoints, brought in by file: what each is, which row of the paper, and where it is kept.
+
+An imported network lies in ``checkpoints/<table>/<row>``, or under the file's own name where it is of no row that tier
+``checkpoint`` has: ``model.safetensors``, and ``checkpoint.json`` that says where it is from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from paper_repro import models, tables
+from paper_repro.data.catalog import dataset
+from paper_repro.errors import UserError, unknown
+from paper_repro.files import write
+from paper_repro.interchange import networks, released
+from paper_repro.interchange.released import Released
+from paper_repro.tables import CHECKPOINT, Row, Table
+from paper_repro.training.measure import measure
+
+MADE_BY_THE_AUTHORS = ("str", "dense")  # methods of the rows that a file of theirs may be of
+FORMS = {
+    "native": "native: raw weights and thresholds",
+    "doubled": "native, with a stored copy of the sparse weights that agrees with them",
+    "dense": "dense-converted: no thresholds",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint that was read and measured, and the table that its network is of."""
+
+    released: Released
+    table: Table
+    input_size: tuple[int, ...]
+    measured: Mapping[str, float]
+
+    @property
+    def full_size(self) -> bool:
+        """Whether the network has the paper's own size."""
+        return same_shapes(self.released.network, self.table)
+
+    def row(self) -> Row | None:
+        """The row of tier checkpoint whose printed sparsity and MACs are both those measured, if there is one."""
+        for id in self.table.tier(CHECKPOINT).rows if self.full_size else ():
+            printed = self.table.row(id).reported.printed
+            same_sparsity = printed["sparsity_pct"].matches(self.measured["sparsity_pct"])
+            if same_sparsity and printed["macs_m"].matches(self.measured["sparse_macs_m"]):
+                return self.table.row(id)
+        return None
+
+    def nearest(self, printed: str, measured: str) -> str:
+        """The row whose printed number is the nearest to the measured one, with that number."""
+        numbers = {
+            row.id: row.reported.printed[printed]
+            for row in self.table.rows
+            if row.method in MADE_BY_THE_AUTHORS and printed in row.reported.printed
+        }
+        id = min(numbers, key=lambda id: abs(numbers[id].value - self.measured[measured]))
+        return f"{id} ({numbers[id].text})"
+
+
+def same_shapes(network: nn.Module, table: Table) -> bool:
+    """Whether a network has the weights of the full-size network of ``table``."""
+    facts = dataset(table.dataset)
+    with torch.device("meta"):  # shapes without memory
+        whole = models.get(table.model, num_classes=facts.num_classes, in_channels=facts.in_channels)
+    mine, theirs = ({key: value.shape for key, value in net.state_dict().items()} for net in (network, whole))
+    return mine == theirs
+
+
+def import_file(file: Path, table: str | None, row: str | None, out: Path, console: Console) -> Path:
+    """Read a checkpoint of the authors, say what it is, and keep its network under ``out``; returns the folder.
+
+    ``table`` and ``row``: what it is to be taken for; without them, what its network, sparsity and MACs say. Raises
+    UserError for a file that is refused, and for a table or row that it cannot be of.
+    """
+    candidate = _candidate(file, table)
+    own = candidate.row()
+    chosen = own if row is None else _named(candidate, row)
+    for line in description(candidate):
+        console.print(line, soft_wrap=True)
+    if chosen is None:
+        console.print(f"row: none of tier {CHECKPOINT} has this sparsity and these MACs; --row names one all the same")
+    elif chosen == own:
+        console.print(f"row: {chosen.id}, whose printed sparsity and MACs are those of the file")
+    else:
+        console.print(f"row: {chosen.id}, as asked for; its printed sparsity and MACs are not those of the file")
+    folder = out / candidate.table.name / (chosen.id if chosen else file.stem)
+    _keep(candidate, file, folder)
+    console.print(f"kept in {folder}", soft_wrap=True)
+    if chosen is not None:
+        console.print(f"next: make reproduce TABLE={candidate.table.name} TIER={CHECKPOINT}")
+    return folder
+
+
+def _candidate(file: Path, table: str | None) -> Candidate:
+    having = {name: tables.load(name) for name in tables.names() if CHECKPOINT in tables.load(name).tiers}
+    if table is not None and table not in having:
+        raise unknown(f"table with a tier {CHECKPOINT}", table, having)
+    found = released.read(file)
+    fitting = [plan for name, plan in having.items() if plan.model == found.model and table in (None, name)]
+    if not fitting:
+        raise UserError(f"{file} is of {found.model}, which {table or 'no table with a tier checkpoint'} is not")
+    input_size = (found.model_args["in_channels"], *dataset(fitting[0].dataset).input_size[1:])
+    measured, _ = measure(found.network, input_size, {})
+    return Candidate(found, fitting[0], input_size, measured)
+
+
+def _named(candidate: Candidate, row: str) -> Row:
+    rows = candidate.table.tier(CHECKPOINT).rows
+    if row not in rows:
+        raise unknown(f"row of table {candidate.table.name} at tier {CHECKPOINT}", row, rows)
+    if not candidate.full_size:
+        given = ", ".join(f"{name} {value}" for name, value in candidate.released.model_args.items())
+        raise UserError(f"row {row} is of the full-size network on {candidate.table.dataset}, and this one has {given}")
+    return candidate.table.row(row)
+
+
+def description(candidate: Candidate) -> list[str]:
+    """What a file is, in sentences."""
+    found, measured = candidate.released, candidate.measured
+    arguments = ", ".join(f"{name} {value}" for name, value in found.model_args.items())
+    prefix = "with" if found.weights.prefixed else "without"
+    lines = [
+        f"network: {found.model} ({arguments})",
+        f"form: {FORMS[found.weights.form]}; names {prefix} 'module.'",
+        f"sparsity: {measured['sparsity_pct']:.4f} %",
+        f"nonzero parameters: {measured['nonzero_params_m']:.4f} M of {measured['params_m']:.4f} M",
+        f"MACs: {measured['sparse_macs_m']:.2f} M of {measured['macs_m']:.2f} M",
+    ]
+    g = list(found.weights.thresholds.values())
+    if g:
+        lines.append(f"thresholds g(s) of {len(g)} layers: {min(g):.4g} to {max(g):.4g}, median {median(g):.4g}")
+    stated = ", ".join(f"{name} {value}" for name, value in found.stated.items())
+    near = candidate.nearest("sparsity_pct", "sparsity_pct"), candidate.nearest("macs_m", "sparse_macs_m")
+    lines.append(f"the file states: {stated or 'nothing'}")
+    lines.append(f"nearest rows of table {candidate.table.name}: by sparsity {near[0]}, by MACs {near[1]}")
+    return lines
+
+
+def _keep(candidate: Candidate, file: Path, folder: Path) -> None:
+    found = candidate.released
+    about = {
+        "schema": 1,
+        "source": file.name,
+        "sha256": found.sha256,
+        "form": found.weights.form,
+        "model": found.model,
+        "model_args": found.model_args,
+        "input_size": candidate.input_size,
+        "stated": found.stated,
+        "thresholds": found.weights.thresholds,
+    }
+    networks.write_weights(found.network.state_dict(), folder / networks.WEIGHTS)
+    write(folder / networks.ABOUT, json.dumps(about, indent=1) + "\n")
