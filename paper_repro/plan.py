@@ -14,6 +14,7 @@ from paper_repro.tables import AUDIT
 from paper_repro.training import checkpoint
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
 from paper_repro.training.loop import stored_result
+from paper_repro.training.options import require_applicable
 
 
 def show_plan(job: Job, console: Console) -> int:
@@ -28,6 +29,7 @@ def show_plan(job: Job, console: Console) -> int:
         grid.add_column(title, justify="left" if title in ("row", "state", "run") else "right", no_wrap=True)
     refused: list[str] = []
     for row, spec in job.specs():
+        require_applicable(spec)
         expected = forecast(spec)
         if expected is not None and expected.stays_dense:
             refused.append(refusal(spec))

@@ -32,6 +32,8 @@ class Job:
     method: str | None = None
     rows: tuple[str, ...] = ()
     jobs: int | None = None
+    gpus: int = 1  # processes that train one run together
+    options: str = ""  # of every run: see spec.OPTIONS
     data_root: Path = field(default_factory=Path)
     runs: Path = Path("runs")
     results: Path = Path("results")
@@ -48,7 +50,10 @@ class Job:
     def specs(self) -> list[tuple[tables.Row, Spec]]:
         """The runs that this job asks for, in table order; UserError for a tier, method or row that does not exist."""
         table = tables.load(self.table)
-        pairs = table.specs(self.tier, range(self.seeds), self.stand_ins())
+        pairs = [
+            (row, spec.with_options(self.options))
+            for row, spec in table.specs(self.tier, range(self.seeds), self.stand_ins())
+        ]
         known = {row.id for row, _ in pairs}
         for row in self.rows:
             table.row(row)
@@ -141,9 +146,22 @@ def unfinished(job: Job, console: Console) -> list[tuple[tables.Row, Spec]]:
         )
     for _, spec in todo:
         require_pruning(spec)
+    require_trainable(job, [spec for _, spec in todo])
     for name in {spec.dataset for _, spec in todo}:
         loaders.ensure(name, job.data_root, say=console.print)
     return todo
+
+
+def require_trainable(job: Job, todo: Sequence[Spec]) -> None:
+    """UserError when an option means nothing for a run, or its batches cannot be shared by the job's processes."""
+    from paper_repro.data.loaders import Share
+    from paper_repro.training.distributed import require_gpus
+    from paper_repro.training.options import require_applicable
+
+    require_gpus(job.gpus)
+    for spec in todo:
+        require_applicable(spec)
+        Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)
 
 
 def train(job: Job, todo: Sequence[tuple[tables.Row, Spec]], console: Console) -> dict[str, str]:
@@ -167,13 +185,17 @@ def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: st
         return {}
     names = {spec.name: name for name, spec in todo.items()}
     jobs = min(job.jobs or cores(), len(todo))
-    console.print(f"runs: {len(todo)} to train, {jobs} side by side, one thread each")
+    how = f"{jobs} side by side, one thread each"
+    if job.gpus > 1:
+        jobs, how = 1, f"one after another, each by {job.gpus} processes of one thread"
+    console.print(f"runs: {len(todo)} to train, {how}")
     with TrainingProgress(console, len(todo)) as progress:
 
         def on_event(spec: Spec, event: Mapping[str, Any]) -> None:
             progress(names[spec.name], event)
 
-        launch = Launch(job.runs, job.data_root, provenance.provenance(threads=1), on_event, jobs, plugin=plugin)
+        made_by = provenance.provenance(threads=1)
+        launch = Launch(job.runs, job.data_root, made_by, on_event, jobs, processes=job.gpus, plugin=plugin)
         failures = launch.train(list(todo.values()))
     if launch.signum is not None:
         raise UserError(

@@ -18,6 +18,8 @@ from tests.training.tiny import install
 if __name__ == "__main__":
     install(pytest.MonkeyPatch())
     crash_at = int(os.environ.get("CRASH_AT_STEP", "-1"))
+    hang_at = int(os.environ.get("HANG_AT_STEP", "-1"))
+    rank = os.environ.get("RANK", "0")
     slow = float(os.environ.get("SECONDS_PER_STEP", "0"))
     train_step = Run._train_step
 
@@ -25,6 +27,8 @@ if __name__ == "__main__":
         time.sleep(slow)
         if self.step == crash_at and self.spec.method == "gmp":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.step == hang_at and rank == "1":
+            os.kill(os.getpid(), signal.SIGSTOP)
         return train_step(self, images, labels)
 
     Run._train_step = step
