@@ -153,12 +153,21 @@ def unfinished(job: Job, console: Console) -> list[tuple[tables.Row, Spec]]:
 
 
 def require_trainable(job: Job, todo: Sequence[Spec]) -> None:
-    """UserError when an option means nothing for a run, or its batches cannot be shared by the job's processes."""
+    """UserError when an option means nothing for a run, its batches cannot be shared by the job's processes, or there
+    is no room for what it writes.
+    """
     from paper_repro.data.loaders import Share
+    from paper_repro.files import require_room
+    from paper_repro.training import checkpoint
     from paper_repro.training.distributed import require_gpus
+    from paper_repro.training.launch import cores
+    from paper_repro.training.network import parameter_count
     from paper_repro.training.options import require_applicable
 
     require_gpus(job.gpus)
+    require_room(job.results)
+    largest = max((parameter_count(spec) for spec in todo), default=0)
+    require_room(job.runs, checkpoint.room_bytes(largest) * min(job.jobs or cores(), len(todo)))
     for spec in todo:
         require_applicable(spec)
         Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)

@@ -62,9 +62,11 @@ def _pct(description: str, *, fmt: str, empty: bool = False) -> pa.Column:
     return _column("number", description, unit="%", fmt=fmt, empty=empty, checks=[check])
 
 
-def _amount(description: str, *, unit: str, fmt: str, empty: bool = False, kind: Kind = "number") -> pa.Column:
+def _amount(
+    description: str, *, unit: str, fmt: str, empty: bool = False, optional: bool = False, kind: Kind = "number"
+) -> pa.Column:
     check = pa.Check.ge(0, error="must not be negative")
-    return _column(kind, description, unit=unit, fmt=fmt, empty=empty, checks=[check])
+    return _column(kind, description, unit=unit, fmt=fmt, empty=empty, optional=optional, checks=[check])
 
 
 def _one_of(description: str, values: Iterable[str]) -> pa.Column:
@@ -140,6 +142,7 @@ RUNS = pa.DataFrameSchema(
             STATUSES,
         ),
         "target_sparsity_pct": _pct("sparsity that the recipe aims at; empty for dense rows", fmt=".2f", empty=True),
+        "empty_layers": _amount("layers of which no weight is left; empty for none", unit="", fmt="d", optional=True),
         "top1_pct": _pct("top-1 accuracy on the validation set; empty without a network", fmt=".2f", empty=True),
         "val_loss": _amount("loss on the validation set", unit="nat", fmt=".4f", empty=True),
         "train_loss": _amount(
@@ -404,6 +407,10 @@ def _optional(column: pa.Column) -> bool:
     return bool(column.metadata["optional"])
 
 
+def _empty(cells: pd.Series) -> bool:
+    return bool((cells.isna() | cells.eq("")).all())
+
+
 def _dtype(column: pa.Column) -> Any:
     return {"text": "str", "integer": "int64", "number": "float64"}[column.metadata["kind"]]
 
@@ -466,7 +473,7 @@ def write(frame: pd.DataFrame, file: Path, kind: str = "runs") -> Path:
         if column.metadata["kind"] == "number":
             frame[name] = frame[name].astype("float64")
     frame = validate(frame, kind, file)
-    columns = {n: column for n, column in schema.columns.items() if not (_optional(column) and frame[n].eq("").all())}
+    columns = {n: column for n, column in schema.columns.items() if not (_optional(column) and _empty(frame[n]))}
     lines = list(zip(*(frame[name] for name in columns), strict=True))
     if kind != "audit":  # the audit has an order of its own: that of the paper
         key = [list(columns).index(name) for name in schema.unique if name != "layer"]
@@ -617,6 +624,7 @@ def _frames(run: dict[str, Any], row: tables.Row, plan: tables.Table, tier: str)
         "tier": tier,
         "spec": run["directory"].name,
         "options": run["options"],
+        "empty_layers": sum(layer["sparsity_pct"] == 100.0 for layer in network["layers"]) or None,
         "target_sparsity_pct": plan.tier(tier).rows[row.id].target_sparsity_pct,
     }
     records = {

@@ -4,15 +4,16 @@ Gradients go over NCCL between GPUs and over gloo between CPUs. What the process
 reached one of them, a loss that is no number) goes over gloo in both cases, so that no GPU is waited for.
 
 A process that is killed closes its connections, and the others fail at once. One that hangs is waited for no longer
-than ``PATIENCE_S``. Whoever fails ends, and torchrun then ends the rest, the hung one by SIGKILL after 30 s: within a
+than ``PATIENCE_S``. Whoever notices ends the others and itself, and torchrun what is left after 30 s more: within a
 minute all are gone, and the run goes on from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +36,7 @@ class Processes:
     def __init__(self, share: Share = ALONE, control: Any = None) -> None:
         """``control``: a gloo group of all processes, for what is no gradient."""
         self.share, self.control = share, control
+        self.pids = self.gathered((os.uname().nodename, os.getpid()))
 
     @property
     def count(self) -> int:
@@ -65,6 +67,14 @@ class Processes:
         values: list[Any] = [None] * self.count
         distributed.all_gather_object(values, value, group=self.control)
         return values
+
+    def end_others(self) -> None:
+        """End the other processes on this machine. One that hangs hears nothing but SIGKILL."""
+        node, own = os.uname().nodename, os.getpid()
+        for at, pid in self.pids:
+            if at == node and pid != own:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def parallel(self, model: nn.Module) -> nn.Module:
         """``model`` with gradients that are the mean over the processes, for training.

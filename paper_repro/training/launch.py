@@ -113,6 +113,8 @@ class Launch:
         drain.start()
         said: dict[str, str] = {}  # the first error of any process, and the first to be left alone by another
         for line in process.stdout:
+            if not line.startswith("{"):  # a library's words, such as NCCL's
+                continue
             event = json.loads(line)
             if event["event"] in ("error", "lost"):
                 said.setdefault(event["event"], event["text"])

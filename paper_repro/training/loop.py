@@ -22,7 +22,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
-from paper_repro import methods, models
+from paper_repro import methods
 from paper_repro.accounting import account, nonzero_sparsity_pct, ranks
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import open_loaders
@@ -35,6 +35,7 @@ from paper_repro.training.distributed import ONE_PROCESS, Processes
 from paper_repro.training.evaluate import evaluate
 from paper_repro.training.forecast import Forecast, require_pruning
 from paper_repro.training.launch import STOP_SIGNALS
+from paper_repro.training.network import untrained
 from paper_repro.training.options import require_applicable
 from paper_repro.training.step import Step, memory_format
 
@@ -130,9 +131,7 @@ class Run:
         self.every = max(1, self.total // RECORDS)
 
         randomness.seed(spec.seed)
-        facts = dataset(spec.dataset)
-        fitting = {"num_classes": facts.num_classes, "in_channels": facts.in_channels, **spec.model_args}
-        self.model = models.get(spec.model, **fitting).to(self.device)
+        self.model = untrained(spec).to(self.device)
         self.model.to(memory_format=memory_format(spec))
         self.method: Method = methods.get(spec.method, **spec.method_args)
         self.method.attach(self.model)
@@ -273,6 +272,10 @@ class Run:
         if not math.isfinite(val_loss) or not all(torch.isfinite(weight).all() for weight in plain.parameters()):
             return self._result(status="diverged")
         result = self._result(status="finished", top1_pct=top1_pct, val_loss=val_loss, plain=plain)
+        empty = result["result"]["empty_layers"]
+        if empty:
+            text = f"no weight is left in {', '.join(empty)}: the network computes nothing there"
+            self.report({"event": "note", "text": f"warning: {text}"})
         sparse = result["result"]["sparsity_pct"] >= SPARSE_FROM_PCT
         if not sparse and self.method.prunes:
             result["result"]["status"] = "not_sparse"
@@ -297,6 +300,7 @@ class Run:
         if plain is not None:
             measures, layers = self._measure(plain)
             values |= measures
+            values["empty_layers"] = [layer["layer"] for layer in layers if layer["sparsity_pct"] == 100.0]
             claim = plugins.claimed_sparsity_pct(self.method, self.model)
             if claim is not None:
                 values["claimed_sparsity_pct"] = claim  # on record, and without influence

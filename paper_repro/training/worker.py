@@ -33,7 +33,7 @@ def main() -> int:
             except Exception as error:
                 if processes.count == 1:
                     raise
-                abandon(error)
+                abandon(error, processes)
     except UserError as error:
         tell({"event": "error", "text": str(error)})
         return error.exit_code
@@ -60,20 +60,25 @@ def train(order: dict[str, Any], processes: distributed.Processes) -> int:
     return 0
 
 
-def abandon(error: Exception) -> None:
-    """End this process of several, at once: what usually comes at the end would wait for the others."""
+def abandon(error: Exception, processes: distributed.Processes) -> None:
+    """End this process of several, at once: what usually comes at the end would wait for the others. Where another one
+    is lost, the rest ends with it.
+    """
     text, lost = (str(error), False) if isinstance(error, UserError) else distributed.explanation(error)
     if not isinstance(error, UserError):
         traceback.print_exc()
     tell({"event": "lost" if lost else "error", "text": text})
     sys.stderr.flush()
+    if lost:
+        processes.end_others()
     os._exit(error.exit_code if isinstance(error, UserError) else 1)
 
 
 def tell(event: dict[str, Any]) -> None:
     """One event to whoever started this process; if nobody reads any more, stop as on SIGTERM, with the state saved."""
     try:
-        print(json.dumps(event), flush=True)
+        sys.stdout.write(json.dumps(event) + "\n")  # in one piece: several processes may write to one pipe
+        sys.stdout.flush()
     except BrokenPipeError:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
         os.kill(os.getpid(), signal.SIGTERM)
