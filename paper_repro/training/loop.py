@@ -136,7 +136,9 @@ class Run:
         self.method: Method = methods.get(spec.method, **spec.method_args)
         self.method.attach(self.model)
         groups = self.method.param_groups(self.model, weight_decay=spec.weight_decay)
-        self.optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, fused=True)
+        # torch's fused step, where fp16 leaves the first one out, would go on with momentum that nobody has initialised
+        fused = spec.autocast != "fp16"
+        self.optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, fused=fused)
         self.train_step = Step(spec, self.model, self.method, self.optimizer, processes)
 
         self.step = 0
