@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.reporting import results
 from paper_repro.reporting.provenance import repository
@@ -287,7 +288,8 @@ def test_runs_with_options_say_so_and_are_not_mixed_with_others(make_runs: MakeR
     chosen = []
     for row, spec in tables.load("resnet50").specs("smoke", seeds):
         if row.id == "gmp-80":
-            chosen.append(fake_run(tmp_path / "bf16", "resnet50", row, spec.with_options("autocast=bf16 compile=true")))
+            other = spec.with_options("autocast=bf16 compile=true")
+            chosen.append(fake_run(tmp_path / "bf16", "resnet50", row, other))
     with pytest.raises(UserError, match="two choices of options, none and autocast=bf16 compile=true"):
         results.collect("resnet50", "smoke", [*make_runs(rows=["gmp-80"]), chosen[1]], folder)
     frame = results.read(results.collect("resnet50", "smoke", chosen[:1], folder))
