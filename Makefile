@@ -14,9 +14,12 @@ OPT_DATA   := $(call option,DATA_ROOT,data-root)
 OPT_JOBS   := $(call option,JOBS,jobs)
 OPT_HOURS  := $(call option,MAX_GPU_HOURS,max-gpu-hours)
 OPT_METHOD := $(call option,METHOD,method)
+flag = $(if $($(1)),--$(2))
+OPTIONS    := $(call option,LOADER,loader) $(call option,AUTOCAST,autocast) $(call flag,CHANNELS_LAST,channels-last) \
+              $(call flag,COMPILE,compile)
 ONE_TABLE  := $(if $(TABLE),"$(TABLE)")
-TRAINING   := $(OPT_TIER) $(OPT_SEEDS) $(OPT_METHOD)
-WHERE      := $(OPT_DATA) $(OPT_JOBS)
+TRAINING   := $(OPT_TIER) $(OPT_SEEDS) $(OPT_METHOD) $(OPTIONS)
+WHERE      := $(OPT_DATA) $(OPT_JOBS) $(call option,GPUS,gpus)
 OPT_TABLE  := $(call option,TABLE,table)
 OPT_MARGIN := $(call option,MARGIN,margin)
 
@@ -25,9 +28,9 @@ OPT_MARGIN := $(call option,MARGIN,margin)
 help: ## this list
 	@echo 'usage: make TARGET [VARIABLE=value ...]'
 	@echo
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-15s %s\n", $$1, $$2 }'
 	@echo
-	@sed -n 's/^#: \([A-Z_]*\) */  \1|/p' Makefile | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^#: \([A-Z_]*\) */  \1|/p' Makefile | awk -F'|' '{ printf "%-15s %s\n", $$1, $$2 }'
 
 #: TABLE which table of the paper: resnet50, mobilenetv1, ... (`make list` names them)
 #: TIER how far the evidence goes: audit, smoke (default), small, checkpoint, paper
@@ -36,6 +39,11 @@ help: ## this list
 #: MARGIN points of accuracy that do not matter to `make regress`
 #: DATA_ROOT the folder that has, or gets, the data sets
 #: JOBS how many rows train side by side (default: one a core, or as many as fit on the GPU)
+#: GPUS how many processes train one row together, one per GPU (default: 1)
+#: LOADER what reads images that do not fit in memory: folder (default), ffcv
+#: AUTOCAST lower precision of the network: bf16, fp16 (default: float32)
+#: CHANNELS_LAST 1 for that memory format
+#: COMPILE 1 for torch.compile
 #: MAX_GPU_HOURS plan, run and reproduce stop before starting when what is to do takes more
 #: NAME which data set `make data` fetches: fashion_mnist, ...
 #: ARGS anything else, passed to the command as it stands
@@ -45,7 +53,7 @@ reproduce: environment ## one table from end to end: audit, train what is missin
 	@$(RUN) reproduce $(ONE_TABLE) $(TRAINING) $(WHERE) $(OPT_HOURS) $(ARGS)
 
 regress: environment ## is METHOD=file.py better than STR? trains both at the same regimes and seeds, and compares
-	@$(RUN) regress $(if $(METHOD),"$(METHOD)") $(OPT_TABLE) $(OPT_TIER) $(OPT_SEEDS) $(OPT_MARGIN) $(WHERE) $(ARGS)
+	@$(RUN) regress $(if $(METHOD),"$(METHOD)") $(OPT_TABLE) $(OPT_TIER) $(OPT_SEEDS) $(OPTIONS) $(OPT_MARGIN) $(WHERE) $(ARGS)
 
 list: environment ## the tables, their rows and tiers, the methods and the data sets
 	@$(RUN) list $(ARGS)

@@ -123,7 +123,7 @@ def recipes(root: Path) -> Iterator[Finding]:
     for found in _tiers(root):
         file = results.path(root, found.table.name, found.tier)
         now: dict[tuple[str, int], list[str]] = {}
-        for row, spec in results.specs(found.table, found.tier, found.seeds()):
+        for row, spec in results.specs(found.table, found.tier, found.seeds(), set(found.runs["options"])):
             now.setdefault((row.id, spec.seed), []).append(spec.name)
         for line in found.runs.itertuples():
             wanted = now.get((str(line.row), int(str(line.seed))), ["none"])

@@ -17,6 +17,7 @@ from paper_repro.data.sources import data_root
 from paper_repro.errors import UserError
 from paper_repro.regress import EXIT_CODES
 from paper_repro.reproduce import Job
+from paper_repro.spec import AUTOCASTS, LOADERS, OPTIONS, options_text
 from paper_repro.tables import AUDIT, CHECKPOINT
 
 # a file or a pipe has no width of its own; tables need more than the 80 columns that rich then assumes
@@ -42,6 +43,17 @@ def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Calla
             type=click.FloatRange(min=0),
             help="Stop before starting when what is to do takes more (core-hours where there is no GPU).",
         ),
+        "gpus": click.option(
+            "--gpus",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Processes that train one row together, one per GPU, or per core where there is none.",
+        ),
+        "loader": click.option("--loader", type=click.Choice(LOADERS), help="What reads images.  [default: folder]"),
+        "autocast": click.option("--autocast", type=click.Choice(AUTOCASTS[1:]), help="The network's precision."),
+        "channels_last": click.option("--channels-last", is_flag=True, help="Memory format of images and weights."),
+        "compile": click.option("--compile", is_flag=True, help="torch.compile."),
         "data_root": click.option("--data-root", type=folder, help="The data sets.  [default: $DATA_ROOT, else data]"),
         "runs": click.option("--runs", type=folder, default=Path("runs"), show_default=True, help="The runs."),
         "results": click.option("--results", type=folder, default=Path("results"), show_default=True, help="Results."),
@@ -73,7 +85,9 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("table", required=False)
-@options("tier", "seeds", "method", "jobs", "max_gpu_hours", "data_root", "runs", "results", "checkpoints")
+@options(
+    "tier", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results", "checkpoints"
+)
 def reproduce(table: str | None, **given: Any) -> int:
     """One table from end to end: audit, train what is missing, figures, notebook, verdicts."""
     from paper_repro import reproduce as steps
@@ -84,7 +98,7 @@ def reproduce(table: str | None, **given: Any) -> int:
 @cli.command()
 @click.argument("table", required=False)
 @click.argument("rows", nargs=-1)
-@options("tier", "seeds", "method", "jobs", "max_gpu_hours", "data_root", "runs", "results")
+@options("tier", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results")
 def run(table: str | None, **given: Any) -> int:
     """Train the rows of a table that are missing (all, or those named), and collect the results."""
     from paper_repro import reproduce as steps
@@ -98,7 +112,7 @@ def run(table: str | None, **given: Any) -> int:
 
 @cli.command()
 @click.argument("table", required=False)
-@options("tier", "seeds", "method", "jobs", "max_gpu_hours", "data_root", "runs")
+@options("tier", "seeds", "method", "jobs", *OPTIONS, "max_gpu_hours", "data_root", "runs")
 def plan(table: str | None, **given: Any) -> int:
     """What would be trained, when each run would start to prune, what it costs, and what is done; trains nothing."""
     from paper_repro.plan import show_plan
@@ -131,7 +145,7 @@ def render(table: str | None, tier: str, results: Path) -> int:
 @cli.command(epilog="\b\n" + EXIT_CODES)
 @click.argument("method", required=False)
 @click.option("--table", default="resnet50", show_default=True, help="The table whose STR rows are the regimes.")
-@options("tier", "seeds", "jobs", "data_root", "runs", "results", seeds=3)
+@options("tier", "seeds", "jobs", "gpus", *OPTIONS, "data_root", "runs", "results", seeds=3)
 @click.option("--margin", type=float, default=0.5, show_default=True, help="Points of accuracy that do not matter.")
 @click.option("--weight-decay", type=float, help="Of the method's runs.  [default: the tier's]")
 @click.option("--method-args", multiple=True, metavar="KEY=VALUE", help="An argument of the method; may be repeated.")
@@ -262,7 +276,10 @@ def job(table: str | None, **given: Any) -> Job:
     """The job that the command line asks for; an unknown table or tier is an error here, before anything is done."""
     name = require_table(table)
     root = data_root(given.pop("data_root", None))
-    chosen = Job(name, data_root=root, **{key: value for key, value in given.items() if value is not None})
+    options = options_text({option: given.pop(option, None) for option in OPTIONS})
+    chosen = Job(
+        name, data_root=root, options=options, **{key: value for key, value in given.items() if value is not None}
+    )
     if chosen.tier != AUDIT:
         chosen.specs()
     elif chosen.method is not None:

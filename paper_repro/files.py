@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,24 @@ def write(path: Path, content: str | bytes) -> Path:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code=3) from error
     return path
+
+
+def require_room(folder: Path, room_bytes: int = 0) -> None:
+    """Raises UserError (exit code 3) unless files can be made in ``folder`` and that many bytes are free there: better
+    known before hours of work than after them.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}", exit_code=3) from error
+    if free < room_bytes:
+        raise UserError(
+            f"{folder} has {free / 2**20:,.0f} MiB of free space, and {room_bytes / 2**20:,.0f} MiB are needed: make "
+            "room, or name another folder",
+            exit_code=3,
+        )
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from paper_repro.training.cost import Cost, require_affordable
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
 from paper_repro.training.launch import side_by_side
 from paper_repro.training.loop import stored_result
+from paper_repro.training.options import require_applicable
 
 COLUMNS = ("row", "seed", "weight decay", "s_init", "epochs", "steps", "g(s) leaves zero", "images", "disk MB", "hours",
            "state", "run")  # fmt: skip
@@ -43,6 +44,7 @@ def show_plan(job: Job, console: Console) -> int:
     pairs, cost = job.specs(), costs(job)
     first: dict[str, str] = {}  # run -> the first of the rows that show it, at which it is counted
     for row, spec in pairs:
+        require_applicable(spec)
         expected = forecast(spec)
         if expected is not None and expected.stays_dense:
             refused.append(refusal(spec))

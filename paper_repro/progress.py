@@ -49,7 +49,7 @@ class TrainingProgress:
                     self._show(run, event)
                     if not self.console.is_terminal and kind != "progress":
                         fresh = kind == "start" and not event["step"]
-                        self._line(run, "starts" if fresh else _state(event) + self._left(event))
+                        self._line(run, f"starts{_shared(event)}" if fresh else _state(event) + self._left(event))
                 case "note":
                     self._line(run, event["text"])
                 case "result":
@@ -87,6 +87,14 @@ class TrainingProgress:
 
     def _line(self, run: str, text: str) -> None:
         self.console.print(f"{time.strftime('%H:%M:%S')}  {run:<18} {text}", highlight=False, soft_wrap=True)
+
+
+def _shared(event: Mapping[str, Any]) -> str:
+    """What each of several processes gets of a batch."""
+    batch, processes = event["batch_size"], event["processes"]
+    return (
+        "" if processes == 1 else f" on {processes} processes: {batch} examples a batch, {batch // processes} on each"
+    )
 
 
 def _state(event: Mapping[str, Any]) -> str:

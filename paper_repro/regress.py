@@ -21,7 +21,7 @@ from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
 from paper_repro.files import write
-from paper_repro.reproduce import Job, print_whole, report, train_named
+from paper_repro.reproduce import Job, print_whole, report, require_trainable, train_named
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.tables.recipes import MethodKeys
@@ -65,7 +65,8 @@ class Question:
         table = tables.load(self.job.table)
         plan = table.tier(self.job.tier)
         found = []
-        for row, spec in table.specs(self.job.tier, range(self.job.seeds)):
+        for row, plain in table.specs(self.job.tier, range(self.job.seeds)):
+            spec = plain.with_options(self.job.options)
             target = plan.rows[row.id].target_sparsity_pct
             if row.method == "str" and target is not None and "target_sparsity_pct" not in spec.method_args:
                 found.append((target, spec))
@@ -186,6 +187,7 @@ def _prepare(job: Job, registered: Sequence[Spec], todo: Sequence[Spec], console
 
     for spec in registered:
         require_pruning(spec)
+    require_trainable(job, registered)
     for name in {spec.dataset for spec in todo}:
         loaders.ensure(name, job.data_root, say=console.print)
 

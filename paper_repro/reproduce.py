@@ -34,6 +34,8 @@ class Job:
     rows: tuple[str, ...] = ()
     jobs: int | None = None
     max_gpu_hours: float | None = None
+    gpus: int = 1  # processes that train one run together
+    options: str = ""  # of every run: see spec.OPTIONS
     data_root: Path = field(default_factory=Path)
     runs: Path = Path("runs")
     results: Path = Path("results")
@@ -51,7 +53,10 @@ class Job:
     def specs(self) -> list[tuple[tables.Row, Spec]]:
         """The runs that this job asks for, in table order; UserError for a tier, method or row that does not exist."""
         table = tables.load(self.table)
-        pairs = table.specs(self.tier, range(self.seeds), self.stand_ins())
+        pairs = [
+            (row, spec.with_options(self.options))
+            for row, spec in table.specs(self.tier, range(self.seeds), self.stand_ins())
+        ]
         known = {row.id for row, _ in pairs}
         for row in self.rows:
             table.row(row)
@@ -148,6 +153,7 @@ def unfinished(job: Job, console: Console) -> tuple[list[tuple[tables.Row, Spec]
         )
     for _, spec in todo:
         require_pruning(spec)
+    require_trainable(job, [spec for _, spec in todo])
     if job.max_gpu_hours is not None:
         require_affordable(list(costs(job).values()), job.max_gpu_hours)
     lacking: dict[str, UserError] = {}
@@ -182,6 +188,27 @@ def costs(job: Job) -> dict[str, Cost]:
     return {spec.name: cost(spec, done(spec)) for spec in {spec.name: spec for _, spec in job.specs()}.values()}
 
 
+def require_trainable(job: Job, todo: Sequence[Spec]) -> None:
+    """UserError when an option means nothing for a run, its batches cannot be shared by the job's processes, or there
+    is no room for what it writes.
+    """
+    from paper_repro.data.loaders import Share
+    from paper_repro.files import require_room
+    from paper_repro.training import checkpoint
+    from paper_repro.training.distributed import require_gpus
+    from paper_repro.training.launch import cores
+    from paper_repro.training.network import parameter_count
+    from paper_repro.training.options import require_applicable
+
+    require_gpus(job.gpus)
+    require_room(job.results)
+    largest = max((parameter_count(spec) for spec in todo), default=0)
+    require_room(job.runs, checkpoint.room_bytes(largest) * min(job.jobs or cores(), len(todo)))
+    for spec in todo:
+        require_applicable(spec)
+        Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)
+
+
 def train(job: Job, todo: Sequence[tuple[tables.Row, Spec]], console: Console) -> dict[str, str]:
     """Train side by side; returns row and seed -> reason for the runs that failed. A run that several rows show is
     known by the first of them.
@@ -203,13 +230,17 @@ def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: st
         return {}
     names = {spec.name: name for name, spec in todo.items()}
     jobs = min(job.jobs or side_by_side(list(todo.values())), len(todo))
-    console.print(f"runs: {len(todo)} to train, {jobs} side by side, one thread each")
+    how = f"{jobs} side by side, one thread each"
+    if job.gpus > 1:
+        jobs, how = 1, f"one after another, each by {job.gpus} processes of one thread"
+    console.print(f"runs: {len(todo)} to train, {how}")
     with TrainingProgress(console, len(todo)) as progress:
 
         def on_event(spec: Spec, event: Mapping[str, Any]) -> None:
             progress(names[spec.name], event)
 
-        launch = Launch(job.runs, job.data_root, provenance.provenance(threads=1), on_event, jobs, plugin=plugin)
+        made_by = provenance.provenance(threads=1)
+        launch = Launch(job.runs, job.data_root, made_by, on_event, jobs, processes=job.gpus, plugin=plugin)
         failures = launch.train(list(todo.values()))
     if launch.signum is not None:
         raise UserError(

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 from paper_repro.errors import UserError, unknown
@@ -18,6 +18,7 @@ from paper_repro.errors import UserError, unknown
 SCHEDULES = ("epoch", "step", "drop")
 LOADERS = ("folder", "ffcv")
 AUTOCASTS = ("", "bf16", "fp16")
+OPTIONS = ("loader", "autocast", "channels_last", "compile")  # what a command may choose for any row of a table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +110,31 @@ class Spec:
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return f"{self.method}-{self.model}-{self.dataset}-{digest}-s{self.seed}"
 
+    @property
+    def options(self) -> str:
+        """The options that are not the default, for example ``autocast=bf16 compile=true``; "" where all are."""
+        return options_text(self.to_dict())
+
+    def with_options(self, text: str) -> Spec:
+        """This spec with the options of such a text, its others as they are."""
+        values: dict[str, Any] = {}
+        for name, _, value in (part.partition("=") for part in text.split()):
+            if name not in OPTIONS:
+                raise unknown("option of a run", name, OPTIONS)
+            values[name] = value == "true" if isinstance(getattr(self, name), bool) else value
+        return replace(self, **values) if values else self
+
     def differences(self, other: Spec) -> dict[str, tuple[Any, Any]]:
         """Field -> (own value, other value), for the fields that differ."""
         mine, theirs = self.to_dict(), other.to_dict()
         return {key: (mine[key], theirs[key]) for key in mine if mine[key] != theirs[key]}
+
+
+def options_text(values: Mapping[str, Any]) -> str:
+    """What differs from the defaults among ``OPTIONS``; other keys do not matter."""
+    defaults = {item.name: item.default for item in fields(Spec)}
+    chosen = {name: values[name] for name in OPTIONS if values.get(name) not in (None, defaults[name])}
+    return " ".join(f"{name}={str(value).lower()}" for name, value in chosen.items())
 
 
 def _plain(value: Any) -> Any:

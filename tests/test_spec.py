@@ -75,3 +75,15 @@ def test_differences_are_listed() -> None:
 def test_bad_values_say_what_is_wrong(values: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Spec.from_dict(values)
+
+
+def test_options_are_a_text_and_back() -> None:
+    spec = Spec(**BASE)
+    assert spec.options == "" and spec.with_options("") == spec
+    text = "loader=ffcv autocast=bf16 channels_last=true compile=true"
+    other = spec.with_options(text)
+    assert other.options == text and other.name != spec.name
+    assert other == replace(spec, loader="ffcv", autocast="bf16", channels_last=True, compile=True)
+    assert replace(spec, lr=0.1).with_options("compile=true").options == "compile=true"
+    with pytest.raises(UserError, match="Did you mean 'autocast'"):
+        spec.with_options("autocst=bf16")

@@ -57,6 +57,9 @@ TRAINABLE = (
 )  # those that this version has a loader for
 
 
+FROM_FILES = ("imagenet1k",)  # too large for memory: the spec's loader reads them, batch by batch
+
+
 def dataset(name: str) -> Dataset:
     """The facts about the data set called ``name``."""
     if name not in DATASETS:

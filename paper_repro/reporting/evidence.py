@@ -44,27 +44,28 @@ class Evidence:
 
     @property
     def setting(self) -> str:
-        """Data sets of the runs, in table order, and, where it is not the paper's, the network: "Fashion-MNIST, width
-        16".
+        """Data sets of the runs, in table order, where it is not the paper's, the network, and options that any of the
+        runs had: "Fashion-MNIST, width 16, autocast=bf16".
         """
         if self.plan is None:
             return "no training"
         ids = [row.id for row in self.table.rows]
         used = set(zip(self.runs["row"], self.runs["dataset"], strict=True))
         ordered = sorted(used, key=lambda pair: (ids.index(pair[0]), pair[1]))
-        return self._titled(dict.fromkeys(data for _, data in ordered) or [self.plan.dataset])
+        return self._titled(dict.fromkeys(data for _, data in ordered) or [self.plan.dataset], self.runs)
 
     def setting_of(self, row: str) -> str:
         """The same for one row: what its runs were measured on, which need not be the data set of its recipe."""
         runs = self.row_runs(row)
         if self.plan is None or not len(runs):
             return self.setting
-        return self._titled(runs["dataset"].unique())
+        return self._titled(runs["dataset"].unique(), runs)
 
-    def _titled(self, names: Iterable[str]) -> str:
+    def _titled(self, names: Iterable[str], runs: pd.DataFrame) -> str:
         assert self.plan is not None
         titles, width = " and ".join(dataset(name).title for name in names), self.plan.model_args.get("width")
-        return titles if width is None else f"{titles}, width {width}"
+        options = sorted(filter(None, set(runs["options"])))
+        return ", ".join([titles, *([] if width is None else [f"width {width}"]), *options])
 
     @property
     def trained_rows(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from paper_repro import tables
 from paper_repro.errors import UserError, unknown
 from paper_repro.files import locked
 from paper_repro.files import write as write_file
-from paper_repro.spec import Spec
+from paper_repro.spec import OPTIONS, Spec, options_text
 from paper_repro.verdict import Verdict
 
 STATUSES = ("finished", "not_sparse", "diverged", "not_reached")
@@ -41,17 +41,17 @@ def _column(
     unit: str = "",
     fmt: str = "",
     empty: bool = False,
-    checks: list[pa.Check] | None = None,
     optional: bool = False,
+    checks: list[pa.Check] | None = None,
 ) -> pa.Column:
     """One column: ``fmt`` is how its numbers are written, ``empty`` says whether a cell may be empty (not
-    applicable). An ``optional`` column is left out of a file in which all its cells are empty.
+    applicable), ``optional`` that a file in which all its cells are empty goes without it.
     """
     dtype = {"text": "str", "integer": "int64", "number": "float64"}[kind]
     return pa.Column(
         dtype,
         checks=checks or [],
-        nullable=empty,
+        nullable=empty or optional,
         description=description,
         metadata={"kind": kind, "unit": unit, "format": fmt, "optional": optional},
     )
@@ -62,9 +62,11 @@ def _pct(description: str, *, fmt: str, empty: bool = False) -> pa.Column:
     return _column("number", description, unit="%", fmt=fmt, empty=empty, checks=[check])
 
 
-def _amount(description: str, *, unit: str, fmt: str, empty: bool = False, kind: Kind = "number") -> pa.Column:
+def _amount(
+    description: str, *, unit: str, fmt: str, empty: bool = False, optional: bool = False, kind: Kind = "number"
+) -> pa.Column:
     check = pa.Check.ge(0, error="must not be negative")
-    return _column(kind, description, unit=unit, fmt=fmt, empty=empty, checks=[check])
+    return _column(kind, description, unit=unit, fmt=fmt, empty=empty, optional=optional, checks=[check])
 
 
 def _one_of(description: str, values: Iterable[str]) -> pa.Column:
@@ -126,6 +128,13 @@ RUNS = pa.DataFrameSchema(
         "tier": _one_of("how far the evidence goes", tables.TIERS),
         "seed": _amount("seed of the run; (row, seed) is the key of the file", unit="", fmt="d", kind="integer"),
         "spec": _column("text", "name of the run, made from its frozen spec: another recipe has another name"),
+        "options": _column(
+            "text",
+            "what a command chose for the run that no recipe says: `loader=ffcv`, `autocast=bf16`, "
+            "`channels_last=true`, `compile=true`; empty for none. A run that was interrupted ends bit by bit as if it "
+            "had not been, but with `loader=ffcv`, which does not promise it",
+            optional=True,
+        ),
         "status": _one_of(
             "`finished`; `not_sparse`: less than 1 % sparse although the row has a target; "
             "`diverged`: the loss stopped being finite; "
@@ -133,6 +142,7 @@ RUNS = pa.DataFrameSchema(
             STATUSES,
         ),
         "target_sparsity_pct": _pct("sparsity that the recipe aims at; empty for dense rows", fmt=".2f", empty=True),
+        "empty_layers": _amount("layers of which no weight is left; empty for none", unit="", fmt="d", optional=True),
         "top1_pct": _pct("top-1 accuracy on the validation set; empty without a network", fmt=".2f", empty=True),
         "val_loss": _amount("loss on the validation set", unit="nat", fmt=".4f", empty=True),
         "train_loss": _amount(
@@ -316,7 +326,7 @@ def read(file: Path, kind: str = "runs") -> pd.DataFrame:
     """
     schema = SCHEMAS[kind]
     header, records, lines = _read_cells(file, schema)
-    frame = pd.DataFrame(records, columns=header, dtype=object).reindex(columns=list(schema.columns), fill_value="")
+    frame = pd.DataFrame(records, columns=header, dtype=object)[list(schema.columns)]
     typed = {name: _typed(file, frame[name], lines, column) for name, column in schema.columns.items()}
     return validate(pd.DataFrame(typed), kind, file, lines)
 
@@ -355,6 +365,7 @@ def validate(frame: pd.DataFrame, kind: str, file: Path, lines: list[int] | None
 
 
 def _read_cells(file: Path, schema: pa.DataFrameSchema) -> tuple[list[str], list[list[str]], list[int]]:
+    """Column names, cells and line numbers; an optional column that the file has not has empty cells."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
@@ -379,7 +390,8 @@ def _read_cells(file: Path, schema: pa.DataFrameSchema) -> tuple[list[str], list
             lines.append(reader.line_num)
     except csv.Error as error:
         raise UserError(f"{file}, line {reader.line_num}: {error}; is it a CSV file?") from error
-    return header, records, lines
+    absent = [name for name in schema.columns if name not in header]
+    return [*header, *absent], [[*cells, *("" for _ in absent)] for cells in records], lines
 
 
 def _check_header(file: Path, header: list[str], schema: pa.DataFrameSchema) -> None:
@@ -389,13 +401,20 @@ def _check_header(file: Path, header: list[str], schema: pa.DataFrameSchema) -> 
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:
         raise UserError(f"{file}, line 1: column {', '.join(doubled)} stands there twice; remove one")
-    optional = [name for name, column in schema.columns.items() if column.metadata["optional"]]
-    missing = [name for name in wanted if name not in [*header, *optional]]
+    missing = [name for name, column in schema.columns.items() if name not in header and not _optional(column)]
     if missing:
         raise UserError(f"{file}, line 1: column {', '.join(missing)} is missing; results/schema.md lists the columns")
     extra = [name for name in header if name not in wanted]
     if extra:
         raise UserError(f"{file}, line 1: {unknown('column', extra[0], wanted)}")
+
+
+def _optional(column: pa.Column) -> bool:
+    return bool(column.metadata["optional"])
+
+
+def _empty(cells: pd.Series) -> bool:
+    return bool((cells.isna() | cells.eq("")).all())
 
 
 def _dtype(column: pa.Column) -> Any:
@@ -460,11 +479,7 @@ def write(frame: pd.DataFrame, file: Path, kind: str = "runs") -> Path:
         if column.metadata["kind"] == "number":
             frame[name] = frame[name].astype("float64")
     frame = validate(frame, kind, file)
-    columns = {
-        name: column
-        for name, column in schema.columns.items()
-        if not column.metadata["optional"] or frame[name].fillna("").ne("").any()
-    }
+    columns = {n: column for n, column in schema.columns.items() if not (_optional(column) and _empty(frame[n]))}
     lines = list(zip(*(frame[name] for name in columns), strict=True))
     if kind != "audit":  # the audit has an order of its own: that of the paper
         key = [list(columns).index(name) for name in schema.unique if name != "layer"]
@@ -501,18 +516,19 @@ def _csv(rows: list[list[str]]) -> str:
 def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) -> Path:
     """Merge finished runs into ``results/<table>/<tier>*.csv``, keyed by (row, seed).
 
-    Other lines are kept, but for those of a recipe that has changed since, and those of another data set than a newly
-    collected run of the row: one row never mixes two recipes or two data sets. Which rows a run belongs to follows from
-    its spec's name, so that a run of another recipe cannot enter by mistake. Two processes may collect at once: the
-    files are read and replaced under a lock.
+    Other lines are kept, but for those of a recipe that has changed since, and those of another data set or other
+    options than a newly collected run of the row: one row never mixes two recipes, data sets or choices of options.
+    Which rows a run belongs to follows from its spec's name, so that a run of another recipe cannot enter by mistake.
+    Two processes may collect at once: the files are read and replaced under a lock.
 
     Raises UserError for a run without result, a damaged result, a run that no row of this table and tier asks for, and
-    runs of one row on two data sets.
+    runs of one row on two data sets or with different options.
     """
     plan = tables.load(table)
     runs = [_load_run(Path(directory)) for directory in run_dirs]
     rows_of: dict[str, list[tables.Row]] = {}
-    for row, spec in specs(plan, tier, sorted({run["spec"]["seed"] for run in runs})):
+    chosen = {run["options"] for run in runs}
+    for row, spec in specs(plan, tier, sorted({run["spec"]["seed"] for run in runs}), chosen):
         rows_of.setdefault(spec.name, []).append(row)
     new: dict[str, list[pd.DataFrame]] = {kind: [] for kind in SCHEMAS if kind != "audit"}
     for run in runs:
@@ -525,14 +541,16 @@ def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) 
         for row in rows_of[name]:
             for kind, frame in _frames(run, row, plan, tier).items():
                 new[kind].append(frame)
-    data_sets = _one_data_set_each(new["runs"])
+    made_on = {column: _one_each(new["runs"], column) for column in ("dataset", "options")}
     main = path(results_dir, table, tier)
     with locked(main.parent / f".{tier}.lock"):
         before = read_if_there(main)
-        current = {spec.name for _, spec in specs(plan, tier, sorted(set(before["seed"])))}
-        lines = zip(before["row"], before["seed"], before["spec"], before["dataset"], strict=True)
+        current = {spec.name for _, spec in specs(plan, tier, sorted(set(before["seed"])), set(before["options"]))}
         replaced = {
-            (row, seed) for row, seed, spec, data in lines if spec not in current or data != data_sets.get(row, data)
+            (line["row"], line["seed"])
+            for line in before.to_dict("records")
+            if line["spec"] not in current
+            or any(line[column] != values.get(line["row"], line[column]) for column, values in made_on.items())
         }
         replaced |= {(frame.at[0, "row"], frame.at[0, "seed"]) for frame in new["runs"]}
         for kind in ("budgets", "history", "epochs", "runs"):  # the file that the others are read by comes last
@@ -545,26 +563,31 @@ def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) 
     return main
 
 
-def specs(plan: tables.Table, tier: str, seeds: Iterable[int]) -> list[tuple[tables.Row, Spec]]:
-    """Every run that a row may be filled from: on the data set of its recipe, and on that one's stand-in."""
-    seeds = list(seeds)
-    found = {
-        (row.id, spec.name): (row, spec)
-        for stand_ins in ({}, plan.tier(tier).stand_ins)
-        for row, spec in plan.specs(tier, seeds, stand_ins)
-    }
+def specs(
+    plan: tables.Table, tier: str, seeds: Iterable[int], options: Iterable[str] = ("",)
+) -> list[tuple[tables.Row, Spec]]:
+    """Every run that a row may be filled from: on the data set of its recipe, and on that one's stand-in; with each of
+    these choices of options.
+    """
+    seeds, options = list(seeds), list(options)
+    found: dict[tuple[str, str], tuple[tables.Row, Spec]] = {}
+    for stand_ins in ({}, plan.tier(tier).stand_ins):
+        for row, recipe in plan.specs(tier, seeds, stand_ins):
+            for spec in (recipe.with_options(text) for text in options):
+                found[row.id, spec.name] = (row, spec)
     return list(found.values())
 
 
-def _one_data_set_each(runs: Iterable[pd.DataFrame]) -> dict[str, str]:
-    """Row -> data set that its runs are on; UserError when they are on two."""
+def _one_each(runs: Iterable[pd.DataFrame], column: str) -> dict[str, str]:
+    """Row -> what all its runs have in a column; UserError when two differ."""
     found: dict[str, str] = {}
+    kind = {"dataset": "data sets", "options": "choices of options"}[column]
     for frame in runs:
-        row, data = str(frame.at[0, "row"]), str(frame.at[0, "dataset"])
-        if found.setdefault(row, data) != data:
+        row, value = str(frame.at[0, "row"]), str(frame.at[0, column])
+        if found.setdefault(row, value) != value:
             raise UserError(
-                f"the runs of row {row} are on two data sets, {found[row]} and {data}; a row is of one: "
-                "collect the runs of one of them"
+                f"the runs of row {row} are on two {kind}, {found[row] or 'none'} and {value or 'none'}; a row is of "
+                "one: collect the runs of one of them"
             )
     return found
 
@@ -587,7 +610,8 @@ def _load_run(directory: Path) -> dict[str, Any]:
         raise UserError(
             f"{file} lacks {', '.join(missing or ['spec.seed'])}; delete the folder and run again", exit_code=3
         )
-    return {**run, "directory": directory}
+    options = {name: run["spec"][name] for name in OPTIONS if name in run["spec"]}
+    return {**run, "directory": directory, "options": options_text(options)}
 
 
 def _frames(run: dict[str, Any], row: tables.Row, plan: tables.Table, tier: str) -> dict[str, pd.DataFrame]:
@@ -605,6 +629,8 @@ def _frames(run: dict[str, Any], row: tables.Row, plan: tables.Table, tier: str)
         "method": row.method,
         "tier": tier,
         "spec": run["directory"].name,
+        "options": run["options"],
+        "empty_layers": sum(layer["sparsity_pct"] == 100.0 for layer in network["layers"]) or None,
         "target_sparsity_pct": plan.tier(tier).rows[row.id].target_sparsity_pct,
     }
     records = {
@@ -656,9 +682,13 @@ def _thresholds(record: Mapping[str, Any], figure_layer: str | None) -> dict[str
 
 
 def _device(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """A CPU is named by its model: "cpu" says nothing about how long a run takes."""
+    """A CPU is named by its model: "cpu" says nothing about how long a run takes. Where several processes trained the
+    run together, so many devices did.
+    """
     device, cpu = str(provenance.get("device", "")), provenance.get("cpu")
-    return {"device": f"cpu ({cpu})"} if device == "cpu" and cpu else {}
+    name = f"cpu ({cpu})" if device == "cpu" and cpu else device
+    count = provenance.get("processes", 1)
+    return {"device": name if count == 1 else f"{count} x {name}"} if device else {}
 
 
 def _from_json(file: Path, kind: str, records: list[dict[str, Any]]) -> pd.DataFrame:
@@ -700,7 +730,8 @@ def schema_markdown() -> str:
         for name, column in schema.columns.items():
             meta = column.metadata
             parts.append(
-                f"| `{name}` | {meta['kind']} | {meta['unit']} | {'yes' if column.nullable else ''} "
+                f"| `{name}` | {meta['kind']} | {meta['unit']} "
+                f"| {'yes, and absent if all are' if _optional(column) else 'yes' if column.nullable else ''} "
                 f"| {column.description} |"
             )
         parts.append("")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def load(folder: Path, say: Callable[[str], None] = print) -> dict[str, Any] | N
     for entry in entries:
         path = folder / entry["file"]
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return _loaded(path)
         say(f"checkpoint {path} is {'damaged' if path.exists() else 'gone'}: trying its predecessor")
     if entries:
         files = ", ".join(entry["file"] for entry in entries)
@@ -57,6 +58,26 @@ def load(folder: Path, say: Callable[[str], None] = print) -> dict[str, Any] | N
             exit_code=3,
         )
     return None
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint: tensors and plain values. Whatever else a pickle may hold is never executed."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} holds more than tensors and plain values, and loading that could run foreign code. It was not "
+            "written by this program; if you trust it, load it elsewhere with torch.load(..., weights_only=False), and "
+            "save its tensors alone",
+            exit_code=3,
+        ) from error
+
+
+def room_bytes(parameters: int) -> int:
+    """What the checkpoints of a network need on disk: weights and momentum in float32, of those that are kept and of
+    the next one while it is written.
+    """
+    return (KEEP + 1) * 8 * parameters
 
 
 def newest_step(folder: Path) -> int | None:

@@ -1,8 +1,9 @@
-"""Several runs side by side: one process each, so that a run that dies takes nothing with it."""
+"""Several runs side by side, each in a process of its own, so that a run that dies takes nothing with it; or, where
+several processes train one run together (torchrun starts those), one run after another.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ from paper_repro.data.catalog import dataset
 from paper_repro.spec import Spec
 
 WORKER = (sys.executable, "-m", "paper_repro.training.worker")
+ORDER = "PAPER_REPRO_ORDER"  # in the environment, because torchrun's processes share no standard input
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what clusters send before they preempt
 OnEvent = Callable[[Spec, Mapping[str, Any]], None]
 
 
@@ -50,7 +53,9 @@ def side_by_side(specs: Sequence[Spec]) -> int:
 
 
 class Launch:
-    """Trains specs, ``jobs`` at a time, with ``threads`` CPU threads each; ``on_event`` hears of all that happens."""
+    """Trains specs, ``jobs`` at a time, with ``processes`` of ``threads`` CPU threads each; ``on_event`` hears of all
+    that happens.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Launch:
         on_event: OnEvent,
         jobs: int | None = None,
         threads: int = 1,
+        processes: int = 1,
         plugin: str | None = None,
     ) -> None:
         """``plugin`` is what ``methods.plugins.find`` takes; the specs that carry its sha256 are trained with it."""
@@ -70,7 +76,7 @@ class Launch:
             "threads": threads,
             "plugin": plugin,
         }
-        self.on_event, self.jobs = on_event, jobs or cores()
+        self.on_event, self.jobs, self.count = on_event, jobs or cores(), processes
         self.processes: set[subprocess.Popen[str]] = set()
         self.lock = threading.Lock()
         self.signum: int | None = None
@@ -78,8 +84,8 @@ class Launch:
     def train(self, specs: Sequence[Spec]) -> dict[str, str]:
         """Run name -> why it failed, for the runs that did; empty when all are finished.
 
-        After SIGINT or SIGTERM no new run is started and those at work save their state; ``signum`` then says which
-        it was.
+        After SIGINT, SIGTERM or SIGUSR1 no new run is started and those at work save their state; ``signum`` then
+        says which it was.
         """
         with self._forwarding_signals(), ThreadPoolExecutor(self.jobs) as pool:
             failures = list(pool.map(self._train_one, specs))
@@ -90,12 +96,12 @@ class Launch:
             if self.signum is not None:
                 return "not started"
             process = subprocess.Popen(
-                WORKER,
-                stdin=subprocess.PIPE,
+                self._command(),
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
-                env={**os.environ, "OMP_NUM_THREADS": str(self.order["threads"])},
+                env=self._environment(spec),
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
             self.processes.add(process)
@@ -108,26 +114,42 @@ class Launch:
         self.on_event(spec, {"event": kind, "text": failure})
         return failure
 
+    def _command(self) -> list[str]:
+        """What trains one run."""
+        if self.count == 1:
+            return [*WORKER]
+        # SIGUSR1 as well: a cluster sends it to every process, and torchrun would die of it and leave its own behind
+        torchrun = ("--standalone", f"--nproc-per-node={self.count}", "--signals-to-handle=SIGTERM,SIGINT,SIGUSR1")
+        return [WORKER[0], "-m", "torch.distributed.run", *torchrun, *WORKER[1:]]
+
+    def _environment(self, spec: Spec) -> dict[str, str]:
+        """The order to train ``spec``, in the environment of the process."""
+        order = json.dumps({**self.order, "spec": spec.to_dict()})
+        # processes on one machine need no network, and find each other in a container without one
+        return {"GLOO_SOCKET_IFNAME": "lo", **os.environ, "OMP_NUM_THREADS": str(self.order["threads"]), ORDER: order}
+
     def _follow(self, process: subprocess.Popen[str], spec: Spec) -> str | None:
-        """Hand the spec to a worker and pass its events on until it ends; why it failed, or None."""
-        assert process.stdin and process.stdout and process.stderr
+        """Pass the events of a run on until it ends; why it failed, or None."""
+        assert process.stdout and process.stderr
         errors: list[str] = []
         drain = threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True)
         drain.start()
-        with contextlib.suppress(BrokenPipeError):  # it died at once: its exit code and last words follow
-            process.stdin.write(json.dumps({**self.order, "spec": spec.to_dict()}))
-            process.stdin.close()
-        failure = None
+        said: dict[str, str] = {}  # the first error of any process, and the first to be left alone by another
         for line in process.stdout:
+            if not line.startswith("{"):  # a library's words, such as NCCL's
+                continue
             event = json.loads(line)
-            failure = event["text"] if event["event"] == "error" else failure
+            if event["event"] in ("error", "lost"):
+                said.setdefault(event["event"], event["text"])
             self.on_event(spec, event)
         code = process.wait()
         drain.join()
-        if code == 0 or failure:
-            return failure
+        if code == 0 or "error" in said:
+            return said.get("error")
         if self.signum is not None:  # whatever its exit code: it may have been stopped before it could handle signals
             return "stopped; the same command goes on from here"
+        if self.count > 1:  # the last words are torchrun's own
+            return said.get("lost", "the training processes died; the same command goes on from the last checkpoint")
         last_words = errors[-1].strip() if errors else f"exit code {code}"
         return f"the training process died: {last_words}"
 
@@ -143,7 +165,7 @@ class Launch:
             self.signum = signum
             self._pass_on_a_signal()
 
-        previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.signal(number, forward) for number in STOP_SIGNALS}
         try:
             yield
         finally:

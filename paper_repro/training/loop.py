@@ -4,7 +4,8 @@ smoothing of the spec, weight decay as the method says. Any method; none is know
 A run lives in ``runs/<spec.name>``. It can be stopped after any step and goes on bit by bit as if it had not been; a
 finished run is never trained again. What it leaves is ``result.json`` and the finalized network, as
 ``model.safetensors`` (6 MB for ResNet50 at tier smoke): checkpoints of the training are deleted at its end, and
-without the weights a finished run could not be exported.
+without the weights a finished run could not be exported. Where several processes train it together, each does what
+stands here on its share of every batch, and the first of them writes the files.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 from torch import nn
-from torch.nn.functional import cross_entropy
 
-from paper_repro import methods, models
+from paper_repro import methods
 from paper_repro.accounting import nonzero_sparsity_pct, ranks
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import open_loaders
@@ -33,11 +33,15 @@ from paper_repro.files import replacing, write
 from paper_repro.interchange import networks
 from paper_repro.methods import Method, plugins
 from paper_repro.spec import Spec
-from paper_repro.training import checkpoint
+from paper_repro.training import checkpoint, randomness
+from paper_repro.training.distributed import ONE_PROCESS, Processes
 from paper_repro.training.evaluate import evaluate
 from paper_repro.training.forecast import Forecast, require_pruning
+from paper_repro.training.launch import STOP_SIGNALS
 from paper_repro.training.measure import measure
-from paper_repro.training.schedule import learning_rate
+from paper_repro.training.network import untrained
+from paper_repro.training.options import require_applicable
+from paper_repro.training.step import Step, memory_format
 
 RECORDS = 100  # points of a run's history, at equal distances
 SPARSE_FROM_PCT = 1.0  # overall sparsity from which a network counts as sparse
@@ -58,11 +62,13 @@ def run(
     data_root: Path,
     provenance: dict[str, Any] | None = None,
     report: Report = lambda event: None,
+    processes: Processes = ONE_PROCESS,
 ) -> dict[str, Any]:
     """Train ``spec`` to the end, or return what is stored when it is finished; the content of its ``result.json``.
 
-    ``report`` is told of progress in small dicts with an ``event`` key. Raises UserError for a spec that would stay
-    dense, a run that another process is at, or damaged state; Interrupted after SIGINT, SIGTERM or SIGUSR1.
+    ``report`` is told of progress in small dicts with an ``event`` key; of several ``processes``, the first one's is.
+    Raises UserError for a spec that would stay dense, an option that means nothing, a run that another process is at,
+    or damaged state; Interrupted after SIGINT, SIGTERM or SIGUSR1 to any process.
     """
     folder = runs / spec.name
     finished = stored_result(folder, spec)
@@ -71,14 +77,17 @@ def run(
     plugin = plugins.require(spec.method, spec.method_sha256)
     with plugins.explained(plugin, "be set up"):
         forecast = require_pruning(spec)
-    with _locked(folder), plugins.explained(plugin, "train"):
-        write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1) + "\n")
-        run_ = Run(spec, folder, data_root, forecast, report)
+    require_applicable(spec)
+    with _locked(folder) if processes.first else nullcontext(), plugins.explained(plugin, "train"):
+        if processes.first:
+            write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1) + "\n")
+        run_ = Run(spec, folder, data_root, forecast, report, processes)
         with _stop_signals(run_):
             result = run_.train()
         result = {"schema": 1, "spec": spec.to_dict(), **result, "provenance": {**(provenance or {}), **run_.machine()}}
-        write(folder / "result.json", json.dumps(result, indent=1) + "\n")
-        checkpoint.remove(folder)
+        if processes.first:
+            write(folder / "result.json", json.dumps(result, indent=1) + "\n")
+            checkpoint.remove(folder)
     return result
 
 
@@ -106,22 +115,35 @@ def _require_same(spec: Spec, stored: Spec, where: Path) -> None:
 class Run:
     """The state of one run and the loop over its steps."""
 
-    def __init__(self, spec: Spec, folder: Path, data_root: Path, forecast: Forecast | None, report: Report) -> None:
-        self.spec, self.folder, self.forecast, self.report = spec, folder, forecast, report
+    def __init__(
+        self,
+        spec: Spec,
+        folder: Path,
+        data_root: Path,
+        forecast: Forecast | None,
+        report: Report,
+        processes: Processes,
+    ) -> None:
+        self.spec, self.folder, self.forecast, self.processes = spec, folder, forecast, processes
+        self.report: Report = report if processes.first else lambda event: None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.train_loader, self.val_loader, self.fingerprint = open_loaders(
-            spec.dataset, data_root, spec.batch_size, self.device
+            spec.dataset, data_root, spec.batch_size, self.device, processes.share
         )
         self.per_epoch = len(self.train_loader)
         self.total = self.per_epoch * spec.epochs
         self.every = max(1, self.total // RECORDS)
 
-        torch.manual_seed(spec.seed)
-        self.model = models.get(spec.model, **networks.network_args(spec)).to(self.device)
+        randomness.seed(spec.seed)
+        self.model = untrained(spec).to(self.device)
+        self.model.to(memory_format=memory_format(spec))
         self.method: Method = methods.get(spec.method, **spec.method_args)
         self.method.attach(self.model)
         groups = self.method.param_groups(self.model, weight_decay=spec.weight_decay)
-        self.optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, fused=True)
+        # torch's fused step, where fp16 leaves the first one out, would go on with momentum that nobody has initialised
+        fused = spec.autocast != "fp16"
+        self.optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, fused=fused)
+        self.train_step = Step(spec, self.model, self.method, self.optimizer, processes)
 
         self.step = 0
         self.history: list[dict[str, Any]] = []
@@ -134,7 +156,7 @@ class Run:
 
     def machine(self) -> dict[str, Any]:
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
-        return {"device": name, "threads": torch.get_num_threads()}
+        return {"device": name, "threads": torch.get_num_threads(), "processes": self.processes.count}
 
     def train(self) -> dict[str, Any]:
         self._resume()
@@ -154,36 +176,29 @@ class Run:
         epoch, first = divmod(self.step, self.per_epoch)
         began, before = time.monotonic(), self.seconds
         for images, labels in self.train_loader.epoch(self.spec.seed, epoch, first):
-            loss = self._train_step(images.to(self.device), labels.to(self.device))
+            loss = self._train_step(images, labels)
             self.seconds = before + time.monotonic() - began
             # reading the loss makes a GPU wait, so there it is looked at only when a record is due
             record_due = self.step % self.every == 0 or self.step == self.total
-            if (record_due or self.device.type == "cpu") and not math.isfinite(loss.item()):
+            lost = (record_due or self.device.type == "cpu") and not math.isfinite(loss.item())
+            # a signal may have reached one process alone, and all stop after the same step
+            diverged, stop = self.processes.largest(lost, self.stop_signal or 0)
+            if diverged:
                 return False
             if record_due:
                 self._record()
                 self._tell("progress")
-            if self.stop_signal is not None:
+            if stop:
                 self._save()
-                raise Interrupted(self.stop_signal)
+                raise Interrupted(stop)
         return True
 
     def _train_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        rate = learning_rate(self.spec, self.step, self.per_epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.method.before_step(self.model, self.step, self.total)
-        loss = cross_entropy(self.model(images), labels, label_smoothing=self.spec.label_smoothing)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.method.after_backward(self.model, self.step, self.total)
-        if self.spec.grad_clip_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.grad_clip_norm)
-        self.optimizer.step()
+        loss = self.train_step(images, labels, self.step, self.per_epoch)
         self.step += 1
         self._pass_milestone()
-        self.losses += torch.stack((loss.detach().double(), torch.ones_like(loss, dtype=torch.float64)))
-        return loss.detach()
+        self.losses += torch.stack((loss.double(), torch.ones_like(loss, dtype=torch.float64)))
+        return loss
 
     def _pass_milestone(self) -> None:
         milestone = self.method.milestone(self.model)
@@ -194,7 +209,7 @@ class Run:
         return {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def _record(self) -> None:
-        loss_sum, count = self.losses.tolist()
+        loss_sum, count = self.processes.total(*self.losses.tolist())
         self.losses.zero_()
         self.history.append(
             {
@@ -215,6 +230,8 @@ class Run:
                 "total_steps": self.total,
                 "epoch": self.step / self.per_epoch,
                 "epochs": self.spec.epochs,
+                "batch_size": self.spec.batch_size,
+                "processes": self.processes.count,
                 "seconds": self.seconds,
                 "train_loss": last.get("train_loss"),
                 "sparsity_pct": last.get("sparsity_pct"),
@@ -247,19 +264,26 @@ class Run:
             "result": {"top1_pct": top1_pct, "val_loss": val_loss, **values},
             "layers": layers,
         }
-        with replacing(self.folder / "kept" / f"{milestone.replace('/', '-')}.pt") as temporary:
-            torch.save(plain.state_dict(), temporary)
+        if self.processes.first:
+            with replacing(self.folder / "kept" / f"{milestone.replace('/', '-')}.pt") as temporary:
+                torch.save(plain.state_dict(), temporary)
 
     def _evaluate(self, plain: nn.Module) -> tuple[float, float]:
-        return evaluate(plain, self.val_loader.in_order(), self.spec.label_smoothing, self.device)
+        plain = self.processes.with_first_buffers(plain)
+        return evaluate(plain, self.val_loader.in_order(), self.spec.label_smoothing, self.device, self.processes)
 
     def _finish(self) -> dict[str, Any]:
         plain = self.method.finalize(self.model)
         top1_pct, val_loss = self._end_of_epoch(plain)
         if not math.isfinite(val_loss) or not all(torch.isfinite(weight).all() for weight in plain.parameters()):
             return self._result(status="diverged")
-        networks.write_weights(plain.state_dict(), self.folder / networks.WEIGHTS)  # before result.json
+        if self.processes.first:
+            networks.write_weights(plain.state_dict(), self.folder / networks.WEIGHTS)  # before result.json
         result = self._result(status="finished", top1_pct=top1_pct, val_loss=val_loss, plain=plain)
+        empty = result["result"]["empty_layers"]
+        if empty:
+            text = f"no weight is left in {', '.join(empty)}: the network computes nothing there"
+            self.report({"event": "note", "text": f"warning: {text}"})
         sparse = result["result"]["sparsity_pct"] >= SPARSE_FROM_PCT
         if not sparse and self.method.prunes:
             result["result"]["status"] = "not_sparse"
@@ -284,6 +308,7 @@ class Run:
         if plain is not None:
             measures, layers = self._measure(plain)
             values |= measures
+            values["empty_layers"] = [layer["layer"] for layer in layers if layer["sparsity_pct"] == 100.0]
             claim = plugins.claimed_sparsity_pct(self.method, self.model)
             if claim is not None:
                 values["claimed_sparsity_pct"] = claim  # on record, and without influence
@@ -299,6 +324,7 @@ class Run:
         return next((item["epoch"] for item in self.history if item["sparsity_pct"] >= SPARSE_FROM_PCT), None)
 
     def _save(self) -> None:
+        own = {"random": randomness.state(), "losses": self.losses.tolist()}
         state = {
             "spec": json.dumps(self.spec.to_dict()),
             "model": self.model.state_dict(),
@@ -307,11 +333,13 @@ class Run:
             "history": json.dumps(self.history),
             "epochs": json.dumps([self.epochs, self.kept]),
             "passed": self.passed,
-            "losses": self.losses,
+            "scaler": self.train_step.scaler.state_dict(),
             "seconds": self.seconds,
-            "torch_rng": torch.get_rng_state(),
+            "processes": self.processes.gathered(own),
         }
-        checkpoint.save(self.folder, self.step, state)
+        if self.processes.first:
+            checkpoint.save(self.folder, self.step, state)
+        self.processes.largest(0)  # nobody goes on, or ends, before the file is there
 
     def _resume(self) -> None:
         state = checkpoint.load(self.folder, say=lambda text: self.report({"event": "note", "text": text}))
@@ -324,9 +352,16 @@ class Run:
         self.history = json.loads(state["history"])
         self.epochs, self.kept = json.loads(state.get("epochs", "[[], {}]"))  # older checkpoints have none
         self.passed = state.get("passed", {})
-        self.losses.copy_(state["losses"])
-        torch.set_rng_state(state["torch_rng"])
+        self.train_step.scaler.load_state_dict(state.get("scaler", {}))
+        # older checkpoints are of one process, and have the state of torch's generator alone
+        saved = state.get("processes") or [{"random": {"torch": state["torch_rng"]}, "losses": state["losses"]}]
+        own = saved[self.processes.share.rank % len(saved)]
+        randomness.restore(own["random"])
+        self.losses.copy_(torch.as_tensor(own["losses"], dtype=torch.float64))
         self.report({"event": "note", "text": f"resumed at step {self.step} of {self.total}"})
+        if len(saved) != self.processes.count:
+            text = f"{len(saved)} processes saved it, {self.processes.count} go on: sums are taken in another order"
+            self.report({"event": "note", "text": text})
 
 
 @contextmanager
@@ -358,7 +393,7 @@ def _stop_signals(run_: Run) -> Iterator[None]:
     def stop(signum: int, _frame: object) -> None:
         run_.stop_signal = signum
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    previous = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
         yield
     finally:

@@ -1,5 +1,5 @@
-"""The process that trains one run: reads the spec from standard input, writes one JSON event per line to standard
-output.
+"""The process that trains one run, alone or as one of several that torchrun has started: takes its order from the
+environment, writes one JSON event per line to standard output.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,23 @@ import torch
 from paper_repro.errors import UserError
 from paper_repro.methods import plugins
 from paper_repro.spec import Spec
+from paper_repro.training import distributed
+from paper_repro.training.launch import ORDER
 from paper_repro.training.loop import Interrupted, run
 
 
 def main() -> int:
-    """Train what standard input orders; the exit code."""
-    order = json.load(sys.stdin)
+    """Train what was ordered; the exit code."""
+    order = json.loads(os.environ[ORDER])
     torch.set_num_threads(order["threads"])
     try:
-        spec = Spec.from_dict(order["spec"])
-        if spec.method_sha256:
-            plugins.load(plugins.find(order["plugin"]))
-        done = run(
-            spec,
-            runs=Path(order["runs"]),
-            data_root=Path(order["data_root"]),
-            provenance=order["provenance"],
-            report=tell,
-        )["result"]
-        tell({"event": "result", **{key: done.get(key) for key in ("status", "top1_pct", "sparsity_pct")}})
+        with distributed.joined() as processes:
+            try:
+                return train(order, processes)
+            except Exception as error:
+                if processes.count == 1:
+                    raise
+                abandon(error, processes)
     except UserError as error:
         tell({"event": "error", "text": str(error)})
         return error.exit_code
@@ -43,10 +42,43 @@ def main() -> int:
     return 0
 
 
+def train(order: dict[str, Any], processes: distributed.Processes) -> int:
+    """The exit code, where nothing is raised."""
+    spec = Spec.from_dict(order["spec"])
+    if spec.method_sha256:
+        plugins.load(plugins.find(order["plugin"]))
+    done = run(
+        spec,
+        runs=Path(order["runs"]),
+        data_root=Path(order["data_root"]),
+        provenance=order["provenance"],
+        report=tell,
+        processes=processes,
+    )["result"]
+    if processes.first:
+        tell({"event": "result", **{key: done.get(key) for key in ("status", "top1_pct", "sparsity_pct")}})
+    return 0
+
+
+def abandon(error: Exception, processes: distributed.Processes) -> None:
+    """End this process of several, at once: what usually comes at the end would wait for the others. Where another one
+    is lost, the rest ends with it.
+    """
+    text, lost = (str(error), False) if isinstance(error, UserError) else distributed.explanation(error)
+    if not isinstance(error, UserError):
+        traceback.print_exc()
+    tell({"event": "lost" if lost else "error", "text": text})
+    sys.stderr.flush()
+    if lost:
+        processes.end_others()
+    os._exit(error.exit_code if isinstance(error, UserError) else 1)
+
+
 def tell(event: dict[str, Any]) -> None:
     """One event to whoever started this process; if nobody reads any more, stop as on SIGTERM, with the state saved."""
     try:
-        print(json.dumps(event), flush=True)
+        sys.stdout.write(json.dumps(event) + "\n")  # in one piece: several processes may write to one pipe
+        sys.stdout.flush()
     except BrokenPipeError:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
         os.kill(os.getpid(), signal.SIGTERM)

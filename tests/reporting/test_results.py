@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.reporting import results
 from paper_repro.reporting.provenance import repository
-from tests.reporting.conftest import MakeRuns
+from tests.reporting.conftest import MakeRuns, fake_run
 
 
 @pytest.fixture
@@ -290,3 +291,21 @@ def test_reporting_does_not_import_torch() -> None:
     )
     code = f"import sys; from paper_repro.reporting import {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repository(), check=False).returncode == 0
+
+
+def test_runs_with_options_say_so_and_are_not_mixed_with_others(make_runs: MakeRuns, tmp_path: Path) -> None:
+    folder, seeds = tmp_path / "results", (0, 1)
+    file = results.collect("resnet50", "smoke", make_runs(seeds=seeds, rows=["dense", "gmp-80"]), folder)
+    assert "options" not in file.read_text(encoding="utf-8")  # a file without any is as it always was
+    chosen = []
+    for row, spec in tables.load("resnet50").specs("smoke", seeds):
+        if row.id == "gmp-80":
+            other = spec.with_options("autocast=bf16 compile=true")
+            chosen.append(fake_run(tmp_path / "bf16", "resnet50", row, other))
+    with pytest.raises(UserError, match="two choices of options, none and autocast=bf16 compile=true"):
+        results.collect("resnet50", "smoke", [*make_runs(rows=["gmp-80"]), chosen[1]], folder)
+    frame = results.read(results.collect("resnet50", "smoke", chosen[:1], folder))
+    lines = sorted(zip(frame["row"], frame["seed"], frame["options"], strict=True))
+    assert lines == [("dense", 0, ""), ("dense", 1, ""), ("gmp-80", 0, "autocast=bf16 compile=true")]
+    again = results.read(results.collect("resnet50", "smoke", make_runs(rows=["gmp-80"]), folder))
+    assert set(again["options"]) == {""}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 
 import pytest
@@ -83,8 +82,9 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "executed"),)
 
     checkpoint.save(tmp_path, 1, {"step": 1, "payload": Malicious()})
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(UserError, match=r"could run foreign code.*save its tensors alone") as error:
         checkpoint.load(tmp_path)
+    assert error.value.exit_code == 3
     assert not (tmp_path / "executed").exists()
 
 

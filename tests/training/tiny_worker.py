@@ -1,5 +1,5 @@
-"""The training process, on the tiny data set. ``CRASH_AT_STEP`` in the environment makes it die there, as if killed
-by the system.
+"""The training process, on the tiny data set. In the environment ``CRASH_AT_STEP`` makes a run of GMP die there, as if
+killed by the system; ``KILL_AT_STEP`` and ``HANG_AT_STEP`` make the second of several processes die or hang.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from tests.training.tiny import install
 if __name__ == "__main__":
     install(pytest.MonkeyPatch())
     crash_at = int(os.environ.get("CRASH_AT_STEP", "-1"))
+    hang_at = int(os.environ.get("HANG_AT_STEP", "-1"))
+    kill_at = int(os.environ.get("KILL_AT_STEP", "-1"))
     slow = float(os.environ.get("SECONDS_PER_STEP", "0"))
     train_step = Run._train_step
 
@@ -25,6 +27,9 @@ if __name__ == "__main__":
         time.sleep(slow)
         if self.step == crash_at and self.spec.method == "gmp":
             os.kill(os.getpid(), signal.SIGKILL)
+        for at, signum in ((kill_at, signal.SIGKILL), (hang_at, signal.SIGSTOP)):
+            if self.step == at and os.environ.get("RANK") == "1":
+                os.kill(os.getpid(), signum)
         return train_step(self, images, labels)
 
     Run._train_step = step

@@ -1,0 +1,65 @@
+"""A training process that is killed: what ``test_sigkill.py`` forks, again and again, from one that has imported torch
+already.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from paper_repro.training import checkpoint
+from paper_repro.training.loop import Run, run
+from tests.training.tiny import RANKS, install_sequences
+
+SPEC = RANKS  # its ranks fall, networks are kept on the way, and it takes a second
+WEIGHTS = "weights.pt"
+
+
+def start(target: Callable[..., None], *arguments: object) -> BaseProcess:
+    """Run a function of this module in a process of its own."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def train(runs: Path, said: Path) -> None:
+    """Train to the end, leave the final weights beside the result, and the notes in ``said``."""
+    torch.set_num_threads(1)
+    install_sequences(pytest.MonkeyPatch())
+    finish = Run._finish
+
+    def keep_weights(self: Run) -> dict[str, Any]:
+        torch.save(self.model.state_dict(), self.folder / WEIGHTS)
+        return finish(self)
+
+    def note(event: dict[str, Any]) -> None:
+        with said.open("a", encoding="utf-8") as file:
+            file.write(f"{event['event']} {event.get('text', '')}\n")
+
+    Run._finish = keep_weights
+    run(SPEC, runs, Path(), report=note)
+
+
+def train_and_die_while_saving(runs: Path, said: Path) -> None:
+    """Die half way through writing the second checkpoint."""
+    save, saved = torch.save, []
+
+    def half(state: Any, path: Path) -> None:
+        save(state, path)
+        saved.extend([path] * path.name.startswith(".step-"))  # networks are kept too
+        if len(saved) == 2:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint.torch.save = half
+    train(runs, said)

@@ -1,0 +1,190 @@
+"""Several processes, started by torchrun (gloo), do what one does; and no fault of one leaves the others waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paper_repro.errors import UserError
+from paper_repro.training import checkpoint, distributed, launch
+from tests.training import tiny_group
+from tests.training.test_launch import ROOT, WORKER, result
+from tests.training.tiny import SPEC
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+SCRIPT = f"""
+import json, sys
+from pathlib import Path
+from paper_repro.training import launch
+from tests.training.tiny import SPEC
+launch.WORKER = {WORKER!r}
+tell = lambda spec, event: print(json.dumps(event), flush=True)
+work = launch.Launch(Path(sys.argv[1]), Path("."), {{}}, tell, 1, processes=int(sys.argv[2]))
+failures = work.train([SPEC])
+print(json.dumps({{"event": "failures", "text": " ".join(failures.values()), "signum": work.signum}}))
+"""
+
+
+# -- the same as one process -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return tiny_group.measure(distributed.ONE_PROCESS, tmp_path_factory.mktemp("one"))
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def group(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each process of a group says."""
+    runs = tmp_path_factory.mktemp("group")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RUNS": str(runs), "OMP_NUM_THREADS": "1"}
+    environment |= {"GLOO_SOCKET_IFNAME": "lo"}
+    command = [*TORCHRUN, f"--nproc-per-node={request.param}", "-m", "tests.training.tiny_group"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads((runs / f"said-{rank}.json").read_text()) for rank in range(request.param)]
+
+
+def flat(values: Any) -> list[float]:
+    return [number for value in values for number in flat(value)] if isinstance(values, list) else [values]
+
+
+@pytest.mark.slow
+def test_every_image_is_counted_once(one: dict[str, Any], group: list[dict[str, Any]]) -> None:
+    assert one["served"] == 40
+    for said in group:
+        assert said["served"] == 40
+        assert said["evaluated"][0] == one["evaluated"][0]
+        assert said["evaluated"][1] == pytest.approx(one["evaluated"][1], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [0, 1])  # a whole batch, and the last of an epoch, whose shares differ in size
+def test_gradients_are_those_of_one_process(one: dict[str, Any], group: list[dict[str, Any]], step: int) -> None:
+    expected = flat(one["gradients"][step])
+    assert max(map(abs, expected)) > 1e-3
+    for said in group:
+        assert flat(said["gradients"][step]) == pytest.approx(expected, rel=1e-3, abs=1e-5 if step == 0 else 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", tiny_group.NETWORKS, ids=["plain", "clipped"])
+def test_weights_and_results_are_those_of_one_process(one: dict[str, Any], group: list[dict[str, Any]], spec) -> None:
+    expected = one[spec.name]
+    for said in group:
+        assert said[spec.name]["weights"] == group[0][spec.name]["weights"]  # to the bit, among themselves
+        for name, value in expected["weights"].items():
+            assert flat(said[spec.name]["weights"][name]) == pytest.approx(flat(value), rel=1e-3, abs=1e-4), name
+        values, wanted = said[spec.name]["result"], expected["result"]
+        assert values["top1_pct"] == wanted["top1_pct"]
+        assert values["sparsity_pct"] == pytest.approx(wanted["sparsity_pct"], abs=0.5) and values["sparsity_pct"] > 1
+        losses = [[item["train_loss"] for item in run["history"]] for run in (said[spec.name], expected)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+        assert said[spec.name]["provenance"]["processes"] == len(group)
+
+
+# -- faults ----------------------------------------------------------------------------------------------------------
+
+
+def train(
+    runs: Path, processes: int = 2, signum: int | None = None, **environment: str
+) -> tuple[list[dict[str, Any]], float]:
+    """Train the tiny spec by the launcher in a process of its own; its events, and the seconds from the last sign of
+    training to the end. ``signum`` is sent to the launcher at the second record.
+    """
+    command = [sys.executable, "-c", SCRIPT, str(runs), str(processes)]
+    events: list[dict[str, Any]] = []
+    last = time.monotonic()
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            events.append(json.loads(line))
+            if events[-1]["event"] in ("progress", "epoch", "start"):
+                last = time.monotonic()
+            if signum is not None and sum(event["event"] == "progress" for event in events) == 2:
+                process.send_signal(signum)
+                signum = None
+        process.wait()
+    return events, time.monotonic() - last
+
+
+@pytest.mark.slow
+def test_a_run_that_lost_processes_again_and_again_ends_as_if_it_had_not(tmp_path: Path) -> None:
+    """Killed, hung, stopped by a signal: each time all processes are gone within a minute, and the next command goes
+    on. In the end everything is as in one go.
+    """
+    runs = tmp_path / "runs"
+    folder = runs / SPEC.name
+    events, seconds = train(runs, KILL_AT_STEP="30")
+    assert "another process of this run died" in events[-1]["text"] and seconds < 60
+    assert checkpoint.newest_step(folder) == 24
+
+    events, seconds = train(runs, HANG_AT_STEP="40")
+    assert any(event.get("text") == "resumed at step 24 of 72" for event in events)
+    assert "hangs" in events[-1]["text"] and distributed.PATIENCE in events[-1]["text"]
+    assert distributed.PATIENCE_S <= seconds < 60
+    assert checkpoint.newest_step(folder) == 24
+
+    events, _ = train(runs, signum=signal.SIGUSR1, SECONDS_PER_STEP="0.2")
+    assert events[-1]["signum"] == signal.SIGUSR1 and "stopped; the same command" in events[-1]["text"]
+    stopped_at = checkpoint.newest_step(folder)
+    assert stopped_at is not None and 24 < stopped_at < 72
+
+    events, _ = train(runs)
+    assert any(event.get("text") == f"resumed at step {stopped_at} of 72" for event in events)
+    assert events[-1]["text"] == ""
+    train(tmp_path / "whole")
+    resumed, whole = result(tmp_path, SPEC), json.loads((tmp_path / "whole" / SPEC.name / "result.json").read_text())
+    assert resumed["result"].pop("seconds") and whole["result"].pop("seconds")
+    assert resumed == whole
+
+
+@pytest.mark.slow
+def test_an_error_of_all_processes_is_said_once(tmp_path: Path) -> None:
+    """Three processes cannot share a batch of 4."""
+    events, _ = train(tmp_path, processes=3)
+    assert "cannot be shared equally by 3 processes" in events[-1]["text"]
+
+
+def test_too_few_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed.torch.cuda, "device_count", lambda: 2)
+    distributed.require_gpus(2)
+    with pytest.raises(UserError, match="this machine has 2; ask for at most 2"):
+        distributed.require_gpus(4)
+    monkeypatch.setattr(distributed.torch.cuda, "device_count", lambda: 0)
+    distributed.require_gpus(4)
+
+
+def test_patience_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(distributed.PATIENCE, "60")
+    assert distributed.patience_s() == 60.0
+    monkeypatch.setenv(distributed.PATIENCE, "a minute")
+    with pytest.raises(UserError, match="is a number of seconds"):
+        distributed.patience_s()
+
+
+def test_errors_of_a_lost_partner_are_told_from_others() -> None:
+    lost, waited = "Connection closed by peer [127.0.0.1]:1234", "Timed out waiting 20000ms for recv operation"
+    assert distributed.explanation(RuntimeError(lost)) == (distributed.explanation(RuntimeError(lost))[0], True)
+    assert "hangs" in distributed.explanation(RuntimeError(waited))[0]
+    assert distributed.explanation(ValueError("no")) == ("ValueError: no", False)
+
+
+def test_several_processes_are_started_by_torchrun() -> None:
+    work = launch.Launch(Path(), Path(), {}, lambda spec, event: None, 1, processes=4)
+    assert work._command()[1:3] == ["-m", "torch.distributed.run"] and "--nproc-per-node=4" in work._command()
+    assert launch.Launch(Path(), Path(), {}, lambda spec, event: None, 1)._command() == list(launch.WORKER)

@@ -1,0 +1,75 @@
+"""Several processes, started by torchrun, that train on the tiny data; each says what it ended with. ``RUNS`` in the
+environment is where they train.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from paper_repro import models
+from paper_repro.data.loaders import open_loaders
+from paper_repro.training import distributed
+from paper_repro.training.distributed import Processes
+from paper_repro.training.evaluate import evaluate
+from paper_repro.training.loop import Run, run
+from tests.training.tiny import RANKS, SPEC, install, install_sequences
+
+# no batch norm; 64 windows, so that the last batch of an epoch has 4: shares of 2, 1 and 1 for three processes
+STR = replace(
+    RANKS, method="str", method_args={"s_init": -6.0, "g": "exp"}, model_args={"hidden": 12}, epochs=2, batch_size=6
+)
+NETWORKS = (STR, replace(STR, grad_clip_norm=0.05, seed=1))
+
+
+def measure(processes: Processes, runs: Path) -> dict[str, Any]:
+    """Accuracy and loss of an untrained network; gradients of the first step and of one with a smaller batch, final
+    weights and records of whole runs.
+    """
+    install(pytest.MonkeyPatch())
+    install_sequences(pytest.MonkeyPatch())
+    found: dict[str, Any] = {}
+
+    _, val, _ = open_loaders(SPEC.dataset, Path(), 12, processes.share)
+    torch.manual_seed(processes.share.rank)  # the processes draw different networks, with different statistics
+    network = processes.with_first_buffers(models.get("resnet18", width=4, in_channels=1, num_classes=10))
+    if processes.count > 1:
+        for parameter in network.parameters():
+            torch.distributed.broadcast(parameter.data, src=0)
+    found["evaluated"] = evaluate(network, val.in_order(), 0.1, torch.device("cpu"), processes)
+    found["served"] = sum(processes.gathered(sum(len(labels) for _, labels in val.in_order())))
+
+    gradients: dict[int, list[Any]] = {}
+    clip, finish = torch.nn.utils.clip_grad_norm_, Run._finish
+
+    def keep_gradients(parameters: Any, norm: float) -> Tensor:
+        parameters = list(parameters)
+        gradients[len(gradients)] = [parameter.grad.tolist() for parameter in parameters]
+        return clip(parameters, norm)
+
+    def keep_weights(self: Run) -> dict[str, Any]:
+        weights = {name: value.tolist() for name, value in self.model.state_dict().items()}
+        return {**finish(self), "weights": weights}
+
+    torch.nn.utils.clip_grad_norm_, Run._finish = keep_gradients, keep_weights
+    try:
+        for spec in NETWORKS:
+            found[spec.name] = run(spec, runs, Path(), processes=processes)
+    finally:
+        torch.nn.utils.clip_grad_norm_, Run._finish = clip, finish
+    return found | {"gradients": [gradients[0], gradients[10]]}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with distributed.joined() as group:
+        runs = Path(os.environ["RUNS"])
+        said = measure(group, runs)
+        (runs / f"said-{group.share.rank}.json").write_text(json.dumps(said))
