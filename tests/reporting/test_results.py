@@ -201,8 +201,8 @@ def test_collect_refuses_what_it_cannot_place(make_runs: MakeRuns, tmp_path: Pat
     (run,) = make_runs(rows=["dense"])
     with pytest.raises(UserError, match="belongs to no row of table mobilenetv1"):
         results.collect("mobilenetv1", "smoke", [run], tmp_path / "results")
-    with pytest.raises(UserError, match="no recipe for tier 'checkpoint'"):
-        results.collect("resnet50", "checkpoint", [run], tmp_path / "results")
+    with pytest.raises(UserError, match="no recipe for tier 'small'"):
+        results.collect("mobilenetv1", "small", [run], tmp_path / "results")
     content = json.loads((run / "result.json").read_text(encoding="utf-8"))
     for damage, message in (
         ("{", "is damaged"),
