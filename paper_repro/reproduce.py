@@ -141,8 +141,8 @@ def unfinished(job: Job, console: Console) -> list[tuple[tables.Row, Spec]]:
         )
     for _, spec in todo:
         require_pruning(spec)
-    for name in {spec.dataset for _, spec in todo}:
-        loaders.ensure(name, job.data_root, say=console.print)
+    for name, loader in {(spec.dataset, spec.loader) for _, spec in todo}:
+        loaders.ensure(name, job.data_root, say=console.print, loader=loader)
     return todo
 
 

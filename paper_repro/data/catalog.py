@@ -45,6 +45,7 @@ DATASETS = {
 
 TRAINABLE = (
     "fashion_mnist",
+    "imagenet1k",
     "har2",
     "har2_rebuilt",
     "har2_original",

@@ -1,5 +1,5 @@
-"""Batches from a data set that fits in memory. The order of an epoch is a function of (seed, epoch) alone, so that a
-run can stop after any step and go on with the very next batch.
+"""Batches of a data set. The order of an epoch is a function of (seed, epoch) alone, so that a run can stop after any
+step and go on with the very next batch. What fits in memory is served from there; ImageNet has readers of its own.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from paper_repro.data import imagenet1k
 from paper_repro.data.catalog import TRAINABLE, dataset
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
+from paper_repro.spec import LOADERS
 
 Batch = tuple[Tensor, Tensor]
 
 
 class Source(Protocol):
-    """What the module of a data set offers."""
+    """What the module of a data set that fits in memory offers."""
 
     def present(self, root: Path) -> bool:
         """Whether the files are under ``root``, packed or not; nothing is fetched, and nothing verified."""
@@ -84,6 +86,20 @@ class Loader(Protocol):
     def in_order(self) -> Iterator[Batch]:
         """Every example exactly once over all processes, for evaluation."""
 
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What the result of a run says about how its examples were read; nothing where there is nothing to say."""
+
+
+def batches_of_epoch(
+    examples: int, batch_size: int, share: Share, seed: int, epoch: int, first: int = 0
+) -> Iterator[Tensor]:
+    """This process's share of each batch of a shuffled epoch, from number ``first`` on, as positions of examples."""
+    generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+    order = torch.randperm(examples, generator=generator)
+    for start in range(first * batch_size, examples, batch_size):
+        yield share.of(order[start : start + batch_size])
+
 
 class TensorLoader:
     """Inputs (N, ...) and labels (N,) in memory, served in batches as ``prepare`` makes them. ``batch_size`` is that of
@@ -107,15 +123,18 @@ class TensorLoader:
 
     def epoch(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The batches of one shuffled epoch, from number ``first`` on."""
-        generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
-        order = torch.randperm(len(self.labels), generator=generator)
-        for index in range(first, len(self)):
-            yield self._batch(self.share.of(order[index * self.batch_size : (index + 1) * self.batch_size]))
+        for indices in batches_of_epoch(len(self.labels), self.batch_size, self.share, seed, epoch, first):
+            yield self._batch(indices)
 
     def in_order(self) -> Iterator[Batch]:
         """Every example exactly once, for evaluation."""
         for chunk in self.share.of(torch.arange(len(self.labels))).split(self.batch_size):
             yield self._batch(chunk)
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """Nothing: what is in memory can be read in one way only."""
+        return {}
 
     def _batch(self, indices: Tensor) -> Batch:
         return self.prepare(self.inputs[indices]), self.labels[indices]
@@ -130,9 +149,22 @@ def source(name: str) -> Source:
     return importlib.import_module(f"paper_repro.data.{name}")
 
 
-def ensure(name: str, root: Path, say: Say = print) -> None:
-    """Make sure that the data set is there and intact, or fail at once with what to do."""
-    source(name).ensure(root, say)
+def ensure(name: str, root: Path, say: Say = print, loader: str = LOADERS[0]) -> None:
+    """Make sure that the data set is there and intact, and what reads it, or fail at once with what to do."""
+    data = source(name)
+    _require_reader(name, loader)
+    if name == imagenet1k.FACTS.name:
+        imagenet1k.ensure(root, say, loader)
+    else:
+        data.ensure(root, say)
+
+
+def _require_reader(name: str, loader: str) -> None:
+    if loader != LOADERS[0] and name != imagenet1k.FACTS.name:
+        raise UserError(
+            f"{loader} reads {imagenet1k.FACTS.title} alone, and {dataset(name).title} is held in memory: leave LOADER "
+            "(--loader) out"
+        )
 
 
 def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
@@ -144,11 +176,18 @@ def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
     }
 
 
-def open_loaders(name: str, root: Path, batch_size: int, share: Share = ALONE) -> tuple[Loader, Loader, str]:
-    """(training loader, validation loader, sha256 fingerprint of the data)."""
+def open_loaders(
+    name: str, root: Path, batch_size: int, share: Share = ALONE, loader: str = LOADERS[0], say: Say = print
+) -> tuple[Loader, Loader, str]:
+    """(training loader, validation loader, sha256 fingerprint of the data). ``loader``, of ``spec.LOADERS``, reads what
+    does not fit in memory; ``say`` is told of what takes long.
+    """
     data = source(name)
+    _require_reader(name, loader)
+    if name == imagenet1k.FACTS.name:
+        return imagenet1k.open_loaders(root, batch_size, share, loader, say)
     share.require_fair(dataset(name).train_examples, batch_size)
-    folder = data.ensure(root)
+    folder = data.ensure(root, say)
     train, val = (
         TensorLoader(*part, data.prepare, batch, share)
         for part, batch in zip(data.load(folder), (batch_size, 500), strict=True)

@@ -105,7 +105,9 @@ class Run:
     def __init__(self, spec: Spec, folder: Path, data_root: Path, forecast: Forecast | None, report: Report) -> None:
         self.spec, self.folder, self.forecast, self.report = spec, folder, forecast, report
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.train_loader, self.val_loader, self.fingerprint = open_loaders(spec.dataset, data_root, spec.batch_size)
+        self.train_loader, self.val_loader, self.fingerprint = open_loaders(
+            spec.dataset, data_root, spec.batch_size, loader=spec.loader, say=self._note
+        )
         self.per_epoch = len(self.train_loader)
         self.total = self.per_epoch * spec.epochs
         self.every = max(1, self.total // RECORDS)
@@ -127,6 +129,9 @@ class Run:
         self.losses = torch.zeros(2, dtype=torch.float64, device=self.device)  # sum and count since the last record
         self.seconds = 0.0
         self.stop_signal: int | None = None
+
+    def _note(self, text: str) -> None:
+        self.report({"event": "note", "text": text})
 
     def machine(self) -> dict[str, Any]:
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
@@ -275,6 +280,8 @@ class Run:
             "dataset_sha256": self.fingerprint,
             "seconds": round(self.seconds, 2),
         }
+        if self.train_loader.record:
+            values["images"] = dict(self.train_loader.record)
         layers: list[dict[str, Any]] = []
         if plain is not None:
             measures, layers = self._measure(plain)
@@ -329,7 +336,7 @@ class Run:
         checkpoint.save(self.folder, self.step, state)
 
     def _resume(self) -> None:
-        state = checkpoint.load(self.folder, say=lambda text: self.report({"event": "note", "text": text}))
+        state = checkpoint.load(self.folder, say=self._note)
         if state is None:
             return
         _require_same(self.spec, Spec.from_dict(json.loads(state["spec"])), self.folder)
@@ -341,7 +348,7 @@ class Run:
         self.passed = state.get("passed", {})
         self.losses.copy_(state["losses"])
         torch.set_rng_state(state["torch_rng"])
-        self.report({"event": "note", "text": f"resumed at step {self.step} of {self.total}"})
+        self._note(f"resumed at step {self.step} of {self.total}")
 
 
 @contextmanager
