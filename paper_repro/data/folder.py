@@ -96,9 +96,13 @@ class FolderLoader:
         self.plan = plan
         self.passes += 1
         this = self.passes
-        for made in self._batches:
+        ahead = iter(self._batches)
+        while True:
             if this != self.passes:
                 raise RuntimeError("another pass over this loader has begun; its workers serve one at a time")
+            made = next(ahead, None)
+            if made is None:
+                return
             if isinstance(made, str):
                 raise UserError(
                     f"{made}. Put an intact copy in its place, or leave such files out, on record: "
