@@ -12,12 +12,14 @@ Augmentation cannot be seeded, so an epoch that is taken up again has the same i
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import math
 import multiprocessing
 import os
 import queue
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -44,6 +46,7 @@ from paper_repro.files import locked, replacing
 CHUNK = 100  # images that a writing process takes at once
 SAMPLE = 200  # images from which the size of a file is estimated
 POLL_S = 0.0005  # between looks at FFCV's queue
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 @cache
@@ -55,6 +58,7 @@ def library() -> ModuleType:
     try:
         numba = import_module("numba")
         numba.config.THREADING_LAYER = "threadsafe"  # tbb or omp; on numba's own a second loader aborts
+        import_module("cv2").setNumThreads(0)  # its threads do not survive into the writing processes, which then hang
         import ffcv
         from ffcv.pipeline.compiler import Compiler
     except (ImportError, OSError) as error:
@@ -75,7 +79,7 @@ def library() -> ModuleType:
 
 class FFCVLoader:
     """``Loader`` over an FFCV file. ``batch_size`` is that of all processes together; ``workers`` are threads of this
-    one. The code of a loader is compiled on its first use, which takes some seconds.
+    one. Its code is compiled when it is first used, which takes some seconds.
     """
 
     def __init__(self, beton: Beton, batch_size: int, share: Share = ALONE, workers: int | None = None) -> None:
@@ -83,7 +87,6 @@ class FFCVLoader:
         self.beton, self.batch_size, self.share = beton, batch_size, share
         wanted = cores_for(share) if workers is None else workers
         self.workers = max(1, min(wanted, available_cores(), import_module("numba").config.NUMBA_NUM_THREADS))
-        self._compiled: dict[bool, Any] = {}
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -119,28 +122,33 @@ class FFCVLoader:
             yield normalised(images.permute(0, 3, 1, 2).contiguous()), labels.flatten().clone()
 
     def _loader(self, augmented: bool) -> Any:
-        if augmented not in self._compiled:
-            library()
-            from ffcv.fields.basics import IntDecoder
-            from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
-            from ffcv.loader import Loader, OrderOption
-            from ffcv.transforms import RandomHorizontalFlip, ToTensor
+        batch_size = self.batch_size // self.share.world if augmented else self.batch_size
+        return _compiled(self.beton, batch_size, self.workers, augmented)
 
-            if augmented:
-                images = [RandomResizedCropRGBImageDecoder((CROP, CROP)), RandomHorizontalFlip(), ToTensor()]
-            else:
-                images = [CenterCropRGBImageDecoder((CROP, CROP), ratio=CROP / RESIZE), ToTensor()]
-            self._compiled[augmented] = Loader(
-                str(self.beton.path),
-                batch_size=self.batch_size // self.share.world if augmented else self.batch_size,
-                num_workers=self.workers,
-                os_cache=True,
-                order=OrderOption.SEQUENTIAL,  # replaced by the order of each pass
-                seed=0,
-                drop_last=False,
-                pipelines={"image": images, "label": [IntDecoder(), ToTensor()]},
-            )
-        return self._compiled[augmented]
+
+@cache  # compiling takes seconds, and numba is noisy when compiled code is thrown away
+def _compiled(beton: Beton, batch_size: int, workers: int, augmented: bool) -> Any:
+    """FFCV's loader of a file; several passes over it may be under way at once."""
+    library()
+    from ffcv.fields.basics import IntDecoder
+    from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.transforms import RandomHorizontalFlip, ToTensor
+
+    if augmented:
+        images = [RandomResizedCropRGBImageDecoder((CROP, CROP)), RandomHorizontalFlip(), ToTensor()]
+    else:
+        images = [CenterCropRGBImageDecoder((CROP, CROP), ratio=CROP / RESIZE), ToTensor()]
+    return Loader(
+        str(beton.path),
+        batch_size=batch_size,
+        num_workers=workers,
+        os_cache=True,
+        order=OrderOption.SEQUENTIAL,  # each pass has an order of its own instead
+        seed=0,
+        drop_last=False,
+        pipelines={"image": images, "label": [IntDecoder(), ToTensor()]},
+    )
 
 
 def _passing(loader: Any, order: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
@@ -301,7 +309,7 @@ def _watch(
                     waiting -= 1
                 except queue.Empty:
                     if not errors.empty():
-                        raise UserError(errors.get()) from None
+                        raise UserError(f"{title} failed: {errors.get()}") from None
                     killed = [process for process in processes if process.exitcode not in (None, 0)]
                     if killed:
                         raise UserError(f"a process that was {title} died (exit code {killed[0].exitcode})") from None
@@ -316,8 +324,12 @@ def _watch(
 
 
 def _work(errors: Any, *arguments: Any) -> None:
+    """One writing process: it ends with the one that started it, and is deaf to Ctrl-C, which that one hears."""
+    library()
     from ffcv.writer import worker_job_indexed_dataset
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         worker_job_indexed_dataset(*arguments)
     except Exception as error:

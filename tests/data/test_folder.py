@@ -17,6 +17,8 @@ from paper_repro.data.folder import MEAN, STD, FolderLoader
 from paper_repro.data.images import Images, list_images
 from paper_repro.data.loaders import ALONE, Batch, Share
 from paper_repro.errors import UserError
+from paper_repro.spec import Spec
+from paper_repro.training.loop import run
 from tests.data.photographs import jpeg, made_up, replace, scaled_down
 
 COUNT, BATCH = 23, 6
@@ -145,6 +147,27 @@ def test_the_data_set_opens_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
         loaders.open_loaders("imagenet1k", tmp_path, 256, Share(0, 3))
     with pytest.raises(UserError, match="reads ImageNet-1K alone"):
         loaders.open_loaders("fashion_mnist", tmp_path, 256, loader="ffcv")
+
+
+def test_a_run_trains_on_it_and_says_how_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = made_up(tmp_path / "imagenet1k", train=0, val=0)
+    for number in range(5):
+        (root / "train" / imagenet1k.wnids()[number] / f"{number}.JPEG").write_bytes(jpeg(number))
+        (root / "val" / imagenet1k.wnids()[number] / f"{number}.JPEG").write_bytes(jpeg(number))
+    scaled_down(monkeypatch, 5, 5)
+    spec = Spec(
+        model="mobilenet_v1",
+        dataset="imagenet1k",
+        method="dense",
+        epochs=1,
+        warmup_epochs=0,
+        batch_size=4,
+        lr=0.01,
+        weight_decay=0.0,
+    )
+    result = run(spec, tmp_path / "runs", tmp_path)["result"]
+    assert result["status"] == "finished" and len(result["dataset_sha256"]) == 64
+    assert result["images"] == {"loader": "folder", "exact_resume": True, "skipped_images": 0}
 
 
 def test_ffcv_without_ffcv_or_its_files_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
