@@ -23,7 +23,7 @@ WHERE      := $(OPT_DATA) $(OPT_JOBS) $(call option,GPUS,gpus)
 OPT_TABLE  := $(call option,TABLE,table)
 OPT_MARGIN := $(call option,MARGIN,margin)
 
-.PHONY: help setup environment list audit plan run check render reproduce regress data test lint bench lock clean
+.PHONY: help setup ffcv environment list audit plan run check render reproduce regress data test lint bench lock clean
 
 help: ## this list
 	@echo 'usage: make TARGET [VARIABLE=value ...]'
@@ -47,6 +47,7 @@ help: ## this list
 #: MAX_GPU_HOURS plan, run and reproduce stop before starting when what is to do takes more
 #: NAME which data set `make data` fetches: fashion_mnist, ...
 #: ARGS anything else, passed to the command as it stands
+#: FFCV `make setup FFCV=1` installs FFCV, FFCV=0 never (default: where there is a GPU and the system allows it)
 #: PYTHON the Python that .venv is made with (3.11 to 3.14)
 
 reproduce: environment ## one table from end to end: audit, train what is missing, notebook, verdicts
@@ -77,7 +78,10 @@ data: environment ## the data sets; with NAME=..., find, fetch and verify that o
 	@$(RUN) data $(if $(NAME),"$(NAME)") $(OPT_DATA) $(ARGS)
 
 setup: ## make .venv as requirements.lock says (every other target does this by itself)
-	@PYTHON='$(PYTHON)' sh ci/setup.sh
+	@PYTHON='$(PYTHON)' FFCV='$(FFCV)' sh ci/setup.sh
+
+ffcv: environment ## install FFCV, which reads ImageNet faster (as root on Debian and Ubuntu, or with OpenCV at hand)
+	@sh ci/ffcv.sh
 
 test: environment ## all tests
 	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --benchmark-disable $(ARGS)

@@ -1,4 +1,4 @@
-"""Make requirements.lock anew, and carry its versions over to environment.yml (`make lock`).
+"""Make requirements.lock and ci/ffcv.lock anew, and carry the versions over to environment.yml (`make lock`).
 
 The lock holds every package, those of the export and tests' and developers' tools included, with the hashes of all its
 files, for every platform that the packages support. It holds one version of a package for every Python: the newest that
@@ -16,9 +16,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 ENVIRONMENT = ROOT / "environment.yml"
+FFCV_LOCK = ROOT / "ci/ffcv.lock"
 # Results depend on these two most, so they move only when somebody decides it. Results made with other versions are
 # still comparable within the tolerances, but no longer bit for bit.
 PINNED = ("torch==2.14.1", "torchvision==0.29.1")
+# FFCV and what it imports beyond requirements.lock. It is no extra of pyproject.toml: it compiles only where the system
+# has OpenCV, and it asks for opencv-python (with windows, and libGL) instead of the headless build. It is no longer
+# maintained, so these move only when somebody has seen them work together.
+FFCV = (
+    "ffcv==1.0.2",
+    "numba==0.68.1",
+    "llvmlite==0.50.0",
+    "opencv-python-headless==4.14.0.94",
+    "terminaltables==3.1.10",
+    "fastargs==1.2.0",
+    "assertpy==1.1",
+    "pytorch-pfn-extras==0.9.0",
+)
 
 
 def compile_lock(constraints: Path, output: Path, *options: str) -> None:
@@ -28,6 +42,14 @@ def compile_lock(constraints: Path, output: Path, *options: str) -> None:
     command += ["--quiet", "--no-config", "--upgrade", "--python-version=3.11", "--custom-compile-command=make lock"]
     command += ["--no-annotate", f"--constraints={constraints}", f"--output-file={output}", *options]
     subprocess.run(command, cwd=ROOT, check=True)
+
+
+def compile_ffcv_lock() -> None:
+    """Write the hashes of the files of `FFCV`; what they need besides is in requirements.lock."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--no-deps", "--universal", "--generate-hashes"]
+    command += ["--quiet", "--no-config", "--upgrade", "--python-version=3.11", "--custom-compile-command=make lock"]
+    command += ["--no-annotate", f"--output-file={FFCV_LOCK}"]
+    subprocess.run(command, cwd=ROOT, check=True, input="\n".join(FFCV), text=True)
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -57,6 +79,7 @@ def main() -> None:
     finally:
         constraints.unlink(missing_ok=True)
         draft.unlink(missing_ok=True)
+    compile_ffcv_lock()
     versions = pins(LOCK.read_text(encoding="utf-8"))
     ENVIRONMENT.write_text(with_versions(ENVIRONMENT.read_text(encoding="utf-8"), versions), encoding="utf-8")
     print(f"{LOCK.name}: {len(versions)} packages; {ENVIRONMENT.name} has the same versions")

@@ -3,10 +3,12 @@
 #
 #   sh ci/setup.sh [--quiet]     --quiet: say nothing when there is nothing to do
 #   PYTHON=python3.12            the Python to use; without it, the first of python3, python3.11 ... python3.14 that will do
+#   FFCV=1, FFCV=0               install FFCV or leave it out; without it, it is installed where there is an NVIDIA GPU and
+#                                the system allows it (ci/ffcv.sh)
 #
 # A second call is instant. A call that was interrupted is repaired by the next one, and two calls at once wait for each
 # other. Nothing outside .venv is touched, but for uv's download cache; and as root on Debian or Ubuntu, python3-venv is
-# installed where a virtual environment cannot be made without it.
+# installed where a virtual environment cannot be made without it, and what FFCV needs where FFCV is installed.
 set -eu
 cd "$(dirname "$0")/.."
 export PYTHONUTF8=1 # the path of the clone may hold any character, whatever the locale
@@ -96,7 +98,19 @@ fail_install() {
         "check the network and the free disk space, then run the same command again; what was fetched is kept"
 }
 
-ready && { [ $quiet = yes ] || say "ready ($venv, Python $(version $venv/bin/python))"; exit 0; }
+with_ffcv() { # after everything else, because syncing to the lock removes what is not in it
+    case ${FFCV-} in
+    1) sh ci/ffcv.sh ;;
+    0) ;;
+    *) sh ci/ffcv.sh --auto ;;
+    esac
+}
+
+if ready; then
+    [ "${FFCV-}" != 1 ] || with_ffcv
+    [ $quiet = yes ] || say "ready ($venv, Python $(version $venv/bin/python))"
+    exit 0
+fi
 
 if command -v flock >/dev/null; then
     exec 9>.setup.lock
@@ -152,4 +166,5 @@ rm -f "$venv"/pip-*.whl "$venv/uv.txt" "$venv/apt.log"
 wanted >"$venv/.ready.new"
 mv "$venv/.ready.new" "$venv/.ready"
 rm -f "$venv/.incomplete"
+with_ffcv
 say "ready ($venv, Python $(version "$venv/bin/python"))"

@@ -24,6 +24,12 @@ from paper_repro.tables import AUDIT, CHECKPOINT
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
+SORT_VAL = (
+    "imagenet: move validation images that lie in val itself into the folders of their classes. FILE is "
+    "ILSVRC2012_devkit_t12.tar.gz, LOC_val_solution.csv, or a text with image and WordNet id on each line."
+)
+
+
 def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options that several verbs share, each defined once. ``seeds`` is the verb's default for that option."""
     folder = click.Path(path_type=Path)
@@ -184,13 +190,30 @@ def check(results: Path) -> int:
 @cli.command()
 @click.argument("name", required=False)
 @options("data_root")
-def data(name: str | None, data_root: Path | None) -> int:
-    """Find, fetch and verify the data set NAME; without a name, list the data sets."""
+@click.option("--root", type=click.Path(path_type=Path), help="Another name of --data-root.")
+@click.option("--decode", is_flag=True, help="imagenet: read every image to its end, and list those that are damaged.")
+@click.option("--skip-unreadable", is_flag=True, help="imagenet: with --decode, leave them out from now on.")
+@click.option("--sort-val", type=click.Path(path_type=Path), metavar="FILE", help=SORT_VAL)
+@click.option("--write-ffcv", is_flag=True, help="imagenet: write train.beton and val.beton, for LOADER=ffcv.")
+def data(name: str | None, data_root: Path | None, root: Path | None, **steps: Any) -> int:
+    """Find, fetch and verify the data set NAME; without a name, list the data sets.
+
+    ImageNet-1K (imagenet) cannot be fetched. A copy of it is checked in seconds: DIR/train/WNID/*.JPEG and
+    DIR/val/WNID/*.JPEG, where DIR is --root, or imagenet1k in it.
+    """
     from paper_repro.data import loaders
     from paper_repro.data.catalog import DATASETS
+    from paper_repro.data.imagenet1k import FACTS
+    from paper_repro.data.imagenet_prepare import prepare
     from paper_repro.data.sources import data_root as resolve
 
-    root = resolve(data_root)
+    root = resolve(root or data_root)
+    name = {"imagenet": FACTS.name}.get(name or "", name)
+    if name == FACTS.name:
+        prepare(root, lambda text: console.print(text, soft_wrap=True, markup=False), **steps)
+        return 0
+    if any(steps.values()):
+        raise UserError("--decode, --skip-unreadable, --sort-val and --write-ffcv apply to `data imagenet` alone")
     if name is None:
         for item in DATASETS.values():
             console.print(
@@ -262,14 +285,13 @@ def list_() -> int:
 
 
 def trained(tier: tables.TierPlan) -> str:
-    """How many rows a tier trains, on what, and whether this version can."""
-    from paper_repro.data.catalog import TRAINABLE, dataset
+    """How many rows a tier trains, and on what."""
+    from paper_repro.data.catalog import dataset
 
     if tier.name == CHECKPOINT:
         return f"no training: {len(tier.rows)} released networks, evaluated on {dataset(tier.dataset).title}"
-    can = "" if tier.dataset in TRAINABLE else " (planned only: this version cannot train on it yet)"
     data = dict.fromkeys(dataset(row.network[2]).title for row in tier.rows.values())
-    return f"{len(tier.rows)} rows on {', '.join(data) or dataset(tier.dataset).title}{can}"
+    return f"{len(tier.rows)} rows on {', '.join(data) or dataset(tier.dataset).title}"
 
 
 def job(table: str | None, **given: Any) -> Job:

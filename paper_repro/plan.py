@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from paper_repro import tables
-from paper_repro.data.catalog import TRAINABLE, dataset
+from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
 from paper_repro.reproduce import Job, costs, print_whole
 from paper_repro.spec import Spec
@@ -74,9 +74,6 @@ def show_plan(job: Job, console: Console) -> int:
     )
     for line in what_it_takes(runs, cost, jobs):
         console.print(line, soft_wrap=True, markup=False)
-    data = table.tiers[job.tier].dataset
-    if data not in TRAINABLE:
-        console.print(f"planned only: this version cannot train on {dataset(data).title} yet")
     for text in refused:
         console.print(f"refused: {text}", soft_wrap=True)
     require_affordable(list(cost.values()), job.max_gpu_hours)

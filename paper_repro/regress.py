@@ -188,8 +188,8 @@ def _prepare(job: Job, registered: Sequence[Spec], todo: Sequence[Spec], console
     for spec in registered:
         require_pruning(spec)
     require_trainable(job, registered)
-    for name in {spec.dataset for spec in todo}:
-        loaders.ensure(name, job.data_root, say=console.print)
+    for name, loader in {(spec.dataset, spec.loader) for spec in todo}:
+        loaders.ensure(name, job.data_root, say=console.print, loader=loader)
 
 
 def _stored(job: Job, specs: Sequence[Spec]) -> dict[str, dict[str, Any]]:

@@ -157,9 +157,9 @@ def unfinished(job: Job, console: Console) -> tuple[list[tuple[tables.Row, Spec]
     if job.max_gpu_hours is not None:
         require_affordable(list(costs(job).values()), job.max_gpu_hours)
     lacking: dict[str, UserError] = {}
-    for name in dict.fromkeys(spec.dataset for _, spec in todo):
+    for name, loader in dict.fromkeys((spec.dataset, spec.loader) for _, spec in todo):
         try:
-            loaders.ensure(name, job.data_root, say=console.print)
+            loaders.ensure(name, job.data_root, say=console.print, loader=loader)
         except UserError as why:
             lacking[name] = why
     if lacking and all(spec.dataset in lacking for _, spec in todo):

@@ -48,10 +48,13 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["reproduce", "resnet50", "--method", "st"], "Did you mean 'str'"),
         (["reproduce", "resnet50", "--seeds", "0"], "not in the range"),
         (["reproduce", "resnet50", "--jobs", "two"], "not a valid integer"),
-        (["reproduce", "resnet50", "--tier", "paper"], "cannot train on ImageNet-1K yet"),
         (["plan", "resnet50", "--tier", "paper", "--max-gpu-hours", "100"], "more than the 100 that --max-gpu-hours"),
         (["run", "resnet50", "dense", "--tier", "small", "--max-gpu-hours", "0"], "nothing was started"),
         (["reproduce", "resnet50", "--max-gpu-hours", "-1"], "not in the range"),
+        (["reproduce", "resnet50", "--tier", "paper"], "there is no ImageNet-1K in"),
+        (["data", "imagenet", "--root", "nowhere"], "It is free for research, from https://image-net.org"),
+        (["data", "imagenet", "--skip-unreadable"], "goes with --decode"),
+        (["data", "fashion_mnist", "--write-ffcv"], "apply to `data imagenet` alone"),
         (["run", "resnet50", "--tier", "audit"], "trains nothing"),
         (["reproduce", "resnet50", "--tier", "audit", "--method", "str"], "does not apply"),
         (["run", "resnet50", "--tier", "checkpoint"], "trains nothing; take one of: smoke, small, paper"),
@@ -66,7 +69,6 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["audit", "resnet"], "Did you mean 'resnet50'"),
         (["render", "resnet50", "--tier", "audits"], "Did you mean 'audit'"),
         (["data", "fashion"], "Did you mean 'fashion_mnist'"),
-        (["data", "imagenet1k"], "cannot train on ImageNet-1K yet"),
         (["check", "--results", "nowhere"], "nowhere"),
         (["regres"], "No such command"),
         (["list", "--frob"], "No such option"),
@@ -161,7 +163,7 @@ def test_a_stand_in_takes_the_place_of_data_that_is_not_there_and_says_so(
 def test_rows_without_data_are_left_out_and_the_others_trained(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def ensure(name: str, root: Path, say: object) -> None:
+    def ensure(name: str, root: Path, say: object, loader: str) -> None:
         if name == "google12":
             raise UserError("could not fetch Speech Commands")
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 MAKE_TARGETS = ["setup", "list", "audit", "plan", "run", "check", "render", "reproduce", "regress", "data"]
-TOOLS = ["test", "lint", "bench", "lock", "clean"]
+TOOLS = ["ffcv", "test", "lint", "bench", "lock", "clean"]
 MAKE_TARGETS += TOOLS
 MAKE_VARIABLES = {
     "TIER": "--tier",
@@ -60,7 +60,7 @@ def name_of(requirement: str) -> str:
 def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     # MAKEFLAGS of an outer `make test -j` would change what this make prints.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
-    for name in (*MAKE_VARIABLES, "TABLE", "NAME", "ARGS", "PYTHON"):
+    for name in (*MAKE_VARIABLES, "TABLE", "NAME", "ARGS", "PYTHON", "FFCV"):
         environment.pop(name, None)
     return subprocess.run(
         ["make", *arguments], cwd=cwd, env=environment, capture_output=True, encoding="utf-8", check=False
@@ -92,6 +92,15 @@ class TestLock:
         listed = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
         versions = {name_of(item): item.split("==")[1] for item in listed}
         assert versions == {name_of(item): pins[name_of(item)] for item in requirements()}
+
+    def test_ffcv_lock_has_the_chosen_versions_and_hashes(self) -> None:
+        lock = lock_module()
+        text = lock.FFCV_LOCK.read_text(encoding="utf-8")
+        assert lock.pins(text) == dict(item.split("==") for item in lock.FFCV)
+        assert text.count("--hash=sha256:") >= len(lock.FFCV)
+        assert not lock.pins(text).keys() & lock.pins(LOCK).keys(), "one version of a package, in one lock"
+        assert not re.search(r"index-url|find-links|://|@", text)
+        assert "-r ci/ffcv.lock" in (ROOT / "environment.yml").read_text(encoding="utf-8")
 
     def test_versions_are_carried_over(self) -> None:
         text = "  - pip:\n      - torch==1.0\n      - pandera[pandas]==0.1\n"
@@ -125,7 +134,11 @@ class TestPackage:
 
     def test_every_import_is_a_requirement(self) -> None:
         asked = {name_of(item).replace("-", "_") for item in PYPROJECT["project"]["dependencies"]}
-        asked |= {"paper_repro", "ffcv"}  # ffcv: optional, imported where it is used, with an error that says so
+        asked |= {
+            "paper_repro",
+            "ffcv",
+            "numba",
+        }  # FFCV and its compiler: optional, imported where it is used, with an error that says so
         for path in sorted((ROOT / "paper_repro").rglob("*.py")):
             found = re.findall(r"^\s*(?:import|from) ([a-z_0-9]+)[ .]", path.read_text(encoding="utf-8"), flags=re.M)
             for name in found:
@@ -238,6 +251,39 @@ class TestSetup:
         assert done.returncode == 2
         assert message in done.stderr
         assert not (tmp_path / ".venv").exists()
+
+    @pytest.mark.parametrize(
+        ("mode", "gpu", "code", "message"),
+        [
+            (
+                "",
+                False,
+                2,
+                "sudo apt-get install --no-install-recommends g++ pkg-config libturbojpeg0-dev libopencv-dev",
+            ),
+            ("--auto", True, 0, "sudo apt-get install --no-install-recommends g++ pkg-config"),
+            ("--auto", False, 0, "'make ffcv' does it; nothing else needs it"),
+        ],
+    )
+    def test_ffcv_is_not_forced_on_anybody(self, tmp_path: Path, mode: str, gpu: bool, code: int, message: str) -> None:
+        """Without root and without OpenCV, the command to run is printed; the set-up goes on."""
+        for folder in ("ci", "bin", ".venv/bin"):
+            (tmp_path / folder).mkdir(parents=True)
+        for name in ("ci/ffcv.sh", "ci/ffcv.lock"):
+            shutil.copy(ROOT / name, tmp_path / name)
+        (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
+        for tool in ("sh", "cat", "cksum", "dirname"):
+            (tmp_path / "bin" / tool).symlink_to(shutil.which(tool) or tool)
+        for tool, body in {"id": "echo 1000", "nvidia-smi": "true"}.items():
+            if gpu or tool != "nvidia-smi":
+                (tmp_path / "bin" / tool).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+                (tmp_path / "bin" / tool).chmod(0o755)
+        command = [shutil.which("sh") or "sh", "ci/ffcv.sh", *([mode] if mode else [])]
+        environment = {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert message in done.stdout + done.stderr
+        assert not (tmp_path / ".venv/.ffcv").exists()
 
 
 def tracked_files() -> list[Path]:

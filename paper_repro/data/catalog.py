@@ -44,19 +44,6 @@ DATASETS = {
 }
 
 
-TRAINABLE = (
-    "fashion_mnist",
-    "cifar10",
-    "har2",
-    "har2_rebuilt",
-    "har2_original",
-    "har2_matched",
-    "watch",
-    "speech12",
-    "google12",
-)  # those that this version has a loader for
-
-
 FROM_FILES = ("imagenet1k",)  # too large for memory: the spec's loader reads them, batch by batch
 
 

@@ -1,5 +1,5 @@
-"""Batches from a data set that fits in memory. The order of an epoch is a function of (seed, epoch) alone, so that a
-run can stop after any step and go on with the very next batch.
+"""Batches of a data set. The order of an epoch is a function of (seed, epoch) alone, so that a run can stop after any
+step and go on with the very next batch. What fits in memory is served from there; ImageNet has readers of its own.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from paper_repro.data import imagenet1k
 from paper_repro.data.augmentation import Augmentation
-from paper_repro.data.catalog import TRAINABLE, dataset
+from paper_repro.data.catalog import FROM_FILES, dataset
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
+from paper_repro.spec import LOADERS
 
 Batch = tuple[Tensor, Tensor]
 
 
 class Source(Protocol):
-    """What the module of a data set offers; ``AUGMENTATION`` as well, where training examples are to be augmented."""
+    """What the module of a data set that fits in memory offers; ``AUGMENTATION`` too, where training augments."""
 
     def present(self, root: Path) -> bool:
         """Whether the files are under ``root``, packed or not; nothing is fetched, and nothing verified."""
@@ -85,6 +87,24 @@ class Loader(Protocol):
     def in_order(self) -> Iterator[Batch]:
         """Every example exactly once over all processes, for evaluation."""
 
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What the result of a run says about how its examples were read; nothing where there is nothing to say."""
+
+
+def batches_of_epoch(
+    examples: int, batch_size: int, share: Share, seed: int, epoch: int, first: int = 0
+) -> Iterator[Tensor]:
+    """This process's share of each batch of a shuffled epoch, from number ``first`` on, as positions of examples."""
+    order = torch.randperm(examples, generator=_generator(seed, epoch, "order"))
+    for start in range(first * batch_size, examples, batch_size):
+        yield share.of(order[start : start + batch_size])
+
+
+def _generator(seed: int, epoch: int, purpose: Literal["order", "changes"]) -> torch.Generator:
+    """Random numbers that are a function of (seed, epoch) alone, others for each purpose."""
+    return torch.Generator().manual_seed(1_000_003 * seed + epoch + (2**48 if purpose == "changes" else 0))
+
 
 class TensorLoader:
     """Inputs (N, ...) and labels (N,) in memory, served in batches as ``prepare`` makes them, on the device that they
@@ -109,11 +129,9 @@ class TensorLoader:
 
     def epoch(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The batches of one shuffled epoch, augmented, from number ``first`` on."""
-        generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
-        order = torch.randperm(len(self.labels), generator=generator).to(self.labels.device)
-        changes = self._changes(generator)
-        for index in range(first, len(self)):
-            yield self._batch(self.share.of(order[index * self.batch_size : (index + 1) * self.batch_size]), changes)
+        changes = self._changes(seed, epoch)
+        for indices in batches_of_epoch(len(self.labels), self.batch_size, self.share, seed, epoch, first):
+            yield self._batch(indices.to(self.labels.device), changes)
 
     def in_order(self) -> Iterator[Batch]:
         """Every example exactly once, for evaluation."""
@@ -121,11 +139,16 @@ class TensorLoader:
         for chunk in self.share.of(everything).split(self.batch_size):
             yield self._batch(chunk)
 
-    def _changes(self, generator: torch.Generator) -> Tensor | None:
-        """The number of the change that each example gets in an epoch, (N,), drawn after the epoch's order."""
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """Nothing: what is in memory can be read in one way only."""
+        return {}
+
+    def _changes(self, seed: int, epoch: int) -> Tensor | None:
+        """The number of the change that each example gets in an epoch, (N,)."""
         if self.augmentation is None:
             return None
-        ways = torch.randint(self.augmentation.ways, (len(self.labels),), generator=generator)
+        ways = torch.randint(self.augmentation.ways, (len(self.labels),), generator=_generator(seed, epoch, "changes"))
         return ways.to(self.labels.device)
 
     def _batch(self, indices: Tensor, changes: Tensor | None = None) -> Batch:
@@ -136,17 +159,17 @@ class TensorLoader:
 
 
 def source(name: str) -> Source:
-    """The module of the data set called ``name``; UserError when this version cannot train on it."""
-    title = dataset(name).title
-    if name not in TRAINABLE:
-        can = ", ".join(dataset(known).title for known in TRAINABLE)
-        raise UserError(f"this version cannot train on {title} yet; it trains on {can}")
-    return importlib.import_module(f"paper_repro.data.{name}")
+    """The module of the data set called ``name``."""
+    return importlib.import_module(f"paper_repro.data.{dataset(name).name}")
 
 
-def ensure(name: str, root: Path, say: Say = print) -> None:
-    """Make sure that the data set is there and intact, or fail at once with what to do."""
-    source(name).ensure(root, say)
+def ensure(name: str, root: Path, say: Say = print, loader: str = LOADERS[0]) -> None:
+    """Make sure that the data set is there and intact, and what reads it, or fail at once with what to do."""
+    data = source(name)
+    if name in FROM_FILES:
+        imagenet1k.ensure(root, say, loader)
+    else:
+        data.ensure(root, say)
 
 
 def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
@@ -159,14 +182,23 @@ def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
 
 
 def open_loaders(
-    name: str, root: Path, batch_size: int, device: torch.device | str = "cpu", share: Share = ALONE
+    name: str,
+    root: Path,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    share: Share = ALONE,
+    loader: str = LOADERS[0],
+    say: Say = print,
 ) -> tuple[Loader, Loader, str]:
-    """(training loader, validation loader, sha256 fingerprint of the data). The data is kept, and batches are made, on
-    ``device``.
+    """(training loader, validation loader, sha256 fingerprint of the data). Data that fits in memory is kept, and its
+    batches are made, on ``device``. ``loader``, of ``spec.LOADERS``, reads what does not fit; ``say`` is told of what
+    takes long.
     """
     data = source(name)
+    if name in FROM_FILES:
+        return imagenet1k.open_loaders(root, batch_size, share, loader, say)
     share.require_fair(dataset(name).train_examples, batch_size)
-    folder = data.ensure(root)
+    folder = data.ensure(root, say)
     (x_train, y_train), (x_val, y_val) = data.load(folder)
     augmentation = getattr(data, "AUGMENTATION", None)
     train = TensorLoader(x_train.to(device), y_train.to(device), data.prepare, batch_size, share, augmentation)

@@ -128,7 +128,7 @@ class Run:
         self.report: Report = report if processes.first else lambda event: None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.train_loader, self.val_loader, self.fingerprint = open_loaders(
-            spec.dataset, data_root, spec.batch_size, self.device, processes.share
+            spec.dataset, data_root, spec.batch_size, self.device, processes.share, spec.loader, self._note
         )
         self.per_epoch = len(self.train_loader)
         self.total = self.per_epoch * spec.epochs
@@ -153,6 +153,9 @@ class Run:
         self.losses = torch.zeros(2, dtype=torch.float64, device=self.device)  # sum and count since the last record
         self.seconds = 0.0
         self.stop_signal: int | None = None
+
+    def _note(self, text: str) -> None:
+        self.report({"event": "note", "text": text})
 
     def machine(self) -> dict[str, Any]:
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
@@ -282,8 +285,7 @@ class Run:
         result = self._result(status="finished", top1_pct=top1_pct, val_loss=val_loss, plain=plain)
         empty = result["result"]["empty_layers"]
         if empty:
-            text = f"no weight is left in {', '.join(empty)}: the network computes nothing there"
-            self.report({"event": "note", "text": f"warning: {text}"})
+            self._note(f"warning: no weight is left in {', '.join(empty)}: the network computes nothing there")
         sparse = result["result"]["sparsity_pct"] >= SPARSE_FROM_PCT
         if not sparse and self.method.prunes:
             result["result"]["status"] = "not_sparse"
@@ -304,6 +306,8 @@ class Run:
             "dataset_sha256": self.fingerprint,
             "seconds": round(self.seconds, 2),
         }
+        if self.train_loader.record:
+            values["images"] = dict(self.train_loader.record)
         layers: list[dict[str, Any]] = []
         if plain is not None:
             measures, layers = self._measure(plain)
@@ -342,7 +346,7 @@ class Run:
         self.processes.largest(0)  # nobody goes on, or ends, before the file is there
 
     def _resume(self) -> None:
-        state = checkpoint.load(self.folder, say=lambda text: self.report({"event": "note", "text": text}))
+        state = checkpoint.load(self.folder, say=self._note)
         if state is None:
             return
         _require_same(self.spec, Spec.from_dict(json.loads(state["spec"])), self.folder)
@@ -358,10 +362,11 @@ class Run:
         own = saved[self.processes.share.rank % len(saved)]
         randomness.restore(own["random"])
         self.losses.copy_(torch.as_tensor(own["losses"], dtype=torch.float64))
-        self.report({"event": "note", "text": f"resumed at step {self.step} of {self.total}"})
+        self._note(f"resumed at step {self.step} of {self.total}")
         if len(saved) != self.processes.count:
-            text = f"{len(saved)} processes saved it, {self.processes.count} go on: sums are taken in another order"
-            self.report({"event": "note", "text": text})
+            self._note(
+                f"{len(saved)} processes saved it, {self.processes.count} go on: sums are taken in another order"
+            )
 
 
 @contextmanager

@@ -126,11 +126,9 @@ def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
         fashion_mnist.ensure(tmp_path / "file", say=lambda text: None)
 
 
-def test_unknown_data_sets_and_those_without_a_loader(tmp_path: Path) -> None:
+def test_unknown_data_sets(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'fashion_mnist'"):
         loaders.ensure("fashion_mnits", tmp_path)
-    with pytest.raises(UserError, match="cannot train on ImageNet-1K yet"):
-        loaders.ensure("imagenet1k", tmp_path)
 
 
 def test_idx_files_are_read_as_torchvision_reads_them(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def measure(processes: Processes, runs: Path) -> dict[str, Any]:
     install_sequences(pytest.MonkeyPatch())
     found: dict[str, Any] = {}
 
-    _, val, _ = open_loaders(SPEC.dataset, Path(), 12, processes.share)
+    _, val, _ = open_loaders(SPEC.dataset, Path(), 12, share=processes.share)
     torch.manual_seed(processes.share.rank)  # the processes draw different networks, with different statistics
     network = processes.with_first_buffers(models.get("resnet18", width=4, in_channels=1, num_classes=10))
     if processes.count > 1:

@@ -1,0 +1,219 @@
+"""ImageNet-1K (ILSVRC 2012): 1,281,167 and 50,000 photographs in 1000 classes, in one folder per class, and the FFCV
+files that can be made of them. It cannot be fetched without an account: this finds and checks it, and says what to
+mend.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paper_repro.data import sources
+from paper_repro.data.catalog import dataset
+from paper_repro.data.images import Images, is_image, list_images, wnid_of
+from paper_repro.data.sources import Say
+from paper_repro.errors import UserError
+
+if TYPE_CHECKING:  # loaders.py knows this module by name
+    from paper_repro.data.loaders import Loader, Share
+
+FACTS = dataset("imagenet1k")
+FOLDERS = ("", "imagenet1k", "imagenet", "ImageNet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC")  # under DATA_ROOT
+UNREADABLE = "unreadable.txt"  # beside train and val: relative paths of files that the user left out
+COMMAND = "python -m paper_repro data imagenet"
+VAL_BATCH = 250  # of each process; one that divides 50,000
+SHOWN = 5  # of each kind of fault, in a message
+
+
+@dataclass(frozen=True)
+class Part:
+    """How many images a part has, and how many a class of it has at least and at most."""
+
+    examples: int
+    least: int
+    most: int
+
+
+PARTS = {"train": Part(FACTS.train_examples, 732, 1300), "val": Part(FACTS.val_examples, 50, 50)}
+
+
+@lru_cache
+def wnids() -> tuple[str, ...]:
+    """The WordNet ids of the 1000 classes in the order of their labels, which is that of the alphabet."""
+    text = (resources.files("paper_repro.data") / "imagenet_wnids.txt").read_text(encoding="utf-8")
+    return tuple(text.split())
+
+
+def home(root: Path) -> Path:
+    """The folder with ``train`` and ``val`` (or their FFCV files): ``root`` itself, or one of the usual names in it."""
+    for name in FOLDERS:
+        if any((root / name / part).exists() for part in ("train", "val", "train.beton")):
+            return root / name
+    return root / FACTS.name
+
+
+def present(root: Path) -> bool:
+    """Whether anything of it is under ``root``; ``ensure`` says whether it is whole."""
+    return home(root).is_dir()
+
+
+def ensure(root: Path, say: Say = print, loader: str = "folder") -> Path:
+    """Check what ``loader`` reads, by names and sizes alone; returns the folder with train and val. UserError, with
+    everything that is wrong and how to mend it.
+    """
+    folder = home(root)
+    if loader == "ffcv":
+        from paper_repro.data import beton
+
+        _require_ffcv()
+        for part in PARTS:
+            beton.recorded(folder / f"{part}.beton", PARTS[part].examples)
+    else:
+        check(folder)
+        say(slower())
+    return folder
+
+
+def slower() -> str:
+    """What reading the folder costs, and what would not."""
+    how = "is installed" if importlib.util.find_spec("ffcv") else "comes with `make ffcv`"
+    return (
+        "ImageNet-1K is read from the folder with torchvision, at about half of FFCV's speed for each core "
+        f"(FFCV {how}; then `{COMMAND} --write-ffcv`, and LOADER=ffcv)"
+    )
+
+
+def _require_ffcv() -> None:
+    if importlib.util.find_spec("ffcv") is None:
+        raise UserError(
+            "LOADER=ffcv: FFCV is not installed. `make ffcv` installs it (environment.yml says how with conda); "
+            "without it, leave LOADER out: torchvision reads the folder, at about half the speed for each core."
+        )
+
+
+def open_loaders(
+    root: Path, batch_size: int, share: Share, loader: str, say: Say = print, workers: int | None = None
+) -> tuple[Loader, Loader, str]:
+    """(training loader, validation loader, fingerprint of what they read). ``loader`` is one of ``spec.LOADERS``."""
+    folder = home(root)
+    if loader == "ffcv":
+        from paper_repro.data import beton
+        from paper_repro.data.ffcv import FFCVLoader
+
+        _require_ffcv()
+        files = {part: beton.verified(folder / f"{part}.beton", PARTS[part].examples, say) for part in PARTS}
+        share.require_fair(files["train"].examples, batch_size)
+        fast = [FFCVLoader(files[part], batch, share, workers) for part, batch in _batches(batch_size)]
+        return fast[0], fast[1], sources.fingerprint({part: file.sha256 for part, file in files.items()})
+    from paper_repro.data.folder import FolderLoader
+
+    images = check(folder)
+    share.require_fair(len(images["train"]), batch_size)
+    plain = [FolderLoader(images[part], batch, share, workers) for part, batch in _batches(batch_size)]
+    return plain[0], plain[1], sources.fingerprint({part: images[part].fingerprint for part in PARTS})
+
+
+def _batches(batch_size: int) -> tuple[tuple[str, int], ...]:
+    return ("train", batch_size), ("val", VAL_BATCH)
+
+
+def check(folder: Path) -> dict[str, Images]:
+    """The images of each part. UserError, with all that is wrong and how to mend it, unless the folder is ImageNet-1K
+    by its classes, counts, names and sizes.
+    """
+    if not any((folder / part).is_dir() for part in PARTS):
+        raise UserError(
+            f"there is no ImageNet-1K in {folder}: it has neither train nor val. It is free for research, from "
+            f"https://image-net.org/download-images (an account is needed; ILSVRC 2012, tasks 1 and 2, 138 + 6.3 GB). "
+            f"Unpack it as {folder}/train/WNID/*.JPEG and {folder}/val/WNID/*.JPEG, or name the folder that has train "
+            "and val with DATA_ROOT (--root DIR)."
+        )
+    left_out = read_unreadable(folder)
+    images, faults = {}, []
+    for part, expected in PARTS.items():
+        listed = list_images(folder / part, wnids())
+        faults += [f"{part}: {fault}" for fault in _faults(folder, part, listed, expected, left_out)]
+        images[part] = listed.without({name.removeprefix(f"{part}/") for name in left_out})
+    if faults:
+        raise UserError(f"{folder} is not a whole ImageNet-1K:\n  " + "\n  ".join(faults))
+    return images
+
+
+def read_unreadable(folder: Path) -> set[str]:
+    """Relative paths, such as ``train/n01440764/n01440764_10026.JPEG``, of the files that the user left out."""
+    path = folder / UNREADABLE
+    return set(path.read_text(encoding="utf-8").split("\n")) - {""} if path.is_file() else set()
+
+
+def _faults(folder: Path, part: str, listed: Images, expected: Part, left_out: set[str]) -> list[str]:
+    place = folder / part
+    if not place.is_dir():
+        return [f"{place} is not there"]
+    entries = sorted(place.iterdir())
+    flat = sum(is_image(item.name) for item in entries)
+    if flat and part == "val":
+        return [_how_to_sort(folder, flat)]
+    tar = "ILSVRC2012_img_train.tar" if part == "train" else "ILSVRC2012_img_val.tar"
+    faults = []
+    if flat:
+        faults.append(f"{flat:,} images lie in {place} itself; each belongs into the folder that its name begins with")
+    there = {item.name for item in entries if item.is_dir()}
+    missing, foreign = sorted(set(wnids()) - there), sorted(there - set(wnids()))
+    if missing:
+        faults.append(
+            f"{len(missing):,} of {len(wnids()):,} classes are missing: {_first(missing)}; unpack them from {tar}"
+        )
+    if foreign:
+        faults.append(f"{len(foreign):,} folders are not of its classes: {_first(foreign)}; move them out of {place}")
+    if len(listed) != expected.examples:
+        faults.append(f"{len(listed):,} images instead of {expected.examples:,}; unpack what is missing from {tar}")
+    counts = dict(zip(wnids(), _counts(listed), strict=True))
+    odd = [f"{wnid} has {count:,}" for wnid, count in counts.items() if not expected.least <= count <= expected.most]
+    odd = [text for text in odd if text.split()[0] not in missing]
+    if odd:
+        usual = f"{expected.least:,}" + (f" to {expected.most:,}" if expected.most > expected.least else "")
+        faults.append(f"classes with another number of images than {usual}: {_first(odd)}")
+    return faults + _odd_files(place, part, listed, left_out)
+
+
+def _odd_files(place: Path, part: str, listed: Images, left_out: set[str]) -> list[str]:
+    """Files of no bytes, and training images whose name says another class."""
+    faults = []
+    empty = [listed.relative(index) for index in (listed.sizes == 0).nonzero()[0]]
+    empty = [name for name in empty if f"{part}/{name}" not in left_out]
+    if empty:
+        faults.append(
+            f"{len(empty):,} files in {place} are empty: {_first(empty)}; unpack them again, or leave them out with "
+            f"`{COMMAND} --root '{place.parent}' --decode --skip-unreadable`"
+        )
+    if part == "train":
+        prefixes = listed.names.astype("S9").tolist()
+        owners = [wnid.encode() for wnid in listed.wnids]
+        suspects = [i for i, prefix in enumerate(prefixes) if prefix != owners[listed.labels[i]]]
+        wrong = [listed.relative(i) for i in suspects if wnid_of(listed.relative(i).partition("/")[2])]
+        if wrong:
+            faults.append(f"{len(wrong):,} images are in another class's folder than their name says: {_first(wrong)}")
+    return faults
+
+
+def _counts(listed: Images) -> list[int]:
+    return np.bincount(listed.labels, minlength=len(listed.wnids)).tolist()
+
+
+def _how_to_sort(folder: Path, flat: int) -> str:
+    return (
+        f"{flat:,} images lie in {folder / 'val'} itself, not sorted into classes. To sort them:\n"
+        f"    {COMMAND} --root '{folder}' --sort-val FILE\n"
+        "  where FILE is ILSVRC2012_devkit_t12.tar.gz (from image-net.org), LOC_val_solution.csv (from Kaggle), or any "
+        "text with an image's name and its WordNet id on each line, such as valprep.sh"
+    )
+
+
+def _first(items: list[str]) -> str:
+    return ", ".join(items[:SHOWN]) + (f" and {len(items) - SHOWN:,} more" if len(items) > SHOWN else "")

@@ -1,0 +1,68 @@
+"""What `data imagenet` does to a copy of ImageNet-1K: sort, read every file, check, write FFCV's files."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from paper_repro.data.bar import Bar
+from paper_repro.data.imagenet1k import COMMAND, FACTS, PARTS, SHOWN, UNREADABLE, check, home, wnids
+from paper_repro.data.images import list_images, unreadable
+from paper_repro.data.sources import Say
+from paper_repro.errors import UserError
+from paper_repro.files import write
+
+
+def prepare(
+    root: Path,
+    say: Say = print,
+    sort_val: Path | None = None,
+    decode: bool = False,
+    skip_unreadable: bool = False,
+    write_ffcv: bool = False,
+) -> None:
+    """The steps that are asked for, and always the check; UserError where one of them finds a fault."""
+    folder = home(root)
+    if skip_unreadable and not decode:
+        raise UserError("--skip-unreadable goes with --decode, which finds the files that cannot be read")
+    if sort_val is not None:
+        from paper_repro.data.imagenet_val import sort_val as sort
+
+        say(f"{sort(folder, sort_val):,} validation images moved into the folders of their classes")
+    if decode:
+        _read_all(folder, say, skip_unreadable)
+    began = time.monotonic()
+    images = check(folder)
+    counts = " + ".join(f"{len(images[part]):,}" for part in PARTS)
+    how = f"by names, counts and sizes, in {time.monotonic() - began:.1f} s"
+    say(f"{FACTS.title} in {folder}: {counts} images in {len(wnids()):,} classes, complete {how}")
+    left_out = sum(part.left_out for part in images.values())
+    if left_out:
+        say(f"  {left_out:,} more are left out, as {folder / UNREADABLE} says")
+    if not decode:
+        say("  the files themselves were not read: --decode does that, in minutes to hours")
+    if write_ffcv:
+        from paper_repro.data import ffcv
+
+        for part in PARTS:
+            ffcv.write(images[part], folder / f"{part}.beton", say)
+
+
+def _read_all(folder: Path, say: Say, skip: bool) -> None:
+    """Decode every image. Damaged ones are a UserError or, with ``skip``, written down, so that they are left out."""
+    found: list[str] = []
+    for part in PARTS:
+        images = list_images(folder / part, wnids())
+        with Bar(f"reading {part}", len(images)) as bar:
+            found += [f"{part}/{name}" for name in unreadable(images, bar.update)]
+        say(f"{part}: {len(images):,} files read")
+    if not found:
+        return
+    listed = "\n  ".join(found[:SHOWN] + ([f"and {len(found) - SHOWN:,} more"] if len(found) > SHOWN else []))
+    if not skip:
+        raise UserError(
+            f"{len(found):,} files in {folder} cannot be read as images:\n  {listed}\nUnpack them again; or leave "
+            f"them out, with their number in every result: {COMMAND} --root '{folder}' --decode --skip-unreadable"
+        )
+    write(folder / UNREADABLE, "\n".join(found) + "\n")
+    say(f"{len(found):,} files cannot be read, and are left out from now on ({folder / UNREADABLE}):\n  {listed}")

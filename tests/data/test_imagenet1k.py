@@ -1,0 +1,196 @@
+"""A copy of ImageNet: every fault of its folders is named, with how to mend it. The counts are scaled down."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from paper_repro.data import imagenet1k, loaders
+from paper_repro.data.imagenet_prepare import prepare
+from paper_repro.data.imagenet_val import read_truth, sort_val
+from paper_repro.data.images import list_images, read_rgb
+from paper_repro.errors import UserError
+from tests.data.photographs import jpeg, made_up, replace, scaled_down
+
+WNIDS = imagenet1k.wnids()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_up(tmp_path_factory.mktemp("data") / "imagenet1k")
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A whole copy that a test may damage."""
+    scaled_down(monkeypatch, 1000, 1000, 1, 1)
+    shutil.copytree(whole, tmp_path / "imagenet1k", copy_function=lambda a, b: Path(b).hardlink_to(a))
+    return tmp_path / "imagenet1k"
+
+
+def fault(folder: Path) -> str:
+    with pytest.raises(UserError) as error:
+        imagenet1k.check(folder)
+    assert error.value.exit_code == 2
+    return str(error.value)
+
+
+def test_the_classes_are_in_the_order_of_the_labels() -> None:
+    assert len(set(WNIDS)) == len(WNIDS) == 1000 and sorted(WNIDS) == list(WNIDS)
+    assert (WNIDS[0], WNIDS[281], WNIDS[-1]) == ("n01440764", "n02123045", "n15075141")  # tench, tabby, toilet tissue
+
+
+def test_the_real_counts_are_asked_for(whole: Path) -> None:
+    text = fault(whole)
+    assert "train: 1,000 images instead of 1,281,167" in text and "val: 1,000 images instead of 50,000" in text
+    assert "another number of images than 732 to 1,300: n01440764 has 1" in text and "than 50: n01440764 has 1" in text
+
+
+def test_a_whole_copy(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    prepare(copy.parent, said.append)
+    assert "1,000 + 1,000 images in 1,000 classes, complete" in said[0]
+    assert "--decode" in said[1]
+    images = imagenet1k.check(copy)["val"]
+    assert images.labels.tolist() == list(range(1000))
+    assert images.path(3) == copy / "val" / WNIDS[3] / "ILSVRC2012_val_00000004.JPEG"
+    for root in (copy, copy.parent):
+        assert imagenet1k.home(root) == copy and imagenet1k.present(root)
+
+
+def test_the_fingerprint_is_that_of_names_and_sizes(copy: Path) -> None:
+    images = list_images(copy / "val", WNIDS)
+    assert images.fingerprint == list_images(copy / "val", WNIDS).fingerprint
+    replace(images.path(7), jpeg(99))
+    assert images.fingerprint != list_images(copy / "val", WNIDS).fingerprint
+
+
+def test_no_imagenet_at_all(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no ImageNet-1K in .*image-net\.org.*train/WNID/\*\.JPEG.*DATA_ROOT"):
+        loaders.ensure("imagenet1k", tmp_path)
+    assert not imagenet1k.present(tmp_path)
+
+
+def test_all_faults_are_named_at_once(copy: Path) -> None:
+    shutil.rmtree(copy / "train" / WNIDS[5])
+    (copy / "train/n99999999").mkdir()
+    path = copy / "train" / WNIDS[0]
+    (path / f"{WNIDS[0]}_0.JPEG").rename(copy / "train" / WNIDS[1] / f"{WNIDS[0]}_0.JPEG")
+    replace(copy / "val" / WNIDS[2] / "ILSVRC2012_val_00000003.JPEG", b"")
+    text = fault(copy)
+    for words in (
+        f"train: 1 of 1,000 classes are missing: {WNIDS[5]}; unpack them from ILSVRC2012_img_train.tar",
+        "train: 1 folders are not of its classes: n99999999",
+        "train: 999 images instead of 1,000",
+        f"{WNIDS[0]} has 0, {WNIDS[1]} has 2",
+        f"another class's folder than their name says: {WNIDS[1]}/{WNIDS[0]}_0.JPEG",
+        f"are empty: {WNIDS[2]}/ILSVRC2012_val_00000003.JPEG",
+    ):
+        assert words in text
+
+
+def test_what_else_lies_there_does_not_matter(copy: Path) -> None:
+    for name in ("._ILSVRC2012_val_00000001.JPEG", "Thumbs.db", "notes.txt"):
+        (copy / "val" / WNIDS[0] / name).write_bytes(b"")
+        (copy / "val" / name).write_bytes(b"")
+    imagenet1k.check(copy)
+
+
+def flattened(copy: Path) -> list[Path]:
+    for wnid in WNIDS:
+        for path in (copy / "val" / wnid).iterdir():
+            path.rename(copy / "val" / path.name)
+        (copy / "val" / wnid).rmdir()
+    return sorted((copy / "val").iterdir())
+
+
+class TestSortVal:
+    """A flat val: the error says how to sort it, and what it says works."""
+
+    def test_from_a_text(self, copy: Path, tmp_path: Path) -> None:
+        files = flattened(copy)
+        text = fault(copy)
+        assert f"1,000 images lie in {copy / 'val'} itself" in text and "--sort-val FILE" in text
+        kaggle, script = tmp_path / "LOC_val_solution.csv", tmp_path / "valprep.sh"
+        rows = [f"{path.stem},{WNIDS[label]} 85 1 499 272 " for label, path in enumerate(files)]
+        kaggle.write_text("﻿ImageId,PredictionString\r\n" + "\r\n".join(rows), encoding="utf-8")
+        moves = [f"mv {path.name} {WNIDS[label]}/" for label, path in enumerate(files)]
+        script.write_text("\n".join([f"mkdir -p {wnid}" for wnid in WNIDS] + moves), encoding="utf-8")
+        assert read_truth(kaggle) == read_truth(script)
+        said: list[str] = []
+        prepare(copy, said.append, sort_val=script)
+        assert "1,000 validation images moved" in said[0] and "complete" in said[1]
+        with pytest.raises(UserError, match="nothing to sort"):
+            sort_val(copy, script)
+
+    def test_from_the_authors_kit(self, copy: Path, tmp_path: Path) -> None:
+        flattened(copy)
+        order = np.random.default_rng(0).permutation(1000)  # the authors' numbers are in no order of the alphabet
+        kind = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("gloss", "O"), ("num_children", "O")]
+        synsets = np.array([(i + 1, WNIDS[label], "a", "b", 0) for i, label in enumerate(order)], dtype=kind)
+        numbers = np.argsort(order) + 1  # of the images, whose classes are in the alphabet's order
+        kit = tmp_path / "ILSVRC2012_devkit_t12.tar.gz"
+        meta = io.BytesIO()
+        scipy.io.savemat(meta, {"synsets": synsets})
+        with tarfile.open(kit, "w:gz") as archive:
+            for name, content in {
+                "ILSVRC2012_devkit_t12/data/meta.mat": meta.getvalue(),
+                "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt": "\n".join(
+                    map(str, numbers)
+                ).encode(),
+            }.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        assert sort_val(copy, kit) == 1000
+        assert imagenet1k.check(copy)["val"].relative(3) == f"{WNIDS[3]}/ILSVRC2012_val_00000004.JPEG"
+
+    def test_nothing_is_moved_unless_all_can_be(self, copy: Path, tmp_path: Path) -> None:
+        files = flattened(copy)
+        for text, message in {
+            f"{files[0].stem} {WNIDS[0]}": "does not say the class of 999 of 1,000",
+            f"{files[0].stem} n00000001": "names classes that ImageNet-1K has not",
+            "nothing": "names no classes",
+        }.items():
+            (tmp_path / "truth.txt").write_text(text, encoding="utf-8")
+            with pytest.raises(UserError, match=message):
+                sort_val(copy, tmp_path / "truth.txt")
+        with pytest.raises(UserError, match="cannot be read as the classes"):
+            sort_val(copy, tmp_path / "absent")
+        assert sorted((copy / "val").iterdir()) == files
+
+
+def test_damaged_files_are_found_listed_and_left_out(copy: Path) -> None:
+    bad = [f"train/{WNIDS[3]}/{WNIDS[3]}_0.JPEG", f"val/{WNIDS[4]}/ILSVRC2012_val_00000005.JPEG"]
+    replace(copy / bad[0], jpeg(0)[:700])
+    replace(copy / bad[1], b"")
+    with pytest.raises(UserError, match="2 files in") as error:
+        prepare(copy, lambda text: None, decode=True)
+    assert all(name in str(error.value) for name in bad) and "--decode --skip-unreadable" in str(error.value)
+    said: list[str] = []
+    prepare(copy, said.append, decode=True, skip_unreadable=True)
+    images = imagenet1k.check(copy)
+    assert [len(images[part]) for part in ("train", "val")] == [999, 999] and images["val"].left_out == 1
+    assert "999 + 999 images" in said[-2] and "2 more are left out" in said[-1]
+    assert bad[0].removeprefix("train/") not in {images["train"].relative(index) for index in range(999)}
+
+
+@pytest.mark.parametrize("kind", ["grey", "cmyk", "png", "palette"])
+def test_what_is_not_an_rgb_jpeg_is_read_as_rgb(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "n02105855_2933.JPEG"
+    if kind in ("grey", "cmyk"):
+        path.write_bytes(jpeg(1, mode={"grey": "L", "cmyk": "CMYK"}[kind]))
+    else:
+        image = Image.open(io.BytesIO(jpeg(1))).convert("P" if kind == "palette" else "RGBA")
+        image.save(path, "PNG")
+    image = read_rgb(path)
+    assert image.mode == "RGB" and image.size == (60, 50)
+    reference = np.asarray(Image.open(io.BytesIO(jpeg(1)))).astype(int)
+    assert np.abs(np.asarray(image) - (reference if kind != "grey" else np.asarray(image))).mean() < 30
