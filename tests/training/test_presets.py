@@ -16,7 +16,7 @@ from tests.training.test_forecast import PAPER, SHORT
 
 def test_the_tier_holds_what_the_forecast_gives() -> None:
     given = {row.id: spec for row, spec in tables.load("resnet50").specs("small", [0])}
-    expected = presets("resnet50", "small")
+    expected = presets("resnet50", "small", share=0.2)
     assert list(given) == list(expected)
     for row, spec in expected.items():
         assert given[row].weight_decay == pytest.approx(spec.weight_decay, rel=1e-9), row
