@@ -153,7 +153,7 @@ def show_without_accuracy(job: Job, there: Sequence[Subject], console: Console) 
     from paper_repro import reproduce as steps
     from paper_repro.reporting import evidence, results, verdicts
 
-    known = {"seed": 0, "status": "finished", "dataset": tables.load(job.table).dataset}
+    known = {"seed": 0, "status": "finished", "dataset": tables.load(job.table).dataset, "options": ""}
     records = [{"row": subject.row.id, **known, **subject.measured()[0]} for subject in there]
     runs = pd.DataFrame(records).reindex(columns=results.empty("runs").columns)
     found = replace(evidence.load(job.table, job.tier, job.results), runs=runs)

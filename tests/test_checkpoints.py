@@ -200,7 +200,7 @@ def test_a_number_that_the_audit_knows_to_be_wrong_is_an_erratum_when_it_is_meas
     found = ev.load("resnet50", CHECKPOINT)
     values = {"top1_pct": 76.12, "sparsity_pct": 81.2733, "sparse_macs_m": 705.3}
     for params, verdict in ((4.776, "ERRATUM"), (5.5, "FAIL")):
-        line = {"row": "str-81.27", "seed": 0, "status": "finished", "dataset": "imagenet1k", **values}
+        line = {"row": "str-81.27", "seed": 0, "status": "finished", "dataset": "imagenet1k", "options": "", **values}
         runs = results.empty().reindex([0]).assign(**line, nonzero_params_m=params)
         (row,) = (row for row in verdicts.comparisons(replace(found, runs=runs)) if row.row == "str-81.27")
         assert row.quantities["params_m"].verdict == verdict

@@ -17,6 +17,8 @@ def event(kind: str, step: int, **more: object) -> dict:
         "total_steps": 100,
         "epoch": step / 50,
         "epochs": 2,
+        "batch_size": 8,
+        "processes": 1,
         "seconds": step * 0.5,
         "train_loss": 0.7 if step else None,
         "sparsity_pct": 12.3 if step else None,

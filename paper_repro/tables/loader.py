@@ -207,7 +207,11 @@ def _load(path: Path) -> Table:
     for tier in keys.tiers:
         if tier not in TIERS:
             raise UserError(f"{path}: {unknown('tier', tier, TIERS)}")
-    tiers = {
+    # those that take over another tier come last, so that what is wrong there is said of it
+    own_first = sorted(
+        (tier for tier in TIERS if tier in keys.tiers), key=lambda tier: "trained_as" in keys.tiers[tier]
+    )
+    plans = {
         tier: recipes.tier_plan(
             path,
             tier,
@@ -218,9 +222,9 @@ def _load(path: Path) -> Table:
             budgets=lambda: budgets(name),
             other_tier=partial(_tier_of, tier),
         )
-        for tier in TIERS
-        if tier in keys.tiers
+        for tier in own_first
     }
+    tiers = {tier: plans[tier] for tier in TIERS if tier in plans}
     return Table(
         name,
         keys.title,

@@ -123,8 +123,8 @@ def test_unknown_names_are_errors(tmp_path: Path) -> None:
         verdicts.compare("resnet5", "smoke", tmp_path)
     with pytest.raises(UserError, match="Did you mean 'smoke'"):
         verdicts.compare("resnet50", "smokey", tmp_path)
-    with pytest.raises(UserError, match="no recipe for tier 'checkpoint'"):
-        verdicts.compare("resnet50", "checkpoint", tmp_path)
+    with pytest.raises(UserError, match="no recipe for tier 'small'"):
+        verdicts.compare("mobilenetv1", "small", tmp_path)
 
 
 def test_status_table(make_runs: MakeRuns, tmp_path: Path) -> None:
