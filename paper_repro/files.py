@@ -51,10 +51,10 @@ def require_room(folder: Path, room_bytes: int = 0) -> None:
     """Raises UserError (exit code 3) unless files can be made in ``folder`` and that many bytes are free there: better
     known before hours of work than after them.
     """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())  # nothing is made yet
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            free = shutil.disk_usage(folder).free
+        with tempfile.TemporaryFile(dir=there):
+            free = shutil.disk_usage(there).free
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}", exit_code=3) from error
     if free < room_bytes:

@@ -184,13 +184,13 @@ class Run:
             # reading the loss makes a GPU wait, so there it is looked at only when a record is due
             record_due = self.step % self.every == 0 or self.step == self.total
             lost = (record_due or self.device.type == "cpu") and not math.isfinite(loss.item())
-            # a signal may have reached one process alone, and all stop after the same step
-            diverged, stop = self.processes.largest(lost, self.stop_signal or 0)
-            if diverged:
+            if self.processes.largest(lost)[0]:
                 return False
             if record_due:
                 self._record()
                 self._tell("progress")
+            # a signal may have reached one process alone, and all stop after the same step
+            (stop,) = self.processes.largest(self.stop_signal or 0)
             if stop:
                 self._save()
                 raise Interrupted(stop)

@@ -33,8 +33,13 @@ def measure(processes: Processes, runs: Path) -> dict[str, Any]:
     """Accuracy and loss of an untrained network; gradients of the first step and of one with a smaller batch, final
     weights and records of whole runs.
     """
-    install(pytest.MonkeyPatch())
-    install_sequences(pytest.MonkeyPatch())
+    with pytest.MonkeyPatch.context() as patch:  # the one process to compare with is that of the tests
+        install(patch)
+        install_sequences(patch)
+        return _measure(processes, runs)
+
+
+def _measure(processes: Processes, runs: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     _, val, _ = open_loaders(SPEC.dataset, Path(), 12, share=processes.share)
