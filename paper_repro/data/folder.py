@@ -6,12 +6,14 @@ processes, and wherever an epoch is taken up again, the batches are bit for bit 
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
+from multiprocessing import active_children
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,6 +115,7 @@ class FolderLoader:
 
     @cached_property
     def _batches(self) -> DataLoader[tuple[Tensor, Tensor] | str]:
+        _end_workers_at_exit()
         return DataLoader(
             Decoded(self.images),
             batch_size=None,  # the plan has whole batches
@@ -156,6 +159,18 @@ def cores_for(share: Share) -> int:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+@cache
+def _end_workers_at_exit() -> None:
+    atexit.register(_end_workers)
+
+
+def _end_workers() -> None:
+    """Workers ignore the signal with which Python ends them at its exit, and it would wait for them for ever."""
+    for child in active_children():
+        if child.daemon:
+            child.kill()
 
 
 def _start_worker(_number: int) -> None:

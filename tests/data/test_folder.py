@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from paper_repro.training.loop import run
 from tests.data.photographs import jpeg, made_up, replace, scaled_down
 
 COUNT, BATCH = 23, 6
+ROOT = str(Path(__file__).parents[2])
 WNIDS = ("n01440764", "n01443537", "n01484850")
 
 
@@ -55,6 +58,18 @@ def test_batches_are_the_same_with_any_number_of_workers_and_from_any_step(image
     assert not same(list(alone.epoch(seed=2, epoch=2)), whole)
     with pytest.raises(RuntimeError, match="another pass"):
         next(begun)
+
+
+def test_a_process_ends_although_its_workers_ignore_signals(images: Images) -> None:
+    script = (
+        "from pathlib import Path\n"
+        "from paper_repro.data.folder import FolderLoader\n"
+        "from paper_repro.data.images import list_images\n"
+        f"loader = FolderLoader(list_images(Path({str(images.folder)!r}), {WNIDS!r}), 6, workers=2)\n"
+        "batches = loader.epoch(seed=0, epoch=0)\n"
+        "next(batches)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, env={**os.environ, "PYTHONPATH": ROOT})
 
 
 @pytest.mark.parametrize("world", [2, 3])
