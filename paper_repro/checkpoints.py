@@ -69,9 +69,8 @@ class Candidate:
 
 def same_shapes(network: nn.Module, table: Table) -> bool:
     """Whether a network has the weights of the full-size network of ``table``."""
-    facts = dataset(table.dataset)
     with torch.device("meta"):  # shapes without memory
-        whole = models.get(table.model, num_classes=facts.num_classes, in_channels=facts.in_channels)
+        whole = models.get(table.model, **dataset(table.dataset).fitting)
     mine, theirs = ({key: value.shape for key, value in net.state_dict().items()} for net in (network, whole))
     return mine == theirs
 

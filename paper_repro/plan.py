@@ -10,13 +10,12 @@ from rich.table import Table as Grid
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
-from paper_repro.reproduce import Job, costs, print_whole
+from paper_repro.reproduce import Job, costs, print_whole, side_by_side
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.training import checkpoint
 from paper_repro.training.cost import Cost, require_affordable
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
-from paper_repro.training.launch import side_by_side
 from paper_repro.training.loop import stored_result
 from paper_repro.training.options import require_applicable
 
@@ -64,7 +63,7 @@ def show_plan(job: Job, console: Console) -> int:
     runs = list({spec.name: spec for _, spec in pairs}.values())
     grid.add_section()
     todo = [spec for spec in runs if cost[spec.name].done < 1.0]
-    jobs = max(1, min(job.jobs or side_by_side(todo), len(todo)))
+    jobs = max(1, side_by_side(job, todo))
     grid.add_row(*total_cells(runs, cost, jobs))
     print_whole(grid, console)
     console.print(

@@ -196,17 +196,23 @@ def require_trainable(job: Job, todo: Sequence[Spec]) -> None:
     from paper_repro.files import require_room
     from paper_repro.training import checkpoint
     from paper_repro.training.distributed import require_gpus
-    from paper_repro.training.launch import cores
     from paper_repro.training.network import parameter_count
     from paper_repro.training.options import require_applicable
 
     require_gpus(job.gpus)
     require_room(job.results)
     largest = max((parameter_count(spec) for spec in todo), default=0)
-    require_room(job.runs, checkpoint.room_bytes(largest) * min(job.jobs or cores(), len(todo)))
+    require_room(job.runs, checkpoint.room_bytes(largest) * side_by_side(job, todo))
     for spec in todo:
         require_applicable(spec)
         Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)
+
+
+def side_by_side(job: Job, todo: Sequence[Spec]) -> int:
+    """How many of these runs are trained at once."""
+    from paper_repro.training import launch
+
+    return 1 if job.gpus > 1 else min(job.jobs or launch.side_by_side(todo), len(todo))
 
 
 def train(job: Job, todo: Sequence[tuple[tables.Row, Spec]], console: Console) -> dict[str, str]:
@@ -224,15 +230,15 @@ def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: st
     """
     from paper_repro.progress import TrainingProgress
     from paper_repro.reporting import provenance
-    from paper_repro.training.launch import Launch, side_by_side
+    from paper_repro.training.launch import Launch
 
     if not todo:
         return {}
     names = {spec.name: name for name, spec in todo.items()}
-    jobs = min(job.jobs or side_by_side(list(todo.values())), len(todo))
+    jobs = side_by_side(job, list(todo.values()))
     how = f"{jobs} side by side, one thread each"
     if job.gpus > 1:
-        jobs, how = 1, f"one after another, each by {job.gpus} processes of one thread"
+        how = f"one after another, each by {job.gpus} processes of one thread"
     console.print(f"runs: {len(todo)} to train, {how}")
     with TrainingProgress(console, len(todo)) as progress:
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from paper_repro import cli, tables
+from paper_repro import cli, machine, tables
 from paper_repro.data import sources
 from paper_repro.errors import UserError
 from paper_repro.reproduce import Job, unfinished
@@ -119,7 +119,7 @@ def test_list_plan_and_audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "epoch 27.99" in out and "epoch 38.06" in out and out.count("  to do  ") == 16
     (total,) = (line.split() for line in out.splitlines() if line.startswith("in total"))
     assert total[2:5] == ["1,600", "8,008,000", "2,049,867,200"] and total[-4:] == ["0", "of", "16", "finished"]
-    assert float(total[5].replace(",", "")) == 154_643 + round(min(launch.cores(), 16) * 3 * 8 * 25.556032)
+    assert float(total[5].replace(",", "")) == 154_643 + round(min(machine.cores(), 16) * 3 * 8 * 25.556032)
     assert "ImageNet-1K 154,643 MB" in out and "one A100 80GB" in out
     assert call(monkeypatch, "plan", "resnet50", "--tier", "audit") == 0
     assert call(monkeypatch, "plan", "resnet50", "--tier", "checkpoint") == 0

@@ -26,6 +26,11 @@ class Dataset:
         """Channels of an image, features of a step: what the first layer takes."""
         return self.input_size[0] if len(self.input_size) == 3 else self.input_size[-1]
 
+    @property
+    def fitting(self) -> dict[str, int]:
+        """The arguments with which a model fits this data set."""
+        return {"num_classes": self.num_classes, "in_channels": self.in_channels}
+
 
 DATASETS = {
     item.name: item

@@ -21,7 +21,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
@@ -63,13 +62,7 @@ def ensure(root: Path, say: Say = print) -> Path:
     their folder. UserError, naming what was tried, when nothing has them.
     """
     folder = _folder(root)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot use {folder} for CIFAR-10: {error.strerror}; set DATA_ROOT to a folder you can write"
-        ) from error
-    with FileLock(folder / ".lock"):
+    with sources.claimed(folder, "CIFAR-10"):
         if not missing(folder):
             return folder
         tried = []

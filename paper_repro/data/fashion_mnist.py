@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from paper_repro.data import sources
@@ -47,13 +46,7 @@ def ensure(root: Path, say: Say = print) -> Path:
     archive. UserError, naming what was tried, when none has them.
     """
     folder = root / "FashionMNIST" / "raw"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot use {folder} for Fashion-MNIST: {error.strerror}; set DATA_ROOT to a folder you can write"
-        ) from error
-    with FileLock(folder / ".lock"):
+    with sources.claimed(folder, "Fashion-MNIST"):
         if not missing(folder):
             return folder
         for name in missing(folder):

@@ -36,12 +36,13 @@ from torch import Tensor
 
 from paper_repro.data.bar import Bar
 from paper_repro.data.beton import ENCODING, Beton, record_path, recorded, save_record, sha256
-from paper_repro.data.folder import CROP, RESIZE, available_cores, cores_for, normalised
+from paper_repro.data.folder import CROP, RESIZE, cores_for, normalised
 from paper_repro.data.images import Images, read_rgb
 from paper_repro.data.loaders import ALONE, Batch, Share, batches_of_epoch
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 from paper_repro.files import locked, replacing
+from paper_repro.machine import cores
 
 CHUNK = 100  # images that a writing process takes at once
 SAMPLE = 200  # images from which the size of a file is estimated
@@ -86,7 +87,7 @@ class FFCVLoader:
         library()
         self.beton, self.batch_size, self.share = beton, batch_size, share
         wanted = cores_for(share) if workers is None else workers
-        self.workers = max(1, min(wanted, available_cores(), import_module("numba").config.NUMBA_NUM_THREADS))
+        self.workers = max(1, min(wanted, cores(), import_module("numba").config.NUMBA_NUM_THREADS))
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -196,7 +197,7 @@ def write(images: Images, path: Path, say: Say = print, workers: int | None = No
                 abandoned.unlink()
             _require_room(images, path)
             with replacing(path) as temporary:
-                _encode(images, temporary, f"writing {path.name}", workers or available_cores())
+                _encode(images, temporary, f"writing {path.name}", workers or cores())
             version = importlib.metadata.version("ffcv")
             beton = Beton(
                 path=path,

@@ -26,6 +26,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from paper_repro.data.images import Images, read_rgb
 from paper_repro.data.loaders import ALONE, Batch, Share, batches_of_epoch
 from paper_repro.errors import UserError
+from paper_repro.machine import cores
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, scaled to 0..1
 CROP, RESIZE = 224, 256  # px
@@ -71,7 +72,7 @@ class FolderLoader:
 
     def __init__(self, images: Images, batch_size: int, share: Share = ALONE, workers: int | None = None) -> None:
         self.images, self.batch_size, self.share = images, batch_size, share
-        self.workers = cores_for(share) if workers is None else min(workers, available_cores())
+        self.workers = cores_for(share) if workers is None else min(workers, cores())
         self.plan: Iterable[Work] = ()
         self.passes = 0
 
@@ -146,15 +147,10 @@ def normalised(images: Tensor) -> Tensor:
     return images.to(device, non_blocking=True).float().div_(255.0).sub_(mean).div_(std)
 
 
-def available_cores() -> int:
-    """The cores that this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0))
-
-
 def cores_for(share: Share) -> int:
     """Cores for each of the processes that train together on this machine; torchrun says how many are on it."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", share.world))
-    return max(1, min(available_cores() // here, MOST_WORKERS))
+    return max(1, min(cores() // here, MOST_WORKERS))
 
 
 def _as_it_is(batch: Any) -> Any:

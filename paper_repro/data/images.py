@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from paper_repro.errors import UserError
+from paper_repro.machine import cores
 
 SUFFIXES = (".jpeg", ".jpg")  # in any case; everything else that lies there is ignored
 LISTERS = 16  # threads that list folders: they wait for the disk, or the network, and not for a core
@@ -131,7 +132,7 @@ def unreadable(images: Images, each: Callable[[int], None] = lambda steps: None)
             each(1)
         return None
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         found = []
         for start in range(0, len(images), 10_000):  # in parts: a pool keeps every task that it is given
             part = range(start, min(start + 10_000, len(images)))

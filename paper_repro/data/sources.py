@@ -11,10 +11,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pooch
+from filelock import FileLock
 
 from paper_repro.data.bar import Bar
 from paper_repro.errors import UserError
@@ -25,6 +27,19 @@ Say = Callable[[str], None]
 def data_root(given: str | os.PathLike[str] | None = None) -> Path:
     """The folder that holds the data sets: the argument, else the environment's DATA_ROOT, else ``data`` here."""
     return Path(given or os.environ.get("DATA_ROOT") or "data").expanduser()
+
+
+@contextmanager
+def claimed(folder: Path, title: str) -> Iterator[None]:
+    """Make the folder of the data set ``title`` and keep other processes out; UserError where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot use {folder} for {title}: {error.strerror}; set DATA_ROOT to a folder you can write"
+        ) from error
+    with FileLock(folder / ".lock"):
+        yield
 
 
 def sha256(path: Path) -> str:

@@ -36,8 +36,7 @@ class Stored:
 
 def network_args(spec: Spec) -> dict[str, Any]:
     """The arguments of a spec's model, those that follow from its data set included."""
-    facts = dataset(spec.dataset)
-    return {"num_classes": facts.num_classes, "in_channels": facts.in_channels, **spec.model_args}
+    return {**dataset(spec.dataset).fitting, **spec.model_args}
 
 
 def write_weights(tensors: Mapping[str, Tensor], path: Path) -> Path:

@@ -6,8 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from paper_repro.reporting import statistics
-from paper_repro.reporting.drawing import ROW_COLOURS, finish, new_figure, seed_count, style
+from paper_repro.reporting.drawing import ROW_COLOURS, beside, finish, new_figure, seed_count, style
 from paper_repro.reporting.evidence import Evidence
+from paper_repro.reporting.rank_claims import paired
+from paper_repro.tables import Row
 
 LAST, BEST = ROW_COLOURS[0], ROW_COLOURS[1]
 
@@ -25,18 +27,9 @@ def accuracy_by_choice(evidence: Evidence) -> Figure:
             for values, colour, up, face in ((last, LAST, -0.12, LAST), (best, BEST, 0.12, "white")):
                 points = list(values.values())
                 axis.plot(points, [place + up] * len(points), "o", color=colour, markerfacecolor=face, markersize=5)
-                axis.plot(
-                    [sum(points) / len(points)], [place + up], "|", color=colour, markersize=14, markeredgewidth=2
-                )
-            axis.annotate(
-                _difference(evidence, rows[0].id, row.id),
-                (1.0, place),
-                xycoords=("axes fraction", "data"),
-                xytext=(6, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8.5,
-            )
+                mean = [statistics.summarise(points).mean] if points else []  # some have no epoch with their ranks
+                axis.plot(mean, [place + up] * len(mean), "|", color=colour, markersize=14, markeredgewidth=2)
+            beside(axis, place, _difference(evidence, rows[0], row), points=6, fontsize=8.5)
         axis.set_yticks(range(len(rows)), [row.label for row in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_xlabel("Top-1 accuracy on the test set (%)")
@@ -53,13 +46,9 @@ def accuracy_by_choice(evidence: Evidence) -> Figure:
     return figure
 
 
-def _difference(evidence: Evidence, first: str, row: str) -> str:
-    """Paired by seed, with its 95 % interval; nothing for the row itself, and for runs on other data."""
-    if row == first or set(evidence.row_runs(row)["dataset"]) != set(evidence.row_runs(first)["dataset"]):
-        return "" if row == first else "other data"
-    found = statistics.paired_difference(evidence.by_seed(row, "top1_pct"), evidence.by_seed(first, "top1_pct"))
-    if found is None:
+def _difference(evidence: Evidence, first: Row, row: Row) -> str:
+    """Paired by seed, with its 95 % interval; nothing for the row itself."""
+    if row is first:
         return ""
-    gap = found.difference
-    interval = "" if gap.low is None or gap.high is None else f" [{gap.low:+.2f}, {gap.high:+.2f}]"
-    return f"{gap.mean:+.2f}{interval}"
+    found = paired(evidence, (row, first))
+    return "other data" if found is None else found.text()

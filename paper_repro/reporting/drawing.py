@@ -76,6 +76,19 @@ def style_of(series: str) -> tuple[str, str]:
     return look(series).colour, look(series).marker
 
 
+def beside(axis: Axes, y: float, text: str, points: float, fontsize: float) -> None:
+    """Write ``text`` to the right of an axis, at the height ``y`` of its data and ``points`` away."""
+    axis.annotate(
+        text,
+        (1.0, y),
+        xycoords=("axes fraction", "data"),
+        xytext=(points, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=fontsize,
+    )
+
+
 def handle(label: str, colour: str, marker: str, origin: Mapping[str, Any]) -> Line2D:
     """A legend entry; ``origin`` is REPORTED or REPRODUCED."""
     return Line2D([], [], color=colour, marker=marker, label=label, **origin)

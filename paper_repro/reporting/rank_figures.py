@@ -18,6 +18,7 @@ from paper_repro.reporting.drawing import (
     REPORTED,
     REPRODUCED,
     ROW_COLOURS,
+    beside,
     finish,
     handle,
     new_figure,
@@ -148,15 +149,7 @@ def _draw_ranks(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> d
         pairs.setdefault(int(row.ranks.split("/")[1]), []).append(row.ranks)
     for rank_u, named in pairs.items():
         axis.axhline(rank_u, color="#888888", linestyle=":", linewidth=0.9, zorder=1)
-        axis.annotate(
-            ", ".join(named),
-            (1.0, rank_u),
-            xycoords=("axes fraction", "data"),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
+        beside(axis, rank_u, ", ".join(named), points=3, fontsize=8)
     return handles
 
 

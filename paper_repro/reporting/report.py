@@ -223,11 +223,7 @@ def _beside(e: Evidence, row: str, other: str) -> str:
 
 
 def _difference(paired: statistics.PairedDifference | None) -> str:
-    if paired is None:
-        return "no seed in common"
-    difference = paired.difference
-    interval = "" if difference.low is None else f" [{difference.low:+.2f}, {difference.high:+.2f}]"
-    return f"{difference.mean:+.2f}{interval}"
+    return "no seed in common" if paired is None else paired.text()
 
 
 def _mean(by_seed: Mapping[int, float]) -> str:

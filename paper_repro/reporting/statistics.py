@@ -46,6 +46,12 @@ class PairedDifference:
     seeds: tuple[int, ...]
     unpaired: tuple[int, ...]
 
+    def text(self) -> str:
+        """For people: "+0.70 [-1.33, +2.73]", or without the interval."""
+        gap = self.difference
+        interval = "" if gap.low is None or gap.high is None else f" [{gap.low:+.2f}, {gap.high:+.2f}]"
+        return f"{gap.mean:+.2f}{interval}"
+
 
 def summarise(values: Iterable[float], level: float = LEVEL) -> Summary:
     """Summary of at least one finite number. Raises UserError for none, and for numbers that are not finite."""

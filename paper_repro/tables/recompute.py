@@ -59,7 +59,7 @@ def network(table: str) -> Network:
 def network_of(model_name: str, data_set: str) -> Network:
     """A full-size network, measured on images as they are in ``data_set``: 224 px for ImageNet-1K."""
     facts = dataset(data_set)
-    model = models.get(model_name, num_classes=facts.num_classes, in_channels=facts.in_channels)
+    model = models.get(model_name, **facts.fitting)
     pool = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -36,9 +36,7 @@ def size_of(model_name: str, data_set: str, hidden: int, ranks: str) -> Size:
     """
     facts = dataset(data_set)
     inner = dict(zip(("rank_w", "rank_u"), map(int, ranks.split("/")), strict=True)) if ranks else {}
-    network = models.get(
-        model_name, num_classes=facts.num_classes, in_channels=facts.in_channels, hidden=hidden, **inner
-    )
+    network = models.get(model_name, **facts.fitting, hidden=hidden, **inner)
     *matrices, _classifier = counted_layers(network).values()
     return Size(
         params=sum(parameter.numel() for parameter in network.parameters()),

@@ -51,9 +51,7 @@ def _counted(model: str, model_args: str, dataset: str, given: str) -> float:
 
     data, asked = facts_of(dataset), json.loads(given)
     with torch.device("meta"):  # shapes alone
-        network = models.get(
-            model, **{"num_classes": data.num_classes, "in_channels": data.in_channels, **json.loads(model_args)}
-        )
+        network = models.get(model, **{**data.fitting, **json.loads(model_args)})
     layers = counted_layers(network)
     sizes = {name: layer.weight.numel() for name, layer in layers.items()}
     budget = asked.get("budget") or uniform(layers, asked["sparsity_pct"], asked["keep_dense"])

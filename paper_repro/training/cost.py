@@ -117,9 +117,8 @@ def _network(model: str, model_args: str, facts: Dataset) -> nn.Module:
 
     from paper_repro import models
 
-    fitting = {"num_classes": facts.num_classes, "in_channels": facts.in_channels, **json.loads(model_args)}
     with torch.random.fork_rng(devices=[]):  # whoever asks for a cost goes on with the numbers that were to come
-        return models.get(model, **fitting)
+        return models.get(model, **{**facts.fitting, **json.loads(model_args)})
 
 
 @lru_cache

@@ -18,17 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from paper_repro.data.catalog import dataset
+from paper_repro.machine import cores
 from paper_repro.spec import Spec
 
 WORKER = (sys.executable, "-m", "paper_repro.training.worker")
 ORDER = "PAPER_REPRO_ORDER"  # in the environment, because torchrun's processes share no standard input
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what clusters send before they preempt
 OnEvent = Callable[[Spec, Mapping[str, Any]], None]
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 # What a run on images of 32 px or on sequences takes of a GPU's memory: half a gigabyte for CUDA itself, the data set,

@@ -183,8 +183,8 @@ class Run:
             self.seconds = before + time.monotonic() - began
             # reading the loss makes a GPU wait, so there it is looked at only when a record is due
             record_due = self.step % self.every == 0 or self.step == self.total
-            lost = (record_due or self.device.type == "cpu") and not math.isfinite(loss.item())
-            if self.processes.largest(lost)[0]:
+            looked_at = record_due or self.device.type == "cpu"
+            if looked_at and self.processes.largest(not math.isfinite(loss.item()))[0]:
                 return False
             if record_due:
                 self._record()
