@@ -52,10 +52,9 @@ fi
 # Versions and hashes are the lock's, and so is the setuptools that compiles FFCV; `--no-deps`, because FFCV asks for
 # opencv-python, which wants libGL, where the headless build does.
 say "compiling FFCV"
-mirror=$("$python" -m pip config get global.index-url 2>/dev/null || true)
-mirror=${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$mirror}}
-[ -z "$mirror" ] || export UV_DEFAULT_INDEX="$mirror"
-VIRTUAL_ENV=$PWD/.venv "$python" -m uv pip install --quiet --require-hashes --no-deps --no-build-isolation-package ffcv -r ci/ffcv.lock ||
+pip="$python -m pip"
+. ci/uv.sh
+uv_pip install --quiet --require-hashes --no-deps --no-build-isolation-package ffcv -r ci/ffcv.lock ||
     give_up "FFCV could not be compiled; the reason stands above. Without it ImageNet is read by torchvision"
 "$python" -c 'import ffcv' || give_up "FFCV was compiled but cannot be imported; the reason stands above"
 rm -f .venv/apt.log

@@ -139,7 +139,7 @@ fi
 : >"$venv/.incomplete"
 rm -f "$venv/.ready"
 
-# uv fetches and unpacks side by side, which takes less than half of pip's time. Its version and hashes are the lock's.
+# uv's version and hashes are the lock's.
 sed -n '/^uv==/,/^[^ ]/{/^uv==/p;/^ /p;}' requirements.lock >"$venv/uv.txt"
 if ! "$venv/bin/python" -m uv --version 2>/dev/null | grep -qx "$(sed -n 's/^uv==\([^ ]*\).*/uv \1.*/p' "$venv/uv.txt")"; then
     say "installing uv"
@@ -151,15 +151,12 @@ if ! "$venv/bin/python" -m uv --version 2>/dev/null | grep -qx "$(sed -n 's/^uv=
     "$venv/bin/python" ${bootstrap:--m pip} install --quiet --disable-pip-version-check --no-input --require-hashes -r "$venv/uv.txt" ||
         fail_install
 fi
-# uv does not read pip's settings: a mirror that pip has been told of is passed on.
-mirror=$("$venv/bin/python" ${bootstrap:--m pip} config get global.index-url 2>/dev/null || true)
-mirror=${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$mirror}}
-[ -z "$mirror" ] || export UV_DEFAULT_INDEX="$mirror"
+pip="$venv/bin/python ${bootstrap:--m pip}"
+. ci/uv.sh
 say "installing the packages of requirements.lock (a few minutes the first time)"
-VIRTUAL_ENV=$PWD/$venv UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180} "$venv/bin/python" -m uv pip sync --quiet --require-hashes --only-binary :all: requirements.lock ||
-    fail_install
+uv_pip sync --quiet --require-hashes --only-binary :all: requirements.lock || fail_install
 # Editable, so that the code that runs is the code of the clone.
-VIRTUAL_ENV=$PWD/$venv "$venv/bin/python" -m uv pip install --quiet --no-deps --no-build-isolation --editable . ||
+uv_pip install --quiet --no-deps --no-build-isolation --editable . ||
     die "installing the package itself failed; the reason stands above"
 
 rm -f "$venv"/pip-*.whl "$venv/uv.txt" "$venv/apt.log"

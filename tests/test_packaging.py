@@ -242,7 +242,7 @@ class TestSetup:
     )
     def test_says_what_is_wrong_with_a_python(self, tmp_path: Path, python: str, message: str) -> None:
         (tmp_path / "ci").mkdir()
-        for name in ("ci/setup.sh", "requirements.lock", "pyproject.toml"):
+        for name in ("ci/setup.sh", "ci/uv.sh", "requirements.lock", "pyproject.toml"):
             shutil.copy(ROOT / name, tmp_path / name)
         environment = {**os.environ, "PYTHON": python}
         done = subprocess.run(
@@ -269,7 +269,7 @@ class TestSetup:
         """Without root and without OpenCV, the command to run is printed; the set-up goes on."""
         for folder in ("ci", "bin", ".venv/bin"):
             (tmp_path / folder).mkdir(parents=True)
-        for name in ("ci/ffcv.sh", "ci/ffcv.lock"):
+        for name in ("ci/ffcv.sh", "ci/uv.sh", "ci/ffcv.lock"):
             shutil.copy(ROOT / name, tmp_path / name)
         (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
         for tool in ("sh", "cat", "cksum", "dirname"):
