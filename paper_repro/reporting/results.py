@@ -130,7 +130,7 @@ RUNS = pa.DataFrameSchema(
         "spec": _column("text", "name of the run, made from its frozen spec: another recipe has another name"),
         "options": _column(
             "text",
-            "what a command chose for the run that no recipe says: `loader=ffcv`, `autocast=bf16`, "
+            "what the recipe or the command chose, where it is not the default: `loader=ffcv`, `autocast=bf16`, "
             "`channels_last=true`, `compile=true`; empty for none. A run that was interrupted ends bit by bit as if it "
             "had not been, but with `loader=ffcv`, which does not promise it",
             optional=True,

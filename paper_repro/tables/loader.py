@@ -53,7 +53,7 @@ from paper_repro.tables.printed import (
     TextClaim,
 )
 from paper_repro.tables.quantity import Quantity, parse
-from paper_repro.tables.recipes import TierPlan
+from paper_repro.tables.recipes import PROTOCOL, TierPlan
 
 DATA = Path(__file__).parent
 AUDIT = "audit"  # the tier that trains nothing, and so has no recipe
@@ -126,6 +126,7 @@ class Table:
         its place.
         """
         plan, seeds = self.tier(tier), tuple(seeds)
+        protocol = {key: getattr(plan, key) for key in PROTOCOL if key not in ("dataset", "lr")}  # rows have their own
         return [
             (
                 self.row(id),
@@ -135,16 +136,11 @@ class Table:
                     dataset=stand_ins.get(row.network[2], row.network[2]),
                     method=self.row(id).method,
                     method_args=row.method_args,
-                    epochs=plan.epochs,
-                    batch_size=plan.batch_size,
                     lr=row.lr,
-                    momentum=plan.momentum,
                     weight_decay=row.weight_decay,
                     grad_clip_norm=row.grad_clip_norm,
-                    warmup_epochs=plan.warmup_epochs,
-                    schedule=plan.schedule,
-                    label_smoothing=plan.label_smoothing,
                     seed=seed,
+                    **protocol,
                 ),
             )
             for id, row in plan.rows.items()

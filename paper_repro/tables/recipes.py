@@ -61,6 +61,8 @@ class TierKeys(File):
     warmup_epochs: Annotated[int, Field(ge=0)]
     schedule: Literal["epoch", "step", "drop"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    autocast: Literal["", "bf16", "fp16"] = ""
+    channels_last: bool = False
     weight_decay: Decay
     tolerance_pct: Positive
     model_args: dict[str, Any] = Field(default_factory=dict)
@@ -71,7 +73,10 @@ class TierKeys(File):
     rows: list[dict[str, Any]] = Field(default_factory=list)
 
 
-PROTOCOL = ("dataset", "epochs", "batch_size", "lr", "momentum", "warmup_epochs", "schedule", "label_smoothing")
+PROTOCOL = (
+    "dataset", "epochs", "batch_size", "lr", "momentum", "warmup_epochs", "schedule", "label_smoothing", "autocast",
+    "channels_last",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,8 @@ class TierPlan:
     warmup_epochs: int
     schedule: str
     label_smoothing: float
+    autocast: str
+    channels_last: bool
     weight_decay: float
     stand_ins: Mapping[str, str]
     methods: Mapping[str, MethodKeys]

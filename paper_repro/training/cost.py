@@ -1,9 +1,9 @@
 """What runs cost before they start: images, disk, and hours of the device that they would be trained on.
 
-The rate is that of the dense step, forward, backward and SGD, at the spec's own batch and input size, measured here on
-made-up images; evaluating an image counts as a third of training on it. Methods add to it: STR 8 % at 224 px and 29 %
-at 64 px on a CPU, those that sort weights at every step more. A machine without a GPU is not asked how long it would
-train a network of full size: there the rate is a published one.
+The rate is that of the dense step, forward, backward and SGD, at the spec's own batch, input size and precision,
+measured here on made-up images; evaluating an image counts as a third of training on it. Methods add to it: STR 8 % at
+224 px and 29 % at 64 px on a CPU, those that sort weights at every step more. A machine without a GPU is not asked how
+long it would train a network of full size: there the rate is a published one.
 
 Each run is costed as if it had the device to itself. A GPU that several small networks share is used better, so that
 the hours of all are then an upper bound; runs on a CPU have a core each, and their hours are core-hours.
@@ -100,11 +100,12 @@ def rate_of(spec: Spec) -> Rate:
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     text = _text(spec.model_args)
     _, macs = _size(spec.model, text, spec.dataset)
+    kind = (spec.model, text, spec.dataset, spec.autocast, spec.channels_last)
     if name is not None:
-        return Rate(_measured(spec.model, text, spec.dataset, spec.batch_size, "cuda"), "GPU", f"measured on {name}")
+        return Rate(_measured(*kind, spec.batch_size, "cuda"), "GPU", f"measured on {name}")
     if macs <= CPU_MACS:
         batch = min(spec.batch_size, CPU_BATCH)
-        return Rate(_measured(spec.model, text, spec.dataset, batch, "cpu"), "core", "measured on one core, just now")
+        return Rate(_measured(*kind, batch, "cpu"), "core", "measured on one core, just now")
     return Rate(REFERENCE_IMAGES_PER_S * REFERENCE_MACS / macs, "GPU", REFERENCE)
 
 
@@ -131,7 +132,9 @@ def _size(model: str, model_args: str, data: str) -> tuple[int, int]:
 
 
 @lru_cache
-def _measured(model: str, model_args: str, data: str, batch: int, device: str) -> float:
+def _measured(
+    model: str, model_args: str, data: str, autocast: str, channels_last: bool, batch: int, device: str
+) -> float:
     """Examples per second of dense training steps; on a CPU, per second that one thread computes. A batch that does not
     fit into a GPU's memory is halved until it does.
     """
@@ -141,9 +144,11 @@ def _measured(model: str, model_args: str, data: str, batch: int, device: str) -
     torch.set_num_threads(1)
     try:
         network = _network(model, model_args, dataset(data)).to(device)
+        if channels_last:
+            network = network.to(memory_format=torch.channels_last)
         while True:
             try:
-                return batch / _seconds_per_step(network, dataset(data), batch, torch.device(device))
+                return batch / _seconds_per_step(network, dataset(data), autocast, batch, torch.device(device))
             except torch.cuda.OutOfMemoryError:
                 if batch == 1:
                     raise UserError(f"not even one example of {model} fits into this GPU's memory") from None
@@ -154,9 +159,11 @@ def _measured(model: str, model_args: str, data: str, batch: int, device: str) -
             torch.cuda.empty_cache()  # this process lives on while its workers train
 
 
-def _seconds_per_step(network: nn.Module, facts: Dataset, batch: int, device: torch.device) -> float:
+def _seconds_per_step(network: nn.Module, facts: Dataset, autocast: str, batch: int, device: torch.device) -> float:
     import torch
     from torch.nn.functional import cross_entropy
+
+    from paper_repro.training.step import precision
 
     inputs = torch.zeros(batch, *facts.input_size, device=device).normal_(
         generator=torch.Generator(device).manual_seed(0)
@@ -168,7 +175,9 @@ def _seconds_per_step(network: nn.Module, facts: Dataset, batch: int, device: to
 
     def step() -> float:
         optimizer.zero_grad()
-        cross_entropy(network(inputs), labels).backward()
+        with precision(autocast, device):
+            loss = cross_entropy(network(inputs), labels)
+        loss.backward()
         optimizer.step()
         if device.type == "cpu":
             return time.process_time()  # core-hours are time that is computed in, however busy the machine is

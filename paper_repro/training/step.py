@@ -26,6 +26,11 @@ def memory_format(spec: Spec) -> torch.memory_format:
     return torch.channels_last if spec.channels_last else torch.preserve_format
 
 
+def precision(autocast: str, device: torch.device) -> AbstractContextManager[Any]:
+    """What a forward pass is computed under: "bf16", "fp16", or "" for the network as it is."""
+    return torch.autocast(device.type, DTYPES[autocast]) if autocast else nullcontext()
+
+
 class Step:
     """Takes the steps of one run; ``model`` has its method attached, and ``optimizer`` its parameters."""
 
@@ -50,7 +55,7 @@ class Step:
             group["lr"] = rate
         self.method.before_step(self.model, step, total)
         images, labels = images.to(self.device, memory_format=self.format), labels.to(self.device)
-        with self._autocast():
+        with precision(self.spec.autocast, self.device):
             loss = cross_entropy(self.network(images), labels, label_smoothing=self.spec.label_smoothing)
         if self.processes.count > 1:  # shares of an epoch's last, smaller batch differ in size
             loss = loss * (self.processes.count * len(labels) / self.processes.total(len(labels))[0])
@@ -63,8 +68,3 @@ class Step:
         self.scaler.step(self.optimizer)  # as the optimizer does it, unless fp16 has overflowed
         self.scaler.update()
         return loss.detach()
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if not self.spec.autocast:
-            return nullcontext()
-        return torch.autocast(self.device.type, DTYPES[self.spec.autocast])
