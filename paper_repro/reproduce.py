@@ -230,7 +230,7 @@ def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: st
     """
     from paper_repro.progress import TrainingProgress
     from paper_repro.reporting import provenance
-    from paper_repro.training.launch import Launch
+    from paper_repro.training.launch import Launch, where
 
     if not todo:
         return {}
@@ -239,7 +239,7 @@ def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: st
     how = f"{jobs} side by side, one thread each"
     if job.gpus > 1:
         how = f"one after another, each by {job.gpus} processes of one thread"
-    console.print(f"runs: {len(todo)} to train, {how}")
+    console.print(f"runs: {len(todo)} to train, {how}, on {where()}")
     with TrainingProgress(console, len(todo)) as progress:
 
         def on_event(spec: Spec, event: Mapping[str, Any]) -> None:

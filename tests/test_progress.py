@@ -28,7 +28,8 @@ def event(kind: str, step: int, **more: object) -> dict:
 
 def show(terminal: bool) -> str:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=terminal, width=120, color_system=None)
+    # nothing of the environment: rich draws no bars where it says TERM=dumb
+    console = Console(file=out, force_terminal=terminal, width=120, color_system=None, _environ={"TERM": "xterm"})
     with TrainingProgress(console, 2) as progress:
         progress("str-80 s0", event("start", 0))
         for step in range(10, 60, 10):

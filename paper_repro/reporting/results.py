@@ -165,6 +165,18 @@ RUNS = pa.DataFrameSchema(
         "epochs": _amount("passes over the training set", unit="epoch", fmt="g"),
         "dataset": _column("text", "data set trained and evaluated on"),
         "dataset_sha256": _matching("fingerprint of the data files", _SHA256, "64 hexadecimal digits"),
+        "skipped_images": _amount(
+            "images that cannot be read and were left out because the user said so; empty for none",
+            unit="",
+            fmt="d",
+            optional=True,
+        ),
+        "encoding": _column(
+            "text",
+            "how the images were encoded anew for `loader=ffcv`: longest side in px, JPEG quality, share of JPEGs; "
+            "empty for images as they are",
+            optional=True,
+        ),
         "commit": _matching(
             "git commit of the code", r"[0-9a-f]{40}|unknown", "a commit of 40 hexadecimal digits, or 'unknown'"
         ),
@@ -624,6 +636,7 @@ def _frames(run: dict[str, Any], row: tables.Row, plan: tables.Table, tier: str)
         **run["provenance"],
         **_device(run["provenance"]),
         **run["result"],
+        **_reading(run["result"].get("images", {})),
         **network["result"],
         **key,
         "method": row.method,
@@ -640,6 +653,15 @@ def _frames(run: dict[str, Any], row: tables.Row, plan: tables.Table, tier: str)
         "epochs": [{**_epoch(record, network["epoch"]), **key} for record in run.get("epochs", [])],
     }
     return {kind: _from_json(file, kind, lines) for kind, lines in records.items()}
+
+
+def _reading(images: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Of how a run read its images, by part of the data set, what its line says."""
+    encoding = images.get("train", {}).get("encoding", {})
+    return {
+        "skipped_images": sum(part["skipped_images"] for part in images.values()) or None,
+        "encoding": " ".join(f"{key}={value}" for key, value in encoding.items()),
+    }
 
 
 def _network(run: dict[str, Any], row: tables.Row) -> dict[str, Any]:

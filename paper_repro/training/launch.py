@@ -48,6 +48,15 @@ def side_by_side(specs: Sequence[Spec]) -> int:
     return max(1, min(int(memory_gb / GPU_GB_PER_RUN), RUNS_PER_CORE * cores()))
 
 
+def where() -> str:
+    """The device that this machine trains on, for people."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return "the CPU (PyTorch finds no GPU: training is slower, nothing else changes)"
+
+
 class Launch:
     """Trains specs, ``jobs`` at a time, with ``processes`` of ``threads`` CPU threads each; ``on_event`` hears of all
     that happens.

@@ -307,7 +307,9 @@ class Run:
             "seconds": round(self.seconds, 2),
         }
         if self.train_loader.record:
-            values["images"] = dict(self.train_loader.record)
+            values["images"] = {
+                part: dict(loader.record) for part, loader in (("train", self.train_loader), ("val", self.val_loader))
+            }
         layers: list[dict[str, Any]] = []
         if plain is not None:
             measures, layers = self._measure(plain)

@@ -19,7 +19,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         if "ratio" in item.extra_info:  # of steps that took turns
             info = item.extra_info
             terminalreporter.write_line(
-                f"{item.group}: {info['label']} / dense = {info['ratio']:.3f}  {info.get('goal', '')}"
+                f"{item.group}: {info['label']} / {info['beside']} = {info['ratio']:.3f}  {info.get('goal', '')}"
             )
         elif item.group in reference and item is not reference[item.group]:
             base = reference[item.group]

@@ -4,8 +4,6 @@ FastGRNN's recurrence. Run with ``make bench``.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from paper_repro import methods, models
 from paper_repro.methods import METHODS
 from paper_repro.methods.soft_threshold import soft_threshold
+from tests.benchmarks.timing import label, taking_turns
 from tests.reference import fastgrnn as one_step_at_a_time
 from tests.reference.soft_threshold import soft_threshold as plain
 
@@ -29,11 +28,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     for name in ("dense", *SPARSE)
 }
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))]
-
-
-def label(benchmark, group: str, name: str, reference: bool, goal: str = "") -> None:
-    benchmark.group = group
-    benchmark.extra_info.update(label=name, reference=reference, goal=goal)
 
 
 @pytest.mark.parametrize("name, function", [("plain", plain), ("fused", soft_threshold)])
@@ -74,27 +68,10 @@ def step_of(name: str, model: nn.Module, images: Tensor, first: int, total: int)
     return step
 
 
-def beside_dense(benchmark, steps: dict[str, Callable[[], None]], name: str, rounds: int) -> None:
-    """Time a method's steps, each right after a dense one: machines are never idle for long enough to compare a minute
-    with the next.
-    """
-    dense: list[float] = []
-
-    def one_dense_step() -> None:
-        began = time.perf_counter()
-        steps["dense"]()
-        dense.append(time.perf_counter() - began)
-
-    benchmark.pedantic(steps[name], setup=one_dense_step, rounds=rounds, warmup_rounds=1)
-    if not benchmark.disabled:
-        pairs = zip(benchmark.stats.stats.data, dense[-rounds:], strict=True)
-        benchmark.extra_info["ratio"] = statistics.median(mine / theirs for mine, theirs in pairs)
-
-
 @pytest.mark.parametrize("name", SPARSE)
 def test_step_at_smoke_size(benchmark, name: str) -> None:
     """Steps 188 on of 469, as the smoke tier makes them, with all that is ranked on the way."""
-    label(benchmark, "training step, ResNet50 width 16, 128 images of 28 px", name, False)
+    label(benchmark, "training step, ResNet50 width 16, 128 images of 28 px", name)
     images = torch.randn(4 if benchmark.disabled else 128, 1, 28, 28).to(memory_format=torch.channels_last)
 
     def network() -> nn.Module:
@@ -102,7 +79,7 @@ def test_step_at_smoke_size(benchmark, name: str) -> None:
         return models.resnet50(num_classes=10, width=16, in_channels=1, last_stride=1)
 
     steps = {method: step_of(method, network(), images, 188, 469) for method in ("dense", name)}
-    beside_dense(benchmark, steps, name, rounds=14)
+    taking_turns(benchmark, steps[name], steps["dense"], rounds=14)
 
 
 @pytest.mark.parametrize("name", SPARSE)
@@ -110,7 +87,7 @@ def test_step_at_full_size(benchmark, name: str) -> None:
     """Steps at 60 % of the paper's 500,500. The first ranks the weights, and warms up; the next ranking would be
     thousands of steps later.
     """
-    label(benchmark, "training step, ResNet50, 32 images of 224 px", name, False, "(goal: at most 1.10)")
+    label(benchmark, "training step, ResNet50, 32 images of 224 px", name, goal="(goal: at most 1.10)")
     total = 500_500
     width, count, size = (16, 2, 32) if benchmark.disabled else (64, 32, 224)  # `make test` only tries the code
     images = torch.randn(count, 3, size, size)
@@ -120,7 +97,7 @@ def test_step_at_full_size(benchmark, name: str) -> None:
         return models.resnet50(width=width)
 
     steps = {method: step_of(method, network(), images, 3 * total // 5, total) for method in ("dense", name)}
-    beside_dense(benchmark, steps, name, rounds=2)
+    taking_turns(benchmark, steps[name], steps["dense"], rounds=2)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -180,7 +180,8 @@ def test_a_run_trains_on_it_and_says_how_it_was_read(tmp_path: Path, monkeypatch
     )
     result = run(spec, tmp_path / "runs", tmp_path)["result"]
     assert result["status"] == "finished" and len(result["dataset_sha256"]) == 64
-    assert result["images"] == {"loader": "folder", "exact_resume": True, "skipped_images": 0}
+    read = {"loader": "folder", "exact_resume": True, "skipped_images": 0}
+    assert result["images"] == {"train": read, "val": read}
 
 
 def test_ffcv_without_ffcv_or_its_files_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

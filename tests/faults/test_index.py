@@ -78,6 +78,31 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tables/test_loader.py::test_checksums_are_those_of_the_files",
         ),
     ),
+    13: (
+        "ImageNet folders that are not as they should be",
+        (
+            "data/test_imagenet1k.py::test_all_faults_are_named_at_once",
+            "data/test_imagenet1k.py::test_the_real_counts_are_asked_for",
+            "data/test_imagenet1k.py::TestSortVal::test_from_a_text",
+        ),
+    ),
+    14: (
+        "images that cannot be read, or are no RGB JPEGs",
+        (
+            "data/test_imagenet1k.py::test_damaged_files_are_found_listed_and_left_out",
+            "data/test_imagenet1k.py::test_what_is_not_an_rgb_jpeg_is_read_as_rgb",
+            "data/test_folder.py::test_a_damaged_file_ends_the_run_with_its_name",
+            "reporting/test_results.py::test_how_images_were_read_is_in_the_row",
+        ),
+    ),
+    15: (
+        ".beton files that are truncated, or others'",
+        (
+            "data/test_ffcv.py::TestFiles::test_cut_short_or_damaged",
+            "data/test_ffcv.py::TestFiles::test_foreign_or_otherwise_encoded",
+            "reporting/test_results.py::test_how_images_were_read_is_in_the_row",
+        ),
+    ),
     16: (
         "the loss is no number",
         (
@@ -144,6 +169,15 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "conformance/test_conformance.py::test_a_claim_is_ignored_and_reported",
         ),
     ),
+    25: (
+        "no GPU, no FFCV",
+        (
+            "data/test_folder.py::test_ffcv_without_ffcv_or_its_files_says_what_to_do",
+            "data/test_folder.py::test_the_data_set_opens_by_its_name",
+            "test_packaging.py::TestSetup::test_ffcv_is_not_forced_on_anybody",
+            "training/test_launch.py::test_a_machine_without_a_gpu_says_so_and_trains",
+        ),
+    ),
     26: (
         "code that is no commit",
         (
@@ -177,17 +211,10 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         ("training/test_launch.py::test_a_run_that_dies_is_listed_and_the_others_finish",),
     ),
 }
-# of data on disk and its loaders: their tests come with these, and are to be entered above
-WITH_THE_LOADERS = {
-    13: "ImageNet folders that are not as they should be",
-    14: "images that cannot be read",
-    15: ".beton files that are truncated or others'",
-    25: "no GPU, no FFCV",
-}
 
 
 def test_every_fault_has_a_place() -> None:
-    assert sorted([*FAULTS, *WITH_THE_LOADERS]) == list(range(1, 31))
+    assert list(FAULTS) == list(range(1, 31))
 
 
 @pytest.mark.parametrize("number", FAULTS)
@@ -195,6 +222,10 @@ def test_the_tests_of_a_fault_exist(number: int) -> None:
     _, named = FAULTS[number]
     assert named
     for name in named:
-        file, _, function = name.partition("::")
-        tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
-        assert function in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)], name
+        file, *classes, function = name.split("::")
+        found: ast.AST = ast.parse((TESTS / file).read_text(encoding="utf-8"))
+        for part in (*classes, function):
+            inside = [node for node in ast.iter_child_nodes(found) if getattr(node, "name", None) == part]
+            assert inside, name
+            (found,) = inside
+        assert isinstance(found, ast.FunctionDef), name

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -309,3 +310,14 @@ def test_runs_with_options_say_so_and_are_not_mixed_with_others(make_runs: MakeR
     assert lines == [("dense", 0, ""), ("dense", 1, ""), ("gmp-80", 0, "autocast=bf16 compile=true")]
     again = results.read(results.collect("resnet50", "smoke", make_runs(rows=["gmp-80"]), folder))
     assert set(again["options"]) == {""}
+
+
+def test_how_images_were_read_is_in_the_row(make_runs: MakeRuns, tmp_path: Path) -> None:
+    plain, read = make_runs(rows=["dense", "gmp-80"])
+    part = {"loader": "ffcv", "skipped_images": 2, "encoding": {"max_resolution": 500, "jpeg_quality": 90}}
+    content = json.loads((read / "result.json").read_text(encoding="utf-8"))
+    content["result"]["images"] = {"train": part, "val": {**part, "skipped_images": 1}}
+    (read / "result.json").write_text(json.dumps(content), encoding="utf-8")
+    frame = results.read(results.collect("resnet50", "smoke", [plain, read], tmp_path / "results")).set_index("row")
+    assert frame.loc["gmp-80", "skipped_images"] == 3 and math.isnan(frame.loc["dense", "skipped_images"])
+    assert frame["encoding"].to_dict() == {"dense": "", "gmp-80": "max_resolution=500 jpeg_quality=90"}

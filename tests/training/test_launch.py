@@ -66,6 +66,14 @@ def test_a_run_that_dies_is_listed_and_the_others_finish(tmp_path: Path, monkeyp
     assert failures == {} and any("resumed at step 24" in event.get("text", "") for _, event in events)
 
 
+def test_a_machine_without_a_gpu_says_so_and_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver of the wrong CUDA looks the same to PyTorch: no GPU is available."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "finds no GPU" in launch.where() and "slower" in launch.where()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert start(tmp_path, [SPEC])[0] == {} and result(tmp_path, SPEC)["result"]["status"] == "finished"
+
+
 def test_a_mistake_is_reported_in_its_own_words(tmp_path: Path) -> None:
     failures, _ = start(tmp_path, [replace(SPEC, method_args={"s_init": -3200.0}), GMP])
     (reason,) = failures.values()

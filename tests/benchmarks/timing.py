@@ -1,0 +1,33 @@
+"""How the benchmarks are timed: as ratios of what takes turns in one run, or of the members of a group."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def label(benchmark, group: str, name: str, reference: bool = False, goal: str = "") -> None:
+    """``reference``: the member of ``group`` against which the others are printed."""
+    benchmark.group = group
+    benchmark.extra_info.update(label=name, reference=reference, goal=goal)
+
+
+def taking_turns(
+    benchmark, mine: Callable[[], None], theirs: Callable[[], None], rounds: int, beside: str = "dense"
+) -> None:
+    """Time ``mine``, each call right after one of ``theirs``, which is called ``beside`` in print: machines are never
+    idle for long enough to compare a minute with the next.
+    """
+    other: list[float] = []
+
+    def one_of_theirs() -> None:
+        began = time.perf_counter()
+        theirs()
+        other.append(time.perf_counter() - began)
+
+    benchmark.pedantic(mine, setup=one_of_theirs, rounds=rounds, warmup_rounds=1)
+    if not benchmark.disabled:
+        pairs = zip(benchmark.stats.stats.data, other[-rounds:], strict=True)
+        ratio = statistics.median(own / their for own, their in pairs)
+        benchmark.extra_info.update(ratio=ratio, beside=beside)
