@@ -16,6 +16,9 @@ from paper_repro.reporting.provenance import repository
 from paper_repro.reporting.statistics import Summary
 from paper_repro.tables import AUDIT, FULL_SCALE
 
+# what titles say of the options of a run: of those that change what is computed or read, and not its speed alone
+SAID_OF_OPTIONS = {"autocast=bf16": "bf16", "autocast=fp16": "fp16", "loader=ffcv": "read by FFCV"}
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -44,8 +47,8 @@ class Evidence:
 
     @property
     def setting(self) -> str:
-        """Data sets of the runs, in table order, where it is not the paper's, the network, and options that any of the
-        runs had: "Fashion-MNIST, width 16, autocast=bf16".
+        """Data sets of the runs, in table order, where it is not the paper's, the network, and how any of the runs
+        computed and read: "Fashion-MNIST, width 16, bf16".
         """
         if self.plan is None:
             return "no training"
@@ -64,7 +67,8 @@ class Evidence:
     def _titled(self, names: Iterable[str], runs: pd.DataFrame) -> str:
         assert self.plan is not None
         titles, width = " and ".join(dataset(name).title for name in names), self.plan.model_args.get("width")
-        options = sorted(filter(None, set(runs["options"])))
+        chosen = {option for text in runs["options"] for option in text.split()}
+        options = [said for option, said in SAID_OF_OPTIONS.items() if option in chosen]
         return ", ".join([titles, *([] if width is None else [f"width {width}"]), *options])
 
     @property

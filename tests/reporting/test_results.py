@@ -11,7 +11,7 @@ import pytest
 
 from paper_repro import tables
 from paper_repro.errors import UserError
-from paper_repro.reporting import results
+from paper_repro.reporting import evidence, results
 from paper_repro.reporting.provenance import repository
 from tests.reporting.conftest import MakeRuns, fake_run
 
@@ -308,6 +308,9 @@ def test_runs_with_options_say_so_and_are_not_mixed_with_others(make_runs: MakeR
     frame = results.read(results.collect("resnet50", "smoke", chosen[:1], folder))
     lines = sorted(zip(frame["row"], frame["seed"], frame["options"], strict=True))
     assert lines == [("dense", 0, ""), ("dense", 1, ""), ("gmp-80", 0, "autocast=bf16 compile=true")]
+    with_it = evidence.load("resnet50", "smoke", folder)
+    assert with_it.setting == "Fashion-MNIST, width 16, bf16"  # compiled is no less the same
+    assert with_it.setting_of("dense") == "Fashion-MNIST, width 16"
     again = results.read(results.collect("resnet50", "smoke", make_runs(rows=["gmp-80"]), folder))
     assert set(again["options"]) == {""}
 
