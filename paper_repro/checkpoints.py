@@ -93,6 +93,8 @@ def import_file(file: Path, table: str | None, row: str | None, out: Path, conso
     else:
         console.print(f"row: {chosen.id}, as asked for; its printed sparsity and MACs are not those of the file")
     folder = out / candidate.table.name / (chosen.id if chosen else file.stem)
+    for line in _replaced(folder, candidate.released.sha256):
+        console.print(line, soft_wrap=True)
     _keep(candidate, file, folder)
     console.print(f"kept in {folder}", soft_wrap=True)
     if chosen is not None:
@@ -143,6 +145,18 @@ def description(candidate: Candidate) -> list[str]:
     lines.append(f"the file states: {stated or 'nothing'}")
     lines.append(f"nearest rows of table {candidate.table.name}: by sparsity {near[0]}, by MACs {near[1]}")
     return lines
+
+
+def _replaced(folder: Path, sha256: str) -> list[str]:
+    """What is lost when a file of this sha256 is kept in ``folder``, in a sentence; nothing where it is that file."""
+    try:
+        about = json.loads((folder / networks.ABOUT).read_text(encoding="utf-8"))
+        source, digest = about["source"], about["sha256"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return []
+    if digest == sha256:
+        return []
+    return [f"note: it takes the place of another file, {source} (sha256 {digest[:12]}...), imported earlier"]
 
 
 def _keep(candidate: Candidate, file: Path, folder: Path) -> None:

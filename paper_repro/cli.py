@@ -118,7 +118,7 @@ def run(table: str | None, **given: Any) -> int:
 
 @cli.command()
 @click.argument("table", required=False)
-@options("tier", "seeds", "method", "jobs", *OPTIONS, "max_gpu_hours", "data_root", "runs")
+@options("tier", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs")
 def plan(table: str | None, **given: Any) -> int:
     """What would be trained, when each run would start to prune, what it costs, and what is done; trains nothing."""
     from paper_repro.plan import show_plan
@@ -302,11 +302,22 @@ def job(table: str | None, **given: Any) -> Job:
     chosen = Job(
         name, data_root=root, options=options, **{key: value for key, value in given.items() if value is not None}
     )
+    if chosen.tier in (AUDIT, CHECKPOINT):
+        require_no_training_options(chosen)
     if chosen.tier != AUDIT:
         chosen.specs()
     elif chosen.method is not None:
         raise UserError(f"tier {AUDIT} trains no method, so that --method (METHOD=) does not apply to it")
     return chosen
+
+
+def require_no_training_options(job: Job) -> None:
+    """UserError for an option that would change how the runs of a job are trained; its tier trains none."""
+    given = {"--gpus (GPUS=)": job.gpus > 1, "--max-gpu-hours (MAX_GPU_HOURS=)": job.max_gpu_hours is not None}
+    given |= {f"--{name.replace('_', '-')} ({name.upper()}=)": f"{name}=" in job.options for name in OPTIONS}
+    if any(given.values()):
+        names = ", ".join(name for name, there in given.items() if there)
+        raise UserError(f"tier {job.tier} trains nothing; leave out: {names}")
 
 
 def main() -> None:
@@ -315,7 +326,8 @@ def main() -> None:
     """
     try:
         sys.exit(cli.main(standalone_mode=False))
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
@@ -323,8 +335,6 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except OSError as error:  # full disk, read-only folder: the message names the file
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

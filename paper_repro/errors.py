@@ -20,6 +20,14 @@ class UserError(Exception):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist: it suggests the nearest one and lists all."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
+    # of names that are about as near, the one that begins like it: 'str-90' is str-90.23 rather than str-98.05
+    ratio = {item: difflib.SequenceMatcher(None, item, str(name)).ratio() for item in near}
+    near = [item for item in near if ratio[item] > ratio[near[0]] - 0.05]
+    near.sort(key=lambda item: _alike_from_the_start(item, str(name)), reverse=True)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return UserError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
+
+
+def _alike_from_the_start(one: str, other: str) -> int:
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

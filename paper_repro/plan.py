@@ -9,12 +9,13 @@ from rich.table import Table as Grid
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
+from paper_repro.data.loaders import Share
 from paper_repro.errors import UserError
 from paper_repro.reproduce import Job, costs, print_whole, side_by_side
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.training import checkpoint
-from paper_repro.training.cost import Cost, require_affordable
+from paper_repro.training.cost import Cost, hours_text, require_affordable
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
 from paper_repro.training.loop import stored_result
 from paper_repro.training.options import require_applicable
@@ -44,6 +45,7 @@ def show_plan(job: Job, console: Console) -> int:
     first: dict[str, str] = {}  # run -> the first of the rows that show it, at which it is counted
     for row, spec in pairs:
         require_applicable(spec)
+        Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)
         expected = forecast(spec)
         if expected is not None and expected.stays_dense:
             refused.append(refusal(spec))
@@ -71,7 +73,7 @@ def show_plan(job: Job, console: Console) -> int:
         "sparsity begins (–: the method learns no threshold)",
         soft_wrap=True,
     )
-    for line in what_it_takes(runs, cost, jobs):
+    for line in what_it_takes(runs, cost, jobs, job.gpus):
         console.print(line, soft_wrap=True, markup=False)
     for text in refused:
         console.print(f"refused: {text}", soft_wrap=True)
@@ -81,7 +83,7 @@ def show_plan(job: Job, console: Console) -> int:
 
 def cost_cells(cost: Cost) -> tuple[str, str, str]:
     """Images, disk and hours of one run."""
-    return f"{cost.images:,}", f"{cost.checkpoints_mb:.3g}", f"{cost.hours:.3g}"
+    return f"{cost.images:,}", f"{cost.checkpoints_mb:.3g}", hours_text(cost.hours)
 
 
 def disk_mb(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int) -> tuple[dict[str, float], float]:
@@ -101,14 +103,14 @@ def total_cells(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int) -> li
         "steps": f"{sum(steps_per_epoch(spec) * spec.epochs for spec in runs):,}",
         "images": f"{sum(item.images for item in everything):,}",
         "disk MB": f"{sum(data.values()) + checkpoints:,.0f}",
-        "hours": f"{sum(item.hours for item in everything):.3g}",
+        "hours": hours_text(sum(item.hours for item in everything)),
         "state": f"{sum(item.done == 1.0 for item in everything)} of {len(runs)} finished",
     }
     return [sums.get(title, "") for title in COLUMNS]
 
 
-def what_it_takes(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int) -> list[str]:
-    """Disk and hours, in sentences."""
+def what_it_takes(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int, gpus: int = 1) -> list[str]:
+    """Disk and hours, in sentences, for ``jobs`` runs side by side or each run on ``gpus`` GPUs or cores."""
     data, checkpoints = disk_mb(runs, cost, jobs)
     lines = [
         f"disk: {', '.join(f'{title} {size:,.0f} MB' for title, size in data.items())}; checkpoints at most "
@@ -117,9 +119,12 @@ def what_it_takes(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int) -> 
     for unit in sorted({item.rate.unit for item in cost.values()}):
         these = [item for item in cost.values() if item.rate.unit == unit]
         whole, left = sum(item.hours for item in these), sum(item.hours_to_do for item in these)
-        text = f"hours: {whole:.3g} {unit}-hours, of which {whole - left:.3g} are done and {left:.3g} are to do"
-        if unit == "core":
-            text += f": about {left / jobs:.3g} hours, {jobs} side by side"
+        done = hours_text(whole - left)
+        text = f"hours: {hours_text(whole)} {unit}-hours, of which {done} are done and {hours_text(left)} are to do"
+        if gpus > 1:
+            text += f": at least {hours_text(left / gpus)} hours, {gpus} {unit}s on each run"
+        elif unit == "core":
+            text += f": about {hours_text(left / jobs)} hours, {jobs} side by side"
         lines.append(text)
     sources = dict.fromkeys(item.rate.source for item in cost.values())
     return [*lines, f"rate of the dense step: {'; '.join(sources)}; evaluation included, what a method adds is not"]

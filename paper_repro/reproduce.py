@@ -99,7 +99,8 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
         console.print("audit: nothing is printed here that other tables do not hold")
         return True
     own = job.results / "errata.csv"
-    findings = audited(job.table, own if own.exists() else provenance.repository() / "results" / "errata.csv")
+    errata = own if own.exists() else provenance.repository() / "results" / "errata.csv"
+    findings = audited(job.table, errata)
     path = save(findings, job.results / job.table / "audit.csv")
     printed = [finding for finding in findings if finding.printed]
     counts = {verdict: sum(finding.verdict == verdict for finding in printed) for verdict in Verdict}
@@ -115,7 +116,7 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
                 soft_wrap=True,
             )
     if counts[Verdict.ERRATUM] and not every:
-        console.print(f"  what each ERRATUM is: make audit TABLE={job.table}, or {job.results / 'errata.csv'}")
+        console.print(f"  what each ERRATUM is: make audit TABLE={job.table}, or {errata}")
     return not counts[Verdict.FAIL]
 
 
@@ -408,8 +409,9 @@ def legend(found: Any) -> str:
         )
     if found.trained_rows:
         seeds = ", ".join(map(str, found.seeds())) or "none"
+        of_what = "of the released networks" if found.tier == CHECKPOINT else f"mean of seeds {seeds}"
         other = "" if found.full_scale else ": other data than the paper's, so it is shown and not compared (?)"
-        lines.append(f"top-1 here is measured on {found.setting}, mean of seeds {seeds}{other}.")
+        lines.append(f"top-1 here is measured on {found.setting}, {of_what}{other}.")
     if found.trained_rows and not found.full_scale and has_budgets(found.table):
         lines.append("trained spars. is what those runs reached, against the regime that the row stands for.")
     lines += [

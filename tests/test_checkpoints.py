@@ -104,7 +104,10 @@ def test_a_narrow_network_is_kept_under_its_own_name_and_is_no_row(tmp_path: Pat
     state = native()
     folder, said = bring(save(state, tmp_path / "mine.pth"))
     assert (folder.parent.name, folder.name) == ("resnet50", "mine") and "row: none" in said
+    _, said = bring(tmp_path / "mine.pth")
+    assert "takes the place" not in said
     _, said = bring(save(dense(state), tmp_path / "mine.pth"))
+    assert "it takes the place of another file, mine.pth (sha256 " in said
     assert "dense-converted" in said and "thresholds g(s)" not in said
     with pytest.raises(UserError, match="and this one has num_classes 7, width 8"):
         bring(save(state, tmp_path / "mine.pth"), row="str-90.23")

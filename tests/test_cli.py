@@ -51,8 +51,30 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["plan", "resnet50", "--tier", "paper", "--max-gpu-hours", "100"], "more than the 100 that --max-gpu-hours"),
         (["run", "resnet50", "dense", "--tier", "small", "--max-gpu-hours", "0"], "nothing was started"),
         (["reproduce", "resnet50", "--max-gpu-hours", "-1"], "not in the range"),
+        (["plan", "resnet50", "--tier", "paper", "--max-gpu-hours", "9"], "take about 1,576 GPU-hours"),
         (["reproduce", "resnet50", "--tier", "paper"], "there is no ImageNet-1K in"),
+        (["run", "resnet50", "gmp-80", "--tier", "paper", "--gpus", "4"], "with --data-root DIR (DATA_ROOT=DIR)"),
+        (["run", "resnet50", "gmp-80", "--gpus", "0"], "not in the range"),
+        (["run", "resnet50", "gmp-80", "--gpus", "3"], "take a number of processes that divides 128"),
+        (["plan", "resnet50", "--gpus", "3"], "take a number of processes that divides 128"),
+        (["plan", "resnet50", "--tier", "paper", "--gpus", "7"], "that divides 256"),
+        (["regress", "gmp", "--gpus", "zwei"], "not a valid integer"),
+        (["plan", "resnet50", "--loader", "ffvc"], "is not one of 'folder', 'ffcv'"),
+        (["plan", "resnet50", "--loader", "ffcv"], "which is kept in memory; leave --loader out"),
+        (["run", "resnet50", "dense", "--loader", "ffcv"], "which is kept in memory; leave --loader out"),
+        (["plan", "resnet50", "--autocast", "fp8"], "is not one of 'bf16', 'fp16'"),
+        (["run", "resnet50", "rigl-90", "--autocast", "fp16"], "take --autocast bf16"),
+        (["plan", "rnn", "--channels-last"], "leave --channels-last out"),
+        (["run", "rnn", "--autocast", "bf16"], "leave --autocast out"),
+        (["plan", "resnet50", "--tier", "audit", "--compile"], "leave out: --compile (COMPILE=)"),
+        (["reproduce", "resnet50", "--tier", "audit", "--gpus", "4"], "leave out: --gpus (GPUS=)"),
+        (
+            ["reproduce", "resnet50", "--tier", "checkpoint", "--channels-last", "--max-gpu-hours", "1"],
+            "leave out: --max-gpu-hours (MAX_GPU_HOURS=), --channels-last (CHANNELS_LAST=)",
+        ),
         (["data", "imagenet", "--root", "nowhere"], "It is free for research, from https://image-net.org"),
+        (["data", "imagenet", "--root", "nowhere"], "nowhere does not exist"),
+        (["data", "imagenet", "--root", "."], "it has neither train nor val, nor has "),
         (["data", "imagenet", "--skip-unreadable"], "goes with --decode"),
         (["data", "fashion_mnist", "--write-ffcv"], "apply to `data imagenet` alone"),
         (["run", "resnet50", "--tier", "audit"], "trains nothing"),
@@ -62,7 +84,8 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["reproduce", "resnet50", "--tier", "checkpoint", "--seeds", "2"], "it has no seeds"),
         (["checkpoint", "import", "nowhere.pth"], "nowhere.pth does not exist"),
         (["checkpoint", "export", "nowhere"], "neither a finished run"),
-        (["run", "resnet50", "str-90"], "unknown row"),
+        (["run", "resnet50", "str-90"], "Did you mean 'str-90."),
+        (["run", "resnet50", "gmp-81"], "Did you mean 'gmp-80'"),
         (["run", "resnet50", "str-81.27"], "is not trained at tier smoke"),
         (["run"], "which table"),
         (["plan", "resnet"], "Did you mean 'resnet50'"),
@@ -126,6 +149,33 @@ def test_list_plan_and_audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "released networks are evaluated, of rows str-81.27" in capsys.readouterr().out
     assert call(monkeypatch, "audit", "mobilenetv1") == 0
     assert "PASS" in capsys.readouterr().out and Path("results/mobilenetv1/audit.csv").exists()
+
+
+def test_plan_with_several_gpus_and_the_options_of_a_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GPUs change how long it takes and nothing else; options make other runs."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    paper = ("plan", "resnet50", "--tier", "paper", "--method", "str")
+    names, said = [], []
+    for options in ((), ("--gpus", "4"), ("--loader", "ffcv", "--autocast", "bf16", "--channels-last", "--compile")):
+        assert call(monkeypatch, *paper, *options) == 0
+        said.append(capsys.readouterr().out)
+        names.append({line.split()[-1] for line in said[-1].splitlines() if "  to do  " in line})
+    assert names[0] == names[1] and len(names[0] | names[2]) == 32
+    assert "615 are to do: at least 154 hours, 4 GPUs on each run" in said[1] and "at least" not in said[0] + said[2]
+    monkeypatch.setattr(cost, "MEASURED_S", 0.01)
+    assert call(monkeypatch, "plan", "resnet50", "--method", "dense", "--gpus", "2", "--max-gpu-hours", "1000") == 0
+    assert "hours, 2 cores on each run" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_anything_has_started(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "job", pressed)
+    assert call(monkeypatch, "plan", "resnet50") == 130
+    assert capfd.readouterr().err.strip() == "interrupted"
 
 
 def test_plan_counts_a_run_that_several_rows_show_once(

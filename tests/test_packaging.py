@@ -33,6 +33,11 @@ MAKE_VARIABLES = {
     "DATA_ROOT": "--data-root",
     "JOBS": "--jobs",
     "MARGIN": "--margin",
+    "GPUS": "--gpus",
+    "LOADER": "--loader",
+    "AUTOCAST": "--autocast",
+    "CHANNELS_LAST": "--channels-last",
+    "COMPILE": "--compile",
 }
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

@@ -71,7 +71,7 @@ def ensure(root: Path, say: Say = print, loader: str = "folder") -> Path:
     if loader == "ffcv":
         from paper_repro.data import beton
 
-        _require_ffcv()
+        require_ffcv()
         for part in PARTS:
             beton.recorded(folder / f"{part}.beton", PARTS[part].examples)
     else:
@@ -89,11 +89,13 @@ def slower() -> str:
     )
 
 
-def _require_ffcv() -> None:
+def require_ffcv(asked: str = "LOADER=ffcv") -> None:
+    """UserError where FFCV is not installed; ``asked`` is the option that needs it."""
     if importlib.util.find_spec("ffcv") is None:
         raise UserError(
-            "LOADER=ffcv: FFCV is not installed. `make ffcv` installs it (environment.yml says how with conda); "
-            "without it, leave LOADER out: torchvision reads the folder, at about half the speed for each core."
+            f"{asked}: FFCV is not installed. `make ffcv` installs it (environment.yml says how with conda); without "
+            f"it, leave {asked.partition('=')[0]} out: torchvision reads the folder, at about half the speed for each "
+            "core."
         )
 
 
@@ -106,7 +108,7 @@ def open_loaders(
         from paper_repro.data import beton
         from paper_repro.data.ffcv import FFCVLoader
 
-        _require_ffcv()
+        require_ffcv()
         files = {part: beton.verified(folder / f"{part}.beton", PARTS[part].examples, say) for part in PARTS}
         share.require_fair(files["train"].examples, batch_size)
         fast = [FFCVLoader(files[part], batch, share, workers) for part, batch in _batches(batch_size)]
@@ -123,22 +125,25 @@ def _batches(batch_size: int) -> tuple[tuple[str, int], ...]:
     return ("train", batch_size), ("val", VAL_BATCH)
 
 
-def check(folder: Path) -> dict[str, Images]:
+def check(folder: Path, empty: bool = True) -> dict[str, Images]:
     """The images of each part. UserError, with all that is wrong and how to mend it, unless the folder is ImageNet-1K
-    by its classes, counts, names and sizes.
+    by its classes, counts, names and sizes; empty files are no fault where ``empty`` is false.
     """
     if not any((folder / part).is_dir() for part in PARTS):
+        looked = f"{folder.parent} does not exist" if not folder.parent.is_dir() else "it has neither train nor val"
+        if folder.name == FACTS.name and folder.parent.is_dir():
+            looked += f", nor has {folder.parent}"
         raise UserError(
-            f"there is no ImageNet-1K in {folder}: it has neither train nor val. It is free for research, from "
+            f"there is no ImageNet-1K in {folder}: {looked}. It is free for research, from "
             f"https://image-net.org/download-images (an account is needed; ILSVRC 2012, tasks 1 and 2, 138 + 6.3 GB). "
             f"Unpack it as {folder}/train/WNID/*.JPEG and {folder}/val/WNID/*.JPEG, or name the folder that has train "
-            "and val with DATA_ROOT (--root DIR)."
+            "and val with --data-root DIR (DATA_ROOT=DIR)."
         )
     left_out = read_unreadable(folder)
     images, faults = {}, []
     for part, expected in PARTS.items():
         listed = list_images(folder / part, wnids())
-        faults += [f"{part}: {fault}" for fault in _faults(folder, part, listed, expected, left_out)]
+        faults += [f"{part}: {fault}" for fault in _faults(folder, part, listed, expected, left_out, empty)]
         images[part] = listed.without({name.removeprefix(f"{part}/") for name in left_out})
     if faults:
         raise UserError(f"{folder} is not a whole ImageNet-1K:\n  " + "\n  ".join(faults))
@@ -151,7 +156,7 @@ def read_unreadable(folder: Path) -> set[str]:
     return set(path.read_text(encoding="utf-8").split("\n")) - {""} if path.is_file() else set()
 
 
-def _faults(folder: Path, part: str, listed: Images, expected: Part, left_out: set[str]) -> list[str]:
+def _faults(folder: Path, part: str, listed: Images, expected: Part, left_out: set[str], empty: bool) -> list[str]:
     place = folder / part
     if not place.is_dir():
         return [f"{place} is not there"]
@@ -179,17 +184,17 @@ def _faults(folder: Path, part: str, listed: Images, expected: Part, left_out: s
     if odd:
         usual = f"{expected.least:,}" + (f" to {expected.most:,}" if expected.most > expected.least else "")
         faults.append(f"classes with another number of images than {usual}: {_first(odd)}")
-    return faults + _odd_files(place, part, listed, left_out)
+    return faults + _odd_files(place, part, listed, left_out, empty)
 
 
-def _odd_files(place: Path, part: str, listed: Images, left_out: set[str]) -> list[str]:
-    """Files of no bytes, and training images whose name says another class."""
+def _odd_files(place: Path, part: str, listed: Images, left_out: set[str], empty: bool) -> list[str]:
+    """Files of no bytes, unless ``empty`` is false, and training images whose name says another class."""
     faults = []
-    empty = [listed.relative(index) for index in (listed.sizes == 0).nonzero()[0]]
-    empty = [name for name in empty if f"{part}/{name}" not in left_out]
-    if empty:
+    blank = [listed.relative(index) for index in (listed.sizes == 0).nonzero()[0]]
+    blank = [name for name in blank if f"{part}/{name}" not in left_out]
+    if blank and empty:
         faults.append(
-            f"{len(empty):,} files in {place} are empty: {_first(empty)}; unpack them again, or leave them out with "
+            f"{len(blank):,} files in {place} are empty: {_first(blank)}; unpack them again, or leave them out with "
             f"`{COMMAND} --root '{place.parent}' --decode --skip-unreadable`"
         )
     if part == "train":

@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 
 from paper_repro.data.bar import Bar
-from paper_repro.data.imagenet1k import COMMAND, FACTS, PARTS, SHOWN, UNREADABLE, check, home, wnids
+from paper_repro.data.imagenet1k import COMMAND, FACTS, PARTS, UNREADABLE, check, home, require_ffcv, wnids
 from paper_repro.data.images import list_images, unreadable
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 from paper_repro.files import write
+
+LISTED = 1000  # damaged files in a message, all of which are to be unpacked again
 
 
 def prepare(
@@ -25,11 +27,14 @@ def prepare(
     folder = home(root)
     if skip_unreadable and not decode:
         raise UserError("--skip-unreadable goes with --decode, which finds the files that cannot be read")
+    if write_ffcv:  # before the steps that take hours
+        require_ffcv("--write-ffcv")
     if sort_val is not None:
         from paper_repro.data.imagenet_val import sort_val as sort
 
         say(f"{sort(folder, sort_val):,} validation images moved into the folders of their classes")
     if decode:
+        check(folder, empty=False)
         _read_all(folder, say, skip_unreadable)
     began = time.monotonic()
     images = check(folder)
@@ -58,7 +63,7 @@ def _read_all(folder: Path, say: Say, skip: bool) -> None:
         say(f"{part}: {len(images):,} files read")
     if not found:
         return
-    listed = "\n  ".join(found[:SHOWN] + ([f"and {len(found) - SHOWN:,} more"] if len(found) > SHOWN else []))
+    listed = "\n  ".join(found[:LISTED] + ([f"and {len(found) - LISTED:,} more"] if len(found) > LISTED else []))
     if not skip:
         raise UserError(
             f"{len(found):,} files in {folder} cannot be read as images:\n  {listed}\nUnpack them again; or leave "

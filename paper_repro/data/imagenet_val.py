@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import scipy.io
@@ -28,10 +29,15 @@ def sort_val(folder: Path, truth: Path) -> int:
     if not flat:
         raise UserError(f"no images lie in {val} itself, so there is nothing to sort")
     classes = read_truth(truth)
+    most = imagenet1k.PARTS["val"].most
+    crowded = [f"{count:,} of {wnid}" for wnid, count in Counter(classes.values()).most_common(1) if count > most]
+    if crowded:
+        raise UserError(f"{truth} names {crowded[0]}, and every class has {most} validation images; nothing was moved")
     unknown = [item.name for item in flat if item.stem not in classes]
     if unknown:
         raise UserError(
-            f"{truth} does not say the class of {len(unknown):,} of {len(flat):,} images in {val}: {unknown[0]}, ..."
+            f"{truth} does not say the class of {len(unknown):,} of {len(flat):,} images in {val}, such as "
+            f"{unknown[0]}; nothing was moved"
         )
     try:
         for wnid in imagenet1k.wnids():
@@ -47,7 +53,9 @@ def read_truth(path: Path) -> dict[str, str]:
     """Name of a validation image, without suffix -> WordNet id. UserError when ``path`` says neither."""
     try:
         classes = _from_devkit(path) if tarfile.is_tarfile(path) else _from_text(path)
-    except (OSError, UnicodeDecodeError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, tarfile.TarError, EOFError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f"{path} cannot be read: {error.strerror.lower()}") from error
         raise UserError(f"{path} cannot be read as the classes of the validation images: {error}") from error
     foreign = set(classes.values()) - set(imagenet1k.wnids())
     if foreign or not classes:

@@ -21,6 +21,7 @@ from paper_repro.files import write
 from paper_repro.spec import Spec
 
 WEIGHTS, ABOUT, RESULT = "model.safetensors", "checkpoint.json", "result.json"
+RETRAIN = "delete the folder, and the same command that trained it trains it again"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def read(folder: Path) -> Stored:
         diverged = about.get("result", {}).get("status") == "diverged"
         raise UserError(
             f"{folder} has no {WEIGHTS}: "
-            + ("the run diverged" if diverged else "it was trained by a version that kept no weights; train it again")
+            + ("the run diverged" if diverged else f"it was trained by a version that kept no weights; {RETRAIN}")
         )
     network = models.get(model, **arguments)
     try:

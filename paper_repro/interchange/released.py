@@ -13,7 +13,8 @@ The classifier is a 1x1 convolution without bias. Layers have the names that ``p
 
 from __future__ import annotations
 
-import zipfile
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from paper_repro.methods.soft_threshold import G, soft_threshold
 
 PREFIX, THRESHOLD, COPY = "module.", ".sparseThreshold", ".sparseWeight"
 STATED = ("epoch", "arch", "best_acc1", "best_acc5", "best_train_acc1", "best_train_acc5", "curr_acc1", "curr_acc5")
+SHOWN = 8  # names of a foreign network, in a message
 # a key that only this network has -> the network, and the convolution whose output channels are its width
 KNOWN = {
     "layer1.0.conv3.weight": ("resnet50", "conv1.weight"),
@@ -79,23 +81,35 @@ def read(path: Path) -> Released:
 def load_safely(path: Path) -> Mapping[str, Any]:
     """The dict in a file of ``torch.save``, old or new, on the CPU. Only tensors and plain values are read."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of PyTorch, about how the file was pickled
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; a checkpoint is a file") from None
-    except (PermissionError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"{path} cannot be read ({error or 'it ends too early'}); is it whole?") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
     except Exception as error:  # a damaged or hostile file can make the unpickler fail in any way
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"{path} cannot be read safely as a checkpoint ({reason}). It holds more than tensors and plain values, or "
-            "is damaged; nothing in it was executed. If you trust its origin, convert it offline, on a machine that "
-            "you can lose: torch.save({'state_dict': torch.load(FILE, weights_only=False)['state_dict']}, NEW_FILE)"
-        ) from error
+        raise _refused(path, error) from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {type(content).__name__}, no checkpoint and no state dict")
     return content
+
+
+def _refused(path: Path, error: Exception) -> UserError:
+    """Why PyTorch did not read a file, in other words than its own, which advise to read it unsafely."""
+    wanted = re.search(r"\bGLOBAL (\w[\w.]*)", str(error))
+    if wanted is None:
+        return UserError(
+            f"{path} cannot be read as a checkpoint: it is cut short, damaged, or no file of torch.save; compare its "
+            "size with that at its source, and fetch it again. Nothing in it was executed"
+        )
+    return UserError(
+        f"{path} is refused: it holds more than tensors and plain values (it asks for {wanted[1]}); nothing in it was "
+        "executed. If you trust its origin, convert it offline, on a machine that you can lose: "
+        "torch.save({'state_dict': torch.load(FILE, weights_only=False)['state_dict']}, NEW_FILE)"
+    )
 
 
 def effective(content: Mapping[str, Any], path: Path) -> Weights:
@@ -140,8 +154,11 @@ def recognised(tensors: Mapping[str, Tensor], path: Path) -> tuple[nn.Module, st
     """The plain network that a state dict is of, filled with it: (network, name of the model, its arguments)."""
     found = next((KNOWN[key] for key in KNOWN if key in tensors), None)
     if found is None:
+        names = list(tensors)
+        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
         raise UserError(
-            f"{path} is of no network that is known here (ResNet50, ResNet18, MobileNetV1); it has {', '.join(tensors)}"
+            f"{path} is of no network that is known here (ResNet50, ResNet18, MobileNetV1); it has "
+            f"{', '.join(names[:SHOWN])}{more}"
         )
     model, stem = found
     first, last = tensors.get(stem), tensors.get("fc.weight")

@@ -77,6 +77,11 @@ def cost(spec: Spec, done: float = 0.0) -> Cost:
     return Cost(images, CHECKPOINTS * BYTES_PER_PARAMETER * parameters / 1e6, seconds / 3600, done, rate)
 
 
+def hours_text(hours: float) -> str:
+    """Hours for people: three digits, and never a power of ten."""
+    return f"{hours:,.0f}" if hours >= 99.95 else f"{hours:.3g}"
+
+
 def require_affordable(costs: Sequence[Cost], limit: float | None) -> None:
     """UserError when what is to do takes more hours than ``limit`` (None: no limit)."""
     if limit is None:
@@ -86,8 +91,8 @@ def require_affordable(costs: Sequence[Cost], limit: float | None) -> None:
         units = " and ".join(sorted({item.rate.unit for item in costs if item.hours_to_do}))
         todo = sum(item.done < 1.0 for item in costs)
         raise UserError(
-            f"the {todo} runs to do take about {hours:.3g} {units}-hours, more than the {limit:g} that --max-gpu-hours "
-            "(MAX_GPU_HOURS=) allows; nothing was started. Name fewer rows or seeds, or allow more"
+            f"the {todo} runs to do take about {hours_text(hours)} {units}-hours, more than the {limit:g} that "
+            "--max-gpu-hours (MAX_GPU_HOURS=) allows; nothing was started. Name fewer rows or seeds, or allow more"
         )
 
 

@@ -158,12 +158,18 @@ class TestSortVal:
             f"{files[0].stem} {WNIDS[0]}": "does not say the class of 999 of 1,000",
             f"{files[0].stem} n00000001": "names classes that ImageNet-1K has not",
             "nothing": "names no classes",
+            "\n".join(
+                f"{path.stem} {WNIDS[7]}" for path in files
+            ): f"names 1,000 of {WNIDS[7]}, and every class has 1 ",
         }.items():
             (tmp_path / "truth.txt").write_text(text, encoding="utf-8")
             with pytest.raises(UserError, match=message):
                 sort_val(copy, tmp_path / "truth.txt")
-        with pytest.raises(UserError, match="cannot be read as the classes"):
+        with pytest.raises(UserError, match="absent cannot be read: no such file"):
             sort_val(copy, tmp_path / "absent")
+        (tmp_path / "bytes").write_bytes(b"\xbc\x00\xff")
+        with pytest.raises(UserError, match="cannot be read as the classes"):
+            sort_val(copy, tmp_path / "bytes")
         assert sorted((copy / "val").iterdir()) == files
 
 
@@ -180,6 +186,19 @@ def test_damaged_files_are_found_listed_and_left_out(copy: Path) -> None:
     assert [len(images[part]) for part in ("train", "val")] == [999, 999] and images["val"].left_out == 1
     assert "999 + 999 images" in said[-2] and "2 more are left out" in said[-1]
     assert bad[0].removeprefix("train/") not in {images["train"].relative(index) for index in range(999)}
+
+
+def test_what_can_be_known_in_seconds_is_known_before_hours_of_reading(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    shutil.rmtree(copy / "train" / WNIDS[5])
+    with pytest.raises(UserError, match=f"1 of 1,000 classes are missing: {WNIDS[5]}"):
+        prepare(copy, said.append, decode=True)
+    monkeypatch.setattr(imagenet1k.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"^--write-ffcv: FFCV is not installed.*leave --write-ffcv out"):
+        prepare(copy, said.append, decode=True, write_ffcv=True)
+    assert not said
 
 
 @pytest.mark.parametrize("kind", ["grey", "cmyk", "png", "palette"])

@@ -118,7 +118,7 @@ def test_missing_libraries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         (None, "neither a finished run"),
         ({"spec": SPEC.to_dict(), "result": {"status": "diverged"}}, "the run diverged"),
-        ({"spec": SPEC.to_dict(), "result": {"status": "finished"}}, "kept no weights; train it again"),
+        ({"spec": SPEC.to_dict(), "result": {"status": "finished"}}, "kept no weights; delete the folder"),
         ({"schema": 1}, "does not say what network it is"),
     ],
 )

@@ -10,7 +10,7 @@ import torch
 from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.training import cost as costs
-from paper_repro.training.cost import Cost, Rate, cost, rate_of, require_affordable
+from paper_repro.training.cost import Cost, Rate, cost, hours_text, rate_of, require_affordable
 from tests.training.tiny import RANKS, SPEC
 
 FULL = tables.load("resnet50").specs("paper", [0])[0][1]
@@ -45,6 +45,11 @@ def test_a_small_network_is_measured(spec, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_is_done_is_not_to_do() -> None:
     assert cost(FULL, done=0.25).hours_to_do == pytest.approx(0.75 * cost(FULL).hours)
+
+
+def test_hours_are_never_a_power_of_ten() -> None:
+    hours = (0.0, 0.07616, 38.44, 99.94, 99.96, 1575.3)
+    assert [hours_text(value) for value in hours] == ["0", "0.0762", "38.4", "99.9", "100", "1,575"]
 
 
 def priced(hours: float, done: float = 0.0, unit: str = "GPU") -> Cost:
