@@ -195,6 +195,9 @@ def test_the_tier_from_end_to_end(
 
     monkeypatch.setattr(evaluation.loaders, "open_loaders", lambda *given: pytest.fail("evaluated once more"))
     assert reproduce.reproduce(job, Console(quiet=True)) == 0
+    with monkeypatch.context() as failing:
+        failing.setattr(reproduce, "write_audit", lambda job, console: False)
+        assert reproduce.reproduce(job, Console(quiet=True)) == 1
     state = torch.load(mobilenet, weights_only=True)["state_dict"]
     state["module.model.0.0.sparseThreshold"] -= 1e-4
     bring(save(state, tmp_path / "changed.pth"), row="str-89.01")

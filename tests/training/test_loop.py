@@ -115,6 +115,25 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(
     assert without_time(resumed) == without_time(whole)
 
 
+def test_losses_since_the_last_record_survive_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(SPEC, method="dense", method_args={}, epochs=1)
+    monkeypatch.setattr(loop, "RECORDS", 3)  # one in 8 steps
+    whole = run(spec, tmp_path / "whole", tmp_path)
+    train_step = loop.Run._train_step
+
+    def step(self: loop.Run, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self.step == 11:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train_step(self, images, labels)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(loop.Run, "_train_step", step)
+        with pytest.raises(Interrupted):
+            train(tmp_path, spec)
+    assert checkpoint.newest_step(tmp_path / "runs" / spec.name) == 12
+    assert without_time(train(tmp_path, spec)) == without_time(whole)
+
+
 def test_augmented_examples_are_the_same_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = run(SPEC, tmp_path / "plain", tmp_path)
     monkeypatch.setattr(fashion_mnist, "AUGMENTATION", CROP_AND_FLIP, raising=False)
