@@ -115,16 +115,23 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(
     assert without_time(resumed) == without_time(whole)
 
 
-def test_losses_since_the_last_record_survive_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_and_random_states_between_two_records_survive_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = replace(SPEC, method="dense", method_args={}, epochs=1)
-    monkeypatch.setattr(loop, "RECORDS", 3)  # one in 8 steps
-    whole = run(spec, tmp_path / "whole", tmp_path)
     train_step = loop.Run._train_step
+
+    def noisy(self: loop.Run, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return train_step(self, images + torch.rand(1), labels)
 
     def step(self: loop.Run, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.step == 11:
             os.kill(os.getpid(), signal.SIGTERM)
-        return train_step(self, images, labels)
+        return noisy(self, images, labels)
+
+    monkeypatch.setattr(loop, "RECORDS", 3)  # one in 8 steps
+    monkeypatch.setattr(loop.Run, "_train_step", noisy)
+    whole = run(spec, tmp_path / "whole", tmp_path)
 
     with monkeypatch.context() as stopping:
         stopping.setattr(loop.Run, "_train_step", step)
