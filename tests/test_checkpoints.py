@@ -16,7 +16,7 @@ from rich.console import Console
 
 from paper_repro import evaluation, models, reproduce, tables
 from paper_repro.accounting import counted_layers
-from paper_repro.checkpoints import import_file
+from paper_repro.checkpoints import Candidate, import_file
 from paper_repro.data.sources import sha256
 from paper_repro.errors import UserError
 from paper_repro.interchange import networks, released
@@ -113,6 +113,13 @@ def test_a_narrow_network_is_kept_under_its_own_name_and_is_no_row(tmp_path: Pat
         bring(save(state, tmp_path / "mine.pth"), row="str-90.23")
 
 
+def test_the_nearest_row_is_one_that_the_authors_trained(tmp_path: Path) -> None:
+    """GMP and others print sparsities of their own, 90.00 for example."""
+    found = released.read(save(native(), tmp_path / "mine.pth"))
+    candidate = Candidate(found, tables.load("resnet50"), (3, 224, 224), {"sparsity_pct": 90.01})
+    assert candidate.nearest("sparsity_pct", "sparsity_pct") == "str-90.23 (90.23)"
+
+
 def test_without_any_checkpoint_the_tier_says_how_to_get_one(job: Job) -> None:
     with pytest.raises(UserError, match="checkpoint import FILE"):
         evaluation.reproduce(job, Console(quiet=True))
@@ -191,6 +198,9 @@ def test_the_tier_from_end_to_end(
 
     monkeypatch.setattr(evaluation.loaders, "open_loaders", lambda *given: pytest.fail("evaluated once more"))
     assert reproduce.reproduce(job, Console(quiet=True)) == 0
+    with monkeypatch.context() as failing:
+        failing.setattr(reproduce, "write_audit", lambda job, console: False)
+        assert reproduce.reproduce(job, Console(quiet=True)) == 1
     state = torch.load(mobilenet, weights_only=True)["state_dict"]
     state["module.model.0.0.sparseThreshold"] -= 1e-4
     bring(save(state, tmp_path / "changed.pth"), row="str-89.01")

@@ -54,7 +54,9 @@ def prepare(
 
 
 def _read_all(folder: Path, say: Say, skip: bool) -> None:
-    """Decode every image. Damaged ones are a UserError or, with ``skip``, written down, so that they are left out."""
+    """Decode every image. Damaged ones are a UserError or, with ``skip``, written down, so that they are left out; the
+    list is made anew then, without those that have been repaired.
+    """
     found: list[str] = []
     for part in PARTS:
         images = list_images(folder / part, wnids())
@@ -62,6 +64,8 @@ def _read_all(folder: Path, say: Say, skip: bool) -> None:
             found += [f"{part}/{name}" for name in unreadable(images, bar.update)]
         say(f"{part}: {len(images):,} files read")
     if not found:
+        if skip:
+            (folder / UNREADABLE).unlink(missing_ok=True)
         return
     listed = "\n  ".join(found[:LISTED] + ([f"and {len(found) - LISTED:,} more"] if len(found) > LISTED else []))
     if not skip:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paper_repro.data.augmentation import CROP_AND_FLIP, crop_and_flip
-from paper_repro.data.loaders import TensorLoader
+from paper_repro.data.loaders import TensorLoader, _generator
 
 IMAGES = torch.arange(10 * 3 * 8 * 8).remainder(251).to(torch.uint8).reshape(10, 3, 8, 8) + 1
 LABELS = torch.arange(10)
@@ -35,6 +35,7 @@ def test_every_change_is_a_crop_of_the_padded_image_mirrored_or_not() -> None:
         expected = padded[:, top : top + 8, left : left + 8]
         assert torch.equal(changed, expected.flip(2) if mirrored else expected)
     assert crop_and_flip(image[None], torch.tensor([2 * (4 * 9 + 4)])).equal(image[None])
+    assert len(ways) == 9 * 9 * 2
 
 
 def test_what_an_example_becomes_depends_on_seed_epoch_and_example_alone() -> None:
@@ -46,6 +47,7 @@ def test_what_an_example_becomes_depends_on_seed_epoch_and_example_alone() -> No
     assert all(torch.equal(image, whole[label]) for label, image in resumed.items())
     for other in (epoch(3, seed=1), epoch(3, number=1)):
         assert any(not torch.equal(other[label], whole[label]) for label in whole)
+    assert _generator(0, 1, "order").initial_seed() != _generator(0, 1, "changes").initial_seed()
 
 
 def test_the_order_of_an_epoch_is_the_same_with_and_without() -> None:

@@ -17,7 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
-from paper_repro.data import catalog, cifar10, loaders
+from paper_repro.data import catalog, cifar10, loaders, sources
+from paper_repro.data.augmentation import CROP_AND_FLIP
 from paper_repro.errors import UserError
 from tests.data.web import serving
 
@@ -155,7 +156,8 @@ def test_an_archive_cut_short_says_so(tmp_path: Path, source: str) -> None:
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(UserError, match="damaged, or no CIFAR-10") as error:
         cifar10.ensure(tmp_path, say=silent)
-    assert "Put one of cifar-10-binary.tar.gz" in str(error.value) and "127.0.0.1:9" in str(error.value)
+    assert "Put one of cifar-10-binary.tar.gz" in str(error.value)
+    assert all(f"{address}: " in str(error.value) for address in (cifar10.AUTHOR, cifar10.NPM))  # both were tried
 
 
 class Bomb:
@@ -180,8 +182,17 @@ def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_images_are_normalised_channel_by_channel() -> None:
     grey = torch.full((2, 3, 4, 4), 51, dtype=torch.uint8)
-    channels = cifar10.prepare(grey)[0, :, 0, 0]
+    prepared = cifar10.prepare(grey)
+    assert prepared.dtype == torch.float32 and prepared.is_contiguous(memory_format=torch.channels_last)
+    channels = prepared[0, :, 0, 0]
     assert channels.tolist() == pytest.approx([(0.2 - m) / s for m, s in zip(cifar10.MEAN, cifar10.STD, strict=True)])
+
+
+def test_training_images_are_cropped_and_mirrored_and_validation_images_are_not(tmp_path: Path) -> None:
+    SOURCES["binary archive"](tmp_path)
+    train, val, fingerprint = loaders.open_loaders("cifar10", tmp_path, COUNT)
+    assert (train.augmentation, val.augmentation) == (CROP_AND_FLIP, None)
+    assert fingerprint == sources.fingerprint(cifar10.SHA256) != sources.fingerprint({})
 
 
 def test_the_real_data_is_what_the_catalog_says(monkeypatch: pytest.MonkeyPatch) -> None:

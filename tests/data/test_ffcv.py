@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,6 +78,33 @@ class TestFiles:
         whole.path.unlink()
         with pytest.raises(UserError, match="is not there"):
             beton.recorded(whole.path, 25)
+
+    def test_a_run_reads_both_whole_and_shares_them_fairly(
+        self, whole: Beton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        train = dataclasses.replace(whole, path=tmp_path / "train.beton")
+        train.path.write_bytes(whole.path.read_bytes())
+        beton.save_record(train)
+        scaled_down(monkeypatch, 25, 25)
+        monkeypatch.setattr(imagenet1k.importlib.util, "find_spec", lambda name: name)
+        fake = SimpleNamespace(FFCVLoader=lambda *given: given)
+        monkeypatch.setitem(sys.modules, "paper_repro.data.ffcv", fake)
+
+        def opened(batch_size: int = 4, share: Share = loaders.ALONE) -> tuple:
+            return imagenet1k.open_loaders(tmp_path, batch_size, share, "ffcv", **quiet)
+
+        (first, *_), (second, *_), fingerprint = opened()
+        assert (first, second) == (train, whole) and len(fingerprint) == 64
+        with pytest.raises(UserError, match="cannot be shared equally by 3 processes"):
+            opened(share=Share(0, 3))
+        with pytest.raises(UserError, match="has 1 of 23 examples"):
+            opened(22, Share(0, 2))
+        for path in (train.path, whole.path):
+            content = path.read_bytes()
+            path.write_bytes(b"\1" + content[1:])
+            with pytest.raises(UserError, match=rf"{path.name} is damaged"):
+                opened()
+            path.write_bytes(content)
 
 
 @pytest.fixture(scope="module")

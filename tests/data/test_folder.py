@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -135,6 +136,8 @@ def test_workers_are_as_many_as_cores_at_most(images: Images, monkeypatch: pytes
     assert FolderLoader(images, BATCH, Share(0, 99)).workers == 1
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # of four processes, two are on this machine
     assert FolderLoader(images, BATCH, Share(0, 4)).workers == 4
+    monkeypatch.setattr(folder.os, "sched_getaffinity", lambda _pid: set(range(64)))
+    assert FolderLoader(images, BATCH, Share(0, 4)).workers == folder.MOST_WORKERS
 
 
 def test_workers_outlive_a_signal_to_the_whole_job(images: Images) -> None:
@@ -160,6 +163,15 @@ def test_the_data_set_opens_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
     assert train.record["loader"] == "folder" and isinstance(val, FolderLoader)
     with pytest.raises(UserError, match="cannot be shared equally by 3 processes"):
         loaders.open_loaders("imagenet1k", tmp_path, 256, share=Share(0, 3))
+
+
+def test_the_fingerprint_of_the_data_is_that_of_both_parts(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    less = images.without({images.relative(8)})
+    found = set()
+    for parts in itertools.product((images, less), repeat=2):
+        monkeypatch.setattr(imagenet1k, "check", lambda _, parts=parts: dict(zip(("train", "val"), parts, strict=True)))
+        found.add(loaders.open_loaders("imagenet1k", images.folder, BATCH)[2])
+    assert len(found) == 4
 
 
 def test_a_run_trains_on_it_and_says_how_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import os
 import shutil
+import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
 
+from paper_repro import data
 from paper_repro.data import imagenet1k, loaders
 from paper_repro.data.imagenet_prepare import prepare
 from paper_repro.data.imagenet_val import read_truth, sort_val
-from paper_repro.data.images import list_images, read_rgb
+from paper_repro.data.images import Images, list_images, read_rgb, unreadable
 from paper_repro.errors import UserError
 from tests.data.photographs import jpeg, made_up, replace, scaled_down
 
@@ -70,6 +77,42 @@ def test_the_fingerprint_is_that_of_names_and_sizes(copy: Path) -> None:
     assert images.fingerprint == list_images(copy / "val", WNIDS).fingerprint
     replace(images.path(7), jpeg(99))
     assert images.fingerprint != list_images(copy / "val", WNIDS).fingerprint
+    for values in ("names", "sizes", "labels"):
+        other = dataclasses.replace(images, **{values: np.roll(getattr(images, values), 1)})
+        assert other.fingerprint != images.fingerprint
+
+
+def test_images_are_in_the_order_of_their_names_whatever_the_disk_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["b.jpg", "a.JPEG", "c.JPG"]
+    (tmp_path / WNIDS[0]).mkdir()
+    for name in names:
+        (tmp_path / WNIDS[0] / name).write_bytes(b"1")
+
+    @contextmanager
+    def listed(folder: bytes) -> Iterator[list[os.DirEntry[bytes]]]:
+        with scandir(folder) as entries:
+            yield sorted(entries, key=lambda entry: names.index(os.fsdecode(entry.name)))
+
+    scandir = os.scandir
+    monkeypatch.setattr("paper_repro.data.images.os.scandir", listed)
+    assert list_images(tmp_path, WNIDS[:1]).names.tolist() == [b"a.JPEG", b"b.jpg", b"c.JPG"]
+
+
+def test_every_one_of_many_files_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, bad = 10_002, ["3.jpg", "9999.jpg", "10001.jpg"]
+    names = np.array([f"{number}.jpg" for number in range(count)], dtype=bytes)
+    many = Images(Path("train"), WNIDS[:1], names, np.ones(count, dtype=int), np.zeros(count, dtype=int))
+
+    def read(path: Path) -> None:
+        if path.name in bad:
+            raise UserError("damaged")
+
+    monkeypatch.setattr("paper_repro.data.images.read_rgb", read)
+    steps: list[int] = []
+    assert unreadable(many, steps.append) == [f"{WNIDS[0]}/{name}" for name in bad]
+    assert sum(steps) == count
 
 
 def test_no_imagenet_at_all(tmp_path: Path) -> None:
@@ -129,6 +172,8 @@ class TestSortVal:
         assert "1,000 validation images moved" in said[0] and "complete" in said[1]
         with pytest.raises(UserError, match="nothing to sort"):
             sort_val(copy, script)
+        (copy / "val" / WNIDS[0] / files[0].name).rename(files[0])  # as an interruption leaves it
+        assert sort_val(copy, script) == 1
 
     def test_from_the_authors_kit(self, copy: Path, tmp_path: Path) -> None:
         flattened(copy)
@@ -199,6 +244,25 @@ def test_what_can_be_known_in_seconds_is_known_before_hours_of_reading(
     with pytest.raises(UserError, match=r"^--write-ffcv: FFCV is not installed.*leave --write-ffcv out"):
         prepare(copy, said.append, decode=True, write_ffcv=True)
     assert not said
+
+
+def test_a_file_that_was_repaired_is_not_left_out_for_ever(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copy / imagenet1k.UNREADABLE).write_text(f"train/{WNIDS[3]}/{WNIDS[3]}_0.JPEG\n", encoding="utf-8")
+    monkeypatch.setattr("paper_repro.data.imagenet_prepare.unreadable", lambda images, each: [])
+    for skip, count in ((False, 999), (True, 1000)):  # the list is changed where it is asked for alone
+        prepare(copy, lambda text: None, decode=True, skip_unreadable=skip)
+        assert len(imagenet1k.check(copy)["train"]) == count
+
+
+def test_ffcv_gets_the_images_of_both_parts_that_can_be_read(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_out = f"train/{WNIDS[3]}/{WNIDS[3]}_0.JPEG"
+    (copy / imagenet1k.UNREADABLE).write_text(f"{left_out}\n", encoding="utf-8")
+    written: dict[Path, int] = {}
+    fake = SimpleNamespace(write=lambda images, path, say: written.update({path: len(images)}))
+    monkeypatch.setitem(sys.modules, "paper_repro.data.ffcv", fake)
+    monkeypatch.setattr(data, "ffcv", fake, raising=False)
+    prepare(copy, lambda text: None, write_ffcv=True)
+    assert written == {copy / "train.beton": 999, copy / "val.beton": 1000}
 
 
 @pytest.mark.parametrize("kind", ["grey", "cmyk", "png", "palette"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from paper_repro.data.loaders import ALONE, Share, TensorLoader
+from paper_repro.data.loaders import ALONE, Share, TensorLoader, open_loaders
 from paper_repro.errors import UserError
+from tests.training.tiny import install
 
 EXAMPLES = 23
 
@@ -49,3 +52,11 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
         Share(0, 2).require_fair(257, 256)
     Share(0, 4).require_fair(1_281_167, 256)
     Share(0, 4).require_fair(512, 256)
+
+
+def test_it_is_refused_before_the_data_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    with pytest.raises(UserError, match="cannot be shared equally by 3 processes"):
+        open_loaders("fashion_mnist", Path(), 4, share=Share(0, 3))
+    train, val, _ = open_loaders("fashion_mnist", Path(), 4, share=Share(0, 2))
+    assert [len(next(batches)[1]) for batches in (train.epoch(0, 0), val.in_order())] == [2, 20]

@@ -129,6 +129,13 @@ def test_a_folder_without_a_network_says_why(tmp_path: Path, result: dict | None
         written(tmp_path, tmp_path / "out")
 
 
+def test_weights_of_any_memory_format_are_kept(tmp_path: Path) -> None:
+    """As a run leaves them that was trained in channels_last."""
+    weight = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    path = networks.write_weights({"weight": weight}, tmp_path / networks.WEIGHTS)
+    assert torch.equal(networks.read_weights(path)["weight"], weight)
+
+
 def test_damaged_or_foreign_weights_are_refused(tmp_path: Path) -> None:
     folder, _ = kept(tmp_path, "resnet18", (3, 32, 32), num_classes=5)
     other = models.resnet18(num_classes=6)

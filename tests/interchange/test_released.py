@@ -19,6 +19,7 @@ from tests.reference.soft_threshold import soft_threshold
 State = dict[str, Any]
 NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
     "resnet50": lambda: models.resnet50(num_classes=7, width=8),
+    "resnet18": lambda: models.resnet18(num_classes=7, width=8),
     "mobilenet_v1": lambda: models.mobilenet_v1(num_classes=7, width=8),
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from paper_repro import tables
 from paper_repro.errors import UserError
@@ -41,6 +43,54 @@ def test_a_small_network_is_measured(spec, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(costs, "_seconds_per_step", None)  # is not asked again
     assert rate_of(replace(spec, seed=3)).per_s == found.rate.per_s
     costs._measured.cache_clear()
+
+
+def test_it_is_measured_as_the_run_would_be_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its precision and memory format, on one thread, by batches that are not too large for a core."""
+    asked: list[tuple] = []
+
+    def seconds(network: nn.Module, facts: object, autocast: str, batch: int, device: torch.device) -> float:
+        weights = [weight for weight in network.parameters() if weight.ndim == 4 and min(weight.shape) > 1]
+        ordered = all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+        asked.append((autocast, ordered, batch, torch.get_num_threads()))
+        return 0.5
+
+    monkeypatch.setattr(costs, "_seconds_per_step", seconds)
+    costs._measured.cache_clear()
+    torch.set_num_threads(2)
+    try:
+        assert rate_of(replace(SPEC, batch_size=1000)).per_s == costs.CPU_BATCH / 0.5
+        rate_of(replace(SPEC, autocast="bf16", channels_last=True))
+    finally:
+        torch.set_num_threads(1)
+        costs._measured.cache_clear()
+    assert asked == [("", False, costs.CPU_BATCH, 1), ("bf16", True, SPEC.batch_size, 1)]
+
+
+def test_steps_are_measured_in_the_precision_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered: list[str] = []
+    monkeypatch.setattr("paper_repro.training.step.precision", lambda name, _: entered.append(name) or nullcontext())
+    monkeypatch.setattr(costs, "MEASURED_S", 0.01)
+    costs._measured.cache_clear()
+    rate_of(replace(SPEC, autocast="bf16"))
+    costs._measured.cache_clear()
+    assert set(entered) == {"bf16"}
+
+
+def test_a_batch_too_large_for_the_memory_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seconds(network: nn.Module, facts: object, autocast: str, batch: int, device: torch.device) -> float:
+        if batch > fits:
+            raise torch.cuda.OutOfMemoryError
+        return 0.5
+
+    monkeypatch.setattr(costs, "_seconds_per_step", seconds)
+    costs._measured.cache_clear()
+    fits = 20
+    assert rate_of(replace(SPEC, batch_size=64)).per_s == 16 / 0.5
+    costs._measured.cache_clear()
+    fits = 0
+    with pytest.raises(UserError, match="not even one example of resnet18"):
+        rate_of(replace(SPEC, batch_size=64))
 
 
 def test_what_is_done_is_not_to_do() -> None:

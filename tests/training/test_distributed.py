@@ -67,6 +67,13 @@ def test_every_image_is_counted_once(one: dict[str, Any], group: list[dict[str, 
 
 
 @pytest.mark.slow
+def test_processes_agree_on_what_one_of_them_has(group: list[dict[str, Any]]) -> None:
+    """A signal may have reached one process alone."""
+    last = len(group) - 1
+    assert all(said["largest"] == [last, 0] and said["total"] == [last * (last + 1) / 2] for said in group)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 1])  # a whole batch, and the last of an epoch, whose shares differ in size
 def test_gradients_are_those_of_one_process(one: dict[str, Any], group: list[dict[str, Any]], step: int) -> None:
     expected = flat(one["gradients"][step])
@@ -182,6 +189,19 @@ def test_errors_of_a_lost_partner_are_told_from_others() -> None:
     assert distributed.explanation(RuntimeError(lost)) == (distributed.explanation(RuntimeError(lost))[0], True)
     assert "hangs" in distributed.explanation(RuntimeError(waited))[0]
     assert distributed.explanation(ValueError("no")) == ("ValueError: no", False)
+
+
+def test_a_process_that_noticed_ends_the_others_of_its_machine_alone() -> None:
+    with subprocess.Popen(["sleep", "60"]) as other, subprocess.Popen(["sleep", "60"]) as elsewhere:
+        try:
+            group, here = distributed.Processes(), os.uname().nodename
+            group.pids = [(here, os.getpid()), (here, other.pid), ("another machine", elsewhere.pid)]
+            group.end_others()
+            assert other.wait(10) == -signal.SIGKILL and elsewhere.poll() is None
+            group.end_others()  # it is gone already, and nothing is raised
+        finally:
+            other.kill()
+            elsewhere.kill()
 
 
 def test_several_processes_are_started_by_torchrun() -> None:

@@ -115,6 +115,32 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(
     assert without_time(resumed) == without_time(whole)
 
 
+def test_losses_and_random_states_between_two_records_survive_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(SPEC, method="dense", method_args={}, epochs=1)
+    train_step = loop.Run._train_step
+
+    def noisy(self: loop.Run, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return train_step(self, images + torch.rand(1), labels)
+
+    def step(self: loop.Run, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self.step == 11:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return noisy(self, images, labels)
+
+    monkeypatch.setattr(loop, "RECORDS", 3)  # one in 8 steps
+    monkeypatch.setattr(loop.Run, "_train_step", noisy)
+    whole = run(spec, tmp_path / "whole", tmp_path)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(loop.Run, "_train_step", step)
+        with pytest.raises(Interrupted):
+            train(tmp_path, spec)
+    assert checkpoint.newest_step(tmp_path / "runs" / spec.name) == 12
+    assert without_time(train(tmp_path, spec)) == without_time(whole)
+
+
 def test_augmented_examples_are_the_same_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = run(SPEC, tmp_path / "plain", tmp_path)
     monkeypatch.setattr(fashion_mnist, "AUGMENTATION", CROP_AND_FLIP, raising=False)

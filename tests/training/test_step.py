@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrize
 
 from paper_repro import methods
@@ -53,6 +54,54 @@ def taken(spec: Spec, count: int = 2) -> tuple[nn.Module, torch.optim.SGD, Step]
 def difference(one: nn.Module, other: nn.Module) -> float:
     pairs = zip(one.parameters(), other.parameters(), strict=True)
     return max(float((a - b).detach().abs().max()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("norm", [0.0, 0.05])
+def test_steps_are_those_of_a_plain_loop(norm: float) -> None:
+    """Schedule, label smoothing, clipping, momentum and decay, as they are written down in the field."""
+    spec = replace(SPARSE, method="dense", method_args={}, grad_clip_norm=norm, warmup_epochs=1)
+    model, _, _ = taken(spec, count=3)
+    train, _, _ = open_loaders(spec.dataset, Path(), 16)
+    torch.manual_seed(0)
+    twin = untrained(spec).train()
+    groups = methods.get("dense").param_groups(twin, spec.weight_decay)
+    optimizer = torch.optim.SGD(groups, lr=0.05, momentum=0.9)
+    for index, (images, labels) in zip(range(3), train.epoch(0, 0), strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = spec.lr * (index + 1) / len(train)
+        optimizer.zero_grad()
+        cross_entropy(twin(images), labels, label_smoothing=0.1).backward()
+        if norm:
+            nn.utils.clip_grad_norm_(twin.parameters(), norm)
+        optimizer.step()
+    assert difference(model, twin) < 1e-6
+
+
+def test_fp16_clips_gradients_and_not_their_multiples() -> None:
+    spec = replace(SPARSE, method="dense", method_args={}, weight_decay=0.0, grad_clip_norm=0.05)
+    start, (plain, *_), (low, *_) = taken(spec, count=0)[0], taken(spec), taken(replace(spec, autocast="fp16"))
+    assert 0.0 < difference(low, plain) < 0.3 * difference(plain, start)
+
+
+def test_a_method_is_called_around_every_step_and_sees_gradients_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple] = []
+
+    def before(self, model: nn.Module, step: int, total: int) -> None:
+        seen.append(("before", step, total))
+
+    def after(self, model: nn.Module, step: int, total: int) -> None:
+        seen.append(("after", step, total))
+        norms.append(float(model.fc.weight.grad.norm()))
+
+    monkeypatch.setattr("paper_repro.methods.dense.Dense.before_step", before)
+    monkeypatch.setattr("paper_repro.methods.dense.Dense.after_backward", after)
+    found = []
+    for autocast in ("", "fp16"):
+        norms: list[float] = []
+        taken(replace(SPARSE, method="dense", method_args={}, autocast=autocast))
+        found.append(norms)
+    assert seen == [(when, step, 3 * 6) for step in range(2) for when in ("before", "after")] * 2
+    assert found[1] == pytest.approx(found[0], rel=0.1) and min(found[0]) > 0.0
 
 
 @pytest.mark.parametrize("autocast", ["bf16", "fp16"])

@@ -51,6 +51,9 @@ def _measure(processes: Processes, runs: Path) -> dict[str, Any]:
     found["evaluated"] = evaluate(network, val.in_order(), 0.1, torch.device("cpu"), processes)
     found["served"] = sum(processes.gathered(sum(len(labels) for _, labels in val.in_order())))
 
+    found["largest"] = processes.largest(processes.share.rank, -processes.share.rank)
+    found["total"] = processes.total(processes.share.rank)
+
     gradients: dict[int, list[Any]] = {}
     clip, finish = torch.nn.utils.clip_grad_norm_, Run._finish
 
