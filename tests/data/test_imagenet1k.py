@@ -261,6 +261,7 @@ def test_ffcv_gets_the_images_of_both_parts_that_can_be_read(copy: Path, monkeyp
     fake = SimpleNamespace(write=lambda images, path, say: written.update({path: len(images)}))
     monkeypatch.setitem(sys.modules, "paper_repro.data.ffcv", fake)
     monkeypatch.setattr(data, "ffcv", fake, raising=False)
+    monkeypatch.setattr(imagenet1k.importlib.util, "find_spec", lambda name: name)
     prepare(copy, lambda text: None, write_ffcv=True)
     assert written == {copy / "train.beton": 999, copy / "val.beton": 1000}
 
