@@ -408,8 +408,9 @@ def legend(found: Any) -> str:
             f"{measured}."
         )
     if found.trained_rows:
-        seeds = ", ".join(map(str, found.seeds())) or "none"
-        of_what = "of the released networks" if found.tier == CHECKPOINT else f"mean of seeds {seeds}"
+        seeds = found.seeds()
+        of_what = f"mean of seeds {', '.join(map(str, seeds)) or 'none'}" if len(seeds) != 1 else f"seed {seeds[0]}"
+        of_what = "of the released networks" if found.tier == CHECKPOINT else of_what
         other = "" if found.full_scale else ": other data than the paper's, so it is shown and not compared (?)"
         lines.append(f"top-1 here is measured on {found.setting}, {of_what}{other}.")
     if found.trained_rows and not found.full_scale and has_budgets(found.table):

@@ -115,7 +115,7 @@ def sparsity_axis(axis: Axes) -> None:
     axis.set_xscale(
         "function", functions=(lambda s: -np.log(np.maximum(101.0 - s, 1e-3)), lambda t: 101.0 - np.exp(-t))
     )
-    axis.set_xlim(-8 if left < 10 else left - (101 - left) * 0.1, min(99.7, max(right, 99.2)))
+    axis.set_xlim(-8 if left < 10 else left - (101 - left) * 0.1, max(99.2, right + (101 - right) * 0.08))
     axis.xaxis.set_major_locator(FixedLocator([0, 50, 70, 80, 90, 95, 98, 99]))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -32,7 +32,9 @@ from paper_repro.reporting.looks import LOOKS
 # of trainings by STR; the colour of vanilla low rank, which is beside them, is not among them
 TRAINING_COLOURS = tuple(colour for colour in ROW_COLOURS if colour != LOOKS["low-rank"].colour)
 THIN, BOLD = 0.8, 2.0  # line widths: one seed, the mean
-SHOWN_POINTS = 20.0  # below the best network: what an untrained network does is not drawn
+SHOWN_POINTS = (
+    20.0  # below the best network at least, and down to the last of those in rows: not what an untrained one does
+)
 
 
 def ranks_over_epochs(evidence: Evidence) -> Figure:
@@ -168,10 +170,11 @@ def _draw_accuracy(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -
         handles[label] = Line2D(
             [], [], color=colour, linewidth=BOLD, linestyle="-" if row.method != "low-rank" else "-.", label=label
         )
-    values = evidence.epochs.loc[evidence.epochs["row"].isin([row.id for row in rows]), "val_top1_pct"]
-    if len(values):
-        best, worst = float(values.max()), float(values.min())
-        axis.set_ylim(max(worst, best - SHOWN_POINTS) - 0.5, best + 0.5)
+    epochs = evidence.epochs[evidence.epochs["row"].isin([row.id for row in rows])]
+    if len(epochs):
+        best, worst = float(epochs["val_top1_pct"].max()), float(epochs["val_top1_pct"].min())
+        shown = min([best - SHOWN_POINTS, *epochs.loc[epochs["kept"] == "yes", "val_top1_pct"]])
+        axis.set_ylim(max(worst, shown) - 0.5, best + 0.5)
     return handles
 
 

@@ -151,7 +151,7 @@ def test_the_last_table_shows_ranks_and_no_empty_columns(make_rnn_runs: MakeRuns
     assert [column.header for column in grid.columns] == titles
     assert list(grid.columns[2].cells)[:2] == ["full", "9/8"]
     said = legend(evidence)
-    assert "measured on HAR-2 (reconstructed UCI HAR) and Google-12, mean of seeds 0." in said
+    assert "measured on HAR-2 (reconstructed UCI HAR) and Google-12, seed 0." in said
     assert "budgets" not in said
     assert "trained spars." not in said
     assert "Watch" in Report(collect(make_rnn_runs, tmp_path, tier="smoke")).summary().data
