@@ -32,9 +32,8 @@ from paper_repro.reporting.looks import LOOKS
 # of trainings by STR; the colour of vanilla low rank, which is beside them, is not among them
 TRAINING_COLOURS = tuple(colour for colour in ROW_COLOURS if colour != LOOKS["low-rank"].colour)
 THIN, BOLD = 0.8, 2.0  # line widths: one seed, the mean
-SHOWN_POINTS = (
-    20.0  # below the best network at least, and down to the last of those in rows: not what an untrained one does
-)
+# Drawn is accuracy down to this many points below the best, or to the lowest network of a row: not an untrained one's.
+SHOWN_POINTS = 20.0
 
 
 def ranks_over_epochs(evidence: Evidence) -> Figure:

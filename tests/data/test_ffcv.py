@@ -114,8 +114,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 @pytest.fixture(scope="module")
 def written(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Beton:
-    ffcv = pytest.importorskip("paper_repro.data.ffcv")
     need_ffcv()
+    from paper_repro.data import ffcv
+
     return ffcv.write(images, tmp_path_factory.mktemp("files") / "train.beton", **quiet, workers=2)
 
 
