@@ -25,8 +25,6 @@ PINNED = ("torch==2.14.1", "torchvision==0.29.1")
 # maintained, so these move only when somebody has seen them work together.
 FFCV = (
     "ffcv==1.0.2",
-    "numba==0.68.1",
-    "llvmlite==0.50.0",
     "opencv-python-headless==4.14.0.94",
     "terminaltables==3.1.10",
     "fastargs==1.2.0",

@@ -57,7 +57,8 @@ def library() -> ModuleType:
     """
     threads = torch.get_num_threads()
     try:
-        numba = import_module("numba")
+        import numba
+
         numba.config.THREADING_LAYER = "threadsafe"  # tbb or omp; on numba's own a second loader aborts
         import_module("cv2").setNumThreads(0)  # its threads do not survive into the writing processes, which then hang
         import ffcv
@@ -85,9 +86,11 @@ class FFCVLoader:
 
     def __init__(self, beton: Beton, batch_size: int, share: Share = ALONE, workers: int | None = None) -> None:
         library()
+        import numba  # half a second
+
         self.beton, self.batch_size, self.share = beton, batch_size, share
         wanted = cores_for(share) if workers is None else workers
-        self.workers = max(1, min(wanted, cores(), import_module("numba").config.NUMBA_NUM_THREADS))
+        self.workers = max(1, min(wanted, cores(), numba.config.NUMBA_NUM_THREADS))
 
     @property
     def record(self) -> Mapping[str, Any]:

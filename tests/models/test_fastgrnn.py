@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -48,14 +49,70 @@ def test_fused_recurrence_is_the_loop(gate: str, ranks: dict[str, int], steps: i
         assert torch.allclose(ours[name], gradient, rtol=1e-9, atol=1e-11), name
 
 
-def test_fused_recurrence_in_float32_at_full_size() -> None:
+@pytest.mark.parametrize("steps", [3, 16, 17, 40])
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("gate", ["sigmoid", "tanh"])
+def test_compiled_recurrence_is_the_loop(gate: str, ranks: dict[str, int], steps: int) -> None:
+    """Float32 is compiled on a CPU. It is as near to the loop in float64 as the loop itself is in float32: a network
+    with a tanh gate makes rounding a hundred times as large within 40 steps.
+    """
+    model = network(gate, ranks)
+    inputs = torch.randn(4, steps, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    exact = gradients(model, reference.logits(model, inputs))
+    model.float()
+
+    def errors(outputs: Tensor) -> dict[str, float]:
+        found = gradients(model, outputs)
+        return {name: float((found[name] - value).abs().max() / value.abs().max()) for name, value in exact.items()}
+
+    loops, ours = errors(reference.logits(model, inputs.float())), errors(model(inputs.float()))
+    bound = 10.0 * (max(loops.values()) + 1e-6)
+    assert bound < 2e-3
+    assert all(error <= bound for error in ours.values()), (ours, bound)
+
+
+@pytest.mark.parametrize("gate", ["sigmoid", "tanh"])
+def test_compiled_recurrence_at_full_size(gate: str) -> None:
     torch.manual_seed(0)
-    model = models.fastgrnn()
+    model = models.fastgrnn(gate=gate)
     inputs = torch.randn(20, 128, 9)
     theirs = gradients(model, reference.logits(model, inputs))
     ours = gradients(model, model(inputs))
     for name, gradient in theirs.items():
         assert (ours[name] - gradient).abs().max() <= 1e-4 * gradient.abs().max(), name
+
+
+def test_compiled_gates_are_torchs_and_saturate() -> None:
+    from paper_repro.models import fastgrnn_kernels as kernels
+
+    p = torch.cat([torch.linspace(-200.0, 200.0, 4001), torch.linspace(-2.0, 2.0, 4001)])
+    for tanh, function in ((False, torch.sigmoid), (True, torch.tanh)):
+        gates, candidates, states = room = torch.zeros(3, 2, 1, len(p))
+        gates[0] = p
+        states[0] = 1.0
+        shift = torch.full_like(p, 0.25)
+        kernels.forward_step(*room.numpy(), 0, shift.numpy(), np.float32(0.75), np.float32(1.0), tanh)
+        z, c = function(p.double()), torch.tanh(p.double() + 0.25)
+        for ours, theirs in (
+            (gates[0, 0], z),
+            (candidates[0, 0], c),
+            (states[1, 0], z + (0.75 * (1.0 - z) + 0.25) * c),
+        ):
+            assert (ours - theirs).abs().max() < 5e-7
+
+
+def test_a_network_that_has_diverged_says_so() -> None:
+    """NaN and infinity come through the compiled recurrence: a run must not go on with numbers made up."""
+    model = models.fastgrnn()
+    inputs = torch.zeros(3, 5, 9)
+    inputs[1, 2, 4] = torch.nan
+    outputs = model(inputs)
+    assert outputs.isfinite().all(1).tolist() == [True, False, True]
+    grads = gradients(model, outputs)
+    assert not any(gradient.isfinite().all() for name, gradient in grads.items() if not name.startswith("classifier"))
+    with torch.no_grad():
+        model.u.weight.fill_(torch.inf)
+    assert not model(torch.ones(3, 5, 9)).isfinite().any()
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
