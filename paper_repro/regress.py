@@ -91,6 +91,7 @@ class Question:
                         "method_args": {**own.method_args, argument: target, **self.method_args},
                         "method_sha256": plugin.sha256,
                         "weight_decay": decay,
+                        "nesterov": own.nesterov or False,
                         "grad_clip_norm": own.grad_clip_norm or 0.0,
                     }
                 ),

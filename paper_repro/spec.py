@@ -35,6 +35,7 @@ class Spec:
     model_args: Mapping[str, Any] = field(default_factory=dict)
     method_args: Mapping[str, Any] = field(default_factory=dict)
     momentum: float = 0.875
+    nesterov: bool = False
     warmup_epochs: int = 5
     schedule: str = "epoch"  # the cosine at every "epoch", as in the paper, or every "step"; "drop": to a tenth
     label_smoothing: float = 0.1
@@ -58,7 +59,7 @@ class Spec:
                 ("epochs", self.epochs < 1),
                 ("batch_size", self.batch_size < 1),
                 ("lr", not self.lr > 0),
-                ("momentum", not 0 <= self.momentum < 1),
+                ("momentum", not 0 <= self.momentum < 1 or (self.nesterov and not self.momentum)),
                 ("weight_decay", not self.weight_decay >= 0),
                 ("warmup_epochs", not 0 <= self.warmup_epochs < self.epochs),
                 ("label_smoothing", not 0 <= self.label_smoothing < 1),

@@ -36,7 +36,14 @@ def test_defaults_are_left_out_so_that_new_fields_rename_nothing() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"lr": 0.1}, {"method_args": {"s_init": -21.0}}, {"model_args": {"width": 8}}, {"momentum": 0.9}, {"seed": 1}],
+    [
+        {"lr": 0.1},
+        {"method_args": {"s_init": -21.0}},
+        {"model_args": {"width": 8}},
+        {"momentum": 0.9},
+        {"nesterov": True},
+        {"seed": 1},
+    ],
 )
 def test_whatever_changes_the_outcome_changes_the_name(change: dict) -> None:
     assert Spec(**{**BASE, **change}).name != Spec(**BASE).name
@@ -68,6 +75,7 @@ def test_differences_are_listed() -> None:
         ({**BASE, "schedule": "epochs"}, "Did you mean 'epoch'"),
         ({**BASE, "epochs": 0}, "epochs = 0"),
         ({**BASE, "lr": float("nan")}, "lr = nan"),
+        ({**BASE, "nesterov": True, "momentum": 0.0}, "momentum = 0.0"),
         ({**BASE, "warmup_epochs": 2}, "warmup_epochs = 2"),
         ({**BASE, "weight_decay": -1.0}, "weight_decay = -1"),
     ],

@@ -100,9 +100,10 @@ def accuracy_by_ranks(evidence: Evidence) -> Figure:
 
 
 def _data_sets(evidence: Evidence) -> list[str]:
-    """The paper's data sets of the rows that were trained over epochs, in table order."""
+    """The paper's data sets with rows whose ranks were learnt, or that were trained beside some, in table order."""
     there = set(evidence.epochs["row"])
-    return list(dict.fromkeys(row.dataset for row in evidence.table.rows if row.id in there))
+    learnt = {row.dataset for row in evidence.table.rows if row.method == "str-rank"}
+    return list(dict.fromkeys(row.dataset for row in evidence.table.rows if row.id in there and row.dataset in learnt))
 
 
 def _title(evidence: Evidence, rows: Sequence[tables.Row]) -> str:
@@ -138,7 +139,7 @@ def _draw_ranks(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> d
         for column, dashes in (("rank_u", "-"), ("rank_w", "--")):
             positive = epochs[epochs[column] > 0]  # a log scale has no place for rank 0
             _draw_seeds(axis, positive, column, colour, dashes)
-        for row in group:
+        for row in (row for row in group if row.ranks):
             taken = evidence.epochs[(evidence.epochs["row"] == row.id) & (evidence.epochs["kept"] == "yes")]
             for rank in map(int, row.ranks.split("/")):  # which the end of that epoch need not have
                 at = [rank] * len(taken)
@@ -157,8 +158,12 @@ def _draw_ranks(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> d
 def _draw_accuracy(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> dict[str, Line2D]:
     handles = {}
     learnt = 0
+    drawn = set()
     for group in _recipes(evidence, rows):
         row = group[0]
+        if row.method != "str-rank" and (row.method, row.ranks) in drawn:  # the first stands for others like it
+            continue
+        drawn.add((row.method, row.ranks))
         colour, _ = style_of(row.method)
         label = row.label
         if row.method == "str-rank":

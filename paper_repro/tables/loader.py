@@ -138,6 +138,7 @@ class Table:
                     method_args=row.method_args,
                     lr=row.lr,
                     weight_decay=row.weight_decay,
+                    nesterov=row.nesterov,
                     grad_clip_norm=row.grad_clip_norm,
                     seed=seed,
                     **protocol,

@@ -33,6 +33,7 @@ class MethodKeys(File):
     dataset: Name | None = None
     lr: Positive | None = None
     weight_decay: Decay | None = None
+    nesterov: bool | None = None
     grad_clip_norm: Decay | None = None
     target_sparsity_pct: Percent | None = None
     tolerance_pct: Positive | None = None
@@ -87,6 +88,7 @@ class RowPlan:
     method_args: Mapping[str, Any]
     lr: float
     weight_decay: float
+    nesterov: bool
     grad_clip_norm: float
     tolerance_pct: float
     stated_target_pct: float | None
@@ -238,7 +240,7 @@ def _row_plan(
     # low rank leaves no zeros behind
     if target is None and not row.ranks and not {"sparsity_pct", "budget", "target_sparsity_pct"} & method_args.keys():
         target = None if row.method == "dense" else row.reported.sparsity_pct
-        if target is None and row.method != "dense":
+        if target is None and row.method not in ("dense", "str-rank"):  # the latter ends where it ends
             raise UserError(
                 f"{path}, {where}: nothing says how sparse {row.id!r} is to be; give target_sparsity_pct, a budget, or "
                 "method_args.sparsity_pct"
@@ -250,6 +252,7 @@ def _row_plan(
         method_args=MappingProxyType(method_args),
         lr=first(given.lr, method.lr) or tier.lr,
         weight_decay=tier.weight_decay if weight_decay is None else weight_decay,
+        nesterov=bool(first(given.nesterov, method.nesterov)),
         grad_clip_norm=first(given.grad_clip_norm, method.grad_clip_norm) or 0.0,
         tolerance_pct=tolerance,
         stated_target_pct=target,

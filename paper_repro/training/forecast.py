@@ -76,7 +76,7 @@ def decay_factors(spec: Spec, weight_decay: float) -> list[float]:
     rates = (learning_rate(spec, step, per_epoch) for step in range(per_epoch * spec.epochs))
     for rate in rates:
         buffer = spec.momentum * buffer + weight_decay * s
-        s -= rate * buffer
+        s -= rate * (weight_decay * s + spec.momentum * buffer if spec.nesterov else buffer)
         factors.append(s)
     return factors
 

@@ -142,7 +142,9 @@ class Run:
         groups = self.method.param_groups(self.model, weight_decay=spec.weight_decay)
         # torch's fused step, where fp16 leaves the first one out, would go on with momentum that nobody has initialised
         fused = spec.autocast != "fp16"
-        self.optimizer = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, fused=fused)
+        self.optimizer = torch.optim.SGD(
+            groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=fused
+        )
         self.train_step = Step(spec, self.model, self.method, self.optimizer, processes)
 
         self.step = 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from paper_repro import models
 from paper_repro.accounting import account, ranks
@@ -126,6 +127,33 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
     given = (model.w.weight, model.u.weight, model.bias_gate, model.bias_update, model.zeta, model.nu)
     assert torch.autograd.gradcheck(last_state, tuple(value.detach().requires_grad_() for value in given))
+
+
+class Kernels(TorchDispatchMode):
+    """Counts the operations that a GPU would launch a kernel for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        outputs = function(*args, **(kwargs or {}))
+        launches_nothing = function.is_view or function.overloadpacket.__name__.startswith(("empty", "new_empty"))
+        self.count += not launches_nothing
+        return outputs
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("gate", ["sigmoid", "tanh"])
+def test_fused_recurrence_launches_less_than_a_third_of_the_loops_kernels(gate: str, ranks: dict[str, int]) -> None:
+    """A GPU spends a training step of this size on launching them. Float64 takes the way that a GPU does."""
+    model = network(gate, ranks)
+    inputs = torch.randn(4, 128, 9, dtype=torch.float64)
+    with Kernels() as loop:
+        gradients(model, reference.logits(model, inputs))
+    with Kernels() as fused:
+        gradients(model, model(inputs))
+    assert fused.count < loop.count / 3
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -275,6 +275,22 @@ def test_ranks_over_epochs(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     assert {"Full rank", "Low rank", "STR, for ranks 9/8, 9/7, 8/7"} <= labels
 
 
+def test_trainings_without_a_pair_of_ranks_to_pass_are_drawn_too(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    """As in rnn_choices: a line per training by STR, named by its label, and one for all rows of a kind beside them."""
+    evidence = collect(make_rnn_runs, tmp_path, tier="smoke", rows=["har2-full", "har2-low-9-8", "har2-str-9-8"])
+    ids = ("har2-full", "har2-low-9-8", "har2-str-9-8", "har2-str-9-7", "har2-str-8-7", "google12-full")
+    rows = tuple(replace(evidence.table.row(id), ranks="") for id in ids)
+    figure = figures.FIGURES["ranks_over_epochs"](replace(evidence, table=replace(evidence.table, rows=rows)))
+    ranks, accuracy = figure.axes
+    assert not ranks.texts and [len(line.get_xdata()) for line in ranks.lines] == [6, 6]
+    assert len(accuracy.lines) == 3
+    labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert "STR" in labels and not any("for ranks" in label for label in labels)
+    one_kind = (rows[0], replace(rows[1], method="dense"), *rows[2:5])
+    figure = figures.FIGURES["ranks_over_epochs"](replace(evidence, table=replace(evidence.table, rows=one_kind)))
+    assert len(figure.axes[1].lines) == 2
+
+
 @pytest.mark.parametrize(("tier", "panels"), [("paper", 2), ("smoke", 3)])
 def test_accuracy_by_ranks(make_rnn_runs: MakeRuns, tmp_path: Path, tier: str, panels: int) -> None:
     """Both in one panel where they are compared; Google-12 is not trained at tier smoke, and has no panel there."""

@@ -23,7 +23,7 @@ def test_names_and_sizes() -> None:
         "mobilenetv1": 8,
         "resnet50": 41,
         "rnn": 16,
-        "rnn_choices": 8,
+        "rnn_choices": 15,
         "st3": 20,
         "target": 10,
         "transfer": 10,
@@ -535,6 +535,9 @@ def test_rows_may_have_a_network_a_data_set_and_a_rate_of_their_own() -> None:
     specs = {row.id: spec for row, spec in tables.load("rnn_choices").specs("small", [0], {"har2": "har2_rebuilt"})}
     assert specs["as-in-table-3"].dataset == "har2_rebuilt" and specs["windows-original"].dataset == "har2_original"
     assert specs["as-in-table-3"].model_args == {"gate": "tanh"} and specs["gate-sigmoid"].model_args == {}
+    learnt = {id: specs.pop(id) for id in list(specs) if id.startswith("str-")}
+    first = learnt.pop("str-as-in-table-3")
+    assert len(learnt) == 5 and {key for spec in learnt.values() for key in first.differences(spec)} == {"method_args"}
     base = specs.pop("as-in-table-3")
     changed = {id: {*base.differences(spec)} for id, spec in specs.items()}
     assert changed == {
@@ -542,6 +545,7 @@ def test_rows_may_have_a_network_a_data_set_and_a_rate_of_their_own() -> None:
         "no-decay": {"weight_decay"},
         "decay-0.005": {"weight_decay"},
         "lr-0.003": {"lr"},
+        "nesterov": {"nesterov"},
         "no-clipping": {"grad_clip_norm"},
         "windows-original": {"dataset"},
         "windows-rebuilt": {"dataset"},

@@ -62,10 +62,12 @@ def test_forecast_of_the_90_percent_model_is_what_figures_1_and_2_show(monkeypat
     assert [(finding.printed, finding.verdict) for finding in later] == [("41", "FAIL"), ("29-30", "FAIL")]
 
 
-def test_simulation_is_what_the_optimizer_does() -> None:
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_simulation_is_what_the_optimizer_does(nesterov: bool) -> None:
     per_epoch = steps_per_epoch(SHORT)
     s = torch.nn.Parameter(torch.tensor(-20.0, dtype=torch.float64))
-    optimizer = torch.optim.SGD([s], lr=SHORT.lr, momentum=SHORT.momentum, weight_decay=SHORT.weight_decay)
+    kind = {"momentum": SHORT.momentum, "weight_decay": SHORT.weight_decay, "nesterov": nesterov}
+    optimizer = torch.optim.SGD([s], lr=SHORT.lr, **kind)
     rates = [learning_rate(SHORT, step, per_epoch) for step in range(120)]
     values = [s.item()]
     for rate in rates:
@@ -73,8 +75,10 @@ def test_simulation_is_what_the_optimizer_does() -> None:
         s.grad = torch.zeros_like(s)
         optimizer.step()
         values.append(s.item())
-    assert [-20.0 * factor for factor in decay_factors(SHORT, SHORT.weight_decay)] == pytest.approx(values, rel=1e-12)
-    assert decay_only(-20.0, rates, SHORT.momentum, SHORT.weight_decay) == pytest.approx(values, rel=1e-12)
+    factors = decay_factors(replace(SHORT, nesterov=nesterov), SHORT.weight_decay)
+    assert [-20.0 * factor for factor in factors] == pytest.approx(values, rel=1e-12)
+    if not nesterov:
+        assert decay_only(-20.0, rates, SHORT.momentum, SHORT.weight_decay) == pytest.approx(values, rel=1e-12)
 
 
 def test_learning_rate_of_the_paper() -> None:

@@ -92,6 +92,11 @@ def test_sparsity_stays_at_zero_until_the_forecast_onset(tmp_path: Path) -> None
     assert before and max(before) < 1.0 and result["history"][-1]["sparsity_pct"] > 5.0
 
 
+def test_nesterovs_momentum_is_another_training(tmp_path: Path) -> None:
+    plain, ahead = (train(tmp_path, replace(SPEC, nesterov=nesterov))["history"] for nesterov in (False, True))
+    assert plain[0]["train_loss"] == ahead[0]["train_loss"] and plain[1]["train_loss"] != ahead[1]["train_loss"]
+
+
 def test_a_finished_run_is_never_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train(tmp_path)
     monkeypatch.setattr(loop, "Run", None)  # training would fail
