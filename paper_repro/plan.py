@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.table import Table as Grid
@@ -75,6 +76,8 @@ def show_plan(job: Job, console: Console) -> int:
     )
     for line in what_it_takes(runs, cost, jobs, job.gpus):
         console.print(line, soft_wrap=True, markup=False)
+    if any(spec.loader == "ffcv" for spec in todo) and find_spec("ffcv") is None:
+        console.print("FFCV is not installed here, and the runs would stop for it: run `make ffcv`", soft_wrap=True)
     for text in refused:
         console.print(f"refused: {text}", soft_wrap=True)
     require_affordable(list(cost.values()), job.max_gpu_hours)
