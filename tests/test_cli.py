@@ -166,10 +166,10 @@ def test_plan_with_several_gpus_and_the_options_of_a_run(
     assert "615 are to do: at least 154 hours, 4 GPUs on each run" in said[1] and "at least" not in said[0] + said[2]
     for place in (None, object()):
         monkeypatch.setattr("paper_repro.plan.find_spec", lambda name, found=place: found)
-        for loader in ("folder", "ffcv"):
-            assert call(monkeypatch, *paper, "--loader", loader) == 0
+        for kind in ("folder", "ffcv"):
+            assert call(monkeypatch, *paper[:-1], "dense", "--loader", kind) == 0
             absent = "FFCV is not installed here" in capsys.readouterr().out
-            assert absent == (loader == "ffcv" and place is None)
+            assert absent == (kind == "ffcv" and place is None)
     monkeypatch.setattr(cost, "MEASURED_S", 0.01)
     assert call(monkeypatch, "plan", "resnet50", "--method", "dense", "--gpus", "2", "--max-gpu-hours", "1000") == 0
     assert "hours, 2 cores on each run" in capsys.readouterr().out
