@@ -56,7 +56,8 @@ class _Scan(torch.autograd.Function):
         gates, _, states = room
         torch.addmm(bias_gate, inputs.flatten(0, 1), w.t(), out=gates[:steps].flatten(0, 1))
         states[0] = 0.0
-        constants = (gate, zeta.item(), zeta.item() + nu.item())
+        share, leak = torch.stack((zeta, nu)).tolist()  # a GPU is waited for once
+        constants = (gate, share, share + leak)
         _arithmetic(room, *constants).forward(bias_update - bias_gate, _adder(*(factor.t() for factor in thin or (u,))))
         ctx.save_for_backward(inputs, u, room, zeta, nu)
         ctx.constants, ctx.thin = constants, thin
