@@ -56,9 +56,10 @@ def ranks_over_epochs(evidence: Evidence) -> Figure:
         if data_sets:
             handles["U"] = Line2D([], [], color="#333333", linewidth=BOLD, label="Rank of U")
             handles["W"] = Line2D([], [], color="#333333", linewidth=BOLD, linestyle="--", label="Rank of W")
-            handles["kept"] = handle("Network of a row", "#333333", "o", {**REPRODUCED, "linestyle": "none"})
+            if any(row.ranks for row in evidence.table.rows):
+                handles["kept"] = handle("Network of a row", "#333333", "o", {**REPRODUCED, "linestyle": "none"})
         what = "ranks and accuracy during training (thin: one seed, bold: mean)"
-        finish(figure, evidence, what, list(handles.values()), columns=4)
+        finish(figure, evidence, what, list(handles.values()), columns=4 if len(handles) <= 7 else 3)
     return figure
 
 

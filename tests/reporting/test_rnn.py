@@ -285,7 +285,7 @@ def test_trainings_without_a_pair_of_ranks_to_pass_are_drawn_too(make_rnn_runs: 
     assert not ranks.texts and [len(line.get_xdata()) for line in ranks.lines] == [6, 6]
     assert len(accuracy.lines) == 3
     labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
-    assert "STR" in labels and not any("for ranks" in label for label in labels)
+    assert labels == {"STR", "Full rank", "Low rank", "Rank of U", "Rank of W"}
     one_kind = (rows[0], replace(rows[1], method="dense"), *rows[2:5])
     figure = figures.FIGURES["ranks_over_epochs"](replace(evidence, table=replace(evidence.table, rows=one_kind)))
     assert len(figure.axes[1].lines) == 2
