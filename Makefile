@@ -83,8 +83,8 @@ setup: ## make .venv as requirements.lock says (every other target does this by 
 ffcv: environment ## install FFCV, which reads ImageNet faster (as root on Debian and Ubuntu, or with OpenCV at hand)
 	@sh ci/ffcv.sh
 
-test: environment ## all tests
-	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --benchmark-disable $(ARGS)
+test: environment ## all tests, in as many processes as there are cores (four at most)
+	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --benchmark-disable -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 bench: environment ## the benchmarks, timed; run them on an idle machine
 	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest tests/benchmarks --benchmark-only $(ARGS)
