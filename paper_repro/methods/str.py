@@ -32,6 +32,10 @@ class STR(Method):
     the default, "controller", s has no weight decay, and ``s_init`` decides nothing as long as g(s_init) is about 0.
     """
 
+    # What the forecast of the onset goes by, beside ``decay_of_s``:
+    starts_at: float | None = None  # the magnitude at which all that is thresholded starts; None: weights have no one
+    decay_name = "weight_decay"  # the setting that decides how fast s decays
+
     def __init__(
         self,
         s_init: float = -3200.0,
@@ -91,6 +95,11 @@ class STR(Method):
             return super().param_groups(model, weight_decay)
         s = {id(operand.soft.s): operand.soft.s for operand in self.operands(model).values()}
         return decay_groups(model, weight_decay, [(list(s.values()), 0.0)])
+
+    @property
+    def must_prune(self) -> bool:
+        """Whether a training that prunes nothing is of no use."""
+        return True
 
     def decay_of_s(self, weight_decay: float) -> float:
         """The weight decay of s, from that of the network: what the forecast of the onset goes by."""

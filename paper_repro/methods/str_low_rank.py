@@ -32,6 +32,8 @@ class STRLowRank(STR):
     """
 
     prunes = False  # what it drops leaves no zeros behind, so that a network without any is as it should be
+    starts_at = 1.0
+    decay_name = "rank_decay"
 
     def __init__(
         self,
@@ -55,6 +57,8 @@ class STRLowRank(STR):
         for name in self.rank_decay:
             if name not in products:
                 raise unknown("low-rank product in rank_decay", name, products)
+        for wanted in self.keep:
+            _require_possible(wanted, {name: down.out_features for name, (down, _) in products.items()})
         self.first = {name for name, layer in counted_layers(model).items() if id(layer) in first}
         return super().attach(model)
 
@@ -78,11 +82,21 @@ class STRLowRank(STR):
             ),
         )
 
+    @property
+    def must_prune(self) -> bool:
+        """Only where ranks are to be kept: without any, that none falls is a result."""
+        return bool(self.keep)
+
     def decay_of_s(self, weight_decay: float) -> float:
-        """That of the product whose rank begins to fall first, of those that ``rank_decay`` names."""
-        return max(self.rank_decay.values(), default=weight_decay)
+        """That of the product whose rank begins to fall first. Only with ``keep`` is it known whether ``rank_decay``
+        names all of them.
+        """
+        all_named = bool(self.keep) and len(self.rank_decay) == len(self.keep[0])
+        return max([*self.rank_decay.values(), *([] if all_named else [weight_decay])])
 
     def milestone(self, model: nn.Module) -> str | None:
+        if not self.keep:  # which spares a GPU the wait for its ranks
+            return None
         now = tuple(ranks(model).values())
         return "/".join(map(str, now)) if now in self.keep else None
 
@@ -95,3 +109,10 @@ class STRLowRank(STR):
             up.weight = nn.Parameter(up.weight[:, left].detach().clone())
             down.out_features = up.in_features = int(left.sum())
         return plain
+
+
+def _require_possible(wanted: tuple[int, ...], full: Mapping[str, int]) -> None:
+    """UserError where a network whose products have the inner dimensions ``full`` cannot come to have these ranks."""
+    if len(wanted) != len(full) or any(not 1 <= rank <= most for rank, most in zip(wanted, full.values(), strict=True)):
+        names = ", ".join(f"{name} (1 to {most})" for name, most in full.items())
+        raise UserError(f"keep has {list(wanted)}: ranks to keep are one number for each of {names}")

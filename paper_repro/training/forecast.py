@@ -14,6 +14,10 @@ g(s) = sigmoid(-10) = 4.5e-5, a level taken from the paper's own run, in which F
 Figure 2 shows the first 1.6 % of sparsity. A tenth or ten times of it is a little more than an epoch earlier or later
 there.
 
+Where all that is thresholded starts at one magnitude and decays with s, as the importances of ranks do
+(``STR.starts_at``), nothing is zeroed before g(s) has met it: with s = -10 * f and importances of f, that is where
+exp(-10 * f) = f. The loss holds importances up, so that the first rank falls a little later.
+
 A run with ``target_sparsity_pct`` does not wait for weight decay: its target says when it prunes (``str_target.py``),
 whatever s_init and weight decay are. It is refused only when that is too late in training.
 """
@@ -21,6 +25,7 @@ whatever s_init and weight decay are. It is refused only when that is too late i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,24 +92,38 @@ def forecast(spec: Spec) -> Forecast | None:
     if not isinstance(method, STR):
         return None
     factors = decay_factors(spec, method.decay_of_s(spec.weight_decay))
-    onset = first_step(factors, method.s_init, ONSET_S[method.g])
+    onset = first_step(factors, method.s_init, lambda factor: level(method, factor))
     if method.target is not None:
         onset = method.target.onset_step(onset, len(factors) - 1)
     return Forecast(len(factors) - 1, steps_per_epoch(spec), onset, method.s_init * factors[-1])
 
 
-def first_step(factors: list[float], s_init: float, level: float) -> int | None:
-    """Steps after which s = s_init * factor is at or above ``level`` for the first time."""
-    return next((step for step, factor in enumerate(factors) if s_init * factor >= level), None)
+def first_step(factors: list[float], s_init: float, level: Callable[[float], float]) -> int | None:
+    """Steps after which s = s_init * factor is at or above ``level(factor)`` for the first time."""
+    return next((step for step, factor in enumerate(factors) if s_init * factor >= level(factor)), None)
+
+
+def level(method: STR, factor: float) -> float:
+    """The s at which thresholds begin to zero something, where decay alone has multiplied everything by ``factor``."""
+    if method.starts_at is None:
+        return ONSET_S[method.g]
+    magnitude = method.starts_at * factor
+    if method.g == "exp":
+        return math.log(magnitude)
+    return math.inf if magnitude >= 1.0 else math.log(magnitude / (1.0 - magnitude))
 
 
 def require_pruning(spec: Spec) -> Forecast | None:
-    """The forecast, or a UserError with values that would work when the network would stay dense."""
+    """The forecast, or a UserError with values that would work when the network would stay dense, but for a method that
+    is not asked for anything else.
+    """
     result = forecast(spec)
     if result is None or not result.stays_dense:
         return result
     method = methods.get(spec.method, **spec.method_args)
     assert isinstance(method, STR)
+    if not method.must_prune:
+        return result
     if method.target is not None:
         raise UserError(
             f"{spec.name} would stay dense too long: with target_sparsity_pct it prunes from epoch "
@@ -114,25 +133,30 @@ def require_pruning(spec: Spec) -> Forecast | None:
     when = (
         f"only at epoch {result.onset_epoch:.1f}" if result.onset_epoch else f"never (s ends at {result.final_s:.4g})"
     )
-    s_init, weight_decay = suggestion(spec, method)
+    s_init, decay = suggestion(spec, method)
+    or_s_init = "" if s_init is None else f"s_init = {s_init:.3g} at this {method.decay_name}, or "
+    begins = "leaves zero" if method.starts_at is None else "meets what it is to zero"
     raise UserError(
-        f"{spec.name} would stay dense: with s_init = {method.s_init:g} and weight_decay = {spec.weight_decay:g}, "
-        f"g(s) leaves zero {when} in {spec.epochs} epochs of {result.steps_per_epoch} steps. "
-        f"To begin at epoch {SUGGESTED * spec.epochs:.3g}, take s_init = {s_init:.3g} at this weight_decay, "
-        f"or weight_decay = {weight_decay:.3g} at this s_init."
+        f"{spec.name} would stay dense: with s_init = {method.s_init:g} and {method.decay_name} = "
+        f"{method.decay_of_s(spec.weight_decay):g}, g(s) {begins} {when} in {spec.epochs} epochs of "
+        f"{result.steps_per_epoch} steps. To begin at epoch {SUGGESTED * spec.epochs:.3g}, take {or_s_init}"
+        f"{method.decay_name} = {decay:.3g} at this s_init."
     )
 
 
-def suggestion(spec: Spec, method: STR) -> tuple[float, float]:
-    """(s_init at this weight decay, weight decay at this s_init) that put the onset at SUGGESTED of training."""
-    level = ONSET_S[method.g]
+def suggestion(spec: Spec, method: STR) -> tuple[float | None, float]:
+    """(s_init at this decay of s, decay of s at this s_init) that put the onset at SUGGESTED of training; None where
+    thresholds that begin so late would have to begin above zero.
+    """
     step = round(SUGGESTED * spec.epochs * steps_per_epoch(spec))
-    s_init = level / decay_factors(spec, method.decay_of_s(spec.weight_decay))[step]
+    factor = decay_factors(spec, method.decay_of_s(spec.weight_decay))[step]
+    s_init = level(method, factor) / factor
     low, high = 0.0, 1.0
     for _ in range(20):  # the factor falls as weight decay rises
         middle = (low + high) / 2
-        low, high = (middle, high) if method.s_init * decay_factors(spec, middle)[step] < level else (low, middle)
-    return s_init, high
+        factor = decay_factors(spec, middle)[step]
+        low, high = (middle, high) if method.s_init * factor < level(method, factor) else (low, middle)
+    return s_init if s_init <= ONSET_S[method.g] else None, high
 
 
 def forecast_in_the_paper(table: tables.Table) -> list[Finding]:
@@ -152,7 +176,7 @@ def forecast_in_the_paper(table: tables.Table) -> list[Finding]:
 
     def epoch_at(level: float) -> float:
         """Epochs until weight decay alone has brought s to ``level``."""
-        step = first_step(factors, method.s_init, level)
+        step = first_step(factors, method.s_init, lambda _: level)
         return math.nan if step is None else step / per_epoch
 
     shared: dict[str, Any] = {"row": table.figure_row}
