@@ -121,6 +121,19 @@ def sparsity_axis(axis: Axes) -> None:
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
+def budget_axis(axis: Axes, lowest: float) -> None:
+    """Sparsity of layers from ``lowest`` % upwards, by the logarithm of what is left of them: a layer with a hundredth
+    of its weights and an empty one stand apart. 0.1 % is added to what is left, so that empty ones have a place.
+    """
+    axis.set_yscale(
+        "function", functions=(lambda s: -np.log(np.maximum(100.1 - s, 1e-3)), lambda t: 100.1 - np.exp(-t))
+    )
+    axis.set_ylim(max(0.0, lowest - (100.1 - lowest) * 0.2), 100.02)
+    axis.yaxis.set_major_locator(FixedLocator([0, 50, 70, 80, 90, 95, 98, 99, 99.5, 99.9, 100]))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def macs_axis(axis: Axes) -> None:
     """Multiply-adds on a log scale, with ticks at 1, 2 and 5."""
     axis.set_xscale("log")

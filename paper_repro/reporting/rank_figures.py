@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.typing import LineStyleType
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
@@ -29,8 +30,15 @@ from paper_repro.reporting.drawing import (
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.looks import LOOKS
 
-# of trainings by STR; the colour of vanilla low rank, which is beside them, is not among them
-TRAINING_COLOURS = tuple(colour for colour in ROW_COLOURS if colour != LOOKS["low-rank"].colour)
+# of trainings by STR: not the colours of what is drawn beside them, vanilla low rank and the thin lines of full rank
+TRAINING_COLOURS = (*(c for c in ROW_COLOURS if c not in (LOOKS["low-rank"].colour, "#666666")), "#5B2A86")
+LOW_RANK_DASHES: tuple[LineStyleType, ...] = (
+    "-.",
+    (0, (1, 1)),
+    (0, (5, 1)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)  # one per pair of ranks
+NETWORK_MARKERS = ("o", "s", "^", "D")  # one per pair of ranks
 THIN, BOLD = 0.8, 2.0  # line widths: one seed, the mean
 # Drawn is accuracy down to this many points below the best, or to the lowest network of a row: not an untrained one's.
 SHOWN_POINTS = 20.0
@@ -45,19 +53,20 @@ def ranks_over_epochs(evidence: Evidence) -> Figure:
         figure = new_figure(max(7.5, 6.3 * len(data_sets)), 8.2)
         axes = figure.subplots(2, max(1, len(data_sets)), sharex="col", squeeze=False)
         handles: dict[str, Line2D] = {}
+        kept: dict[str, Line2D] = {}
         for (top, bottom), name in zip(axes.T, data_sets, strict=False):
-            rows = [row for row in evidence.table.rows if row.dataset == name]
-            handles |= _draw_ranks(top, evidence, rows)
-            handles |= _draw_accuracy(bottom, evidence, rows)
-            top.set_title(_title(evidence, rows))
+            groups = _recipes(evidence, [row for row in evidence.table.rows if row.dataset == name])
+            networks = _draw_ranks(top, evidence, groups)
+            handles |= _draw_accuracy(bottom, evidence, groups)
+            kept |= networks
+            top.set_title(_title(evidence, [group[0] for group in groups]))
             top.set_ylabel("Rank (log scale)")
-            bottom.set_ylabel("Top-1 accuracy on the validation set (%)")
+            bottom.set_ylabel("Top-1 accuracy on the test set (%)")
             bottom.set_xlabel("Epochs of training done")
         if data_sets:
             handles["U"] = Line2D([], [], color="#333333", linewidth=BOLD, label="Rank of U")
             handles["W"] = Line2D([], [], color="#333333", linewidth=BOLD, linestyle="--", label="Rank of W")
-            if any(row.ranks for row in evidence.table.rows):
-                handles["kept"] = handle("Network of a row", "#333333", "o", {**REPRODUCED, "linestyle": "none"})
+            handles |= kept
         what = "ranks and accuracy during training (thin: one seed, bold: mean)"
         finish(figure, evidence, what, list(handles.values()), columns=4 if len(handles) <= 7 else 3)
     return figure
@@ -83,8 +92,8 @@ def accuracy_by_ranks(evidence: Evidence) -> Figure:
             title = _title(evidence, rows)
             if title:
                 column[-1].set_title(f"{'Reproduced' if apart else 'Reported, and reproduced'}: {title}", fontsize=9)
-            for axis in column:
-                _rank_axis(axis, evidence, rows)
+            for axis in column:  # a network on other data than the paper's has another size
+                _rank_axis(axis, evidence, rows, with_sizes=axis is column[0])
             column[-1].set_visible(bool(title) or not apart)
         handles = [handle(f"{label} reported", *style_of(name), _points(REPORTED)) for name, label in methods.items()]
         if here:
@@ -117,65 +126,73 @@ def _title(evidence: Evidence, rows: Sequence[tables.Row]) -> str:
 
 
 def _recipes(evidence: Evidence, rows: Sequence[tables.Row]) -> list[list[tables.Row]]:
-    """Rows that show networks of the same runs, together."""
+    """What is drawn: rows that show networks of the same runs, together; of other rows with the same method and ranks,
+    the first, which stands for others like it.
+    """
     groups: dict[str, list[tables.Row]] = {}
     for row in rows:
         specs = evidence.row_runs(row.id)["spec"]
         if len(specs):
-            groups.setdefault(str(specs.iloc[0]), []).append(row)
-    return list(groups.values())
+            given = str(specs.iloc[0]) if row.method == "str-rank" else f"{row.method} {row.ranks}"
+            groups.setdefault(given, []).append(row)
+    return [group if group[0].method == "str-rank" else group[:1] for group in groups.values()]
 
 
-def _draw_ranks(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> dict[str, Line2D]:
-    """Both ranks of every STR run, the pairs of the table as dotted lines, and where a row's network was taken."""
+def _draw_ranks(axis: Axes, evidence: Evidence, groups: Sequence[list[tables.Row]]) -> dict[str, Line2D]:
+    """Both ranks of every STR run, the pairs of the table as dotted lines, and on U's rank where a row's network was
+    taken; the legend of the latter.
+    """
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     handles = {}
-    learnt = [row for row in rows if row.method == "str-rank"]
-    for index, group in enumerate(_recipes(evidence, learnt)):
+    trainings = [group for group in groups if group[0].method == "str-rank"]
+    pairs: dict[str, None] = {row.ranks: None for group in trainings for row in group if row.ranks}
+    markers = {ranks: NETWORK_MARKERS[index % len(NETWORK_MARKERS)] for index, ranks in enumerate(pairs)}
+    for index, group in enumerate(trainings):
         colour = TRAINING_COLOURS[index % len(TRAINING_COLOURS)]
         epochs = evidence.epochs[evidence.epochs["row"] == group[0].id]
-        for column, dashes in (("rank_u", "-"), ("rank_w", "--")):
+        lines: tuple[tuple[str, LineStyleType], ...] = (("rank_u", "-"), ("rank_w", "--"))
+        for column, dashes in lines:
             positive = epochs[epochs[column] > 0]  # a log scale has no place for rank 0
             _draw_seeds(axis, positive, column, colour, dashes)
         for row in (row for row in group if row.ranks):
             taken = evidence.epochs[(evidence.epochs["row"] == row.id) & (evidence.epochs["kept"] == "yes")]
-            for rank in map(int, row.ranks.split("/")):  # which the end of that epoch need not have
-                at = [rank] * len(taken)
-                axis.plot(taken["epoch"], at, color=colour, marker="o", linestyle="none", markersize=6)
-        label = _learnt_label(group)
-        handles[label] = Line2D([], [], color=colour, linewidth=BOLD, label=label)
-    pairs: dict[int, list[str]] = {}
-    for row in (row for row in learnt if row.ranks):
-        pairs.setdefault(int(row.ranks.split("/")[1]), []).append(row.ranks)
-    for rank_u, named in pairs.items():
+            at = [_rank_u(row.ranks)] * len(taken)  # which the end of that epoch need not have
+            axis.plot(taken["epoch"], at, color=colour, marker=markers[row.ranks], linestyle="none", markersize=6)
+            if len(taken):
+                label = f"Network of ranks {row.ranks}"
+                handles[label] = handle(label, "#333333", markers[row.ranks], {**REPRODUCED, "linestyle": "none"})
+    for rank_u in dict.fromkeys(map(_rank_u, pairs)):
+        named = [ranks for ranks in pairs if _rank_u(ranks) == rank_u]
         axis.axhline(rank_u, color="#888888", linestyle=":", linewidth=0.9, zorder=1)
         beside(axis, rank_u, ", ".join(named), points=3, fontsize=8)
     return handles
 
 
-def _draw_accuracy(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> dict[str, Line2D]:
+def _rank_u(ranks: str) -> int:
+    return int(ranks.split("/")[1])
+
+
+def _draw_accuracy(axis: Axes, evidence: Evidence, groups: Sequence[list[tables.Row]]) -> dict[str, Line2D]:
     handles = {}
-    learnt = 0
-    drawn = set()
-    for group in _recipes(evidence, rows):
+    learnt = low = 0
+    for group in groups:
         row = group[0]
-        if row.method != "str-rank" and (row.method, row.ranks) in drawn:  # the first stands for others like it
-            continue
-        drawn.add((row.method, row.ranks))
         colour, _ = style_of(row.method)
         label = row.label
+        dashes: LineStyleType = "-"
         if row.method == "str-rank":
             colour, label = TRAINING_COLOURS[learnt % len(TRAINING_COLOURS)], _learnt_label(group)
             learnt += 1
+        elif row.method == "low-rank":
+            label, dashes = f"{row.label} {row.ranks}".strip(), LOW_RANK_DASHES[low % len(LOW_RANK_DASHES)]
+            low += 1
         epochs = evidence.epochs[evidence.epochs["row"] == row.id]
-        _draw_seeds(axis, epochs, "val_top1_pct", colour, "-" if row.method != "low-rank" else "-.")
-        handles[label] = Line2D(
-            [], [], color=colour, linewidth=BOLD, linestyle="-" if row.method != "low-rank" else "-.", label=label
-        )
-    epochs = evidence.epochs[evidence.epochs["row"].isin([row.id for row in rows])]
+        _draw_seeds(axis, epochs, "val_top1_pct", colour, dashes)
+        handles[label] = Line2D([], [], color=colour, linewidth=BOLD, linestyle=dashes, label=label)
+    epochs = evidence.epochs[evidence.epochs["row"].isin([row.id for group in groups for row in group])]
     if len(epochs):
         best, worst = float(epochs["val_top1_pct"].max()), float(epochs["val_top1_pct"].min())
         shown = min([best - SHOWN_POINTS, *epochs.loc[epochs["kept"] == "yes", "val_top1_pct"]])
@@ -189,7 +206,7 @@ def _learnt_label(group: Sequence[tables.Row]) -> str:
     return f"{group[0].label}, for ranks {', '.join(ranks)}" if ranks else group[0].label
 
 
-def _draw_seeds(axis: Axes, frame: pd.DataFrame, column: str, colour: str, dashes: str) -> None:
+def _draw_seeds(axis: Axes, frame: pd.DataFrame, column: str, colour: str, dashes: LineStyleType) -> None:
     """One thin line per seed, and their mean in bold; one seed is its own mean."""
     seeds = [lines for _, lines in frame.groupby("seed")]
     if len(seeds) > 1:
@@ -248,14 +265,15 @@ def _points(origin: Mapping[str, Any]) -> dict[str, Any]:
     return {**origin, "linestyle": "none"}
 
 
-def _rank_axis(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row]) -> None:
-    """Ranks and, where the audit is there, the size that they make."""
+def _rank_axis(axis: Axes, evidence: Evidence, rows: Sequence[tables.Row], with_sizes: bool) -> None:
+    """Ranks and, where the audit is there and it is asked for, the size that they make of the paper's network."""
     labels = []
     for ranks in _places(rows):
         size = evidence.audited(next(row for row in rows if row.ranks == ranks), "size_kb")
-        labels.append((ranks or "full") + (f"\n{size['recomputed'].iloc[0]:.1f} KB" if len(size) else ""))
+        shown = f"\n{size['recomputed'].iloc[0]:.1f} KB" if with_sizes and len(size) else ""
+        labels.append((ranks or "full") + shown)
     axis.set_xticks(range(len(labels)), labels)
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlim(-0.5, len(labels) - 0.5)
-    axis.set_xlabel("Ranks of W / U, and size in single precision")
+    axis.set_xlabel("Ranks of W / U" + (", and size in single precision" if with_sizes else ""))
     axis.set_ylabel("Top-1 accuracy (%)")

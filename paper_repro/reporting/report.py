@@ -52,6 +52,10 @@ class Report:
                 f"Tier `{e.tier}`: {e.setting}, the paper's own network and protocol; "
                 "accuracies are compared with the printed ones."
             )
+        elif not any("top1_pct" in row.reported.printed for row in e.table.rows):
+            lines.append(
+                f"Tier `{e.tier}`: accuracies are those of **{e.setting}**. The paper has no numbers for these rows."
+            )
         else:
             lines.append(
                 f"Tier `{e.tier}`: accuracies are those of **{e.setting}**, not of the paper's {paper_data(e.table)}. "
@@ -130,11 +134,12 @@ class Report:
             "Top-1 minus vanilla's at the same ranks",
         ]
         caption = (
-            "Parameters count everything that is learnt; a size is that in single precision, in units of 1024 bytes. "
+            "Parameters, size and MACs are those of the paper's network. Parameters count everything that is learnt; a "
+            "size is that in single precision, in units of 1024 bytes. "
             "The paper prints neither: both follow from the ranks (tier `audit`). Accuracies here: mean over seeds "
             "[95 % interval]; differences are paired by seed. The verdict is on the last network (of the row's ranks); "
             "the best epoch is shown because code of FastGRNN's authors reports it, and it is too good: it was chosen "
-            "on the test set."
+            "on the test set. Of STR's trainings only epochs that end at the row's ranks are in it."
         )
         return Markdown(f"{caption}\n\n{table(header, rows)}")
 
@@ -146,7 +151,8 @@ class Report:
                 if str(cell.verdict) != "PASS" and cell.judged:
                     grouped.setdefault((HEADINGS[name], str(cell.verdict), cell.reason), []).append(f"`{row.row}`")
         if not grouped:
-            return Markdown("Every number passes.")
+            judged = any(cell.judged for row in verdicts.comparisons(self.evidence) for cell in row.quantities.values())
+            return Markdown("Every number passes." if judged else "There is no printed number to compare with.")
         rows = [[name, verdict, reason, _few(found)] for (name, verdict, reason), found in grouped.items()]
         return Markdown(table(["Number", "Verdict", "Reason", "Rows"], rows))
 

@@ -75,10 +75,15 @@ def test_behind_gmp_fails(make_runs: MakeRuns, tmp_path: Path) -> None:
 
 def test_a_lead_with_more_weights_decides_nothing(make_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = load(make_runs, tmp_path, seeds=(0, 1, 2))
-    evidence.runs.loc[evidence.runs["row"] == "str-98.98", "nonzero_params_m"] *= 1.2
+    rows = evidence.runs["row"]
+    evidence.runs.loc[rows.isin(["str-98.98", "gmp-99"]), "nonzero_params_m"] = 0.01
+    assert "98.98" not in find(evidence, "ahead-of-gmp-from-95").sentence
+    evidence.runs.loc[rows == "str-98.98", "nonzero_params_m"] *= 1.2
     found = find(evidence, "ahead-of-gmp-from-95")
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert "Not at equal sparsity" in found.sentence
+    assert "Not at equal sparsity:" in found.sentence and "str-98.98 keeps 1.20 times GMP's weights" in found.sentence
+    evidence.runs.loc[rows == "str-98.98", "nonzero_params_m"] = 0.002
+    assert "str-98.98 keeps 0.20 times GMP's weights" in find(evidence, "ahead-of-gmp-from-95").sentence
 
 
 def test_a_lead_that_does_not_grow_is_inconclusive(make_runs: MakeRuns, tmp_path: Path) -> None:

@@ -266,13 +266,16 @@ def test_ranks_over_epochs(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     assert har.get_yscale() == "log"
     means = [list(line.get_ydata()) for line in har.lines if line.get_linewidth() == 2.0]
     assert means == [[80, 20, 8, 8, 7, 7], [9] * 6]
-    kept = [line for line in har.lines if line.get_marker() == "o" and len(line.get_xdata())]
-    assert sorted({(x, y) for line in kept for x, y in line.get_xydata()}) == [(4, 8), (4, 9), (6, 7), (6, 9)]
+    kept = [line for line in har.lines if line.get_linestyle() == "None" and len(line.get_xdata())]
+    assert {(line.get_marker(), x, y) for line in kept for x, y in line.get_xydata()} == {("o", 4, 8), ("s", 6, 7)}
     assert {text.get_text() for text in har.texts} == {"9/8", "9/7, 8/7"}
     accuracy = figure.axes[2]
     assert len([line for line in accuracy.lines if line.get_linewidth() == 2.0]) == 1 + 3 + 1  # full, vanilla, STR
     labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
-    assert {"Full rank", "Low rank", "STR, for ranks 9/8, 9/7, 8/7"} <= labels
+    assert {"Full rank", "Low rank 9/8", "Low rank 8/7", "STR, for ranks 9/8, 9/7, 8/7"} <= labels
+    assert {"Network of ranks 9/8", "Network of ranks 9/7"} <= labels and "Network of ranks 8/7" not in labels
+    dashes = [line.get_linestyle() + str(line._unscaled_dash_pattern) for line in accuracy.lines]  # type: ignore[attr-defined]
+    assert len(set(dashes)) == 4  # STR's and full rank's, and one for each pair of ranks
 
 
 def test_trainings_without_a_pair_of_ranks_to_pass_are_drawn_too(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
@@ -298,6 +301,8 @@ def test_accuracy_by_ranks(make_rnn_runs: MakeRuns, tmp_path: Path, tier: str, p
     figure = figures.FIGURES["accuracy_by_ranks"](evidence)
     visible = [axis for axis in figure.axes if axis.get_visible()]
     assert len(visible) == panels
+    sized = ["size" in axis.get_xlabel() for axis in visible]
+    assert sized == ([True, True] if tier == "paper" else [True, True, False])  # Watch's networks have other sizes
     points = [line for line in visible[0].lines if line.get_marker() == LOOKS["str-rank"].marker]
     hollow = [line for line in points if line.get_markerfacecolor() == "white"]
     assert len(hollow) == 3
@@ -324,16 +329,21 @@ def test_the_part_on_ranks_shows_the_best_epoch_as_what_it_is(make_rnn_runs: Mak
 
 
 def test_choices_are_drawn_beside_the_first_row_with_their_differences(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
-    rows = ["har2-full", "har2-low-9-8", "google12-low-12-40"]
-    evidence = collect(make_rnn_runs, tmp_path, rows=rows, seeds=[0, 1, 2])
+    ids = ["har2-full", "har2-low-9-8", "har2-low-9-7", "har2-low-8-7", "google12-low-12-40"]
+    evidence = collect(make_rnn_runs, tmp_path, rows=ids, seeds=[0, 1, 2])
+    rows = [replace(evidence.table.row(id), method="str-rank" if id == "har2-low-9-7" else "dense") for id in ids]
+    rows[3] = replace(rows[3], dataset="speech12")
+    evidence = replace(evidence, table=replace(evidence.table, rows=tuple(rows)))
     figure = choice_figures.accuracy_by_choice(evidence)
     (axis,) = figure.axes
     text = figure.get_suptitle()
     assert all(len(line) <= 11 * figure.get_figwidth() for line in text.splitlines()) and "Google-12" in text
-    # vanilla low rank is made up to be two points below full rank at every seed
-    assert [text.get_text() for text in axis.texts] == ["", "-2.00 [-2.00, -2.00]", "other data"]
+    # vanilla low rank is made up to be two points below full rank at every seed; the last two are controls on other
+    # data, which are equally accurate
+    texts = ["", "-2.00 [-2.00, -2.00]", "", "", "+0.00 [+0.00, +0.00]"]
+    assert [text.get_text() for text in axis.texts] == texts
     points = [line.get_xdata() for line in axis.lines if line.get_marker() == "o"]
-    assert [len(values) for values in points] == [3] * 6
+    assert [len(values) for values in points] == [3] * 10
     assert list(points[0]) == pytest.approx([94.4, 94.6, 94.8]) and list(points[1]) == pytest.approx([94.9, 95.1, 95.3])
 
 
