@@ -20,7 +20,6 @@ from typing import IO
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from paper_repro.data import arrays, sources
@@ -66,16 +65,9 @@ def ensure(root: Path, say: Say = print) -> Path:
     """
     folder = root / FOLDER
     if not folder.is_dir():
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / ".uci_har.lock"):
-                if not folder.is_dir():
-                    _obtain(root, folder, say)
-        except OSError as error:
-            raise UserError(
-                f"cannot unpack UCI HAR in {root}: {error.strerror or error}; it needs 300 MB. "
-                "Set DATA_ROOT to another folder."
-            ) from error
+        with sources.claimed(root, "UCI HAR", needs_mb=300, lock=".uci_har.lock"):
+            if not folder.is_dir():
+                _obtain(root, folder, say)
     parsed(folder, say)
     return folder
 

@@ -140,7 +140,7 @@ def test_out_of_reach_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None
 
 def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="Set DATA_ROOT"):
+    with pytest.raises(UserError, match="set DATA_ROOT"):
         har2.ensure(tmp_path / "file", **quiet)
 
 
