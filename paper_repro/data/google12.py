@@ -64,7 +64,8 @@ def ensure(root: Path, say: Say = print) -> Path:
     if arrays.kept(path, _made_from(), lambda text: None) is not None:
         return folder
     with sources.claimed(folder, "Google-12", needs_mb=1_900):
-        arrays.cached(path, _made_from(), lambda: _make(root, say), say)
+        if arrays.kept(path, _made_from(), say) is None:
+            arrays.keep(path, _made_from(), _make(root, say))  # not ``cached``: ``load`` needs the file to be there
     return folder
 
 
