@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
+import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +57,12 @@ def unpacked(root: Path) -> Path:
     return folder
 
 
-def archive(folder: Path, scratch: Path, nested: bool) -> Path:
-    """The archive as the older address serves it, or in another one as the newer does."""
+def archive(folder: Path, scratch: Path, nested: bool, damage: Callable[[Path], None] | None = None) -> Path:
+    """The archive as the older address serves it, or in another one as the newer does; of damaged files when asked."""
     inner, outer = folder / har2.INNER_ARCHIVE, folder / har2.ARCHIVE_NAMES[1]
     source = unpacked(scratch)
+    if damage:
+        damage(source)
     with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as packed:
         for path in sorted(source.rglob("*.txt")):
             packed.write(path, path.relative_to(scratch))
@@ -130,6 +135,45 @@ def test_an_archive_of_something_else_is_named(tmp_path: Path) -> None:
         packed.writestr("README.txt", "")
     with pytest.raises(UserError, match="is no archive of UCI HAR"):
         har2.ensure(tmp_path, **quiet)
+
+
+def test_an_archive_with_other_content_is_named_and_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "web").mkdir()
+    served = archive(tmp_path / "web", tmp_path / "good", nested=True)
+    (tmp_path / "root").mkdir()
+    wrong = archive(tmp_path / "root", tmp_path / "bad", nested=False, damage=edit("train/y_train.txt", 1, "2"))
+    named = (
+        rf"{wrong} has other content than UCI HAR: train/y_train\.txt has \(2, 2, 2, 1, 1, 2\) windows .*: remove it"
+    )
+    with pytest.raises(UserError, match=named):
+        har2.ensure(tmp_path / "root", **quiet)
+    assert sorted(path.name for path in (tmp_path / "root").iterdir()) == [".uci_har.lock", wrong.name]
+    with serving(tmp_path / "web") as address:
+        digest = hashlib.sha256(served.read_bytes()).hexdigest()
+        monkeypatch.setattr(har2, "ADDRESSES", {f"{address}/{served.name}": f"sha256:{digest}"})
+        said: list[str] = []
+        check_loaded(har2.ensure(tmp_path / "root", say=said.append))
+    assert any(re.search(f"not used: {named}", text) for text in said)
+
+
+def test_a_folder_with_other_content_is_fetched_anew_once_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the error says, and although an archive with the same content is there, from which the folder may be."""
+    (tmp_path / "web").mkdir()
+    served = archive(tmp_path / "web", tmp_path / "good", nested=True)
+    digest = hashlib.sha256(served.read_bytes()).hexdigest()
+    (tmp_path / "root").mkdir()
+    archive(tmp_path / "root", tmp_path / "bad", nested=False, damage=swap)
+    swap(unpacked(tmp_path / "root"))
+    with pytest.raises(UserError, match=r"UCI HAR Dataset.*other data. Remove .*/root/UCI HAR Dataset and run again"):
+        har2.ensure(tmp_path / "root", **quiet)
+    shutil.rmtree(tmp_path / "root" / har2.FOLDER)
+    with serving(tmp_path / "web") as address:
+        monkeypatch.setattr(har2, "ADDRESSES", {f"{address}/{served.name}": f"sha256:{digest}"})
+        check_loaded(har2.ensure(tmp_path / "root", **quiet))
 
 
 def test_out_of_reach_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
@@ -238,7 +282,7 @@ def test_the_real_reconstruction_passes_the_checks_of_the_official_data(tmp_path
     root = real("har2/uci_har_rebuilt.npz", tmp_path)
     folder = har2_rebuilt.ensure(root)
     content = arrays.read(folder / "uci_har_rebuilt.npz")
-    har2.check(content, folder)
+    har2.check(content)
     assert tuple(content["channels"]) == har2.CHANNELS
     (x, y), (x_test, y_test) = har2_rebuilt.load(folder)
     for facts in (catalog.DATASETS["har2"], catalog.DATASETS["har2_rebuilt"]):
@@ -248,7 +292,7 @@ def test_the_real_reconstruction_passes_the_checks_of_the_official_data(tmp_path
     assert len(har2_rebuilt.fingerprint(folder)) == 64
     content["x_train"][..., [1, 2]] = content["x_train"][..., [2, 1]]
     with pytest.raises(UserError, match="channel body_acc_y has std"):
-        har2.check(content, folder)
+        har2.check(content)
 
 
 def test_real_original_windows_have_the_statistics_that_are_checked(tmp_path: Path) -> None:
