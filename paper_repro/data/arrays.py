@@ -65,6 +65,13 @@ def kept(path: Path, made_from: str, say: Say) -> Arrays | None:
     return None
 
 
+def keep(path: Path, made_from: str, arrays: Arrays) -> None:
+    """Write the arrays to ``path``, where ``kept`` finds them; OSError when nothing can be written there."""
+    entries = {MADE_FROM: np.array(made_from), DIGEST: np.array(fingerprint(arrays)), **arrays}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **entries)  # type: ignore[arg-type]  # numpy's stub takes them for allow_pickle
+
+
 def cached(path: Path, made_from: str, make: Callable[[], Arrays], say: Say) -> Arrays:
     """The arrays kept in ``path`` when they were made from ``made_from`` and are intact; else those that ``make``
     returns, which are then kept there. Where nothing can be written they are made anew each time, and ``say`` says so.
@@ -73,10 +80,8 @@ def cached(path: Path, made_from: str, make: Callable[[], Arrays], say: Say) -> 
     if content is not None:
         return content
     arrays = make()
-    entries = {MADE_FROM: np.array(made_from), DIGEST: np.array(fingerprint(arrays)), **arrays}
     try:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **entries)  # type: ignore[arg-type]  # numpy's stub takes them for allow_pickle
+        keep(path, made_from, arrays)
     except OSError as error:
         say(f"cannot keep {path} ({error.strerror or error}): it will be made anew the next time")
     return arrays

@@ -62,7 +62,7 @@ def ensure(root: Path, say: Say = print) -> Path:
     their folder. UserError, naming what was tried, when nothing has them.
     """
     folder = _folder(root)
-    with sources.claimed(folder, "CIFAR-10"):
+    with sources.claimed(folder, "CIFAR-10", needs_mb=360):
         if not missing(folder):
             return folder
         tried = []

@@ -46,7 +46,7 @@ def ensure(root: Path, say: Say = print) -> Path:
     archive. UserError, naming what was tried, when none has them.
     """
     folder = root / "FashionMNIST" / "raw"
-    with sources.claimed(folder, "Fashion-MNIST"):
+    with sources.claimed(folder, "Fashion-MNIST", needs_mb=120):
         if not missing(folder):
             return folder
         for name in missing(folder):

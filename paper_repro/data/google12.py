@@ -35,7 +35,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from torch import Tensor
 
 from paper_repro.data import arrays, sources, speech_features
@@ -61,16 +60,12 @@ def ensure(root: Path, say: Say = print) -> Path:
     UserError when it cannot be fetched, is another file, or nothing can be written.
     """
     folder = root / "google12"
-    if arrays.kept(folder / "log_mel.npz", _made_from(), lambda text: None) is not None:
+    path = folder / "log_mel.npz"
+    if arrays.kept(path, _made_from(), lambda text: None) is not None:
         return folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
-            arrays.cached(folder / "log_mel.npz", _made_from(), lambda: _make(root, say), say)
-    except OSError as error:
-        raise UserError(
-            f"cannot keep Google-12 in {folder}: {error.strerror or error}; set DATA_ROOT to a folder you can write"
-        ) from error
+    with sources.claimed(folder, "Google-12", needs_mb=1_900):
+        if arrays.kept(path, _made_from(), say) is None:
+            arrays.keep(path, _made_from(), _make(root, say))  # not ``cached``: ``load`` needs the file to be there
     return folder
 
 

@@ -20,7 +20,6 @@ from typing import IO
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from paper_repro.data import arrays, sources
@@ -61,21 +60,15 @@ CACHE_VERSION = "uci-har windows, version 1"  # raise it when the same files giv
 def ensure(root: Path, say: Say = print) -> Path:
     """Find the unpacked archive under ``root``, or unpack or fetch it, and check what is in it; returns its folder.
 
-    Tried in turn: the folder, an archive of it in ``root``, UCI's two addresses. UserError, naming what was tried, when
-    none has it, and naming the file when its content is not UCI HAR's.
+    Tried in turn: the folder, an archive of it in ``root``, UCI's two addresses; an archive with other content is
+    passed over. UserError, naming what was tried, when none has it, and naming the file when the folder's content is
+    another.
     """
     folder = root / FOLDER
     if not folder.is_dir():
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / ".uci_har.lock"):
-                if not folder.is_dir():
-                    _obtain(root, folder, say)
-        except OSError as error:
-            raise UserError(
-                f"cannot unpack UCI HAR in {root}: {error.strerror or error}; it needs 300 MB. "
-                "Set DATA_ROOT to another folder."
-            ) from error
+        with sources.claimed(root, "UCI HAR", needs_mb=300, lock=".uci_har.lock"):
+            if not folder.is_dir():
+                _obtain(root, folder, say)
     parsed(folder, say)
     return folder
 
@@ -115,54 +108,58 @@ def windows_fingerprint(windows: Arrays) -> str:
 def parsed(folder: Path, say: Say = print) -> Arrays:
     """x_train, x_test: float32 (N, 128, 9), as recorded; y_train, y_test: UCI's labels, 1 to 6; subject_train,
     subject_test: 1 to 30. Checked; read from the cache beside the text files when it was made from these very files.
+
+    UserError, with what is wrong in which file, and that the folder is to be removed.
     """
-    absent = [name for name in _files() if not (folder / name).is_file()]
-    if absent:
-        raise UserError(f"{folder} is not complete: it lacks {absent[0]}. {_mend(folder)}")
-    digests = {name: sources.sha256(folder / name) for name in _files()}
-    made_from = f"{CACHE_VERSION}: {sources.fingerprint(digests)}"
-
-    def make() -> Arrays:
-        say(f"UCI HAR: reading the text files in {folder} (some seconds, the first time)")
-        windows = _read_text(folder)
-        check(windows, folder)
-        return windows
-
-    return arrays.cached(folder / "inertial_signals.npz", made_from, make, say)
+    try:
+        return _checked(folder, say)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}. Remove {folder} and run again, to unpack or fetch it anew.") from error
 
 
-def check(windows: Arrays, folder: Path) -> None:
-    """UserError, naming what is wrong and where, unless these are UCI HAR's windows: as many of each class, of the
-    same people, and each channel with its mean and standard deviation, which also shows swapped channels and other
+def check(windows: Arrays) -> None:
+    """UserError, naming the file and what is wrong in it, unless these are UCI HAR's windows: as many of each class, of
+    the same people, and each channel with its mean and standard deviation, which also shows swapped channels and other
     units.
     """
     for part, expected in CLASS_COUNTS.items():
         counts = tuple(int((windows[f"y_{part}"] == label).sum()) for label in range(1, 7))
         if counts != expected or len(windows[f"y_{part}"]) != sum(expected):
-            raise UserError(
-                f"{folder / part}/y_{part}.txt has {counts} windows of UCI's classes 1 to 6, not {expected}. "
-                + _mend(folder)
-            )
+            raise UserError(f"{part}/y_{part}.txt has {counts} windows of UCI's classes 1 to 6, not {expected}")
         people = tuple(int(person) for person in np.unique(windows[f"subject_{part}"]))
         if people != SUBJECTS[part]:
-            raise UserError(
-                f"{folder / part}/subject_{part}.txt is of the people {people}, not {SUBJECTS[part]}. {_mend(folder)}"
-            )
+            raise UserError(f"{part}/subject_{part}.txt is of the people {people}, not {SUBJECTS[part]}")
         if windows[f"x_{part}"].shape != (sum(expected), STEPS, len(CHANNELS)):
-            raise UserError(f"{folder / part}: windows of shape {windows[f'x_{part}'].shape}. {_mend(folder)}")
+            raise UserError(f"{part} has windows of shape {windows[f'x_{part}'].shape}")
         finite = np.isfinite(windows[f"x_{part}"]).all((0, 1))
         if not finite.all():
-            raise UserError(f"{folder / _signals(part)[int(finite.argmin())]} has values that are no numbers")
+            raise UserError(f"{_signals(part)[int(finite.argmin())]} has values that are no numbers")
     train = windows["x_train"].astype(np.float64)
     found = (("mean", train.mean((0, 1)), MEAN, MEAN_TOLERANCE), ("std", train.std((0, 1)), STD, STD_TOLERANCE))
     for channel, file in enumerate(_signals("train")):
         for what, values, expected_values, tolerance in found:
             if abs(values[channel] - expected_values[channel]) > tolerance:
                 raise UserError(
-                    f"{folder / file}: channel {CHANNELS[channel]} has {what} {values[channel]:.4f}, and UCI HAR's is "
-                    f"{expected_values[channel]:.4f}: channels in another order, other units, or other data. "
-                    + _mend(folder)
+                    f"{file}: channel {CHANNELS[channel]} has {what} {values[channel]:.4f}, and UCI HAR's is "
+                    f"{expected_values[channel]:.4f}: channels in another order, other units, or other data"
                 )
+
+
+def _checked(folder: Path, say: Say) -> Arrays:
+    """What ``parsed`` returns; its UserErrors do not say what to do, which depends on where the folder is from."""
+    absent = [name for name in _files() if not (folder / name).is_file()]
+    if absent:
+        raise UserError(f"it is not complete: it lacks {absent[0]}")
+    digests = {name: sources.sha256(folder / name) for name in _files()}
+    made_from = f"{CACHE_VERSION}: {sources.fingerprint(digests)}"
+
+    def make() -> Arrays:
+        say("UCI HAR: reading the text files (some seconds, the first time)")
+        windows = _read_text(folder)
+        check(windows)
+        return windows
+
+    return arrays.cached(folder / "inertial_signals.npz", made_from, make, say)
 
 
 def _signals(part: str) -> list[str]:
@@ -175,10 +172,6 @@ def _files() -> list[str]:
         for part in CLASS_COUNTS
         for name in (*_signals(part), f"{part}/y_{part}.txt", f"{part}/subject_{part}.txt")
     ]
-
-
-def _mend(folder: Path) -> str:
-    return f"Remove {folder} and run again, to unpack or fetch it anew."
 
 
 def _read_text(folder: Path) -> Arrays:
@@ -194,7 +187,7 @@ def _read_text(folder: Path) -> Arrays:
 
 def _table(folder: Path, name: str, rows: int, columns: int) -> np.ndarray:
     """The numbers in a text file, float64 (rows, columns); UserError, naming the line, when there are others."""
-    path, mend = folder / name, _mend(folder)
+    path = folder / name
     try:
         table = np.loadtxt(path, ndmin=2)
         if table.shape == (rows, columns):
@@ -206,27 +199,28 @@ def _table(folder: Path, name: str, rows: int, columns: int) -> np.ndarray:
         try:
             found = len([float(value) for value in line.split()])
         except ValueError as error:
-            raise UserError(f"{path}, line {number}: {error}; the file is damaged. {mend}") from None
+            raise UserError(f"{name}, line {number}: {error}; the file is damaged") from None
         if found != columns:
-            raise UserError(f"{path}, line {number}: {found} numbers, not {columns}; the file is damaged. {mend}")
-    raise UserError(f"{path} has {len(lines):,} lines, not {rows:,}; the file is damaged or cut short. {mend}")
+            raise UserError(f"{name}, line {number}: {found} numbers, not {columns}; the file is damaged")
+    raise UserError(f"{name} has {len(lines):,} lines, not {rows:,}; the file is damaged or cut short")
 
 
 def _obtain(root: Path, folder: Path, say: Say) -> None:
     tried = [f"{folder}: not there"]
-    for name in ARCHIVE_NAMES:
-        if (root / name).is_file():
+    for archive in (root / name for name in ARCHIVE_NAMES):
+        if archive.is_file():
             try:
-                _unpack(root / name, folder)
-                say(f"UCI HAR: unpacked from {root / name}")
+                _unpack(archive, folder, say)
+                say(f"UCI HAR: unpacked from {archive}")
                 return
             except UserError as error:
-                tried.append(str(error))
+                tried.append(f"{error}: remove it")
+                say(f"UCI HAR: not used: {tried[-1]}")
     for address, known_hash in ADDRESSES.items():
         say(f"UCI HAR: fetching 61 MB from {address}")
         try:
             with tempfile.TemporaryDirectory(dir=root) as scratch:
-                _unpack(sources.fetch(address, Path(scratch), "archive.zip", known_hash), folder)
+                _unpack(sources.fetch(address, Path(scratch), "archive.zip", known_hash), folder, say)
             say(f"UCI HAR: verified, from {address}")
             return
         except UserError as error:
@@ -238,17 +232,24 @@ def _obtain(root: Path, folder: Path, say: Say) -> None:
     )
 
 
-def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack the files that are used; ``folder`` appears complete or not at all."""
+def _unpack(archive: Path, folder: Path, say: Say) -> None:
+    """Unpack the files that are used, and check what is in them; ``folder`` appears complete and checked, with its
+    cache, or not at all.
+    """
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".uci_har.") as scratch:
+        unpacked = Path(scratch, "new")
         try:
             with archive.open("rb") as file:
-                _extract(file, Path(scratch, "new"))
+                _extract(file, unpacked)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise UserError(f"{archive} is damaged ({error}): remove it") from error
+            raise UserError(f"{archive} is damaged ({error})") from error
         except KeyError as error:
             raise UserError(f"{archive} is no archive of UCI HAR: {error.args[0]}") from error
-        Path(scratch, "new").replace(folder)
+        try:
+            _checked(unpacked, say)
+        except UserError as error:
+            raise UserError(f"{archive} has other content than UCI HAR: {error}") from error
+        unpacked.replace(folder)
 
 
 def _extract(file: IO[bytes], target: Path) -> None:

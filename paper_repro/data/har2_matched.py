@@ -53,7 +53,7 @@ def _matched(folder: Path) -> Arrays:
 
 
 def _match(folder: Path) -> Arrays:
-    original, rebuilt = arrays.read(folder / har2_original.NAME), arrays.read(folder / "uci_har_rebuilt.npz")
+    original, rebuilt = arrays.read(folder / har2_original.NAME), arrays.read(folder / har2_rebuilt.NAME)
     windows: Arrays = {}
     for part in har2.CLASS_COUNTS:
         found = nearest(original[f"x_{part}"], rebuilt[f"x_{part}"])

@@ -18,6 +18,7 @@ from paper_repro.data.sources import Say
 
 __all__ = ["ensure", "fingerprint", "load", "prepare", "present"]
 
+NAME = "uci_har_rebuilt.npz"
 SHA256 = "1a023a6011f332450ee72d76e83945a0e03ee7b550b9a999932ddc3d8dbb313d"
 
 
@@ -25,19 +26,19 @@ def ensure(root: Path, say: Say = print) -> Path:
     """The folder of the verified file; UserError, with what to use instead, when it is absent or another."""
     what = "it is a reconstruction of UCI HAR from the raw recordings of HAPT"
     instead = "The official data is the data set har2 (`data har2` fetches it)"
-    return arrays.verified(root / "har2" / "uci_har_rebuilt.npz", SHA256, what, instead).parent
+    return arrays.verified(root / "har2" / NAME, SHA256, what, instead).parent
 
 
 def present(root: Path) -> bool:
     """Whether the file is under ``root``."""
-    return (root / "har2" / "uci_har_rebuilt.npz").is_file()
+    return (root / "har2" / NAME).is_file()
 
 
 def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """((training inputs, labels), (test inputs, labels)): float32 (N, 128, 9), standardised, and int64 (N,)."""
-    return har2.two_classes(arrays.read(folder / "uci_har_rebuilt.npz"))
+    return har2.two_classes(arrays.read(folder / NAME))
 
 
 def fingerprint(folder: Path) -> str:
     """Of the windows before standardising, and of UCI's labels."""
-    return har2.windows_fingerprint(arrays.read(folder / "uci_har_rebuilt.npz"))
+    return har2.windows_fingerprint(arrays.read(folder / NAME))

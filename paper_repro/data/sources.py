@@ -30,16 +30,21 @@ def data_root(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 @contextmanager
-def claimed(folder: Path, title: str) -> Iterator[None]:
-    """Make the folder of the data set ``title`` and keep other processes out; UserError where it cannot be written."""
+def claimed(folder: Path, title: str, needs_mb: int, lock: str = ".lock") -> Iterator[None]:
+    """Make the folder of the data set ``title`` and keep other processes out while the block runs.
+
+    UserError, with the room that is needed, where the folder cannot be made, locked or written to: an OSError of the
+    block is taken for that, a full disk for one.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / lock):
+            yield
     except OSError as error:
         raise UserError(
-            f"cannot use {folder} for {title}: {error.strerror}; set DATA_ROOT to a folder you can write"
+            f"cannot use {folder} for {title}: {error.strerror or error}; it needs up to {needs_mb:,} MB: make room, "
+            "or set DATA_ROOT to a folder you can write"
         ) from error
-    with FileLock(folder / ".lock"):
-        yield
 
 
 def sha256(path: Path) -> str:

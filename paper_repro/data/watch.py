@@ -17,12 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from scipy import signal
 from torch import Tensor
 
 from paper_repro.data import arrays
-from paper_repro.data.sources import Say, is_intact, pypi_package, sha256
+from paper_repro.data.sources import Say, claimed, is_intact, pypi_package, sha256
 from paper_repro.errors import UserError
 
 PACKAGE, VERSION = "seglearn", "1.2.5"
@@ -41,15 +40,9 @@ def ensure(root: Path, say: Say = print) -> Path:
     path = folder / "watch_dataset.npy"
     if is_intact(path, SHA256):
         return folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
-            if not is_intact(path, SHA256):
-                _obtain(path, say)
-    except OSError as error:
-        raise UserError(
-            f"cannot use {folder}: {error.strerror or error}; set DATA_ROOT to a folder you can write"
-        ) from (error)
+    with claimed(folder, "Watch", needs_mb=30):
+        if not is_intact(path, SHA256):
+            _obtain(path, say)
     return folder
 
 

@@ -180,3 +180,18 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     said: list[str] = []
     google12.ensure(tmp_path, say=said.append)
     assert "damaged: made anew" in said[0] and google12.fingerprint(folder) == before
+
+
+def test_a_full_disk_is_told_and_not_left_to_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trust(monkeypatch, packed(tmp_path / google12.ARCHIVE, files()))
+
+    def refuse(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(arrays, "replacing", refuse)
+        with pytest.raises(
+            UserError, match=r"google12 for Google-12: No space left on device; it needs up to 1,900 MB"
+        ):
+            google12.ensure(tmp_path, **quiet)
+    assert len(google12.load(google12.ensure(tmp_path, **quiet))[0][1]) == 24  # once there is room
