@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import numba
 import numpy as np
 import pytest
 import torch
+from numba.core.caching import IndexDataCacheFile
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -81,6 +88,60 @@ def test_compiled_recurrence_at_full_size(gate: str) -> None:
     ours = gradients(model, model(inputs))
     for name, gradient in theirs.items():
         assert (ours[name] - gradient).abs().max() <= 1e-4 * gradient.abs().max(), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_float32_is_compiled_on_the_cpu(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    from paper_repro.models import fastgrnn_kernels as kernels
+
+    called = []
+
+    def counted(name: str) -> Callable[..., None]:
+        kernel = getattr(kernels, name)
+        return lambda *args: (called.append(name), kernel(*args))
+
+    for name in ("forward_step", "backward_step"):
+        monkeypatch.setattr(kernels, name, counted(name))
+    model = network("tanh", {}, dtype)
+    gradients(model, model(torch.randn(4, 20, 9, dtype=dtype)))
+    assert called == (["forward_step"] * 20 + ["backward_step"] * 20 if dtype == torch.float32 else [])
+
+
+def doubled(x) -> None:
+    for i in range(len(x)):
+        x[i] *= 2.0
+
+
+@contextmanager
+def disk_full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+    yield
+
+
+@pytest.mark.parametrize("trouble", ["none", "empty index", "cut code", "full disk", "no place"])
+def test_kernels_are_compiled_whatever_the_cache_is_like(
+    trouble: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here of a kernel that is compiled faster than FastGRNN's, but in the same way."""
+    from paper_repro.models.fastgrnn_kernels import VECTOR, compiled
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    if trouble == "full disk":
+        monkeypatch.setattr(IndexDataCacheFile, "_open_for_write", disk_full)
+    if trouble == "no place":
+        monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "ZipCacheLocator")  # for code in zip files alone
+    compiled(VECTOR)(doubled)
+    files = {path.suffix: path for path in tmp_path.rglob("*.nb*")}
+    assert sorted(files) == ([] if trouble in ("full disk", "no place") else [".nbc", ".nbi"])
+    if trouble == "empty index":
+        files[".nbi"].write_bytes(b"")
+    if trouble == "cut code":
+        files[".nbc"].write_bytes(files[".nbc"].read_bytes()[:100])
+    kernel = compiled(VECTOR)(doubled)
+    assert sum(kernel.stats.cache_hits.values()) == (trouble == "none")
+    x = np.ones(3, np.float32)
+    kernel(x)
+    assert x.tolist() == [2.0, 2.0, 2.0]
 
 
 def test_compiled_gates_are_torchs_and_saturate() -> None:
