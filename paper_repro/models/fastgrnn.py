@@ -15,6 +15,9 @@ the biases b_z and b_h, zeta = 1, nu = -4.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -54,12 +57,17 @@ class FastGRNN(nn.Module):
         nn.init.normal_(self.classifier.bias, std=0.1)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        by_step = inputs.transpose(0, 1).contiguous()
-        logits: Tensor = self.classifier(self.fused(by_step) if torch.is_grad_enabled() else self.unrolled(by_step))
+        recurrence = self.fused if torch.is_grad_enabled() and not torch.compiler.is_exporting() else self.unrolled
+        with _full_precision(inputs.device):  # what a state is rounded to is multiplied by U at every later step
+            state = recurrence(inputs.transpose(0, 1).to(self.bias_gate.dtype).contiguous())
+        logits: Tensor = self.classifier(state)
         return logits
 
     def unrolled(self, inputs: Tensor) -> Tensor:
-        """The last state (batch, hidden) for ``inputs`` (steps, batch, in_channels), as the equations say."""
+        """The last state (batch, hidden) for ``inputs`` (steps, batch, in_channels), as the equations say.
+
+        Runs where no gradients are taken, and in ``torch.export``, which needs torch's own operations.
+        """
         gate, zeta, nu = GATES[self.gate], torch.sigmoid(self.zeta), torch.sigmoid(self.nu)
         state = inputs.new_zeros(inputs.shape[1], self.hidden)
         for x_w in self.w(inputs):
@@ -70,13 +78,22 @@ class FastGRNN(nn.Module):
         return state
 
     def fused(self, inputs: Tensor) -> Tensor:
-        """The same with a backward pass of its own, for training."""
+        """The same with a backward pass of its own, for training.
+
+        The transforms of ``torch.func`` refuse it; for them, set ``model.fused = model.unrolled``.
+        """
         u = self.u
         factors: tuple[Tensor, ...] = ()
         if isinstance(u, LowRank) and 4 * u.down.out_features <= self.hidden:
             factors = (u.down.weight, u.up.weight)
         rest = (self.bias_gate, self.bias_update, self.zeta, self.nu)
         return scan(inputs, self.w.weight, u.weight, *rest, self.gate, factors)
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Autocast off, on a device that has it: "meta" does not."""
+    available = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if available else nullcontext()
 
 
 def _matrix(in_features: int, out_features: int, rank: int | None) -> nn.Linear | LowRank:

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+VECTOR, MATRIX, ROOM = "float32[::1]", "float32[:,::1]", "float32[:,:,::1]"
 
 ONE, TWO = np.float32(1.0), np.float32(2.0)
 LARGEST = np.float32(87.0)  # exp of it is below the largest float32, and sigmoid of it is 1
@@ -24,18 +25,23 @@ LOG2_LOW = np.float32(math.log(2.0) - 0.693359375)
 C2, C3, C4, C5, C6 = (np.float32(1.0 / math.factorial(n)) for n in range(2, 7))
 
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """``function``, compiled at its first call and kept on disk where there is a place for it.
+def compiled(*arguments: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Compiles the decorated function at once, for ``arguments`` of these types, and keeps it on disk if that works.
 
     Products and sums may be fused. Nothing else of "fast math" is allowed: a NaN has to come out as one, so that a run
     that diverges is seen to, and (x - high) - low must stay that.
     """
     options = {"fastmath": {"contract"}, "error_model": "numpy"}
-    try:
-        kernel: Callable[..., None] = njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        kernel = njit(**options)(function)
-    return kernel
+    signature = f"void({', '.join(arguments)})"
+
+    def compile_now(function: Callable[..., None]) -> Callable[..., None]:
+        try:
+            kernel: Callable[..., None] = njit(signature, cache=True, **options)(function)
+        except Exception:  # no place to write, a full disk, a damaged file; what is wrong with the code is raised again
+            kernel = njit(signature, **options)(function)
+        return kernel
+
+    return compile_now
 
 
 @njit(inline="always")
@@ -51,7 +57,7 @@ def _sigmoid(x: np.float32) -> np.float32:
     return ONE / (ONE + exp_r * two_to_k)
 
 
-@compiled
+@compiled(ROOM, ROOM, ROOM, "intp", VECTOR, "float32", "float32", "boolean")
 def forward_step(
     gates: Array, candidates: Array, states: Array, t: int, shift: Array, share: np.float32, total: np.float32,
     tanh: bool,
@@ -71,7 +77,7 @@ def forward_step(
             h_next[b, j] = gate * (h[b, j] - share * candidate) + total * candidate
 
 
-@compiled
+@compiled(ROOM, ROOM, ROOM, "intp", MATRIX, MATRIX, MATRIX, "float32", "float32", "boolean")
 def backward_step(
     gates: Array, candidates: Array, states: Array, t: int, d_h: Array, d_p: Array, sums: Array, share: np.float32,
     total: np.float32, tanh: bool,

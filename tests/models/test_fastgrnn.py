@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import numba
 import numpy as np
 import pytest
 import torch
+from numba.core.caching import IndexDataCacheFile
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from paper_repro import models
+from paper_repro import methods, models
 from paper_repro.accounting import account, ranks
 from paper_repro.errors import UserError
 from paper_repro.models.fastgrnn import FastGRNN
@@ -83,6 +90,60 @@ def test_compiled_recurrence_at_full_size(gate: str) -> None:
         assert (ours[name] - gradient).abs().max() <= 1e-4 * gradient.abs().max(), name
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_float32_is_compiled_on_the_cpu(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    from paper_repro.models import fastgrnn_kernels as kernels
+
+    called = []
+
+    def counted(name: str) -> Callable[..., None]:
+        kernel = getattr(kernels, name)
+        return lambda *args: (called.append(name), kernel(*args))
+
+    for name in ("forward_step", "backward_step"):
+        monkeypatch.setattr(kernels, name, counted(name))
+    model = network("tanh", {}, dtype)
+    gradients(model, model(torch.randn(4, 20, 9, dtype=dtype)))
+    assert called == (["forward_step"] * 20 + ["backward_step"] * 20 if dtype == torch.float32 else [])
+
+
+def doubled(x) -> None:
+    for i in range(len(x)):
+        x[i] *= 2.0
+
+
+@contextmanager
+def disk_full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+    yield
+
+
+@pytest.mark.parametrize("trouble", ["none", "empty index", "cut code", "full disk", "no place"])
+def test_kernels_are_compiled_whatever_the_cache_is_like(
+    trouble: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here of a kernel that is compiled faster than FastGRNN's, but in the same way."""
+    from paper_repro.models.fastgrnn_kernels import VECTOR, compiled
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    if trouble == "full disk":
+        monkeypatch.setattr(IndexDataCacheFile, "_open_for_write", disk_full)
+    if trouble == "no place":
+        monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "ZipCacheLocator")  # for code in zip files alone
+    compiled(VECTOR)(doubled)
+    files = {path.suffix: path for path in tmp_path.rglob("*.nb*")}
+    assert sorted(files) == ([] if trouble in ("full disk", "no place") else [".nbc", ".nbi"])
+    if trouble == "empty index":
+        files[".nbi"].write_bytes(b"")
+    if trouble == "cut code":
+        files[".nbc"].write_bytes(files[".nbc"].read_bytes()[:100])
+    kernel = compiled(VECTOR)(doubled)
+    assert sum(kernel.stats.cache_hits.values()) == (trouble == "none")
+    x = np.ones(3, np.float32)
+    kernel(x)
+    assert x.tolist() == [2.0, 2.0, 2.0]
+
+
 def test_compiled_gates_are_torchs_and_saturate() -> None:
     from paper_repro.models import fastgrnn_kernels as kernels
 
@@ -127,6 +188,71 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
     given = (model.w.weight, model.u.weight, model.bias_gate, model.bias_update, model.zeta, model.nu)
     assert torch.autograd.gradcheck(last_state, tuple(value.detach().requires_grad_() for value in given))
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_inputs_get_the_loops_gradient(dtype: torch.dtype, ranks: dict[str, int]) -> None:
+    """As where another layer stands before the network."""
+    front, model = nn.Linear(9, 9, dtype=dtype), network("tanh", ranks, dtype)
+    inputs = torch.randn(4, 20, 9, dtype=dtype)
+    gradients(model, reference.logits(model, front(inputs)))
+    expected, front.weight.grad = front.weight.grad, None
+    gradients(model, model(front(inputs)))
+    tolerance = 1e-10 if dtype == torch.float64 else 1e-3
+    assert (front.weight.grad - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("method", ["dense", "str-rank"])
+def test_autocast_leaves_the_recurrence_in_float32(method: str, ranks: dict[str, int]) -> None:
+    """Bit for bit, values and gradients, also for inputs of lower precision."""
+    if method == "str-rank" and not ranks:
+        pytest.skip("nothing to learn a rank of")
+    model = network("tanh", ranks, torch.float32)
+    model.classifier = nn.Identity()
+    methods.get(method).attach(model)
+    inputs = torch.randn(4, 20, 9).bfloat16()
+    expected = model(inputs.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model(inputs)
+    assert torch.equal(outputs, expected)
+    theirs, ours = gradients(model, expected), gradients(model, outputs)
+    assert all(torch.equal(ours[name], gradient) for name, gradient in theirs.items())
+    with torch.no_grad():
+        expected = model(inputs.float())
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(model(inputs), expected)
+
+
+def test_exports_though_gradients_are_on() -> None:
+    model = network("tanh", {"rank_w": 9, "rank_u": 3}, torch.float32).eval()
+    exported = torch.export.export(model, (torch.randn(4, 5, 9),)).module()
+    inputs = torch.randn(4, 5, 9)
+    assert torch.allclose(exported(inputs), model(inputs), atol=1e-6)
+
+
+def test_transforms_of_torch_func_can_have_the_unrolled_recurrence() -> None:
+    model = network("tanh", {})
+    inputs = torch.randn(4, 5, 9, dtype=torch.float64)
+    expected = gradients(model, model(inputs))
+    weights = torch.linspace(-1.0, 2.0, 12, dtype=torch.float64).view(4, 3)
+
+    def loss(parameters: dict[str, Tensor]) -> Tensor:
+        return (torch.func.functional_call(model, parameters, inputs) * weights).sum()
+
+    with pytest.raises(RuntimeError, match="functorch"):
+        torch.func.grad(loss)(dict(model.named_parameters()))
+    model.fused = model.unrolled  # as the docstring of `fused` has it
+    for name, gradient in torch.func.grad(loss)(dict(model.named_parameters())).items():
+        assert torch.allclose(gradient, expected[name], rtol=1e-9, atol=1e-11), name
+
+
+def test_evaluates_where_there_is_no_autocast() -> None:
+    """The shape of the logits alone, as a device called meta gives it."""
+    model = models.fastgrnn(num_classes=3).to("meta")
+    with torch.no_grad():
+        assert model(torch.zeros(2, 5, 9, device="meta")).shape == (2, 3)
 
 
 class Kernels(TorchDispatchMode):
