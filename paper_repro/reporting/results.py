@@ -143,7 +143,11 @@ RUNS = pa.DataFrameSchema(
         ),
         "target_sparsity_pct": _pct("sparsity that the recipe aims at; empty for dense rows", fmt=".2f", empty=True),
         "empty_layers": _amount("layers of which no weight is left; empty for none", unit="", fmt="d", optional=True),
-        "top1_pct": _pct("top-1 accuracy on the validation set; empty without a network", fmt=".2f", empty=True),
+        "top1_pct": _pct(
+            "top-1 accuracy on the validation set, of the RNNs' data the test set; empty without a network",
+            fmt=".2f",
+            empty=True,
+        ),
         "val_loss": _amount("loss on the validation set", unit="nat", fmt=".4f", empty=True),
         "train_loss": _amount(
             "mean training loss since the last record of the history", unit="nat", fmt=".4f", empty=True
@@ -258,7 +262,7 @@ EPOCHS = pa.DataFrameSchema(
         "row": _column("text", "row of the table"),
         "seed": _amount("seed of the run", unit="", fmt="d", kind="integer"),
         "epoch": _amount("epochs of training done", unit="epoch", fmt="d", kind="integer"),
-        "val_top1_pct": _pct("top-1 accuracy on the validation set then", fmt=".2f"),
+        "val_top1_pct": _pct("top-1 accuracy then, on the data of `top1_pct`", fmt=".2f"),
         "rank_w": _column(
             "number",
             "inner dimension of W then; empty where W is no product",
