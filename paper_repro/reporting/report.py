@@ -49,8 +49,8 @@ class Report:
             )
         elif e.full_scale:
             lines.append(
-                f"Tier `{e.tier}`: {e.setting}, the paper's own network and its protocol where it gives one (the table's "
-                "file says what it leaves open); accuracies are compared with the printed ones."
+                f"Tier `{e.tier}`: {e.setting}, the paper's own network, and its protocol where it gives one (the "
+                "table's file says what it leaves open); accuracies are compared with the printed ones."
             )
         elif not any("top1_pct" in row.reported.printed for row in e.table.rows):
             lines.append(
