@@ -248,15 +248,18 @@ def import_(file: Path, table: str | None, row: str | None, checkpoints: Path) -
 @checkpoint.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Where the files go.  [default: RUN/export]")
-def export(run: Path, out: Path | None) -> int:
+@click.option("--kept", metavar="RANKS", help="The network that RUN kept at these ranks, such as 9/8; into export/9-8.")
+def export(run: Path, out: Path | None, kept: str | None) -> int:
     """Write the network of RUN as a state dict of torchvision, as safetensors and as ONNX; each is run, and compared.
 
     RUN is the folder of a finished run, or of an imported checkpoint.
     """
     from paper_repro.interchange.export import Exported
     from paper_repro.interchange.export import export as write_all
+    from paper_repro.interchange.networks import kept_weights
 
-    for item in write_all(run, out or run / "export"):
+    default = run / "export" / (kept_weights(run, kept).stem if kept else "")
+    for item in write_all(run, out or default, kept):
         if isinstance(item, Exported):
             off = f"{item.difference:.2g} off, of at most {item.largest:.2g}"
             item = f"{item.path}: {item.form}; its logits were compared, and are {off}"

@@ -13,13 +13,14 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from paper_repro import models
+from paper_repro.accounting import low_rank_products
 from paper_repro.errors import UserError
 from paper_repro.files import replacing
 from paper_repro.interchange import networks
@@ -40,35 +41,36 @@ class Exported:
     largest: float
 
 
-def export(folder: Path, out: Path) -> Iterator[Exported | str]:
-    """Write the network in ``folder`` to ``out``: yields what was written, and a sentence for a form that it cannot
-    have.
+def export(folder: Path, out: Path, kept: str | None = None) -> Iterator[Exported | str]:
+    """Write the network in ``folder``, or the one that its run kept under the name ``kept``, to ``out``: yields what
+    was written, and a sentence for a form that it cannot have.
 
     Raises UserError when there is no network, ONNX's libraries are missing, or a file does not give the same logits.
     """
-    found = networks.read(folder)
+    found = networks.read(folder, kept)
     inputs = torch.randn(EXAMPLES, *found.input_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = found.network(inputs)
     why_not = torchvision_lacks(found)
     if why_not is None:
-        state, names, empty = torchvision_state(found.network), f"torchvision {found.model}", torchvision_model(found)
+        state, names = torchvision_state(found.network), f"torchvision.models.{found.model}"
+        fill = partial(_filled, torchvision_model(found))
         yield _checked(
             out / f"torchvision_{found.model}.pth",
             f"state dict of torchvision's {found.model}",
             lambda path: torch.save(state, path),
-            lambda path: _filled(empty, torch.load(path, weights_only=True))(inputs),
+            lambda path: fill(torch.load(path, weights_only=True))(inputs),
             expected,
         )
     else:
-        state, names = found.network.state_dict(), f"paper_repro {found.model}"
-        empty = models.get(found.model, **found.model_args)
+        state, names = found.network.state_dict(), f"paper_repro.models.{found.model}{_ranks(found.network)}"
+        fill = partial(networks.filled, found.model, found.model_args)
         yield f"no state dict for torchvision: {why_not}"
     yield _checked(
         out / networks.WEIGHTS,
-        f"safetensors, layers named as in {names.replace(' ', '.models.')}",
+        f"safetensors, layers named as in {names}",
         lambda path: networks.write_weights(state, path),
-        lambda path: _filled(empty, networks.read_weights(path))(inputs),
+        lambda path: fill(networks.read_weights(path))(inputs),
         expected,
     )
     yield _checked(
@@ -142,6 +144,12 @@ def _require_onnx() -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise UserError(f"ONNX needs the package {name}: pip install 'paper-repro[export]'") from error
+
+
+def _ranks(network: nn.Module) -> str:
+    """What to say of the ranks of a network, for those who build it anew; nothing where it has no low-rank products."""
+    ranks = [f"{down.out_features} ({name})" for name, (down, _) in low_rank_products(network).items()]
+    return f" with ranks {', '.join(ranks)}" if ranks else ""
 
 
 def _filled(empty: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:

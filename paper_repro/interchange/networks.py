@@ -2,6 +2,10 @@
 
 There are two kinds of such folders. A finished run has a ``result.json``; an imported checkpoint has a
 ``checkpoint.json``. safetensors holds tensors and nothing else, so that reading it cannot execute anything.
+
+A run can also have networks that it kept on its way, each under the name that its method gave that state:
+``kept/9-8.safetensors`` had the ranks 9/8. Low-rank products have the ranks of the stored weights, which can be fewer
+than those that the spec began with.
 """
 
 from __future__ import annotations
@@ -15,9 +19,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from paper_repro import models
+from paper_repro.accounting import low_rank_products
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
 from paper_repro.files import write
+from paper_repro.interchange import released
+from paper_repro.models.low_rank import keep_ranks
 from paper_repro.spec import Spec
 
 WEIGHTS, ABOUT, RESULT = "model.safetensors", "checkpoint.json", "result.json"
@@ -26,7 +33,9 @@ RETRAIN = "delete the folder, and the same command that trained it trains it aga
 
 @dataclass(frozen=True)
 class Stored:
-    """A network that was read. ``input_size``: of one example, without the batch. ``about``: the folder's JSON."""
+    """A network that was read. ``model_args``: as it was before training, which may have left its low-rank products
+    fewer ranks. ``input_size``: of one example, without the batch. ``about``: the folder's JSON.
+    """
 
     network: nn.Module
     model: str
@@ -38,6 +47,11 @@ class Stored:
 def network_args(spec: Spec) -> dict[str, Any]:
     """The arguments of a spec's model, those that follow from its data set included."""
     return {**dataset(spec.dataset).fitting, **spec.model_args}
+
+
+def kept_weights(folder: Path, kept: str) -> Path:
+    """Where a run has the weights of the network that it kept under the name ``kept``."""
+    return folder / "kept" / f"{kept.replace('/', '-')}.safetensors"
 
 
 def write_weights(tensors: Mapping[str, Tensor], path: Path) -> Path:
@@ -60,8 +74,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} cannot be read as safetensors: {error}", exit_code=3) from error
 
 
-def read(folder: Path) -> Stored:
-    """The network of a finished run or of an imported checkpoint; UserError when there is none, or it is damaged."""
+def read(folder: Path, kept: str | None = None) -> Stored:
+    """The network of a finished run or of an imported checkpoint, or the one that the run kept under the name ``kept``;
+    UserError when there is none, or it is damaged.
+    """
     about = _about(folder)
     try:
         if "spec" in about:
@@ -71,18 +87,48 @@ def read(folder: Path) -> Stored:
             model, arguments, input_size = about["model"], about["model_args"], tuple(about["input_size"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder}: its JSON does not say what network it is ({error})", exit_code=3) from error
-    if not (folder / WEIGHTS).exists():
-        diverged = about.get("result", {}).get("status") == "diverged"
-        raise UserError(
-            f"{folder} has no {WEIGHTS}: "
-            + ("the run diverged" if diverged else f"it was trained by a version that kept no weights; {RETRAIN}")
-        )
-    network = models.get(model, **arguments)
+    path = _last(folder, about) if kept is None else _kept(folder, about, kept)
+    tensors = released.load_safely(path) if path.suffix == ".pt" else read_weights(path)
     try:
-        network.load_state_dict(read_weights(folder / WEIGHTS))
+        network = filled(model, arguments, tensors)
     except RuntimeError as error:
-        raise UserError(f"{folder / WEIGHTS} is of another network: {error}", exit_code=3) from error
-    return Stored(network.eval(), model, arguments, input_size, about)
+        raise UserError(f"{path} is of another network: {error}", exit_code=3) from error
+    return Stored(network, model, arguments, input_size, about)
+
+
+def filled(model: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The model with these weights, for evaluation; its low-rank products get the ranks that the weights have.
+
+    Raises RuntimeError when the weights are of another model, or have more ranks than it begins with.
+    """
+    network = models.get(model, **arguments)
+    for name, (down, up) in low_rank_products(network).items():
+        first, _ = (key for key, _ in network.get_submodule(name).named_children())
+        weight = tensors.get(f"{name}.{first}.weight")
+        if isinstance(weight, Tensor) and weight.ndim == 2:
+            keep_ranks(down, up, slice(len(weight)))
+    network.load_state_dict(dict(tensors))  # strict: every key, and no other
+    return network.eval()
+
+
+def _last(folder: Path, about: Mapping[str, Any]) -> Path:
+    if (folder / WEIGHTS).exists():
+        return folder / WEIGHTS
+    diverged = about.get("result", {}).get("status") == "diverged"
+    raise UserError(
+        f"{folder} has no {WEIGHTS}: "
+        + ("the run diverged" if diverged else f"it was trained by a version that kept no weights; {RETRAIN}")
+    )
+
+
+def _kept(folder: Path, about: Mapping[str, Any], kept: str) -> Path:
+    there = about.get("kept", {})
+    if kept not in there:
+        known = f"it kept those at {', '.join(there)}" if there else "it kept none on its way, and has its last alone"
+        raise UserError(f"{folder} has no network kept at {kept}: {known}")
+    path = kept_weights(folder, kept)
+    earlier = path.with_suffix(".pt")  # the form of earlier versions
+    return earlier if earlier.exists() and not path.exists() else path
 
 
 def _about(folder: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from paper_repro.methods.base import attached, decay_groups
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_filter_pruning import FilterImportance
 from paper_repro.methods.str_target import Operand
+from paper_repro.models.low_rank import keep_ranks
 
 
 class STRLowRank(STR):
@@ -104,10 +105,7 @@ class STRLowRank(STR):
         """A plain copy in which the products have the ranks that are left."""
         plain = super().finalize(model)
         for down, up in low_rank_products(plain).values():
-            left = down.weight.ne(0).any(dim=1)
-            down.weight = nn.Parameter(down.weight[left].detach().clone())
-            up.weight = nn.Parameter(up.weight[:, left].detach().clone())
-            down.out_features = up.in_features = int(left.sum())
+            keep_ranks(down, up, down.weight.ne(0).any(dim=1))
         return plain
 
 

@@ -29,3 +29,12 @@ class LowRank(nn.Sequential):
     def weight(self) -> Tensor:
         """The product, of shape (out_features, in_features), as ``nn.Linear`` has it."""
         return self.up.weight @ self.down.weight
+
+
+def keep_ranks(down: nn.Linear, up: nn.Linear, kept: Tensor | slice) -> None:
+    """Cut a product, in place, to the ranks that ``kept`` selects: rows of ``down``, and the same columns of ``up``.
+    It may select none; the product is then zero.
+    """
+    down.weight = nn.Parameter(down.weight[kept].detach().clone())
+    up.weight = nn.Parameter(up.weight[:, kept].detach().clone())
+    down.out_features = up.in_features = len(down.weight)

@@ -4,8 +4,9 @@ smoothing of the spec, weight decay as the method says. Any method; none is know
 A run lives in ``runs/<spec.name>``. It can be stopped after any step and goes on bit by bit as if it had not been; a
 finished run is never trained again. What it leaves is ``result.json`` and the finalized network, as
 ``model.safetensors`` (6 MB for ResNet50 at tier smoke): checkpoints of the training are deleted at its end, and
-without the weights a finished run could not be exported. Where several processes train it together, each does what
-stands here on its share of every batch, and the first of them writes the files.
+without the weights a finished run could not be exported. Networks that the method asks to keep on the way lie beside
+it, in ``kept``. Where several processes train it together, each does what stands here on its share of every batch, and
+the first of them writes the files.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from paper_repro.accounting import nonzero_sparsity_pct, ranks
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import open_loaders
 from paper_repro.errors import UserError
-from paper_repro.files import replacing, write
+from paper_repro.files import write
 from paper_repro.interchange import networks
 from paper_repro.methods import Method, plugins
 from paper_repro.spec import Spec
@@ -270,8 +271,7 @@ class Run:
             "layers": layers,
         }
         if self.processes.first:
-            with replacing(self.folder / "kept" / f"{milestone.replace('/', '-')}.pt") as temporary:
-                torch.save(plain.state_dict(), temporary)
+            networks.write_weights(plain.state_dict(), networks.kept_weights(self.folder, milestone))
 
     def _evaluate(self, plain: nn.Module) -> tuple[float, float]:
         plain = self.processes.with_first_buffers(plain)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from paper_repro.interchange import networks
 from tests.faults import victim
 from tests.training.test_launch import ROOT
 
@@ -28,8 +29,8 @@ def ended(runs: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], dict[str
     folder = runs / victim.SPEC.name
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     result["result"].pop("seconds")
-    final, kept = (torch.load(folder / name, weights_only=True) for name in (victim.WEIGHTS, "kept/9-12.pt"))
-    return result, final, kept
+    final = torch.load(folder / victim.WEIGHTS, weights_only=True)
+    return result, final, networks.read_weights(networks.kept_weights(folder, "9/12"))
 
 
 def same(one: Any, other: Any) -> bool:

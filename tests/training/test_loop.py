@@ -210,7 +210,7 @@ def test_networks_are_kept_at_the_ranks_asked_for(tmp_path: Path, monkeypatch: p
     final = result["epochs"][-1]["ranks"]
     assert result["result"]["params_m"] == pytest.approx(1e-6 * (final["w"] * 21 + final["u"] * 24 + 24))
     assert result["result"]["status"] == "finished"
-    stored = torch.load(tmp_path / "runs" / RANKS.name / "kept" / "9-12.pt", weights_only=True)
+    stored = networks.read_weights(tmp_path / "runs" / RANKS.name / "kept" / "9-12.safetensors")
     assert stored["u.down.weight"].shape == (12, 12)
 
 
@@ -234,8 +234,8 @@ def test_the_network_kept_is_that_of_the_last_step_with_the_ranks(
     last = [(epoch, state) for epoch, at, state in seen if tuple(at.values()) == passing[-1]][-1]
     name = "/".join(map(str, passing[-1]))
     assert result["kept"][name]["epoch"] == last[0]
-    (file,) = tmp_path.glob(f"runs/*/kept/{name.replace('/', '-')}.pt")
-    stored = torch.load(file, weights_only=True)
+    (file,) = tmp_path.glob(f"runs/*/kept/{name.replace('/', '-')}.safetensors")
+    stored = networks.read_weights(file)
     assert all(torch.equal(value, stored[key]) for key, value in last[1].items())
     assert without_time(result)["epochs"] == probe["epochs"]  # looking back changes nothing of the training
 
@@ -252,9 +252,8 @@ def test_kept_networks_survive_an_interruption(
         train(tmp_path, RANKS, report=kill_at(16 if after is None else last + after))
     resumed = train(tmp_path, RANKS)
     assert without_time(resumed) == without_time(whole)
-    folders = [tmp_path / name / RANKS.name / "kept" for name in ("whole", "runs")]
-    weights = [torch.load(folder / "9-12.pt", weights_only=True) for folder in folders]
-    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    files = [tmp_path / name / RANKS.name / "kept" / "9-12.safetensors" for name in ("whole", "runs")]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_a_method_that_prunes_nothing_is_not_called_finished(tmp_path: Path) -> None:
