@@ -111,6 +111,6 @@ class STRLowRank(STR):
 
 def _require_possible(wanted: tuple[int, ...], full: Mapping[str, int]) -> None:
     """UserError where a network whose products have the inner dimensions ``full`` cannot come to have these ranks."""
-    if len(wanted) != len(full) or any(not 1 <= rank <= most for rank, most in zip(wanted, full.values(), strict=True)):
-        names = ", ".join(f"{name} (1 to {most})" for name, most in full.items())
+    if len(wanted) != len(full) or any(not 0 <= rank <= most for rank, most in zip(wanted, full.values(), strict=True)):
+        names = ", ".join(f"{name} (0 to {most})" for name, most in full.items())
         raise UserError(f"keep has {list(wanted)}: ranks to keep are one number for each of {names}")

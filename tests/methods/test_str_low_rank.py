@@ -76,9 +76,9 @@ def test_forward_is_the_papers_reparameterization() -> None:
     assert ranks(model) == {"w": 3, "u": 8}
 
 
-@pytest.mark.parametrize("wanted", [[4], [4, 10, 2], [5, 8], [4, 0]])
+@pytest.mark.parametrize("wanted", [[4], [4, 10, 2], [5, 8], [4, -1]])
 def test_ranks_to_keep_that_the_network_cannot_have(wanted: list[int]) -> None:
-    with pytest.raises(UserError, match=r"keep has .*one number for each of w \(1 to 4\), u \(1 to 10\)"):
+    with pytest.raises(UserError, match=r"keep has .*one number for each of w \(0 to 4\), u \(0 to 10\)"):
         attach(network(), keep=[[4, 8], wanted])
 
 
