@@ -141,6 +141,16 @@ def test_the_pareto_front_is_what_no_other_network_beats() -> None:
     assert [(p.x, p.top1_pct) for p in front(points, best_is_right=False)] == [(80, 88)]
 
 
+def test_a_file_keeps_the_colours_of_methods(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """Those that readers know a method by; its palette of 256 merges what lies between them."""
+    evidence = load(make_runs, tmp_path)
+    data = figures.png(figures.FIGURES["accuracy_over_sparsity"](evidence))
+    pixels = np.unique(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).reshape(-1, 3), axis=0).astype(int)
+    for method in {row.method for row in evidence.table.rows}:
+        colour = [int(LOOKS[method].colour[at : at + 2], 16) for at in (1, 3, 5)]
+        assert np.abs(pixels - colour).max(axis=1).min() <= 4, method
+
+
 def test_a_collapsed_network_is_said_at_the_edge(make_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = load(make_runs, tmp_path, "family")
     evidence.runs.loc[evidence.runs["row"] == "set-99", "top1_pct"] = 10.0

@@ -352,3 +352,6 @@ def test_a_row_that_was_only_measured_is_not_missing(make_rnn_runs: MakeRuns, tm
     rows = [replace(evidence.table.row(id), reported=Reported.of({})) for id in ("har2-full", "har2-low-9-8")]
     unprinted = replace(evidence, table=replace(evidence.table, rows=tuple(rows)))
     assert [row.verdict for row in verdicts.comparisons(unprinted)] == [Verdict.INCONCLUSIVE, Verdict.MISSING]
+    measured = replace(unprinted, tier="smoke", table=replace(unprinted.table, rows=(rows[0],)))
+    assert Report(measured).reasons().data == "There is no printed number to compare with."
+    assert "The paper has no numbers for these rows." in Report(measured).summary().data
