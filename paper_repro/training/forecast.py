@@ -108,6 +108,8 @@ def level(method: STR, factor: float) -> float:
     if method.starts_at is None:
         return ONSET_S[method.g]
     magnitude = method.starts_at * factor
+    if magnitude <= 0.0:  # strong decay swings through zero, where any threshold is enough
+        return -math.inf
     if method.g == "exp":
         return math.log(magnitude)
     return math.inf if magnitude >= 1.0 else math.log(magnitude / (1.0 - magnitude))

@@ -122,19 +122,9 @@ def test_g_exp_reaches_the_same_threshold() -> None:
     assert abs(sigmoid.onset_step - exp.onset_step) <= 1
 
 
-RANKS = Spec(
-    model="fastgrnn",
-    model_args={"rank_w": 9, "rank_u": 80, "gate": "tanh"},
-    dataset="har2",
-    method="str-rank",
+RANKS = replace(
+    {row.id: spec for row, spec in tables.load("rnn").specs("paper", [0])}["har2-str-9-8"],
     method_args={"keep": [[9, 8]], "rank_decay": {"w": 0.001, "u": 0.008}},
-    epochs=300,
-    batch_size=100,
-    lr=0.01,
-    momentum=0.9,
-    weight_decay=0.001,
-    warmup_epochs=0,
-    schedule="drop",
 )
 
 
@@ -161,6 +151,20 @@ def test_ranks_that_never_fall_are_refused_where_some_are_to_be_kept() -> None:
     mended = {**RANKS.method_args, "rank_decay": {"w": decay, "u": decay}}
     assert require_pruning(replace(never, method_args=mended)).onset_epoch == pytest.approx(75, abs=1)
     assert require_pruning(replace(never, method_args={"rank_decay": {"w": 0.001, "u": 0.001}})).stays_dense
+
+
+@pytest.mark.parametrize("lr", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize("epochs", [3, 5, 10])
+def test_a_decay_so_strong_that_importances_swing_through_zero(lr: float, epochs: int) -> None:
+    """It is among those that are tried for the advice, and may be given."""
+    never = replace(RANKS, lr=lr, epochs=epochs, method_args={"keep": [[9, 8]], "rank_decay": {"w": 1e-5, "u": 1e-5}})
+    with pytest.raises(UserError, match="take rank_decay = ") as error:
+        require_pruning(never)
+    decay = float(str(error.value).split("take rank_decay = ")[1].split()[0])
+    mended = require_pruning(replace(never, method_args={"keep": [[9, 8]], "rank_decay": {"w": decay, "u": decay}}))
+    assert mended.onset_epoch == pytest.approx(0.25 * epochs, abs=0.05)
+    strong = {"keep": [[9, 8]], "rank_decay": {"w": 0.5, "u": 0.5}}
+    assert require_pruning(replace(never, method_args=strong)).onset_epoch < mended.onset_epoch
 
 
 def test_the_rate_of_the_rnns_drops_to_a_tenth_in_the_last_third() -> None:
