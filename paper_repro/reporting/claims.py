@@ -288,7 +288,7 @@ def _ahead_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
     sentence += f" STR's MACs are {min(ratios):.1f} to {max(ratios):.1f} times GMP's in these pairs."
     if any(line["n"] < 2 for line in lines):
         sentence += " One seed gives no interval: more seeds are needed to decide."
-    sentence += _unequal_text(lines, limits.density_slack)
+    sentence += method_claims.unequal(lines, limits)
     leads = [line["difference"] for line in lines if (line["regime_pct"] or 0) >= AHEAD_FROM_PCT]
     grows = all(b > a for a, b in pairwise(leads))
     if len(leads) > 1:
@@ -296,16 +296,6 @@ def _ahead_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
         sentence += f" From {AHEAD_FROM_PCT:g} % on the mean lead {does} with every step in sparsity."
     verdict = worst(decided)
     return (Verdict.INCONCLUSIVE if verdict is Verdict.PASS and not grows else verdict), sentence, lines
-
-
-def _unequal_text(lines: Sequence[Mapping[str, Any]], slack: float) -> str:
-    """Which pairs are not equally sparse, and how far apart they are."""
-    apart = [
-        f"{line['row']} keeps {line['weights_ratio']:.2f} times GMP's weights"
-        for line in lines
-        if not 1 - slack <= line["weights_ratio"] <= 1 + slack
-    ]
-    return f" Not at equal sparsity: {', '.join(apart)}." if apart else ""
 
 
 def _ahead_text(line: Mapping[str, Any]) -> str:

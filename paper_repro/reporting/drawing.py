@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, NullLocator
 
 from paper_repro import tables
 from paper_repro.reporting.evidence import Evidence
@@ -112,34 +113,37 @@ def seed_count(evidence: Evidence) -> str:
 def sparsity_axis(axis: Axes) -> None:
     """Sparsity drawn by the logarithm of what is left, so that 80 to 99 % do not crowd at one edge."""
     left, right = axis.dataLim.x0, axis.dataLim.x1
-    axis.set_xscale(
-        "function", functions=(lambda s: -np.log(np.maximum(101.0 - s, 1e-3)), lambda t: 101.0 - np.exp(-t))
-    )
+    axis.set_xscale("function", functions=_log_of_what_is_left(1.0))
     axis.set_xlim(-8 if left < 10 else left - (101 - left) * 0.1, max(99.2, right + (101 - right) * 0.08))
-    axis.xaxis.set_major_locator(FixedLocator([0, 50, 70, 80, 90, 95, 98, 99]))
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain_ticks(axis.xaxis, FixedLocator([0, 50, 70, 80, 90, 95, 98, 99]))
 
 
 def budget_axis(axis: Axes, lowest: float) -> None:
     """Sparsity of layers from ``lowest`` % upwards, by the logarithm of what is left of them: a layer with a hundredth
     of its weights and an empty one stand apart. 0.1 % is added to what is left, so that empty ones have a place.
     """
-    axis.set_yscale(
-        "function", functions=(lambda s: -np.log(np.maximum(100.1 - s, 1e-3)), lambda t: 100.1 - np.exp(-t))
-    )
+    axis.set_yscale("function", functions=_log_of_what_is_left(0.1))
     axis.set_ylim(max(0.0, lowest - (100.1 - lowest) * 0.2), 100.02)
-    axis.yaxis.set_major_locator(FixedLocator([0, 50, 70, 80, 90, 95, 98, 99, 99.5, 99.9, 100]))
-    axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain_ticks(axis.yaxis, FixedLocator([0, 50, 70, 80, 90, 95, 98, 99, 99.5, 99.9, 100]))
 
 
 def macs_axis(axis: Axes) -> None:
     """Multiply-adds on a log scale, with ticks at 1, 2 and 5."""
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain_ticks(axis.xaxis, LogLocator(subs=(1.0, 2.0, 5.0)))
+
+
+def plain_ticks(axis: Axis, locator: Locator) -> None:
+    """Ticks at these places alone, with their numbers written out."""
+    axis.set_major_locator(locator)
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _log_of_what_is_left(added: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """The scale of a sparsity in percent, and its inverse; with ``added`` percent left, 100 has a place."""
+    whole = 100.0 + added
+    return lambda s: -np.log(np.maximum(whole - s, 1e-3)), lambda t: whole - np.exp(-t)
 
 
 def series_of(row: tables.Row) -> str:

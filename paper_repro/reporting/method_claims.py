@@ -73,7 +73,7 @@ def _budget_runs(evidence: Evidence, limits: Tolerances, method: str, margin: fl
     )
     if more:
         sentence += f" It needs more in: {', '.join(more)}."
-    return worst(decided), sentence + _unequal(lines, limits) + few_seeds(lines), lines
+    return worst(decided), sentence + unequal(lines, limits) + few_seeds(lines), lines
 
 
 # -- ST-3 beside STR ---------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def st3_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
         f"ST-3 minus STR in top-1 points on {evidence.setting}, paired by seed [95 % interval]: "
         f"{'; '.join(told(line) for line in lines)}."
     )
-    return worst(decided), sentence + _unequal(lines, limits) + few_seeds(lines), lines
+    return worst(decided), sentence + unequal(lines, limits) + few_seeds(lines), lines
 
 
 def st3_macs_published(evidence: Evidence, _limits: Tolerances) -> Finding | None:
@@ -259,7 +259,7 @@ def told(line: Mapping[str, Any]) -> str:
     return f"{line['row']}: {line['difference']:+.2f}{interval}, n = {line['n']}, {line['verdict']}"
 
 
-def _unequal(lines: Sequence[Mapping[str, Any]], limits: Tolerances) -> str:
+def unequal(lines: Sequence[Mapping[str, Any]], limits: Tolerances) -> str:
     """Which pairs are not equally sparse, and by how much."""
     slack = limits.density_slack
     found = [line for line in lines if not 1 / (1 + slack) <= line["weights_ratio"] <= 1 + slack]

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator
 
 from paper_repro import tables
 from paper_repro.reporting.drawing import (
@@ -19,6 +19,7 @@ from paper_repro.reporting.drawing import (
     handle,
     macs_axis,
     new_figure,
+    plain_ticks,
     seed_count,
     series_of,
     sparsity_axis,
@@ -186,9 +187,7 @@ def _error_axis(axis: Axes, series: Mapping[str, list[Point]], best: list[Point]
     returns where the axis ends.
     """
     axis.set_yscale("function", functions=(_by_error, lambda t: 100.0 - 10.0 ** -np.asarray(t)))
-    axis.yaxis.set_major_locator(FixedLocator([10, 30, 50, 60, 70, 75, 80, 82, 84, 86, 88, 90, 92, 94, 96, 98]))
-    axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain_ticks(axis.yaxis, FixedLocator([10, 30, 50, 60, 70, 75, 80, 82, 84, 86, 88, 90, 92, 94, 96, 98]))
     values = [point.top1_pct for points in series.values() for point in points]
     if not values:
         return 0.0

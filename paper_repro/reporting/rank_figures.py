@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
 from paper_repro import tables
@@ -23,6 +23,7 @@ from paper_repro.reporting.drawing import (
     finish,
     handle,
     new_figure,
+    plain_ticks,
     seed_count,
     style,
     style_of,
@@ -32,13 +33,9 @@ from paper_repro.reporting.looks import LOOKS
 
 # of trainings by STR: not the colours of what is drawn beside them, vanilla low rank and the thin lines of full rank
 TRAINING_COLOURS = (*(c for c in ROW_COLOURS if c not in (LOOKS["low-rank"].colour, "#666666")), "#5B2A86")
-LOW_RANK_DASHES: tuple[LineStyleType, ...] = (
-    "-.",
-    (0, (1, 1)),
-    (0, (5, 1)),
-    (0, (3, 1, 1, 1, 1, 1)),
-)  # one per pair of ranks
-NETWORK_MARKERS = ("o", "s", "^", "D")  # one per pair of ranks
+# one per pair of ranks
+LOW_RANK_DASHES: tuple[LineStyleType, ...] = ("-.", (0, (1, 1)), (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
+NETWORK_MARKERS = ("o", "s", "^", "D")
 THIN, BOLD = 0.8, 2.0  # line widths: one seed, the mean
 # Drawn is accuracy down to this many points below the best, or to the lowest network of a row: not an untrained one's.
 SHOWN_POINTS = 20.0
@@ -56,9 +53,8 @@ def ranks_over_epochs(evidence: Evidence) -> Figure:
         kept: dict[str, Line2D] = {}
         for (top, bottom), name in zip(axes.T, data_sets, strict=False):
             groups = _recipes(evidence, [row for row in evidence.table.rows if row.dataset == name])
-            networks = _draw_ranks(top, evidence, groups)
+            kept |= _draw_ranks(top, evidence, groups)
             handles |= _draw_accuracy(bottom, evidence, groups)
-            kept |= networks
             top.set_title(_title(evidence, [group[0] for group in groups]))
             top.set_ylabel("Rank (log scale)")
             bottom.set_ylabel("Top-1 accuracy on the test set (%)")
@@ -143,9 +139,7 @@ def _draw_ranks(axis: Axes, evidence: Evidence, groups: Sequence[list[tables.Row
     taken; the legend of the latter.
     """
     axis.set_yscale("log")
-    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain_ticks(axis.yaxis, LogLocator(subs=(1.0, 2.0, 5.0)))
     handles = {}
     trainings = [group for group in groups if group[0].method == "str-rank"]
     pairs: dict[str, None] = {row.ranks: None for group in trainings for row in group if row.ranks}

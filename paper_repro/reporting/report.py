@@ -145,13 +145,13 @@ class Report:
 
     def reasons(self) -> Markdown:
         """Why a number is not a plain PASS, with the rows that each reason holds for."""
+        compared = verdicts.comparisons(self.evidence)
+        judged = [(row, name, cell) for row in compared for name, cell in row.quantities.items() if cell.judged]
         grouped: dict[tuple[str, str, str], list[str]] = {}
-        for row in verdicts.comparisons(self.evidence):
-            for name, cell in row.quantities.items():
-                if str(cell.verdict) != "PASS" and cell.judged:
-                    grouped.setdefault((HEADINGS[name], str(cell.verdict), cell.reason), []).append(f"`{row.row}`")
+        for row, name, cell in judged:
+            if str(cell.verdict) != "PASS":
+                grouped.setdefault((HEADINGS[name], str(cell.verdict), cell.reason), []).append(f"`{row.row}`")
         if not grouped:
-            judged = any(cell.judged for row in verdicts.comparisons(self.evidence) for cell in row.quantities.values())
             return Markdown("Every number passes." if judged else "There is no printed number to compare with.")
         rows = [[name, verdict, reason, _few(found)] for (name, verdict, reason), found in grouped.items()]
         return Markdown(table(["Number", "Verdict", "Reason", "Rows"], rows))
