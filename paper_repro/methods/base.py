@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, distributed, nn
 from torch.nn.utils import parametrize
 
 from paper_repro.accounting import CountedLayer, counted_layers
 from paper_repro.errors import UserError
+
+if TYPE_CHECKING:
+    from paper_repro.methods.balance import Balance
 
 
 class Method:
@@ -76,6 +79,12 @@ class Method:
 
     def thresholds(self, model: nn.Module) -> dict[str, float]:
         """Layer name -> current threshold on |weight|, for methods that have one; recorded with the run."""
+        return {}
+
+    def balances(self, model: nn.Module) -> dict[str, Balance]:
+        """Layer name -> L1 norm of what its threshold keeps, and how far the threshold is from balance; for methods
+        that learn their thresholds. Recorded with the run.
+        """
         return {}
 
 

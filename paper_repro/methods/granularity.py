@@ -21,9 +21,14 @@ from paper_repro.errors import unknown
 ThresholdFor = Callable[[Tensor], nn.Parameter]
 
 
+def wide(weight: Tensor) -> torch.dtype:
+    """The dtype of s: float32, or wider where ``weight`` is. In bf16 or fp16, steps of s would be rounded away."""
+    return torch.promote_types(weight.dtype, torch.float32)
+
+
 def per_layer(s_init: float) -> ThresholdFor:
     """s of shape ()."""
-    return lambda weight: nn.Parameter(torch.full((), s_init, device=weight.device))
+    return lambda weight: nn.Parameter(torch.full((), s_init, dtype=wide(weight), device=weight.device))
 
 
 def shared(s_init: float) -> ThresholdFor:
@@ -43,13 +48,13 @@ def shared(s_init: float) -> ThresholdFor:
 def per_filter(s_init: float) -> ThresholdFor:
     """s of shape (out, 1, 1, 1) for a convolution, (out, 1) for a fully connected layer."""
     return lambda weight: nn.Parameter(
-        torch.full((weight.shape[0],) + (1,) * (weight.dim() - 1), s_init, device=weight.device)
+        torch.full((weight.shape[0],) + (1,) * (weight.dim() - 1), s_init, dtype=wide(weight), device=weight.device)
     )
 
 
 def per_weight(s_init: float) -> ThresholdFor:
     """s of the weight's own shape and memory format."""
-    return lambda weight: nn.Parameter(torch.full_like(weight, s_init, dtype=torch.float32, requires_grad=False))
+    return lambda weight: nn.Parameter(torch.full_like(weight, s_init, dtype=wide(weight), requires_grad=False))
 
 
 GRANULARITIES: dict[str, Callable[[float], ThresholdFor]] = {

@@ -22,26 +22,39 @@ from torch.nn.functional import softshrink
 BLOCK = 1 << 15
 
 G: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "exp": torch.exp}
-# |weight| -> the s that prunes it; infinite for what no s can prune
+# |weight| -> the u with g(u) = |weight|; infinite for what no u reaches
 G_INVERSE: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda magnitude: torch.logit(magnitude.clamp(max=1.0)),
     "exp": torch.log,
 }
+# threshold g(u) -> g'(u)
+G_DERIVATIVE: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": lambda threshold: threshold * (1.0 - threshold),
+    "exp": lambda threshold: threshold,
+}
 
 
 class SoftThreshold(nn.Module):
-    """The parametrization W -> S_g(W, s), with a learned s (float32) that broadcasts to W."""
+    """The parametrization W -> S_g(W, s), with a learned s that broadcasts to W.
+
+    The threshold is g(u) with u = slope * s. s is float32, or float64 where the weights are.
+    """
 
     frozen_share: Tensor  # buffers that only a run which freezes its sparsity has: see str_target.Freeze
     frozen_s: Tensor
 
-    def __init__(self, s: nn.Parameter, g: str = "sigmoid") -> None:
+    def __init__(self, s: nn.Parameter, g: str = "sigmoid", slope: float = 1.0) -> None:
         super().__init__()
         self.s = s
         self.g = g
+        self.slope = slope
 
     def threshold(self) -> Tensor:
-        return G[self.g](self.s)
+        return G[self.g](self.slope * self.s)
+
+    def pruned_at(self, magnitude: Tensor) -> Tensor:
+        """The s at which the threshold is ``magnitude``; infinite for what no s reaches."""
+        return G_INVERSE[self.g](magnitude) / self.slope
 
     def forward(self, weight: Tensor) -> Tensor:
         return soft_threshold(weight, self.threshold())
@@ -55,8 +68,8 @@ def soft_threshold(weight: Tensor, threshold: Tensor) -> Tensor:
     ``weight``.
     """
     if torch.compiler.is_compiling():  # the compiler fuses the plain expression by itself
-        return torch.sign(weight) * torch.relu(torch.abs(weight) - threshold)
-    if weight.device.type == "cpu" and threshold.numel() == 1 and weight.is_contiguous():
+        return (torch.sign(weight) * torch.relu(torch.abs(weight) - threshold)).to(weight.dtype)
+    if weight.device.type == "cpu" and threshold.numel() == 1 and _storage_order(weight) is not None:
         value = threshold.item()
         if value >= 0.0:  # false for NaN, which the general form below passes on
             return _OneThresholdOnCPU.apply(weight, threshold, value)
@@ -69,7 +82,7 @@ class _SoftThreshold(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, threshold: Tensor) -> Tensor:
         # exactly sign(w) * relu(|w| - t): outside the threshold w - t or w + t, inside w - w
-        shrunk = weight - weight.clamp(-threshold, threshold)
+        shrunk = (weight - weight.clamp(-threshold, threshold)).to(weight.dtype)  # thresholds may be wider
         ctx.save_for_backward(shrunk)
         ctx.threshold_shape = threshold.shape
         return shrunk
@@ -83,8 +96,19 @@ class _SoftThreshold(torch.autograd.Function):
         return grad_weight, -(grad_weight * sign).sum_to_size(ctx.threshold_shape)
 
 
+def _storage_order(tensor: Tensor) -> tuple[int, ...] | None:
+    """The order of dimensions in which ``tensor`` lies in memory without gaps: as it is, or channels_last; None for any
+    other layout.
+    """
+    if tensor.is_contiguous():
+        return tuple(range(tensor.dim()))
+    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        return (0, 2, 3, 1)
+    return None
+
+
 class _OneThresholdOnCPU(torch.autograd.Function):
-    """One threshold for a contiguous weight, in two library kernels.
+    """One threshold for a weight that is contiguous or channels_last, in two library kernels.
 
     The second runs block by block, so that the sum for the threshold is taken while a block is in cache; blocks are
     summed in float64.
@@ -94,7 +118,7 @@ class _OneThresholdOnCPU(torch.autograd.Function):
     def forward(ctx: Any, weight: Tensor, threshold: Tensor, value: float) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.value = value
-        ctx.threshold_shape = threshold.shape
+        ctx.threshold = threshold.shape, threshold.dtype
         return softshrink(weight, value)
 
     @staticmethod
@@ -103,8 +127,12 @@ class _OneThresholdOnCPU(torch.autograd.Function):
         (weight,) = ctx.saved_tensors
         grad_weight = torch.empty_like(weight)
         total = 0.0
-        flat = (tensor.reshape(-1).split(BLOCK) for tensor in (grad, weight, grad_weight))
+        order = _storage_order(weight)
+        assert order is not None
+        # a gradient in another layout is copied into the weight's
+        flat = (tensor.permute(order).reshape(-1).split(BLOCK) for tensor in (grad, weight, grad_weight))
         for grad_block, weight_block, out in zip(*flat, strict=True):
             torch.ops.aten.softshrink_backward.grad_input(grad_block, weight_block, ctx.value, grad_input=out)
             total += torch.dot(out, weight_block.sign()).item()
-        return grad_weight, weight.new_full(ctx.threshold_shape, -total), None
+        shape, dtype = ctx.threshold
+        return grad_weight, weight.new_full(shape, -total, dtype=dtype), None

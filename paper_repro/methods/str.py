@@ -4,12 +4,21 @@ The forward pass of every layer uses S_g(W, s) = sign(W) * relu(|W| - g(s)). The
 the same SGD, at the same learning rate and weight decay, as the weights. It starts so low that g(s) = 0; weight decay
 lifts it towards 0 until g(s) bites, and from then on loss and decay together find each layer's sparsity.
 
+Where a layer's threshold settles (``balance.py`` derives it): decay lifts s, the loss pulls it down through the weights
+that are kept, and the two are balanced at
+
+    |u| = slope^2 g'(u) L1,      u = slope * s,      L1 = sum of |w| over the layer's kept weights.
+
+A layer with little weight gets a high threshold and ends sparse. ``slope``, 1 in the paper, makes up for the weight
+that a narrower network lacks: without it the thresholds would balance above the weights.
+
 The extensions of the paper that keep the operator and change what shares an s are the same method with another
 ``granularity``: "global" is STR-GS (Table 9), "filter" one s per output filter, "weight" mask learning (A.5.3).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,6 +26,7 @@ from torch.nn.utils import parametrize
 
 from paper_repro.accounting import CountedLayer, counted_layers
 from paper_repro.errors import UserError, unknown
+from paper_repro.methods.balance import Balance, balances
 from paper_repro.methods.base import Method, attached, decay_groups
 from paper_repro.methods.granularity import granularity as granularity_called
 from paper_repro.methods.soft_threshold import G, SoftThreshold
@@ -25,7 +35,7 @@ from paper_repro.methods.str_target import Operand, target_called
 
 class STR(Method):
     """STR; ``g`` is "sigmoid" for CNNs and "exp" for RNNs (paper, appendix A.1), ``granularity`` says which weights
-    share one s.
+    share one s, and the threshold is g(``slope`` * s).
 
     With ``target_sparsity_pct`` it ends at that overall sparsity, in percent, in the way that ``target`` names
     (``str_target.py``); ``start`` and ``end`` are the shares of training between which sparsity rises to it. Under
@@ -45,9 +55,12 @@ class STR(Method):
         target: str = "controller",
         start: float = 0.2,
         end: float = 0.6,
+        slope: float = 1.0,
     ) -> None:
         if g not in G:
             raise unknown("threshold function g", g, G)
+        if not 0.0 < slope < math.inf:
+            raise UserError(f"slope = {slope:g}: g(slope * s) rises with s only where it is above 0; 1 is the paper's")
         if target_sparsity_pct is not None and not 0.0 < target_sparsity_pct < 100.0:
             raise UserError(f"target_sparsity_pct = {target_sparsity_pct:g} is not between 0 and 100")
         if target == "freeze" and granularity != "layer":
@@ -55,7 +68,7 @@ class STR(Method):
                 "target = 'freeze' holds every layer by its own s, so it needs granularity = 'layer'; take 'controller'"
             )
         way = target_called(target)(start, end)
-        self.s_init, self.g = float(s_init), g
+        self.s_init, self.g, self.slope = float(s_init), g, float(slope)
         self.granularity = granularity_called(granularity)
         self.target_sparsity_pct = target_sparsity_pct
         self.target = None if target_sparsity_pct is None else way
@@ -69,7 +82,7 @@ class STR(Method):
 
     def soft_threshold(self, values: Tensor) -> SoftThreshold:
         """A new operator for ``values``, while a network is being attached."""
-        soft = SoftThreshold(self.threshold_for(values), self.g)
+        soft = SoftThreshold(self.threshold_for(values), self.g, self.slope)
         if self.target is not None:
             self.target.prepare(soft)
         return soft
@@ -112,6 +125,11 @@ class STR(Method):
     def thresholds(self, model: nn.Module) -> dict[str, float]:
         """One number per sparse layer: g(s), or its mean where a layer has more than one s."""
         return {name: operand.soft.threshold().mean().item() for name, operand in self.operands(model).items()}
+
+    def balances(self, model: nn.Module) -> dict[str, Balance]:
+        operands = self.operands(model)
+        found = balances((operand.soft, operand.values) for operand in operands.values())
+        return dict(zip(operands, found, strict=True))
 
     def _share_to_prune(self, model: nn.Module, sparsity_pct: float) -> float:
         """The share of the sparse layers' weights to prune so that all layers together end at ``sparsity_pct``."""

@@ -60,8 +60,9 @@ class STRBatchNorm(STR):
         target_sparsity_pct: float | None = None,
         start: float = 0.2,
         end: float = 0.6,
+        slope: float = 1.0,
     ) -> None:
-        super().__init__(s_init, g, target_sparsity_pct=target_sparsity_pct, start=start, end=end)
+        super().__init__(s_init, g, target_sparsity_pct=target_sparsity_pct, start=start, end=end, slope=slope)
 
     def attach(self, model: nn.Module) -> nn.Module:
         self.fed_by = batch_norm_of_convolution(model)

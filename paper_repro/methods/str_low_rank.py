@@ -42,8 +42,9 @@ class STRLowRank(STR):
         g: str = "exp",
         keep: Iterable[Iterable[int]] = (),
         rank_decay: Mapping[str, float] = MappingProxyType({}),
+        slope: float = 1.0,
     ) -> None:
-        super().__init__(s_init, g)
+        super().__init__(s_init, g, slope=slope)
         self.keep = [tuple(wanted) for wanted in keep]
         self.rank_decay = dict(rank_decay)
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from paper_repro.errors import unknown
 from paper_repro.methods.schedules import CubicThenHold
-from paper_repro.methods.soft_threshold import G_INVERSE, SoftThreshold
+from paper_repro.methods.soft_threshold import SoftThreshold
 
 SAMPLE = 1 << 17  # values that a move is computed from: a standard error of 0.11 points at 80 %, 0.03 at 99 %
 UPDATES = 60  # moves between start and end; as many per step of training come after it
@@ -145,7 +145,7 @@ def move(operands: list[Operand], share: float, exact: bool = False) -> Tensor:
 
 def critical_s(soft: SoftThreshold, values: Tensor) -> Tensor:
     """The s that prunes each value. Clamped to where g is neither 0 nor, for the sigmoid, 1: beyond, it is infinite."""
-    return G_INVERSE[soft.g](values.abs().clamp(1e-12, 1.0 - 1e-6))
+    return soft.pruned_at(values.abs().clamp(1e-12, 1.0 - 1e-6))
 
 
 def sampling_stride(count: int) -> int:

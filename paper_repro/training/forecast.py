@@ -38,7 +38,7 @@ from paper_repro.tables.audit import Finding
 from paper_repro.training.schedule import learning_rate
 from paper_repro.verdict import Verdict
 
-ONSET_S = {"sigmoid": -10.0, "exp": math.log(1.0 / (1.0 + math.exp(10.0)))}  # g(s) = 4.5e-5 for both
+ONSET_U = {"sigmoid": -10.0, "exp": math.log(1.0 / (1.0 + math.exp(10.0)))}  # g(u) = 4.5e-5 for both
 # A row is refused when sparsity would begin this late: what the paper's schedule leaves for pruning after its latest
 # onset (epoch 38 of 100) is far more, and after 90 % of a cosine schedule the learning rate is too small to move s
 # any further.
@@ -106,13 +106,18 @@ def first_step(factors: list[float], s_init: float, level: Callable[[float], flo
 def level(method: STR, factor: float) -> float:
     """The s at which thresholds begin to zero something, where decay alone has multiplied everything by ``factor``."""
     if method.starts_at is None:
-        return ONSET_S[method.g]
+        return onset_s(method)
     magnitude = method.starts_at * factor
     if magnitude <= 0.0:  # strong decay swings through zero, where any threshold is enough
         return -math.inf
     if method.g == "exp":
-        return math.log(magnitude)
-    return math.inf if magnitude >= 1.0 else math.log(magnitude / (1.0 - magnitude))
+        return math.log(magnitude) / method.slope
+    return math.inf if magnitude >= 1.0 else math.log(magnitude / (1.0 - magnitude)) / method.slope
+
+
+def onset_s(method: STR) -> float:
+    """The s at which g(slope * s) starts to matter."""
+    return ONSET_U[method.g] / method.slope
 
 
 def require_pruning(spec: Spec) -> Forecast | None:
@@ -158,14 +163,14 @@ def suggestion(spec: Spec, method: STR) -> tuple[float | None, float]:
         middle = (low + high) / 2
         factor = decay_factors(spec, middle)[step]
         low, high = (middle, high) if method.s_init * factor < level(method, factor) else (low, middle)
-    return s_init if s_init <= ONSET_S[method.g] else None, high
+    return s_init if s_init <= onset_s(method) else None, high
 
 
 def forecast_in_the_paper(table: tables.Table) -> list[Finding]:
     """The forecast of the paper's own run held against its figures; nothing for a table without them.
 
     Figure 1 is the test: it shows g(s) at the first epoch at which it can be read, and the simulation, which has no
-    free constant, says what g(s) is there. Figure 2 then says whether ``ONSET_S``, which was read off Figure 1, is
+    free constant, says what g(s) is there. Figure 2 then says whether ``ONSET_U``, which was read off Figure 1, is
     where sparsity becomes visible: it has one point per epoch, so it names the two epochs between which 1 % was
     passed. Points were read off the page, to 0.02 epochs of the whole ones and to 2e-5 of a threshold.
     """
@@ -202,7 +207,7 @@ def forecast_in_the_paper(table: tables.Table) -> list[Finding]:
     curve = tables.curve(table.name, "fig2_sparsity")
     first_sparse = min(round(epoch) for epoch, sparsity_pct in curve if sparsity_pct > 1.0)
     last_dense = first_sparse - 1
-    onset = epoch_at(ONSET_S[method.g])
+    onset = epoch_at(onset_s(method))
     outside = max(last_dense - onset, onset - first_sparse, 0.0)
     begun = Finding(
         paper_table="Figure 2",

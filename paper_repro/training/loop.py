@@ -224,8 +224,14 @@ class Run:
                 "train_loss": loss_sum / count,
                 "sparsity_pct": nonzero_sparsity_pct(self.model),
                 "thresholds": self.method.thresholds(self.model),
+                **self._balance(),
             }
         )
+
+    def _balance(self) -> dict[str, Any]:
+        """What the thresholds are held by, for methods that learn them: layer -> [L1 norm, ratio]."""
+        balances = self.method.balances(self.model)
+        return {"balance": {layer: list(balance) for layer, balance in balances.items()}} if balances else {}
 
     def _tell(self, event: str) -> None:
         last = self.history[-1] if self.history else {}
@@ -325,7 +331,12 @@ class Run:
 
     def _measure(self, plain: nn.Module) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """Size and cost of a finalized network, as a whole and layer by layer."""
-        return measure(plain, dataset(self.spec.dataset).input_size, self.method.thresholds(self.model))
+        return measure(
+            plain,
+            dataset(self.spec.dataset).input_size,
+            self.method.thresholds(self.model),
+            self.method.balances(self.model),
+        )
 
     def _onset_epoch(self) -> float | None:
         """The first recorded epoch at which the network is sparse."""

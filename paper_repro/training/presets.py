@@ -5,7 +5,7 @@ momentum). The paper's 500,500 steps make that 9 to 47 for its rows; on a hundre
 hundredth of the pull, and the network stays dense. Two things are kept here:
 
 - E, which says how hard decay pulls over the whole training: it gives the weight decay;
-- the share of training at which g(s) leaves zero (``forecast.ONSET_S``): it gives s_init, by the exact simulation.
+- the share of training at which g(s) leaves zero (``forecast.ONSET_U``): it gives s_init, by the exact simulation.
 
 E is also kept for methods whose sparsity follows a schedule. ``python -m paper_repro.training.presets TABLE TIER``
 prints the values of a tier, as they stand in the table's file; a third argument, a share of E to keep, tries others.
@@ -25,7 +25,7 @@ from paper_repro import methods, tables
 from paper_repro.errors import UserError
 from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
-from paper_repro.training.forecast import ONSET_S, decay_factors, forecast, steps_per_epoch
+from paper_repro.training.forecast import decay_factors, forecast, onset_s, steps_per_epoch
 from paper_repro.training.schedule import learning_rate
 
 
@@ -59,7 +59,7 @@ def s_init(paper: Spec, spec: Spec) -> float:
     assert isinstance(method, STR) and expected is not None and expected.onset_step is not None
     factors = decay_factors(spec, method.decay_of_s(spec.weight_decay))
     step = round(expected.onset_step / expected.total_steps * (len(factors) - 1))
-    return ONSET_S[method.g] / factors[step]
+    return onset_s(method) / factors[step]
 
 
 def preset(paper: Spec, spec: Spec, share: float = 1.0) -> Spec:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from paper_repro.methods import soft_threshold as operator
 from paper_repro.methods.soft_threshold import BLOCK, soft_threshold
 from tests.reference.soft_threshold import soft_threshold as plain
 
@@ -50,10 +51,26 @@ def test_thresholds_per_filter_and_per_weight(shape: tuple[int, ...]) -> None:
     assert_same(weight, torch.rand(shape, generator=generator))
 
 
-def test_channels_last_weights_and_expanded_gradients() -> None:
-    weight = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
-    assert_same(weight, torch.tensor(0.3))
-    weight = weight.contiguous().requires_grad_()
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=str)
+@pytest.mark.parametrize("of_gradient", [torch.channels_last, torch.contiguous_format], ids=str)
+def test_layouts_of_weight_and_gradient(
+    layout: torch.memory_format, of_gradient: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(operator, "_SoftThreshold")  # one threshold for a weight in either layout takes the fast path
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(BLOCK // 64, 16, 3, 3, generator=generator).to(memory_format=layout)
+    grad = torch.randn(weight.shape, generator=generator).to(memory_format=of_gradient)
+    ours = values_and_gradients(soft_threshold, weight, torch.tensor(0.3), grad)
+    theirs = values_and_gradients(plain, weight, torch.tensor(0.3), grad)
+    assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
+    assert ours[2].item() == pytest.approx(theirs[2].item(), rel=1e-4)
+    assert ours[0].stride() == weight.stride() and ours[1].stride() == weight.stride()
+
+
+def test_other_layouts_and_expanded_gradients() -> None:
+    weight = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert_same(weight[:, ::2], torch.tensor(0.3))
+    weight.requires_grad_()
     threshold = torch.tensor(0.3, requires_grad=True)
     soft_threshold(weight, threshold).sum().backward()  # sum() hands back a gradient with stride 0
     assert threshold.grad == -torch.sign(weight[weight.abs() > 0.3]).sum()
@@ -101,6 +118,13 @@ def test_not_a_number_is_passed_on() -> None:
 def test_compiled_code_takes_the_plain_expression(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert_same(torch.randn(50, generator=torch.Generator().manual_seed(0)), torch.tensor(0.3))
+
+
+def test_gradient_of_a_float32_threshold_under_bfloat16_weights_keeps_its_dtype() -> None:
+    weight = torch.linspace(-1, 1, 64, dtype=torch.bfloat16, requires_grad=True)
+    threshold = torch.tensor(0.25, requires_grad=True)
+    soft_threshold(weight, threshold).sum().backward()
+    assert threshold.grad is not None and threshold.grad.dtype == torch.float32
 
 
 @pytest.mark.gpu

@@ -1,0 +1,100 @@
+"""The balance of thresholds: what decides how sparse STR makes each layer.
+
+Decay pulls s towards 0 and so lifts the threshold t = g(u), u = slope * s; the loss pulls it down, through the weights
+that are kept. Let tau be the learning rate summed over steps and divided by 1 - momentum, and lambda the weight decay
+of weights and s. For the kept weights of a layer, and for its s,
+
+    d|w|/dtau = -sign(w) dL/dS - lambda |w|
+    ds/dtau   =  slope g'(u) * (sum over the kept weights of sign(w) dL/dS) - lambda s
+
+Where the L1 norm of the kept weights stands still, the sum in the second line is -lambda L1, and s stands still when
+
+    |u| = slope^2 g'(u) L1,      L1 = sum of |w| over the kept raw weights.
+
+Learning rate, momentum and lambda cancel. The threshold of a layer follows from how much weight the layer holds: layers
+with little weight get high thresholds and end sparse, layers with much get low ones and end dense. In the paper's
+ResNet50 that makes the first stages sparser than the last.
+
+What slope is for: a narrower network holds less weight in every layer, and with slope 1 its thresholds would balance
+above its weights, where nothing survives. The slope makes up for the missing weight. It is one number for a network
+and a length of training, not a setting of a row: weight decay goes on steering sparsity, as in the paper.
+
+The derivation is this project's own; the paper does not have it. It holds where weights and thresholds have come to
+rest. While weights still shrink, while s is on its way, and in a layer that has lost all its weights it does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from paper_repro.methods.soft_threshold import G_DERIVATIVE, G_INVERSE, G, SoftThreshold
+
+
+class Balance(NamedTuple):
+    """The state of one layer's threshold. ``ratio`` is slope^2 g'(u) L1 / |u|: 1 where the threshold is balanced, above
+    1 where the loss pulls it down harder than decay lifts it, 0 where nothing is kept.
+    """
+
+    l1: float  # of the kept raw values of this layer
+    ratio: float  # of everything that shares its s
+
+
+def implied_l1(threshold: float, g: str = "sigmoid", slope: float = 1.0) -> float:
+    """The L1 norm of kept weights at which a layer's threshold is balanced: |u| / (slope^2 g'(u))."""
+    t = torch.tensor(threshold, dtype=torch.float64)
+    return float(G_INVERSE[g](t).abs() / (slope**2 * G_DERIVATIVE[g](t)))
+
+
+@torch.no_grad()
+def balances(operands: Iterable[tuple[SoftThreshold, Tensor]]) -> list[Balance]:
+    """The balance of every (operator, raw values), in order. Where an operator has several s, the pulls on them are
+    added up; where several operators share one s, so are theirs.
+    """
+    l1, loss, decay, shared = [], [], [], []
+    for soft, values in operands:
+        magnitude, threshold = values.abs(), soft.threshold()
+        kept = torch.where(magnitude > threshold, magnitude, 0.0)
+        l1.append(kept.sum(dtype=torch.float64))
+        per_s = kept.double().sum_to_size(threshold.shape)
+        loss.append((soft.slope**2 * G_DERIVATIVE[soft.g](threshold.double()) * per_s).sum())
+        decay.append((soft.slope * soft.s).abs().sum(dtype=torch.float64))
+        shared.append(id(soft.s))
+    if not l1:
+        return []
+    norms, pulls, holds = (torch.stack(column).tolist() for column in (l1, loss, decay))  # a GPU waits once
+    together = {key: sum(pull for pull, own in zip(pulls, shared, strict=True) if own == key) for key in set(shared)}
+    return [
+        Balance(norm, together[key] / hold if hold else math.inf)
+        for norm, hold, key in zip(norms, holds, shared, strict=True)
+    ]
+
+
+def balanced_threshold(magnitudes: Tensor, g: str = "sigmoid", slope: float = 1.0) -> float:
+    """The threshold at which a layer with these |weights| (descending, float64) would be balanced, weights held still.
+
+    Between two neighbouring magnitudes L1 is constant and the loss's pull slope^2 g'(u) L1 - |u| rises with the
+    threshold; at each magnitude it falls. The solution is the lowest threshold at which it reaches 0: where s, coming
+    from far below, stops. At u = 0 decay has nothing left to pull, so there always is one; where all magnitudes lie
+    below it, the layer keeps nothing.
+    """
+    ceiling = float(G[g](torch.zeros((), dtype=torch.float64)))  # where decay alone would bring the threshold
+    l1 = magnitudes.cumsum(0)  # what is kept where the threshold lies below magnitude k and above k + 1
+    upper = magnitudes.clamp(max=ceiling)
+    balanced = slope**2 * G_DERIVATIVE[g](upper) * l1 >= G_INVERSE[g](upper).abs()
+    if not balanced.any():
+        return ceiling
+    kept = int(balanced.nonzero().max()) + 1  # the lowest crossing keeps the most
+    low = float(G_INVERSE[g](torch.tensor(1e-300, dtype=torch.float64)))
+    high = float(G_INVERSE[g](upper[kept - 1]))
+    norm = float(l1[kept - 1])
+    for _ in range(100):
+        middle = (low + high) / 2
+        threshold = G[g](torch.tensor(middle, dtype=torch.float64))
+        pulled_down = slope**2 * float(G_DERIVATIVE[g](threshold)) * norm >= abs(middle)
+        low, high = (low, middle) if pulled_down else (middle, high)
+    return float(G[g](torch.tensor(high, dtype=torch.float64)))
