@@ -9,6 +9,7 @@ export PYTHONUTF8 := 1
 # Passed on only when they are set, so that the defaults are those of the command line.
 option = $(if $($(1)),--$(2) "$($(1))")
 OPT_TIER   := $(call option,TIER,tier)
+OPT_ROWS   := $(call option,ROWS,rows)
 OPT_SEEDS  := $(call option,SEEDS,seeds)
 OPT_DATA   := $(call option,DATA_ROOT,data-root)
 OPT_JOBS   := $(call option,JOBS,jobs)
@@ -18,7 +19,7 @@ flag = $(if $($(1)),--$(2))
 OPTIONS    := $(call option,LOADER,loader) $(call option,AUTOCAST,autocast) $(call flag,CHANNELS_LAST,channels-last) \
               $(call flag,COMPILE,compile)
 ONE_TABLE  := $(if $(TABLE),"$(TABLE)")
-TRAINING   := $(OPT_TIER) $(OPT_SEEDS) $(OPT_METHOD) $(OPTIONS)
+TRAINING   := $(OPT_TIER) $(OPT_ROWS) $(OPT_SEEDS) $(OPT_METHOD) $(OPTIONS)
 WHERE      := $(OPT_DATA) $(OPT_JOBS) $(call option,GPUS,gpus)
 OPT_TABLE  := $(call option,TABLE,table)
 OPT_MARGIN := $(call option,MARGIN,margin)
@@ -35,6 +36,7 @@ help: ## this list
 #: TABLE which table of the paper: resnet50, mobilenetv1, ... (`make list` names them)
 #: TIER how far the evidence goes: audit, smoke (default), small, checkpoint, paper
 #: SEEDS how many seeds of every row are trained
+#: ROWS which rows are trained, separated by commas; all for every one (default: the headline rows)
 #: METHOD only the rows of this method: str, gmp, dense, ...; for `make regress`, a file or a name
 #: MARGIN points of accuracy that do not matter to `make regress`
 #: DATA_ROOT the folder that has, or gets, the data sets

@@ -39,6 +39,9 @@ def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Calla
             "--seeds", type=click.IntRange(1), default=seeds, show_default=True, help="Seeds per row."
         ),
         "method": click.option("--method", help="Only the rows of this method."),
+        "rows": click.option(
+            "--rows", help="Only these rows, separated by commas; 'all' for every row.  [default: the headline rows]"
+        ),
         "jobs": click.option(
             "--jobs",
             type=click.IntRange(1),
@@ -92,8 +95,9 @@ def cli() -> None:
 @cli.command()
 @click.argument("table", required=False)
 @options(
-    "tier", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results", "checkpoints"
-)
+    "tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results",
+    "checkpoints",
+)  # fmt: skip
 def reproduce(table: str | None, **given: Any) -> int:
     """One table from end to end: audit, train what is missing, figures, notebook, verdicts."""
     from paper_repro import reproduce as steps
@@ -103,13 +107,13 @@ def reproduce(table: str | None, **given: Any) -> int:
 
 @cli.command()
 @click.argument("table", required=False)
-@click.argument("rows", nargs=-1)
-@options("tier", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results")
-def run(table: str | None, **given: Any) -> int:
-    """Train the rows of a table that are missing (all, or those named), and collect the results."""
+@click.argument("row", nargs=-1)
+@options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results")
+def run(table: str | None, row: tuple[str, ...], rows: str | None, **given: Any) -> int:
+    """Train what is missing of a table: the headline rows, or those named (here or by --rows)."""
     from paper_repro import reproduce as steps
 
-    work = job(table, **given)
+    work = job(table, rows=",".join([*row, *([rows] if rows else [])]), **given)
     if work.tier in (AUDIT, CHECKPOINT):
         training = [tier for tier in tables.load(work.table).tiers if tier != CHECKPOINT]
         raise UserError(f"tier {work.tier} trains nothing; take one of: {', '.join(training)}")
@@ -118,7 +122,7 @@ def run(table: str | None, **given: Any) -> int:
 
 @cli.command()
 @click.argument("table", required=False)
-@options("tier", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs")
+@options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs")
 def plan(table: str | None, **given: Any) -> int:
     """What would be trained, when each run would start to prune, what it costs, and what is done; trains nothing."""
     from paper_repro.plan import show_plan
@@ -302,8 +306,13 @@ def job(table: str | None, **given: Any) -> Job:
     name = require_table(table)
     root = data_root(given.pop("data_root", None))
     options = options_text({option: given.pop(option, None) for option in OPTIONS})
+    rows = tuple(row.strip() for row in (given.pop("rows", None) or "").split(",") if row.strip())
     chosen = Job(
-        name, data_root=root, options=options, **{key: value for key, value in given.items() if value is not None}
+        name,
+        data_root=root,
+        options=options,
+        rows=rows,
+        **{key: value for key, value in given.items() if value is not None},
     )
     if chosen.tier in (AUDIT, CHECKPOINT):
         require_no_training_options(chosen)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from paper_repro.training.cost import Cost
 
 
+ALL_ROWS = "all"
+
+
 @dataclass(frozen=True)
 class Job:
     """What a command works on: a table at a tier, with these seeds, in these folders."""
@@ -31,7 +34,7 @@ class Job:
     tier: str = "smoke"
     seeds: int = 1
     method: str | None = None
-    rows: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()  # none: the headline rows, or all of ``method``; ALL_ROWS alone: all
     jobs: int | None = None
     max_gpu_hours: float | None = None
     gpus: int = 1  # processes that train one run together
@@ -58,7 +61,8 @@ class Job:
             for row, spec in table.specs(self.tier, range(self.seeds), self.stand_ins())
         ]
         known = {row.id for row, _ in pairs}
-        for row in self.rows:
+        wanted = self.wanted_rows()
+        for row in wanted:
             table.row(row)
             if row not in known:
                 raise UserError(
@@ -68,10 +72,16 @@ class Job:
         if self.method is not None and self.method not in used:
             raise unknown(f"method in table {self.table} at tier {self.tier}", self.method, used)
         return [
-            (row, spec)
-            for row, spec in pairs
-            if (not self.rows or row.id in self.rows) and self.method in (None, row.method)
+            (row, spec) for row, spec in pairs if (not wanted or row.id in wanted) and self.method in (None, row.method)
         ]
+
+    def wanted_rows(self) -> tuple[str, ...]:
+        """The rows that this job names, or the headline rows where it names none; empty for all of them."""
+        if self.rows == (ALL_ROWS,):
+            return ()
+        if self.rows or self.method is not None:
+            return self.rows
+        return tables.load(self.table).tier(self.tier).headline
 
 
 def audited(table: str, errata: Path) -> list[Finding]:

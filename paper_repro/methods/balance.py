@@ -74,27 +74,16 @@ def balances(operands: Iterable[tuple[SoftThreshold, Tensor]]) -> list[Balance]:
     ]
 
 
-def balanced_threshold(magnitudes: Tensor, g: str = "sigmoid", slope: float = 1.0) -> float:
-    """The threshold at which a layer with these |weights| (descending, float64) would be balanced, weights held still.
+def slopes_to_keep(magnitudes: Tensor, g: str = "sigmoid") -> Tensor:
+    """For k = 1, 2, ...: the smallest slope at which a layer keeps its k largest weights, if weights hold still.
 
-    Between two neighbouring magnitudes L1 is constant and the loss's pull slope^2 g'(u) L1 - |u| rises with the
-    threshold; at each magnitude it falls. The solution is the lowest threshold at which it reaches 0: where s, coming
-    from far below, stops. At u = 0 decay has nothing left to pull, so there always is one; where all magnitudes lie
-    below it, the layer keeps nothing.
+    ``magnitudes``: the layer's |weights|, descending. With k weights kept, L1 is the sum of k magnitudes, and the loss
+    pulls hardest just below the k-th, so that the threshold can rest there once slope^2 g'(u) L1 >= |u|. On its way up
+    it stops at the first place where it can rest: the result never falls with k. At u = 0 decay has nothing left to
+    pull, and what is larger than g(0) is kept at any slope.
     """
-    ceiling = float(G[g](torch.zeros((), dtype=torch.float64)))  # where decay alone would bring the threshold
-    l1 = magnitudes.cumsum(0)  # what is kept where the threshold lies below magnitude k and above k + 1
-    upper = magnitudes.clamp(max=ceiling)
-    balanced = slope**2 * G_DERIVATIVE[g](upper) * l1 >= G_INVERSE[g](upper).abs()
-    if not balanced.any():
-        return ceiling
-    kept = int(balanced.nonzero().max()) + 1  # the lowest crossing keeps the most
-    low = float(G_INVERSE[g](torch.tensor(1e-300, dtype=torch.float64)))
-    high = float(G_INVERSE[g](upper[kept - 1]))
-    norm = float(l1[kept - 1])
-    for _ in range(100):
-        middle = (low + high) / 2
-        threshold = G[g](torch.tensor(middle, dtype=torch.float64))
-        pulled_down = slope**2 * float(G_DERIVATIVE[g](threshold)) * norm >= abs(middle)
-        low, high = (low, middle) if pulled_down else (middle, high)
-    return float(G[g](torch.tensor(high, dtype=torch.float64)))
+    ordered = magnitudes.double()
+    ceiling = G[g](torch.zeros((), dtype=torch.float64, device=ordered.device))
+    threshold = ordered.clamp(min=1e-300).minimum(ceiling)
+    squared = G_INVERSE[g](threshold).abs() / (G_DERIVATIVE[g](threshold) * ordered.cumsum(0).clamp(min=1e-300))
+    return squared.sqrt().flip(0).cummin(0).values.flip(0)

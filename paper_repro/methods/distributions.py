@@ -1,6 +1,7 @@
-"""From which layers the weights go: a budget (a sparsity for each layer), or one ranking of all weights together.
+"""From which layers the weights go: a budget (a sparsity for each layer), one ranking of all weights together, or the
+budget at which STR's thresholds would be balanced.
 
-Both answer the same question, ``thresholds``: below which magnitude do weights go in each layer when a fraction of
+All answer the same question, ``thresholds``: below which magnitude do weights go in each layer when a fraction of
 the target is to be reached?
 """
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from paper_repro.accounting import CountedLayer, counted_layers, require_fit
 from paper_repro.errors import UserError, unknown
+from paper_repro.methods.balance import slopes_to_keep
 
 
 def _is_depthwise(layer: nn.Module) -> bool:
@@ -89,6 +91,37 @@ class OneRanking:
         return {name: common * scales[name] for name in weights}
 
 
+@dataclass(frozen=True)
+class Balanced:
+    """The budget that the balance of STR's thresholds would give to the weights as they are (``balance.py``): a weight
+    goes while the slope that would keep it is among the largest, over all layers.
+    """
+
+    sparsity_pct: float
+
+    def densities(self, weights: Mapping[str, Tensor], fraction: float = 1.0) -> dict[str, float]:
+        """Layer -> share of its weights to keep, so that all together have ``fraction`` of the sparsity."""
+        needed = {
+            name: slopes_to_keep(weight.detach().abs().flatten().sort(descending=True).values)
+            for name, weight in weights.items()
+        }
+        total = sum(slopes.numel() for slopes in needed.values())
+        keep = total - round(fraction * self.sparsity_pct / 100.0 * total)
+        limit = kth_smallest(torch.cat(list(needed.values())), keep)
+        below = {name: int((slopes < limit).sum()) for name, slopes in needed.items()}
+        # where the last slope that counts would keep more than asked for, its layers share what is left
+        tied = {name: int((slopes == limit).sum()) for name, slopes in needed.items()}
+        share = (keep - sum(below.values())) / max(1, sum(tied.values()))
+        return {name: (below[name] + share * tied[name]) / needed[name].numel() for name in needed}
+
+    def thresholds(self, weights: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
+        """Layer -> the magnitude (shape ()) at and below which its weights go, for the weights as they are now."""
+        return {
+            name: kth_smallest(weights[name].detach().abs(), round((1.0 - density) * weights[name].numel()))
+            for name, density in self.densities(weights, fraction).items()
+        }
+
+
 def kth_smallest(values: Tensor, k: int) -> Tensor:
     """The k-th smallest of non-negative values, counted from 1, with shape (); for k = 0 a number below all of them."""
     if k == 0:
@@ -143,6 +176,15 @@ def erk(layers: Mapping[str, nn.Module], sparsity_pct: float, keep_dense: Iterab
         dense |= {name for name in others if score[name] == highest}
 
 
+def balance(layers: Mapping[str, nn.Module], sparsity_pct: float, keep_dense: Iterable[str] = ()) -> Budget:
+    """The budget of ``Balanced`` for the weights that the layers have now; the overall sparsity is met exactly."""
+    dense = kept_dense(layers, keep_dense)
+    weights = {name: layer.get_parameter("weight") for name, layer in layers.items() if name not in dense}
+    kept = Balanced(_share(layers, sparsity_pct, dense)).densities(weights)
+    by_layer = {name: 100.0 * (1.0 - kept[name]) if name in kept else 0.0 for name in layers}
+    return Budget(by_layer, f"balance {sparsity_pct:g} %")
+
+
 def measured(model: nn.Module, source: str = "measured") -> Budget:
     """The budget that a plain network has: the share of zeros in each layer."""
     zeros = {
@@ -152,7 +194,11 @@ def measured(model: nn.Module, source: str = "measured") -> Budget:
     return Budget(zeros, source)
 
 
-BUDGETS: dict[str, Callable[[Mapping[str, nn.Module], float, Iterable[str]], Budget]] = {"uniform": uniform, "erk": erk}
+BUDGETS: dict[str, Callable[[Mapping[str, nn.Module], float, Iterable[str]], Budget]] = {
+    "uniform": uniform,
+    "erk": erk,
+    "balance": balance,
+}
 RANKINGS: dict[str, Callable[[torch.Size], float]] = {
     "global": lambda shape: 1.0,
     # ST-3-sigma: the spread that a layer's weights are expected to have; a sum of the dimensions, not a product
@@ -166,23 +212,31 @@ def distribute(
     budget: Mapping[str, float] | None,
     distribution: str,
     keep_dense: Iterable[str] = (),
-) -> Budget | OneRanking:
-    """What ``sparsity_pct`` with ``distribution``, or ``budget``, mean for these layers."""
+    once: bool = False,
+) -> Budget | OneRanking | Balanced:
+    """What ``sparsity_pct`` with ``distribution``, or ``budget``, mean for these layers. ``once``: what depends on the
+    weights is settled now, and not anew at every stage.
+    """
     if budget is not None:
         given = budget if isinstance(budget, Budget) else Budget(dict(budget))
         require_fit(given, layers)
         return given
     assert sparsity_pct is not None
-    if distribution in BUDGETS:
+    if distribution in BUDGETS and (once or distribution != "balance"):
         return BUDGETS[distribution](layers, sparsity_pct, keep_dense)
-    if distribution not in RANKINGS:
+    if distribution not in (*BUDGETS, *RANKINGS):
         raise unknown("distribution", distribution, [*BUDGETS, *RANKINGS])
+    share = _share(layers, sparsity_pct, kept_dense(layers, keep_dense))
+    return Balanced(share) if distribution == "balance" else OneRanking(share, RANKINGS[distribution])
+
+
+def _share(layers: Mapping[str, nn.Module], sparsity_pct: float, dense: set[str]) -> float:
+    """The sparsity (percent) of the layers that are not ``dense`` at which all together have ``sparsity_pct``."""
     if not 0.0 <= sparsity_pct <= 100.0:
         raise UserError(f"sparsity_pct is {sparsity_pct}; it lies between 0 and 100")
-    total = sum(layer.weight.numel() for layer in layers.values())
-    dense = kept_dense(layers, keep_dense)
-    ranked = sum(layer.weight.numel() for name, layer in layers.items() if name not in dense)
-    share = sparsity_pct * total / ranked if ranked else math.inf
+    size = {name: layer.get_parameter("weight").numel() for name, layer in layers.items()}
+    ranked = sum(size[name] for name in layers if name not in dense)
+    share = sparsity_pct * sum(size.values()) / ranked if ranked else math.inf
     if share > 100.0:
-        raise UserError(f"{sparsity_pct:g} % cannot be reached with {', '.join(keep_dense)} layers kept dense")
-    return OneRanking(share, RANKINGS[distribution])
+        raise UserError(f"{sparsity_pct:g} % cannot be reached with {', '.join(sorted(dense))} kept dense")
+    return share

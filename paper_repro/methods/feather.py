@@ -31,7 +31,7 @@ class PowerThreshold(StraightThrough):
 class Feather(MagnitudePruning):
     """Prunes the network to one overall sparsity."""
 
-    distributions = ("global",)
+    distributions = ("global", "balance")
     schedule = CubicThenHold(0.0, 0.5, updates=100)
 
     @property

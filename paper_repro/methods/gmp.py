@@ -21,7 +21,7 @@ from paper_repro.methods.schedules import Cubic
 class GMP(MagnitudePruning):
     """Prunes to one sparsity in all layers, to a ``budget``, or (distribution "global") in one ranking."""
 
-    distributions = ("uniform", "erk", "global")
+    distributions = ("uniform", "erk", "global", "balance")
     schedule = Cubic(0.2, 0.8, updates=60)
 
     def sparse(self, weight: Tensor) -> Mask:

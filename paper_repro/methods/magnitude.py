@@ -38,6 +38,7 @@ class ScheduledPruning(Method, ABC):
     """
 
     distributions: tuple[str, ...]
+    distributes_once = False  # whether a budget that follows the weights is that of the initial ones
     schedule: Schedule
 
     def __init__(
@@ -70,7 +71,9 @@ class ScheduledPruning(Method, ABC):
 
     def attach(self, model: nn.Module) -> nn.Module:
         layers = counted_layers(model)
-        self.target = distribute(layers, self.sparsity_pct, self.budget, self.distribution, self.keep_dense)
+        self.target = distribute(
+            layers, self.sparsity_pct, self.budget, self.distribution, self.keep_dense, once=self.distributes_once
+        )
         self.dense = kept_dense(layers, self.keep_dense)
         if isinstance(self.target, Budget):
             self.dense |= {name for name, sparsity_pct in self.target.items() if sparsity_pct == 0.0}

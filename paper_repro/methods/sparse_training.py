@@ -29,6 +29,7 @@ class SparseTraining(ScheduledPruning):
     """
 
     distributions = tuple(BUDGETS)
+    distributes_once = True
     schedule: Hold | CosineDecay
     gradients_wanted = False  # whether growth looks at the gradient of weights that are not there
 

@@ -47,7 +47,7 @@ class ScaledSoftThreshold(StraightThrough):
 class ST3(MagnitudePruning):
     """Prunes the network to one overall sparsity; distribution "global" is ST-3, "sigma" ST-3-sigma."""
 
-    distributions = ("global", "sigma")
+    distributions = ("global", "sigma", "balance")
     schedule = CubicThenHold(0.05, 0.5, updates=90)
 
     def sparse(self, weight: Tensor) -> ScaledSoftThreshold:

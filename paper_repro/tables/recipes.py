@@ -49,7 +49,8 @@ class RowKeys(MethodKeys):
 class TierKeys(File):
     """The keys of a tier. ``recipes_of_same``: rows that are the same as another table's are trained by its recipe.
     ``trained_as``: the tier whose recipes the networks of this one were trained by. ``stand_ins``: data set -> the one
-    that takes its place on a machine that has that one only.
+    that takes its place on a machine that has that one only. ``headline``: the rows that a command trains when it names
+    none; all where there is no such list.
     """
 
     protocol_of: Name | None = None
@@ -72,6 +73,7 @@ class TierKeys(File):
     recipes_of_same: bool = False
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     rows: list[dict[str, Any]] = Field(default_factory=list)
+    headline: list[Name] = Field(default_factory=list)
 
 
 PROTOCOL = (
@@ -127,11 +129,12 @@ class TierPlan:
     stand_ins: Mapping[str, str]
     methods: Mapping[str, MethodKeys]
     rows: Mapping[str, RowPlan]
+    headline: tuple[str, ...]
 
 
 def merged(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """A tier's keys over those of the tier whose protocol it takes; ``methods`` are merged method by method."""
-    inherited = {key: value for key, value in base.items() if key not in ("rows", "recipes_of_same")}
+    inherited = {key: value for key, value in base.items() if key not in ("rows", "recipes_of_same", "headline")}
     methods = dict(inherited.get("methods", {}))
     for name, own in values.get("methods", {}).items():
         under = methods.get(name, {})
@@ -179,6 +182,9 @@ def tier_plan(
             method_args["budget"] = dict(published[entry.budget])
         entry = entry.model_copy(update={"method_args": method_args})
         plans[row.id] = _row_plan(path, where, entry, row, keys, defaults.get(row.method, MethodKeys()), model)
+    for id in keys.headline:
+        if id not in plans:
+            raise UserError(f"{path}, [tiers.{name}] headline: {unknown('trained row', id, plans)}")
     return TierPlan(
         name=name,
         model_args=keys.model_args,
@@ -186,6 +192,7 @@ def tier_plan(
         stand_ins=MappingProxyType(keys.stand_ins),
         methods=MappingProxyType(defaults),
         rows=MappingProxyType({id: plans[id] for id in known if id in plans}),
+        headline=tuple(keys.headline),
         **{key: getattr(keys, key) for key in PROTOCOL},
     )
 

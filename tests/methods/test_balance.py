@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from paper_repro import methods, models
 from paper_repro.accounting import nonzero_sparsity_pct
 from paper_repro.errors import UserError
-from paper_repro.methods.balance import balanced_threshold, balances, implied_l1
+from paper_repro.methods.balance import balances, implied_l1, slopes_to_keep
 from paper_repro.methods.soft_threshold import SoftThreshold
 
 FAMILY = ["str", "str-gs", "str-filter", "str-weight", "str-filter-pruning", "str-bn"]
@@ -100,11 +100,27 @@ def crossing(magnitudes: Tensor, slope: float) -> float:
 
 
 @pytest.mark.parametrize("scale, slope", [(0.05, 1.0), (0.05, 0.2), (0.5, 3.0), (3.0, 0.05), (0.05, 0.001)])
-def test_balanced_threshold_is_the_lowest_crossing(scale: float, slope: float) -> None:
+def test_what_a_slope_keeps_lies_above_the_lowest_crossing(scale: float, slope: float) -> None:
     weights = torch.randn(3000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * scale
     ordered = weights.abs().sort(descending=True).values
-    wanted = crossing(ordered, slope)
-    assert balanced_threshold(ordered, slope=slope) == pytest.approx(wanted, rel=2e-3)
+    kept = int((ordered > crossing(ordered, slope)).sum())
+    assert int((slopes_to_keep(ordered) <= slope).sum()) == pytest.approx(kept, abs=max(1, 2e-3 * kept))
+
+
+def test_slopes_to_keep_by_hand() -> None:
+    a, b, c = 0.4, 0.2, 0.1
+
+    def needed(t: float, l1: float) -> float:
+        return math.sqrt(abs(math.log(t / (1 - t))) / (t * (1 - t) * l1))
+
+    one, two, three = needed(a, a), needed(b, a + b), needed(c, a + b + c)
+    assert one < two < three
+    found = slopes_to_keep(torch.tensor([a, b, c]))
+    assert found.tolist() == pytest.approx([one, two, three], rel=1e-6)
+    # many small weights are kept together or not at all: keeping one of them takes what keeping all of them takes
+    many = slopes_to_keep(torch.full((1000,), 0.01))
+    assert many.unique().numel() == 1 and many[0].item() == pytest.approx(needed(0.01, 10.0), rel=1e-6)
+    assert slopes_to_keep(torch.tensor([0.9, 0.6]))[1] == 0.0  # g(0) = 0.5: no decay of s prunes these
 
 
 def test_s_is_as_wide_as_the_weights_and_never_narrower_than_float32() -> None:
