@@ -29,6 +29,7 @@ METHODS = {
     # a schedule decides how many weights go, their magnitude which
     "gmp": Entry("gmp", "GMP"),
     "gmp-global": Entry("gmp", "GMP", {"distribution": "global"}),
+    "gmp-erk": Entry("gmp", "GMP", {"distribution": "erk"}),
     "gmp-balance": Entry("gmp", "GMP", {"distribution": "balance"}),
     # straight-through: pruned weights keep learning, and may come back
     "dnw": Entry("dnw", "DNW"),

@@ -34,6 +34,8 @@ LOOKS: Mapping[str, Look] = {
     "dense": Look("Dense", "#000000", "*", DENSE),
     "gmp": Look("GMP", "#D55E00", "s", SCHEDULE),
     "gmp-global": Look("GMP, global", "#8C3D00", "h", SCHEDULE),
+    "gmp-erk": Look("GMP + ERK", "#E08214", "^", SCHEDULE),
+    "gmp-balance": Look("GMP, balance", "#F4A582", "*", SCHEDULE),
     "dnw": Look("DNW", "#009E73", "^", STRAIGHT),
     "dpf": Look("DPF", "#666666", "X", STRAIGHT),
     "st3": Look("ST-3", "#E69F00", "p", STRAIGHT),
