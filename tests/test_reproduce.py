@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from paper_repro import reproduce
+from paper_repro import reproduce, tables
 from paper_repro.errors import UserError
 from paper_repro.plan import disk_mb, show_plan, state, what_it_takes
 from paper_repro.reproduce import Job, costs, require_trainable, side_by_side, train_named
@@ -30,6 +30,17 @@ SPECS = [replace(SPEC, seed=seed) for seed in range(3)]
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     return Job("resnet50", rows=("dense", "gmp-80"), runs=tmp_path / "runs", results=tmp_path / "results")
+
+
+def test_a_job_that_names_no_row_trains_the_headline_rows() -> None:
+    headline = tables.load("resnet50").tier("smoke").headline
+    asked = {row.id for row, _ in Job("resnet50").specs()}
+    assert asked == set(headline) and "dense" in asked
+    everything = {row.id for row, _ in Job("resnet50", rows=("all",)).specs()}
+    assert everything == set(tables.load("resnet50").tier("smoke").rows) > asked
+    assert {row.id for row, _ in Job("resnet50", rows=("rigl-90", "dense")).specs()} == {"rigl-90", "dense"}
+    assert {row.method for row, _ in Job("resnet50", method="rigl").specs()} == {"rigl"}  # all of a method's rows
+    assert {row.id for row, _ in Job("transfer").specs()} == set(tables.load("transfer").tier("smoke").rows)
 
 
 @pytest.fixture

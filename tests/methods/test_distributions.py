@@ -9,10 +9,13 @@ from torch import nn
 from paper_repro import models
 from paper_repro.accounting import account, counted_layers
 from paper_repro.errors import UserError
+from paper_repro.methods.balance import slopes_to_keep
 from paper_repro.methods.distributions import (
     RANKINGS,
+    Balanced,
     Budget,
     OneRanking,
+    balance,
     distribute,
     erk,
     kth_smallest,
@@ -103,6 +106,38 @@ def test_a_budget_out_of_range_says_so(values: dict[str, float], message: str) -
 def test_a_budget_for_another_network_says_what_differs() -> None:
     with pytest.raises(UserError, match=r"missing \['b'\], unknown \['c'\]"):
         distribute({"a": nn.Linear(1, 1), "b": nn.Linear(1, 1)}, None, {"a": 1.0, "c": 2.0}, "uniform")
+
+
+@pytest.mark.parametrize("sparsity_pct", [0.0, 37.0, 90.0, 99.5, 100.0])
+@pytest.mark.parametrize("keep_dense", [(), ("last",)])
+def test_the_balance_budget_meets_the_sparsity_exactly(sparsity_pct: float, keep_dense: tuple[str, ...]) -> None:
+    model = network()
+    if sparsity_pct == 100.0 and keep_dense:
+        with pytest.raises(UserError, match="cannot be reached"):
+            balance(counted_layers(model), sparsity_pct, keep_dense)
+        return
+    budget = balance(counted_layers(model), sparsity_pct, keep_dense)
+    assert overall(model, budget) == pytest.approx(sparsity_pct, abs=0.01)
+    assert not keep_dense or budget["fc"] == 0.0
+
+
+def test_every_layer_of_a_balance_budget_is_balanced_at_one_slope() -> None:
+    """What a layer keeps is what it would keep at a common slope, but for the one layer in which it ran out."""
+    weights = {
+        "many": torch.randn(40000, generator=torch.Generator().manual_seed(0)) ** 3 * 0.02,
+        "few": torch.randn(2000, generator=torch.Generator().manual_seed(1)) ** 3 * 0.1,
+    }
+    kept = Balanced(80.0).densities(weights)
+    needed = {name: slopes_to_keep(weight.abs().sort(descending=True).values) for name, weight in weights.items()}
+    at = {name: float(needed[name][round(kept[name] * len(needed[name])) - 1]) for name in weights}
+    assert sum(kept[name] * weights[name].numel() for name in weights) == pytest.approx(0.2 * 42000, abs=1)
+    assert at["few"] == pytest.approx(at["many"], rel=0.05)
+
+
+def test_the_balance_follows_the_weights_where_the_budget_of_the_initial_ones_does_not() -> None:
+    layers = counted_layers(network())
+    assert isinstance(distribute(layers, 90.0, None, "balance"), Balanced)
+    assert dict(distribute(layers, 90.0, None, "balance", once=True)) == dict(balance(layers, 90.0))
 
 
 def test_uniform_spares_the_kinds_that_are_kept_dense() -> None:

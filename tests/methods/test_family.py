@@ -20,7 +20,7 @@ from paper_repro.methods.straight_through import StraightThrough, straight_throu
 
 SPARSE_FROM_THE_START = ["set", "rigl", "rigl-erk", "snfs", "snfs-erk", "dsr"]
 STRAIGHT_THROUGH = ["dnw", "dpf", "st3", "st3-sigma", "feather"]
-ALL = ["gmp", "gmp-global", *STRAIGHT_THROUGH, *SPARSE_FROM_THE_START]
+ALL = ["gmp", "gmp-global", "gmp-erk", "gmp-balance", *STRAIGHT_THROUGH, *SPARSE_FROM_THE_START]
 STEPS = 40
 
 
