@@ -22,7 +22,8 @@ from PIL import Image
 from paper_repro import tables
 from paper_repro.errors import unknown
 from paper_repro.files import write
-from paper_repro.reporting import choice_figures, method_figures, rank_figures
+from paper_repro.reporting import budget_figures, choice_figures, method_figures, rank_figures
+from paper_repro.reporting.budget_figures import PAPER_GREY, nearest_published, published_str
 from paper_repro.reporting.drawing import (
     DPI,
     REPORTED,
@@ -44,7 +45,6 @@ from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.looks import LOOKS, look
 
 ROW_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-PAPER_GREY = "#555555"
 # below this nothing is pruned, and a log scale would show little else
 SMALLEST_THRESHOLD = 1e-7
 
@@ -72,7 +72,7 @@ def layer_budgets(evidence: Evidence) -> Figure:
     runs: dict[str, list[pd.DataFrame]] = {}
     for row, _, layers in evidence.run_budgets("str"):
         runs.setdefault(row, []).append(layers)
-    published = _published_str(evidence)
+    published = published_str(evidence)
     shown = list(runs) or _spread(list(published), 6)
     columns = 1 if len(shown) < 2 else 2
     lines = max(1, -(-len(shown) // columns))
@@ -167,6 +167,8 @@ FIGURES: Mapping[str, Callable[[Evidence], Figure]] = {
     "accuracy_over_sparsity": accuracy_over_sparsity,
     "accuracy_over_macs": accuracy_over_macs,
     "layer_budgets": layer_budgets,
+    "densities_against_paper": budget_figures.densities_against_paper,
+    "macs_against_uniform": budget_figures.macs_against_uniform,
     "sparsity_over_epochs": sparsity_over_epochs,
     "accuracy_by_budget": method_figures.accuracy_by_budget,
     "methods_over_sparsity": method_figures.methods_over_sparsity,
@@ -200,7 +202,8 @@ def names(evidence: Evidence) -> list[str]:
     has = {
         **dict.fromkeys(OF_RUNS, has_runs),
         "ranks_over_epochs": len(evidence.epochs) > 0,
-        "layer_budgets": len(evidence.budgets) > 0 or bool(_published_str(evidence)),
+        "layer_budgets": len(evidence.budgets) > 0 or bool(published_str(evidence)),
+        "densities_against_paper": any(True for _ in evidence.run_budgets("str")),
         "sparsity_over_epochs": len(evidence.history) > 0 or bool(_curve(evidence, "fig2_sparsity")),
     }
     return [name for name in of_table(evidence.table) if has.get(name, True)]
@@ -310,12 +313,6 @@ def _draw_reproduced(axis: Axes, evidence: Evidence, column: str) -> list[str]:
 # -- budgets ---------------------------------------------------------------------------------------------------------
 
 
-def _published_str(evidence: Evidence) -> dict[str, dict[str, float]]:
-    """The paper's budgets of the rows of this table that are STR's."""
-    rows = {row.id for row in evidence.table.rows if row.method == "str"}
-    return {name: dict(budget) for name, budget in tables.budgets(evidence.table.name).items() if name in rows}
-
-
 def _spread(names: list[str], most: int) -> list[str]:
     """At most so many of the names, evenly spread from first to last."""
     picked = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
@@ -328,9 +325,7 @@ def _draw_budget(
     target = evidence.table.row(row).reported.sparsity_pct or 0.0
     measured = evidence.summary(row, "sparsity_pct")
     overall = target if measured is None else measured.mean
-    near = min(
-        published, key=lambda name: abs((evidence.table.row(name).reported.sparsity_pct or 0.0) - overall), default=None
-    )
+    near = nearest_published(evidence, overall)
     lowest = overall
     if near is not None:
         values = list(published[near].values())

@@ -5,9 +5,10 @@ Copied to a smaller network and a shorter schedule, the paper's values do not wo
 1. Slope, one number for a network and a tier. In the paper's 90.23 % model the thresholds settle where they are
    balanced (``methods/balance.py``). The smaller network is to balance at the same densities. ``layer_slopes`` asks of
    every layer which slope would balance it at its density in that model, with given weights. STR's kept weights lie
-   between the initial ones and those that a dense training of the tier ends with, which decay has made smaller. From
-   the initial weights, the slope is the median over layers as a multiple of the full-size network's, which has 1 in the
-   paper; from the trained ones, the median itself. The recipes take the geometric mean of the two, as a whole number.
+   between the initial ones and those that a dense training of the tier ends with, which decay has made smaller. That
+   makes two estimates, medians over layers: a lower one from the initial weights, as a multiple of the full-size
+   network's, which has slope 1 in the paper, and a higher one from the trained weights. The recipes take SLOPE, which
+   lies between the two.
 2. Weight decay, one number for a row. As in the paper, it steers where sparsity ends. It pulls by the factor exp(-E)
    over a training, E = weight_decay * sum(lr) / (1 - momentum); the paper's rows have E from 9 to 47. On few steps so
    strong a pull is noise: weights flip in and out, and layers die. The recipes stay between 2 and 7, and were chosen by
@@ -15,9 +16,10 @@ Copied to a smaller network and a shorter schedule, the paper's values do not wo
 3. s_init follows from the two by the exact simulation of decay: it puts the onset, where g(slope * s) leaves zero, at
    the wanted share of training. In the paper that is a tenth to four tenths.
 
-What is off. The two estimates of the slope differ by a factor of three and more, and thresholds have to come to rest,
-which a short training only begins. ``results/slopes.csv`` has the estimates, with quartiles over layers, beside what
-STR's own trainings then show.
+What is off. The two estimates of the slope differ by a factor of three and more. And thresholds have to come to rest,
+which a short training only begins: the less sparse a row, the less its decay pulls, and the further from balance it
+ends.
+``results/slopes.csv`` has the estimates, with quartiles over layers, beside what STR's own trainings then show.
 
 ``python -m paper_repro.training.presets TABLE TIER`` prints all this for a tier, from its trainings in ``runs/``.
 """
@@ -49,6 +51,7 @@ from paper_repro.training.loop import stored_result
 from paper_repro.training.network import untrained
 from paper_repro.training.schedule import learning_rate
 
+SLOPE = 4.0
 # The published models whose densities a slope is to balance: that of Figure 3, and the one of Table 8.
 BALANCED_LIKE = {"resnet50": "str-90.23", "mobilenetv1": "str-89.01"}
 

@@ -13,7 +13,7 @@ from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.methods.balance import implied_l1
 from paper_repro.training.forecast import decay_factors, forecast
-from paper_repro.training.presets import layer_slopes, pull_of_decay, s_init, slope, weight_decay, write_slopes
+from paper_repro.training.presets import SLOPE, layer_slopes, pull_of_decay, s_init, slope, weight_decay, write_slopes
 from tests.training.test_forecast import PAPER, SHORT
 
 CNN_TABLES = ["resnet50", "mobilenetv1", "extensions", "st3", "family", "target", "transfer"]
@@ -26,7 +26,7 @@ def test_every_recipe_has_one_slope_a_moderate_pull_and_an_onset_like_the_papers
         pytest.skip(f"table {table} has no tier {tier}")
     specs = [spec for row, spec in tables.load(table).specs(tier, [0]) if spec.method == "str"]
     found = [spec for spec in specs if "target_sparsity_pct" not in spec.method_args]
-    assert len({spec.method_args["slope"] for spec in specs}) <= 1
+    assert {spec.method_args["slope"] for spec in specs} <= {SLOPE}
     for spec in found:
         expected = forecast(spec)
         share = expected.onset_step / expected.total_steps
