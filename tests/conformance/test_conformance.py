@@ -30,6 +30,7 @@ SUBJECTS = {
     if entry.drops == "weights"  # those that drop ranks have tests of their own, on a network that has ranks
 }
 SUBJECTS["str with a target"] = Subject("str", {"target_sparsity_pct": 90.0})
+SUBJECTS["str with a slope"] = Subject("str", {"s_init": -0.75, "slope": 4.0})
 SUBJECTS["examples/my_method.py"] = Subject(str(EXAMPLE), {"sparsity_pct": 90.0})
 ALONE = [check for check in CHECKS if check.name != "processes"]
 
