@@ -7,18 +7,35 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """PASS and FAIL compare two numbers; the others say why there is no such answer."""
+    """PASS and FAIL are the outcome of a test; the others say why there is no such answer."""
 
     PASS = "PASS"
     FAIL = "FAIL"
-    INCONCLUSIVE = "INCONCLUSIVE"  # the evidence does not decide
-    MISSING = "MISSING"  # nothing was run
     ERRATUM = "ERRATUM"  # the paper's own number is wrong, and the evidence is on file
+    INCONCLUSIVE = "INCONCLUSIVE"  # tested, and not decided
+    MISSING = "MISSING"  # this tier should have the run, and has not
+    UNTESTED = "UNTESTED"  # this tier cannot test it
 
 
-PRECEDENCE = (Verdict.FAIL, Verdict.MISSING, Verdict.INCONCLUSIVE, Verdict.ERRATUM, Verdict.PASS)
+MEANING = {
+    Verdict.PASS: "holds",
+    Verdict.FAIL: "does not hold",
+    Verdict.ERRATUM: "the paper's own number is wrong",
+    Verdict.INCONCLUSIVE: "tested, not decided",
+    Verdict.MISSING: "not run yet",
+    Verdict.UNTESTED: "this tier cannot test it",
+}
+# worst first; what cannot be tested says nothing about what was
+PRECEDENCE = (
+    Verdict.FAIL,
+    Verdict.MISSING,
+    Verdict.INCONCLUSIVE,
+    Verdict.ERRATUM,
+    Verdict.PASS,
+    Verdict.UNTESTED,
+)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """One verdict for many: FAIL, else MISSING, else INCONCLUSIVE, else ERRATUM, else PASS. Of none at all: MISSING."""
+    """One verdict for many: FAIL, else MISSING, INCONCLUSIVE, ERRATUM, PASS, UNTESTED. Of none at all: MISSING."""
     return min(verdicts, key=PRECEDENCE.index, default=Verdict.MISSING)

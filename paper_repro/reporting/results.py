@@ -23,7 +23,7 @@ from paper_repro.errors import UserError, unknown
 from paper_repro.files import locked
 from paper_repro.files import write as write_file
 from paper_repro.spec import OPTIONS, Spec, options_text
-from paper_repro.verdict import Verdict
+from paper_repro.verdict import MEANING, Verdict
 
 STATUSES = ("finished", "not_sparse", "diverged", "not_reached")
 WITHOUT_NETWORK = ("diverged", "not_reached")  # statuses of a line that measures nothing
@@ -295,8 +295,14 @@ AUDIT = pa.DataFrameSchema(
         ),
         "difference": _column("number", "recomputed minus printed", fmt=".4f", empty=True),
         "verdict": _one_of(
-            "PASS, FAIL, ERRATUM (the paper's number is wrong), MISSING (cannot be recomputed)",
+            "; ".join(f"{verdict}: {meaning}" for verdict, meaning in MEANING.items()),
             [str(v) for v in Verdict],
+        ),
+        "convention": _column(
+            "text",
+            "which of the paper's ways of counting gives the number, where it is not the usual one "
+            "(`paper_repro/tables/conventions.py`)",
+            empty=True,
         ),
         "note": _column("text", "why, where that is not obvious", empty=True),
     },

@@ -7,14 +7,12 @@ trailing zeros count as no digits: "~600M" passes from 550 to 650. Everything el
 ``results/errata.csv`` states the same recomputed value with the evidence. An erratum that is not needed any more,
 states another value, or names nothing that is audited, is a FAIL.
 
-Conventions, and where the paper changes them: parameters are convolution and classifier weights (the dense ResNet50
-and one DPF row count batch norm as well); FLOPs are their multiply-adds (the overall row of Table 6 adds the 100,352
-of the average pool, that of Table 8 does not add its 50,176, and Table 1 does not); the backbone is everything but
-the classifier.
+The paper counts in more than one way (``conventions``). A number that the usual way does not give, and another of the
+paper's own does, is PASS with that convention named. The backbone is everything but the classifier.
 
 Parameters, sizes and multiply-adds of recurrent networks follow from their ranks. The STR paper prints none: they stand
-here without a printed number, INCONCLUSIVE, and count as no comparison. What the FastGRNN paper prints of such networks
-is held against the same code.
+here without a printed number, UNTESTED, and count as no comparison. What the FastGRNN paper prints of such networks is
+held against the same code.
 
 Not audited, because nothing published decides them: accuracies (but for a number printed twice or misquoted), the
 FLOPs of rows whose budget is not published (DSR's are held against the quoted source), the SNFS, VD and GS cells of
@@ -37,6 +35,7 @@ from paper_repro.errors import UserError
 from paper_repro.files import write
 from paper_repro.methods.distributions import erk, uniform
 from paper_repro.tables import files, loader
+from paper_repro.tables.conventions import OVERALL_COUNTS_POOL, other_readings
 from paper_repro.tables.loader import AVERAGE_POOL, TOTALS
 from paper_repro.tables.printed import Name, Printed, PrintedRow, QuotedRow, Row
 from paper_repro.tables.quantity import Quantity, parse
@@ -63,9 +62,6 @@ UNITS = {
     "macs": "1",
     "size_kb": "KB",
 }
-# The overall FLOPs of Table 6 count the average pool, those of Table 8 do not.
-OVERALL_COUNTS_POOL = {"resnet50": True, "mobilenetv1": False}
-
 
 Cells = Mapping[str, dict[str, Quantity]]  # budget name -> layer name, or a total -> printed sparsity in percent
 
@@ -75,7 +71,8 @@ class Finding:
     """One printed number beside the recomputed one; ``difference`` is recomputed - printed, both in ``unit``.
 
     NaN where there is nothing to recompute: an erratum that names nothing that is audited. ``printed`` is empty where
-    the paper leaves out a number that follows from what it prints.
+    the paper leaves out a number that follows from what it prints. ``convention``: the one that gives the number, where
+    it is not the usual one.
     """
 
     paper_table: str
@@ -87,6 +84,7 @@ class Finding:
     difference: float
     verdict: Verdict
     note: str
+    convention: str = ""
 
 
 class Erratum(BaseModel):
@@ -150,12 +148,14 @@ def save(findings: Iterable[Finding], path: Path) -> Path:
     """Write the findings as ``audit.csv``: counts in full, other numbers with four decimals, NaN as an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("table", "row", "quantity", "unit", "printed", "recomputed", "difference", "verdict", "note"))
+    writer.writerow(
+        ("table", "row", "quantity", "unit", "printed", "recomputed", "difference", "verdict", "convention", "note")
+    )
     for finding in findings:
         decimals = 0 if finding.quantity in ("params", "macs") else 4
         numbers = ("" if math.isnan(x) else f"{x:.{decimals}f}" for x in (finding.recomputed, finding.difference))
         key = (finding.paper_table, finding.row, finding.quantity, finding.unit, finding.printed)
-        writer.writerow((*key, *numbers, finding.verdict.value, finding.note))
+        writer.writerow((*key, *numbers, finding.verdict.value, finding.convention, finding.note))
     write(path, text.getvalue())
     return path
 
@@ -222,15 +222,44 @@ def _compare(table: str) -> Iterator[Finding]:
 def _row(row: Row, printed: PrintedRow, cells: Cells) -> Iterator[Finding]:
     """What follows from the row's budget; and a number that is printed in another table too must be the same there."""
     numbers = printed.printed()
-    estimates = _estimates(network_of(row.model, row.dataset), printed, cells) if "sparsity_pct" in numbers else {}
-    for quantity, number in numbers.items():
-        if quantity in estimates:
-            yield _finding(row.paper_table, row.id, quantity, number, replace(estimates[quantity], note=row.note))
+    if "sparsity_pct" in numbers:
+        net = network_of(row.model, row.dataset)
+        estimates = _estimates(net, printed, cells)
+        others = other_readings(net, printed, _dense_params(row))
+        for quantity, number in numbers.items():
+            if quantity in estimates:
+                usual = replace(estimates[quantity], note=row.note)
+                yield _by_convention(row, quantity, number, usual, others.get(quantity, {}))
     if row.same_as is not None:
         table, id = row.same_as
         there = loader.load(table).row(id)
         again = Estimate(there.reported.printed["top1_pct"].value, note=f"row {id} of {there.paper_table}")
         yield _finding(row.paper_table, row.id, "top1_pct", numbers["top1_pct"], again)
+
+
+def _by_convention(
+    row: Row, quantity: str, number: Quantity, usual: Estimate, others: Mapping[str, Estimate]
+) -> Finding:
+    """The number in the usual way, or in the first other one that gives it where the usual one does not."""
+    finding = _finding(row.paper_table, row.id, quantity, number, usual)
+    for convention, estimate in others.items():
+        if finding.verdict is not Verdict.FAIL:
+            break
+        found = _finding(row.paper_table, row.id, quantity, number, estimate)
+        if found.verdict is Verdict.PASS:
+            note = f"{found.note}; the usual count gives {usual.value:.5g}"
+            finding = replace(found, convention=convention, note=note)
+    return finding
+
+
+def _dense_params(row: Row) -> Quantity | None:
+    """The parameters of the dense network of a row as they are printed, in the table that has its budgets."""
+    for table in loader.names():
+        plan = loader.load(table)
+        if (plan.model, plan.dataset, plan.budgets_of) == (row.model, row.dataset, table):
+            printed = next((other for other in plan.rows if other.method == "dense"), None)
+            return None if printed is None else printed.reported.printed.get("params_m")
+    return None
 
 
 def _budget(cells: Cells, row: PrintedRow) -> dict[str, Quantity]:
@@ -252,7 +281,7 @@ def _estimates(net: Network, row: PrintedRow, cells: Cells) -> dict[str, Estimat
         case "erk":
             return under_erk(net, sparsity)
         case "dense" | "uniform":
-            estimates = under_uniform(net, pruned, keep_dense, row.counts_batch_norm == "yes")
+            estimates = under_uniform(net, pruned, keep_dense)
             if not keep_dense:
                 del estimates["sparsity_pct"]  # it is what the others were computed from
             return estimates
@@ -273,7 +302,7 @@ def _sizes(table: str) -> Iterator[Finding]:
         found = size(row.dataset, row.ranks)
         for quantity, value in (("params", found.params), ("size_kb", found.kb), ("macs", found.macs)):
             unit, note = UNITS[quantity], "follows from the ranks; the paper prints none"
-            yield Finding(row.paper_table, row.id, quantity, unit, "", value, math.nan, Verdict.INCONCLUSIVE, note)
+            yield Finding(row.paper_table, row.id, quantity, unit, "", value, math.nan, Verdict.UNTESTED, note)
     for line in loader.printed_sizes(table):
         estimate = Estimate(size(line.dataset, line.ranks).kb, note=line.source)
         yield _finding(line.paper_table, line.network, "size_kb", parse(line.size_kb), estimate)

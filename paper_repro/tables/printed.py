@@ -66,7 +66,6 @@ class PrintedRow(File):
     budget: str = ""
     keep_dense: str = ""
     pruned_layers_pct: PrintedOrEmpty = None
-    counts_batch_norm: Literal["yes", "no"] = "no"
     paper_table: str = ""
     same_as: str = ""
     model: str = ""

@@ -109,7 +109,7 @@ def under_uniform(
 ) -> dict[str, Estimate]:
     """The same numbers with sparsity ``pruned`` in every layer but the kinds in ``keep_dense``.
 
-    ``counts_batch_norm``: its parameters are part of the network, and stay (as in the rows of ResNet50 dense and DPF).
+    ``counts_batch_norm``: its parameters are part of the network, and stay.
     """
     budget = uniform(net.layers, pruned.value, keep_dense)
     sparse = net.account.with_budget(budget)
