@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works
 
 from paper_repro import tables
 from paper_repro.errors import UserError
+from paper_repro.reporting import claims, figures, notebook, results, summary, tolerances, verdicts
 from paper_repro.reporting import evidence as ev
-from paper_repro.reporting import figures, notebook, results, tolerances, verdicts
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.provenance import repository
 from paper_repro.tables import AUDIT
@@ -62,9 +62,13 @@ def audits(root: Path) -> Iterator[Finding]:
             yield INCOMPLETE, f"{file} is missing: run `make audit`"
             continue
         frame = results.read(file, AUDIT)
-        stored = [(line.table, line.row, line.quantity, line.printed, str(line.verdict)) for line in frame.itertuples()]
+        stored = [
+            (line.table, line.row, line.quantity, line.printed, str(line.verdict), line.convention)
+            for line in frame.itertuples()
+        ]
         now = [
-            (f.paper_table, f.row, f.quantity, f.printed, str(f.verdict)) for f in audited(name, root / "errata.csv")
+            (f.paper_table, f.row, f.quantity, f.printed, str(f.verdict), f.convention)
+            for f in audited(name, root / "errata.csv")
         ]
         if stored != now:
             changed = next(
@@ -78,8 +82,7 @@ def audits(root: Path) -> Iterator[Finding]:
                 f"{line.table}, {line.row}, {line.quantity}: printed {line.printed}, "
                 f"recomputed {line.recomputed:g}: {line.note}",
             )
-        counts = frame["verdict"].value_counts()
-        yield OK, f"{name} audit: {', '.join(f'{count} {verdict}' for verdict, count in counts.sort_index().items())}"
+        yield OK, f"{name} audit: {summary.counted(frame['verdict'])}"
 
 
 def results_files(root: Path) -> Iterator[Finding]:
@@ -176,14 +179,14 @@ def clean_code(root: Path) -> Iterator[Finding]:
 
 def tolerated(root: Path) -> Iterator[Finding]:
     """Trained numbers lie within their tolerance, or are on record as failures: sparsity of its target; at full scale
-    everything of the printed number.
+    everything of the printed number. What a tier cannot test is UNTESTED.
     """
     file = root / "failures.csv"
     key = ("table", "tier", "row", "quantity")
     listed = read_rows(file, Failure, *key, may_be_empty=True) if file.exists() else []
     known = {(line.table, line.tier, line.row, line.quantity): line.known for line in listed}
     for found in _tiers(root):
-        passed = 0
+        trained = []
         for row in verdicts.comparisons(found):
             for quantity, judged in row.quantities.items():
                 if judged.tier == AUDIT:
@@ -195,10 +198,23 @@ def tolerated(root: Path) -> Iterator[Finding]:
                         f"{found.table.name}, tier {found.tier}, {row.row}, {quantity}: "
                         f"{judged.text} against {judged.reported}: {judged.reason}{f' ({reason})' if reason else ''}",
                     )
-                passed += judged.verdict == "PASS"
-        yield OK, f"{found.table.name}, tier {found.tier}: {passed} trained numbers within their tolerance"
+                trained.append(judged.verdict)
+        yield OK, f"{found.table.name}, tier {found.tier}: trained numbers: {summary.counted(trained)}"
     for place in known:
         yield FAIL, f"{file} has a failure that is none any more, remove it: {', '.join(place)}"
+
+
+def claimed(root: Path) -> Iterator[Finding]:
+    """What has been found of the paper's claims. Claims that lack their runs are incomplete; no verdict is a fault."""
+    for found in _tiers(root):
+        where = f"{found.table.name}, tier {found.tier}"
+        checked = [result for result in claims.check(found) if result.tier == found.tier]
+        of_paper = [result.verdict for result in checked if result.claim.whose == "paper"]
+        if of_paper:
+            yield OK, f"{where}: claims of the paper: {summary.counted(of_paper)}"
+        missing = [result.id for result in checked if result.verdict == "MISSING"]
+        if missing:
+            yield INCOMPLETE, f"{where}: not the runs for {', '.join(missing)}"
 
 
 def notebooks(root: Path) -> Iterator[Finding]:
@@ -249,6 +265,7 @@ CHECKS: tuple[Callable[[Path], Iterable[Finding]], ...] = (
     complete,
     clean_code,
     tolerated,
+    claimed,
     notebooks,
     documents,
 )

@@ -315,30 +315,32 @@ def report(failures: Mapping[str, str], console: Console) -> int:
 
 
 def show(job: Job, console: Console) -> None:
-    """Render figures and notebook, then print reported beside reproduced with a verdict for each row, and the claims.
+    """Render figures and notebook, then print the summary, and reported beside reproduced with a verdict for each row.
 
-    Tier audit draws nothing: its numbers are part of every other tier's notebook.
+    Tier audit draws nothing: its numbers are part of every other tier's notebook. What was found of each claim, which
+    the notebook has at length, is printed there instead.
     """
-    from paper_repro.reporting import claims, evidence, figures, notebook, provenance, verdicts
+    from paper_repro.reporting import claims, evidence, notebook, provenance, summary, verdicts
 
     found = evidence.load(job.table, job.tier, job.results)
+    rendered = None
     if job.tier != AUDIT:
         console.print("notebook and figures: being rendered (nothing is done where the results have not changed)")
         rendered = notebook.render(job.table, job.tier, job.results)
-    compared = verdicts.comparisons(found)
+    compared, checked = verdicts.comparisons(found), claims.check(found)
+    console.print()
+    for line in summary.summary(found, compared, checked, rendered):
+        console.print(line, soft_wrap=True, highlight=False)
     console.print()
     print_whole(comparison_grid(compared, best_epochs(found)), console)
     console.print(legend(found), soft_wrap=True)
-    if job.tier != AUDIT:
+    if rendered is None and checked:
+        console.print()
+        for claim in checked:
+            console.print(f"{claim.verdict:<12} {claim.id}: {claim.sentence}", soft_wrap=True)
+    if rendered is not None:
         console.print(whose(job, found), soft_wrap=True)
-    checked = claims.check(found)
-    if checked:
-        console.print("\n[bold]The paper's claims[/bold]")
-    for claim in checked:
-        console.print(f"  {claim.verdict:<12} {claim.id} (tier {claim.tier}): {claim.sentence}", soft_wrap=True)
-    if job.tier != AUDIT:
-        console.print(f"\nnotebook: {rendered}\nfigures:  {figures.path(found, 'x').parent}", soft_wrap=True)
-    console.print(f"numbers:  {job.results / job.table}", soft_wrap=True)
+    console.print(f"numbers: {job.results / job.table}", soft_wrap=True)
     home = provenance.repository()
     if job.results.resolve() == home / "results" and not verdicts.update_status_table(home / "README.md", job.results):
         console.print("README.md: its status table now counts these results")
@@ -362,8 +364,8 @@ def best_epochs(found: Any) -> dict[str, float]:
 
 
 def comparison_grid(compared: Sequence[Any], best: Mapping[str, float] = MappingProxyType({})) -> Grid:
-    """The table that ends ``reproduce``: each printed number, and beside it the reproduced one. What no row has gets no
-    column. ``best``: row -> the best epoch's accuracy.
+    """The long table: each printed number, and beside it the reproduced one. What no row has gets no column. ``best``:
+    row -> the best epoch's accuracy.
     """
     from paper_repro.reporting.verdicts import TRAINED_SPARSITY
 
@@ -391,7 +393,7 @@ def comparison_grid(compared: Sequence[Any], best: Mapping[str, float] = Mapping
             cells.append(f"{best[comparison.row]:.2f}" if comparison.row in best else "–")
         if targets:
             trained = comparison.quantities.get(TRAINED_SPARSITY)
-            cells.append("" if trained is None else f"{trained.text}{MARKS[trained.verdict]}")
+            cells.append("" if trained is None else trained.text + _mark(trained))
         grid.add_row(*cells, comparison.tier, str(comparison.verdict))
     return grid
 
@@ -399,7 +401,13 @@ def comparison_grid(compared: Sequence[Any], best: Mapping[str, float] = Mapping
 def _printed_and_here(judged: Any) -> list[str]:
     if judged is None:
         return ["–", "–"]
-    return [judged.reported, judged.text + (MARKS[judged.verdict] if judged.judged else "")]
+    return [judged.reported, judged.text + (_mark(judged) if judged.judged else "")]
+
+
+def _mark(judged: Any) -> str:
+    if judged.reproduced is None and judged.verdict == "UNTESTED":
+        return ""
+    return MARKS[judged.verdict] or (" c" if judged.convention else "")
 
 
 def whose(job: Job, found: Any) -> str:
@@ -416,7 +424,7 @@ def whose(job: Job, found: Any) -> str:
 
 
 # after a number; a number without a mark passes
-MARKS = {"PASS": "", "FAIL": " F", "ERRATUM": " e", "INCONCLUSIVE": " ?", "MISSING": ""}
+MARKS = {"PASS": "", "FAIL": " F", "ERRATUM": " e", "INCONCLUSIVE": " ?", "MISSING": "", "UNTESTED": " u"}
 
 
 def legend(found: Any) -> str:
@@ -425,24 +433,20 @@ def legend(found: Any) -> str:
 
     lines = ["", "paper: as printed.  here: reproduced."]
     if has_budgets(found.table):
-        measured = ", and measured where a row has a run" if found.full_scale else ""
-        lines.append(
-            "sparsity, params and MACs are recomputed from the published budgets on the full-size network (tier audit)"
-            f"{measured}."
-        )
+        measured = ", measured where a row has a run" if found.full_scale else ""
+        lines.append(f"sparsity, params, MACs: recomputed from the published budgets at full size{measured}.")
     if found.trained_rows:
         seeds = found.seeds()
         of_what = f"mean of seeds {', '.join(map(str, seeds)) or 'none'}" if len(seeds) != 1 else f"seed {seeds[0]}"
-        of_what = "of the released networks" if found.tier == CHECKPOINT else of_what
-        other = "" if found.full_scale else ": other data than the paper's, so it is shown and not compared (?)"
-        lines.append(f"top-1 here is measured on {found.setting}, {of_what}{other}.")
+        of_what = "the released networks" if found.tier == CHECKPOINT else of_what
+        lines.append(f"top-1 here: {found.setting}, {of_what}.")
     if best_epochs(found):
         lines.append("best epoch by test acc.: chosen on the test set, and so too good; no verdict is about it.")
     if found.trained_rows and not found.full_scale and has_budgets(found.table):
-        lines.append("trained spars. is what those runs reached, against the regime that the row stands for.")
+        lines.append("trained spars.: what the runs reached, against the row's regime.")
     lines += [
-        "No mark: matches as printed.  e: the paper's number is wrong, see errata.csv.  F: does not match.  –: none.",
-        "A row's verdict: FAIL, else MISSING, INCONCLUSIVE, ERRATUM, PASS, whichever one of its numbers has"
-        + (" (at tier audit without top-1, which needs training)." if found.tier == AUDIT else "."),
+        "No mark: matches.  c: by another convention of the paper.  e: the paper is wrong (errata.csv).",
+        "F: does not match.  ?: not decided.  u: shown, not tested here.  –: none.",
+        "A row's verdict is the worst of what was tested.",
     ]
     return "\n".join(lines)

@@ -120,6 +120,11 @@ class Evidence:
         values = self.by_seed(row, column)
         return statistics.summarise(values.values()) if values else None
 
+    def empty_layers(self, row: str) -> dict[int, list[str]]:
+        """Seed -> the layers of the row's run of which no weight is left, in order; only seeds that have any."""
+        gone = self.budgets[self.budgets["row"].eq(row) & self.budgets["sparsity_pct"].eq(100.0)]
+        return {int(str(seed)): list(layers) for seed, layers in gone.groupby("seed")["layer"]}
+
     def epochs_at_ranks(self, row: str) -> pd.DataFrame:
         """The epochs of a row's runs at which they had its ranks; all of them for a row without ranks."""
         frame = self.epochs[self.epochs["row"] == row]

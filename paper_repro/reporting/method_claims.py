@@ -1,7 +1,6 @@
 """Checks of claims that set one method beside another, or beside itself under another budget.
 
-How a claim is decided is said in ``claims.py``. Each check returns verdict, sentence and the numbers behind it, or
-None where there is nothing to decide it by.
+How a claim is decided is said in ``claims.py``.
 """
 
 from __future__ import annotations
@@ -9,16 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paper_repro import tables
 from paper_repro.reporting import statistics
 from paper_repro.reporting.evidence import Evidence
-from paper_repro.reporting.statistics import Summary
+from paper_repro.reporting.finding import Finding, Pair, ahead, between, few_seeds, interval, span, told, unequal
 from paper_repro.reporting.tolerances import Tolerances
 from paper_repro.verdict import Verdict, worst
-
-Finding = tuple[Verdict, str, list[dict[str, Any]]]
-Pair = tuple[tables.Row, tables.Row]  # the row that is said to be ahead, and the other one
-
 
 # -- one method under STR's budget and under a uniform one (Tables 4 and 5) -------------------------------------------
 
@@ -73,7 +67,7 @@ def _budget_runs(evidence: Evidence, limits: Tolerances, method: str, margin: fl
     )
     if more:
         sentence += f" It needs more in: {', '.join(more)}."
-    return worst(decided), sentence + unequal(lines, limits) + few_seeds(lines), lines
+    return Finding(worst(decided), _leads(lines), sentence + unequal(lines, limits) + few_seeds(lines), lines)
 
 
 # -- ST-3 beside STR ---------------------------------------------------------------------------------------------------
@@ -96,7 +90,7 @@ def st3_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
         f"ST-3 minus STR in top-1 points on {evidence.setting}, paired by seed [95 % interval]: "
         f"{'; '.join(told(line) for line in lines)}."
     )
-    return worst(decided), sentence + unequal(lines, limits) + few_seeds(lines), lines
+    return Finding(worst(decided), _leads(lines), sentence + unequal(lines, limits) + few_seeds(lines), lines)
 
 
 def st3_macs_published(evidence: Evidence, _limits: Tolerances) -> Finding | None:
@@ -107,14 +101,15 @@ def st3_macs_published(evidence: Evidence, _limits: Tolerances) -> Finding | Non
         macs, top1 = row.reported.macs_m, row.reported.top1_pct
         if row.method != "st3-sigma" or macs is None or top1 is None:
             continue
-        at = _between([(x, y) for x, y in curve.values() if x is not None and y is not None], macs)
+        at = between([(x, y) for x, y in curve.values() if x is not None and y is not None], macs)
         if at is not None:
             lines.append({"row": row.id, "macs_m": macs, "difference": top1 - at})
     if not lines:
         return None
     told = "; ".join(f"{line['row']} ({line['macs_m']:g} M): {line['difference']:+.2f}" for line in lines)
-    return (
+    return Finding(
         Verdict.INCONCLUSIVE,
+        _leads(lines),
         f"Printed accuracies, ST-3-sigma minus STR at the same FLOPs (between STR's printed rows): {told} points. "
         "They are single runs without a spread, of two training recipes.",
         lines,
@@ -131,7 +126,7 @@ def st3_macs_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
         macs, top1 = evidence.by_seed(id, "sparse_macs_m"), evidence.by_seed(id, "top1_pct")
         differences = {}
         for seed in sorted(set(macs) & set(top1)):
-            at = _between(_of_seed(evidence, theirs, seed), macs[seed])
+            at = between(_of_seed(evidence, theirs, seed), macs[seed])
             if at is not None:
                 differences[seed] = top1[seed] - at
         if differences:
@@ -145,7 +140,8 @@ def st3_macs_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
     left_out = [id for id in ours if id not in [line["row"] for line in lines] and len(evidence.row_runs(id))]
     if left_out:
         sentence += f" Outside of the range of STR's MACs: {', '.join(left_out)}."
-    return worst(Verdict(line["verdict"]) for line in lines), sentence + few_seeds(lines), lines
+    verdict = worst(Verdict(line["verdict"]) for line in lines)
+    return Finding(verdict, _leads(lines), sentence + few_seeds(lines), lines)
 
 
 def _regime_pairs(evidence: Evidence) -> list[Pair]:
@@ -170,17 +166,6 @@ def _of_seed(evidence: Evidence, rows: Sequence[str], seed: int) -> list[tuple[f
     return points
 
 
-def _between(points: Sequence[tuple[float, float]], x: float) -> float | None:
-    """The y of the line through the points next to ``x`` on either side; None outside of their range."""
-    below = max((point for point in points if point[0] <= x), default=None)
-    above = min((point for point in points if point[0] >= x), default=None)
-    if below is None or above is None:
-        return None
-    if above[0] == below[0]:
-        return below[1]
-    return below[1] + (above[1] - below[1]) * (x - below[0]) / (above[0] - below[0])
-
-
 # -- common ----------------------------------------------------------------------------------------------------------
 
 
@@ -199,7 +184,11 @@ def _published(pairs: Sequence[Pair], what: str) -> Finding | None:
         return None
     told = "; ".join(f"{line['row']}: {line['difference']:+.2f} points{_at_macs(line)}" for line in lines)
     sentence = f"Printed accuracies, {what}: {told}. They are single runs without a spread."
-    return Verdict.INCONCLUSIVE, sentence, lines
+    return Finding(Verdict.INCONCLUSIVE, _leads(lines), sentence, lines)
+
+
+def _leads(lines: Sequence[Mapping[str, Any]]) -> str:
+    return f"{span([line['difference'] for line in lines], 2, sign=True)} points"
 
 
 def _at_macs(line: Mapping[str, Any]) -> str:
@@ -237,39 +226,3 @@ def _ratio(evidence: Evidence, pair: Pair, column: str, seeds: Sequence[int]) ->
         return statistics.summarise(values[seed] for seed in seeds).mean
 
     return mean(pair[0].id) / mean(pair[1].id)
-
-
-def interval(difference: Summary) -> dict[str, Any]:
-    """The columns of a difference in the numbers behind a claim."""
-    return {"difference": difference.mean, "low": difference.low, "high": difference.high, "n": difference.n}
-
-
-def ahead(difference: Summary, margin: float) -> Verdict:
-    """PASS when the interval lies above minus the margin, FAIL when below it, INCONCLUSIVE otherwise."""
-    if difference.low is None or difference.high is None:
-        return Verdict.INCONCLUSIVE
-    if difference.low > -margin:
-        return Verdict.PASS
-    return Verdict.FAIL if difference.high < -margin else Verdict.INCONCLUSIVE
-
-
-def told(line: Mapping[str, Any]) -> str:
-    """One such line in words."""
-    interval = "" if line["low"] is None else f" [{line['low']:+.2f}, {line['high']:+.2f}]"
-    return f"{line['row']}: {line['difference']:+.2f}{interval}, n = {line['n']}, {line['verdict']}"
-
-
-def unequal(lines: Sequence[Mapping[str, Any]], limits: Tolerances) -> str:
-    """Which pairs are not equally sparse, and by how much."""
-    slack = limits.density_slack
-    found = [line for line in lines if not 1 / (1 + slack) <= line["weights_ratio"] <= 1 + slack]
-    if not found:
-        return ""
-    told = ", ".join(f"{line['row']} ({100 * line['weights_ratio']:.0f} %)" for line in found)
-    return f" Not at equal sparsity (weights left, as a share of the other's): {told}."
-
-
-def few_seeds(lines: Sequence[Mapping[str, Any]]) -> str:
-    """What to say where one seed decides nothing."""
-    few = any(line["n"] < 2 for line in lines)
-    return " One seed gives no interval: more seeds are needed to decide." if few else ""

@@ -12,7 +12,7 @@ from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.reporting import statistics
 from paper_repro.reporting.evidence import Evidence
-from paper_repro.reporting.method_claims import Finding, Pair, ahead, few_seeds, interval, told
+from paper_repro.reporting.finding import Finding, Pair, ahead, few_seeds, interval, span, told
 from paper_repro.reporting.statistics import PairedDifference
 from paper_repro.reporting.tolerances import Tolerances
 from paper_repro.verdict import Verdict, worst
@@ -80,7 +80,7 @@ def _published(pairs: Sequence[Pair], what: str) -> Finding | None:
     if not lines:
         return None
     sentence = f"Printed accuracies, {what}: {'; '.join(_range(lines))} points. They are single runs without a spread."
-    return Verdict.INCONCLUSIVE, sentence, lines
+    return Finding(Verdict.INCONCLUSIVE, _all(lines), sentence, lines)
 
 
 def _runs(evidence: Evidence, pairs: Sequence[Pair], what: str, margin: float) -> Finding | None:
@@ -107,7 +107,11 @@ def _runs(evidence: Evidence, pairs: Sequence[Pair], what: str, margin: float) -
         sentence += f" Allowed are {margin:g} points less."
     if without:
         sentence += f" Nothing to compare (not run, ranks not reached, or other data) for: {', '.join(without)}."
-    return worst(decided), sentence + few_seeds(lines), lines
+    return Finding(worst(decided), _all(lines), sentence + few_seeds(lines), lines)
+
+
+def _all(lines: Sequence[Mapping[str, Any]]) -> str:
+    return f"{span([line['difference'] for line in lines], 2, sign=True)} points"
 
 
 def _range(lines: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,7 +11,17 @@ from IPython.display import Image, Markdown
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
-from paper_repro.reporting import claims, evidence, figures, looks, rank_claims, statistics, tolerances, verdicts
+from paper_repro.reporting import (
+    claims,
+    evidence,
+    figures,
+    looks,
+    rank_claims,
+    statistics,
+    summary,
+    tolerances,
+    verdicts,
+)
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.verdicts import TRAINED_SPARSITY, Comparison, Judgement
 from paper_repro.tables import AUDIT
@@ -59,7 +69,7 @@ class Report:
         else:
             lines.append(
                 f"Tier `{e.tier}`: accuracies are those of **{e.setting}**, not of the paper's {paper_data(e.table)}. "
-                "They stand beside the printed ones and are never compared with them. "
+                "They stand beside the printed ones and are never compared with them: UNTESTED. "
                 + (
                     "Sparsity, parameters and MACs of the full-size network are "
                     "recomputed from the published budgets (tier `audit`)."
@@ -67,23 +77,31 @@ class Report:
                     else ""
                 )
             )
+        compared, checked = verdicts.comparisons(e), claims.check(e)
+        told = [*summary.numbers(e, compared), summary.untested(e, compared, checked)]
+        lines += ["", *(f"- {text.strip()}" for text in told)]
         if not e.complete:
             lines += ["", f"> **INCOMPLETE**: {incomplete(e)}"]
         return Markdown("\n".join(lines))
 
     def claims(self) -> Markdown:
-        """The paper's claims, each with its verdict and the numbers behind it."""
+        """The paper's claims and this project's findings, each with its verdict and the numbers behind it."""
         found = claims.check(self.evidence)
         if not found:
             return Markdown("No claims are recorded for this table.")
-        rows = [
-            [f"{claim.text} ({claim.source})", claim.tier, f"**{claim.verdict}**", claim.sentence] for claim in found
-        ]
-        parts = [table(["The paper's claim", "Tier", "Verdict", "What was found"], rows)]
+        parts = []
+        for title, whose in (("The paper's claim", "paper"), ("Finding of this project", "project")):
+            rows = [
+                [_claim(claim.claim), claim.tier, f"**{claim.verdict}**", claim.sentence]
+                for claim in found
+                if claim.claim.whose == whose
+            ]
+            if rows:
+                parts.append(table([title, "Tier", "Verdict", "What was found"], rows))
         for claim in found:
             if claim.numbers:
-                header = list(claim.numbers[0])
-                cells = [[_plain(record[name]) for name in header] for record in claim.numbers]
+                header = list(dict.fromkeys(name for record in claim.numbers for name in record))
+                cells = [[_plain(record.get(name)) for name in header] for record in claim.numbers]
                 parts.append(
                     f"<details><summary>Numbers behind “{claim.id}” at tier {claim.tier}</summary>\n\n"
                     f"{table(header, cells)}\n</details>"
@@ -99,8 +117,12 @@ class Report:
             for row in compared
         ]
         header = ["Row", "Method", *(HEADINGS[name] for name in shown), "Row's verdict"]
-        caption = "Cells: reported / reproduced, then the verdict. A row's verdict is the worst of its numbers."
-        return Markdown(f"{caption}\n\n{table(header, rows)}")
+        caption = "Cells: reported / reproduced, then the verdict. A row's verdict is the worst of what was tested."
+        parts = [caption, table(header, rows)]
+        gone = [[f"`{row}`", str(seed), names] for row, seed, names in summary.empty_layers(self.evidence)]
+        if gone:
+            parts += ["Layers that ended empty:", table(["Row", "Seed", "Layers of which no weight is left"], gone)]
+        return Markdown("\n\n".join(parts))
 
     def methods(self) -> Markdown:
         """Regime by regime, the methods that were run, most accurate first, each beside STR."""
@@ -152,11 +174,12 @@ class Report:
         judged = [(row, name, cell) for row in compared for name, cell in row.quantities.items() if cell.judged]
         grouped: dict[tuple[str, str, str], list[str]] = {}
         for row, name, cell in judged:
-            if str(cell.verdict) != "PASS":
-                grouped.setdefault((HEADINGS[name], str(cell.verdict), cell.reason), []).append(f"`{row.row}`")
+            if str(cell.verdict) != "PASS" or cell.convention:
+                reason = f"{cell.convention}: {cell.reason}" if cell.convention else cell.reason
+                grouped.setdefault((HEADINGS[name], str(cell.verdict), reason), []).append(f"`{row.row}`")
         if not grouped:
             return Markdown("Every number passes." if judged else "There is no printed number to compare with.")
-        rows = [[name, verdict, reason, _few(found)] for (name, verdict, reason), found in grouped.items()]
+        rows = [[name, verdict, reason, summary.few(found)] for (name, verdict, reason), found in grouped.items()]
         return Markdown(table(["Number", "Verdict", "Reason", "Rows"], rows))
 
     def figure(self, name: str) -> Image | Markdown:
@@ -281,16 +304,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _claim(claim: tables.Claim) -> str:
+    quote = f" “{claim.quote}”" if claim.quote else ""
+    return f"{claim.text}{quote} ({claim.source})"
+
+
 def _cell(cell: Judgement | None) -> str:
     if cell is None:
         return ""
     if cell.unprinted:
         return f"– / {cell.text}"
     return f"{cell.reported}<br>given" if cell.given else f"{cell.reported} / {cell.text}<br>{cell.verdict}"
-
-
-def _few(names: list[str], most: int = 8) -> str:
-    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 def _plain(value: Any) -> str:

@@ -1,9 +1,9 @@
 """Reported beside reproduced: one comparison per table row, one verdict per number, and the README's status table.
 
 Sparsity, parameters and MACs of the paper's full-size network are judged by the audit at every tier. A tier that
-trains another network on other data shows its accuracy beside the paper's and never compares the two: INCONCLUSIVE.
-What it can be held to is the recipe's own target sparsity. Tiers ``checkpoint`` and ``paper`` are compared for real;
-on what data a row was measured, a stand-in included, is said with every number.
+trains another network on other data shows its accuracy beside the paper's and never compares the two: UNTESTED, as is
+a row that the tier does not train. What it can be held to is the recipe's own target sparsity. Tiers ``checkpoint`` and
+``paper`` are compared for real; on what data a row was measured, a stand-in included, is said with every number.
 
 An accuracy is that of the network that a run ends with or, for a row that is one of several networks of a run, of the
 last one with the row's ranks; never of the epoch that was best on the test set.
@@ -27,7 +27,7 @@ from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.provenance import repository
 from paper_repro.reporting.tolerances import Tolerances
 from paper_repro.tables import AUDIT
-from paper_repro.verdict import PRECEDENCE, Verdict, worst
+from paper_repro.verdict import Verdict, worst
 
 QUANTITIES = ("top1_pct", "sparsity_pct", "params_m", "macs_m")
 TRAINED_SPARSITY = "trained_sparsity_pct"
@@ -59,6 +59,7 @@ class Judgement:
     verdict: Verdict
     reason: str
     n: int = 0
+    convention: str = ""  # of the paper's, that gives the printed number where the usual one does not
     given: bool = False  # a setting that defines the row: there is nothing to reproduce
     unprinted: bool = False  # measured, and nothing is printed that it could be compared with
 
@@ -78,7 +79,7 @@ class Judgement:
 @dataclass(frozen=True)
 class Comparison:
     """One row of the table at one tier. ``quantities`` holds what the paper prints, the accuracy measured even where
-    none is printed, and the trained sparsity where it has a target.
+    none is printed, and the trained sparsity where it has a target. ``verdict``: the worst of what was tested.
     """
 
     row: str
@@ -108,21 +109,14 @@ def _compare_row(evidence: Evidence, row: tables.Row, limits: Tolerances) -> Com
     trained = _judge_trained_sparsity(evidence, row)
     if trained is not None:
         cells[TRAINED_SPARSITY] = trained
-    # tier audit does not train: its rows are judged by what it can recompute
-    judged = [
-        cell.verdict
-        for name, cell in cells.items()
-        if cell.judged and not (evidence.tier == AUDIT and name == "top1_pct" and cell.reproduced is None)
-    ]
+    judged = [cell.verdict for cell in cells.values() if cell.judged]
     # a row that was only measured is not missing
     verdict = worst(judged or [cell.verdict for cell in cells.values() if cell.unprinted])
     return Comparison(row.id, row.label, row.method, evidence.tier, cells, verdict, row.ranks)
 
 
 def _unprinted(evidence: Evidence, row: tables.Row) -> Judgement:
-    """The measured accuracy of a row for which none is printed: shown where there is one, MISSING where there is
-    not.
-    """
+    """The measured accuracy of a row for which none is printed: shown where there is one."""
     plain: dict[str, Any] = {
         "quantity": "top1_pct",
         "reported": "–",
@@ -131,18 +125,21 @@ def _unprinted(evidence: Evidence, row: tables.Row) -> Judgement:
     }
     runs, summary = evidence.row_runs(row.id), evidence.summary(row.id, "top1_pct")
     if not len(runs):
-        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason=_not_run(evidence, row))
+        absent = _not_run(evidence, row)
+        return Judgement(**plain, reproduced=None, **absent, unprinted=absent["verdict"] is Verdict.UNTESTED)
     if summary is None or runs["status"].ne("finished").any():
         value, n = (None, 0) if summary is None else (summary.mean, summary.n)
         return Judgement(**plain, reproduced=value, n=n, verdict=Verdict.FAIL, reason=_statuses(row, runs))
     reason = "nothing is printed for this row"
     return Judgement(
-        **plain, reproduced=summary.mean, n=summary.n, verdict=Verdict.INCONCLUSIVE, reason=reason, unprinted=True
+        **plain, reproduced=summary.mean, n=summary.n, verdict=Verdict.UNTESTED, reason=reason, unprinted=True
     )
 
 
-def _not_run(evidence: Evidence, row: tables.Row) -> str:
-    return "not run yet" if row.id in evidence.trained_rows else f"no recipe at tier {evidence.tier}"
+def _not_run(evidence: Evidence, row: tables.Row) -> dict[str, Any]:
+    if row.id in evidence.trained_rows:
+        return {"verdict": Verdict.MISSING, "reason": "not run yet"}
+    return {"verdict": Verdict.UNTESTED, "reason": f"tier {evidence.tier} does not train this row"}
 
 
 def _judge(evidence: Evidence, row: tables.Row, name: str, limits: Tolerances) -> Judgement:
@@ -162,11 +159,11 @@ def _judge(evidence: Evidence, row: tables.Row, name: str, limits: Tolerances) -
         return Judgement(
             **plain,
             reproduced=None,
-            verdict=Verdict.MISSING,
+            verdict=Verdict.UNTESTED,
             reason="accuracy cannot be recomputed; it needs a tier that trains",
         )
     if not len(runs):
-        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason=_not_run(evidence, row))
+        return Judgement(**plain, reproduced=None, **_not_run(evidence, row))
     summary = evidence.summary(row.id, _COLUMN[name])
     if summary is None and runs["status"].eq("finished").all():
         reason = "the network is there, and the data to evaluate it on is not"
@@ -177,7 +174,7 @@ def _judge(evidence: Evidence, row: tables.Row, name: str, limits: Tolerances) -
     if runs["status"].ne("finished").any():
         return Judgement(**found, verdict=Verdict.FAIL, reason=_statuses(row, runs))
     if not evidence.full_scale:
-        return Judgement(**found, verdict=Verdict.INCONCLUSIVE, reason=f"{found['measured_on']}: another data set")
+        return Judgement(**found, verdict=Verdict.UNTESTED, reason=f"{found['measured_on']}: another data set")
     allowed = _allowed(name, row, evidence, limits)
     difference = summary.mean - row.reported.printed[name].value
     # a tolerance of 0.1 must hold at a difference of 0.1: floats may miss that by a rounding error
@@ -218,7 +215,7 @@ def _from_audit(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
         reason = "a setting that defines the row" if given else "the row's budget is not published"
         if (row.model, row.dataset) != (evidence.table.model, evidence.table.dataset):
             reason = f"{row.model} on {row.dataset}: {reason}"
-        return Judgement(**plain, reproduced=None, verdict=Verdict.INCONCLUSIVE, reason=reason, given=given)
+        return Judgement(**plain, reproduced=None, verdict=Verdict.UNTESTED, reason=reason, given=given)
     if not len(found):
         return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason="no audit.csv: run the audit")
     line = found.iloc[0]
@@ -229,6 +226,7 @@ def _from_audit(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
         reproduced=value,
         verdict=Verdict(line["verdict"]),
         reason=str(line["note"]) if pd.notna(line["note"]) else "",
+        convention=str(line["convention"]) if pd.notna(line["convention"]) else "",
     )
 
 
@@ -313,7 +311,7 @@ def counts(results_dir: Path | None = None) -> pd.DataFrame:
 
 
 def _columns(found: Counter[Verdict]) -> dict[str, int]:
-    return {str(verdict): found.get(verdict, 0) for verdict in reversed(PRECEDENCE)}
+    return {str(verdict): found.get(verdict, 0) for verdict in Verdict}
 
 
 def status_markdown(results_dir: Path | None = None) -> str:

@@ -3,14 +3,14 @@
 The usual way: parameters are the weights of convolutions and of the classifier, sparsity is the share of them that is
 zero, FLOPs are their multiply-adds. The others, each of which the paper uses in more than one row:
 
-==================  ================================================================================================
+==================  =================================================================================================
 batch norm counts   Parameters are those of batch norm too: the 25.6M of the dense ResNet50 in Table 1, and both numbers
                     of DPF's row at 82.60 %.
-share of dense      Parameters are the dense network's, as printed, times the share that is left. The 25.6M of the dense
-                    ResNet50 count batch norm, the sparsity does not.
-pruned layers       Sparsity is that of the pruned layers alone, where others stay dense. A row counts so only if its FLOPs
-                    follow from that reading and do not from the other: the sparsity itself would always fit.
-==================  ================================================================================================
+share of dense      Parameters are the dense network's, as printed, times the share that is left. The 25.6M of the
+                    dense ResNet50 count batch norm, the sparsity does not.
+pruned layers       Sparsity is that of the pruned layers alone, where others stay dense. A row counts so only if its
+                    FLOPs follow from that reading and do not from the other: the sparsity itself would always fit.
+==================  =================================================================================================
 
 A number that one of these gives, and the usual way does not, is PASS, and says by which convention.
 

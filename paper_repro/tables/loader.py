@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -68,6 +68,10 @@ class _ClaimKeys(File):
     id: Name
     text: Name
     source: Name
+    quote: str = ""
+    tiers: tuple[Name, ...] = Field(min_length=1)
+    needs: str = ""
+    whose: Literal["paper", "project"] = "paper"
 
 
 class _TableKeys(File):
@@ -197,13 +201,11 @@ def _load(path: Path) -> Table:
             )
     rows = tuple(_row(row, keys, hyperparameters.get(row.row)) for row in printed)
     claims = tuple(
-        Claim(claim.id, claim.text, claim.source)
-        for claim in (
-            files.validate(path, f"claim {at}", values, _ClaimKeys) for at, values in enumerate(keys.claims, 1)
-        )
+        Claim(**files.validate(path, f"claim {at}", values, _ClaimKeys).model_dump())
+        for at, values in enumerate(keys.claims, 1)
     )
     files.unique(path, "claims", (claim.id for claim in claims))
-    for tier in keys.tiers:
+    for tier in (*keys.tiers, *(tier for claim in claims for tier in claim.tiers)):
         if tier not in TIERS:
             raise UserError(f"{path}: {unknown('tier', tier, TIERS)}")
     # those that take over another tier come last, so that what is wrong there is said of it

@@ -195,8 +195,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper that results can support or contradict."""
+    """A claim that results can support or contradict. ``quote``: the sentence in which the source makes it, where it is
+    one. ``tiers``: those that can test it; the others lack what it ``needs``. ``whose``: "paper" for that of the
+    source, "project" for a finding of this project.
+    """
 
     id: str
     text: str
     source: str
+    quote: str
+    tiers: tuple[str, ...]
+    needs: str
+    whose: str

@@ -171,6 +171,7 @@ def write_audit(
             "recomputed": recomputed,
             "difference": 0.0,
             "verdict": str(verdict),
+            "convention": "",
             "note": note,
         }
         for row, quantity, printed, recomputed, verdict, note in lines

@@ -9,10 +9,11 @@ import pytest
 
 from paper_repro import tables
 from paper_repro.errors import UserError
+from paper_repro.reporting import claims, results, summary, tolerances, verdicts
 from paper_repro.reporting import evidence as ev
-from paper_repro.reporting import results, tolerances, verdicts
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.provenance import repository
+from paper_repro.reporting.report import Report
 from paper_repro.reproduce import comparison_grid
 from paper_repro.verdict import Verdict
 from tests.reporting.conftest import MakeRuns, write_audit
@@ -41,7 +42,7 @@ def full_scale(evidence: Evidence, tier: str = "paper") -> Evidence:
 
 def test_smoke_accuracy_is_shown_and_never_compared(make_runs: MakeRuns, tmp_path: Path) -> None:
     top1 = by_row(load(make_runs, tmp_path, seeds=(0, 1, 2)))["str-90.23"].quantities["top1_pct"]
-    assert (top1.reported, top1.verdict, top1.n) == ("74.31", Verdict.INCONCLUSIVE, 3)
+    assert (top1.reported, top1.verdict, top1.n) == ("74.31", Verdict.UNTESTED, 3)
     assert top1.reason == "Fashion-MNIST, width 16: another data set"
     assert top1.reproduced == pytest.approx(87.25, abs=0.2)
 
@@ -69,8 +70,9 @@ def test_a_run_that_went_wrong_fails(make_runs: MakeRuns, tmp_path: Path, status
 def test_missing_runs_and_recipes_are_told_apart(make_runs: MakeRuns, tmp_path: Path) -> None:
     rows = by_row(load(make_runs, tmp_path, rows=["dense"]))
     assert rows["gmp-80"].quantities["top1_pct"].reason == "not run yet"
-    assert rows["str-81.27"].quantities["top1_pct"].reason == "no recipe at tier smoke"
+    assert rows["str-81.27"].quantities["top1_pct"].reason == "tier smoke does not train this row"
     assert rows["gmp-80"].quantities["top1_pct"].verdict is Verdict.MISSING
+    assert rows["str-81.27"].quantities["top1_pct"].verdict is Verdict.UNTESTED
     assert rows["gmp-80"].quantities["sparsity_pct"].reason == "no audit.csv: run the audit"
 
 
@@ -94,14 +96,69 @@ def test_full_size_numbers_come_from_the_audit(make_runs: MakeRuns, tmp_path: Pa
     assert ours.quantities["params_m"].tier == "audit"
     assert ours.verdict is Verdict.FAIL
     assert rows["dsr-80"].quantities["top1_pct"].verdict is Verdict.ERRATUM
-    assert rows["rigl-80"].quantities["macs_m"].verdict is Verdict.INCONCLUSIVE
+    assert rows["rigl-80"].quantities["macs_m"].verdict is Verdict.UNTESTED
+
+
+def test_what_cannot_be_tested_says_nothing_about_what_was(make_runs: MakeRuns, tmp_path: Path) -> None:
+    lines = [("str-90.23", name, "1", 1.0, Verdict.PASS, "") for name in ("sparsity_pct", "params_m", "macs_m")]
+    write_audit(tmp_path / "results", lines)
+    rows = by_row(load(make_runs, tmp_path, rows=["str-90.23"]))
+    assert rows["str-90.23"].quantities["top1_pct"].verdict is Verdict.UNTESTED
+    assert rows["str-90.23"].verdict is Verdict.PASS
+    assert rows["str-81.27"].verdict is Verdict.UNTESTED  # neither trained here nor audited
+
+
+def test_a_number_that_another_convention_gives_passes_and_says_which(make_runs: MakeRuns, tmp_path: Path) -> None:
+    file = write_audit(tmp_path / "results", [("gmp-80", "params_m", "5.12", 5.12, Verdict.PASS, "rounds")])
+    results.write(results.read(file, "audit").assign(convention="share of dense"), file, "audit")
+    evidence = load(make_runs, tmp_path, rows=["gmp-80"])
+    cell = by_row(evidence)["gmp-80"].quantities["params_m"]
+    assert (cell.verdict, cell.convention) == (Verdict.PASS, "share of dense")
+    columns = list(comparison_grid(verdicts.comparisons(evidence)).columns)
+    cells = [text for column in columns for text in column.cells]
+    assert "5.120 c" in cells
+
+
+def test_layers_that_ended_empty_are_named_with_the_row(make_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = load(make_runs, tmp_path, rows=["str-98.05"], seeds=(0, 1))
+    gone = evidence.budgets["layer"].isin(["layer3.3.conv1", "layer3.3.conv2", "conv1"]) & evidence.budgets["seed"].eq(
+        1
+    )
+    evidence.budgets.loc[gone, "sparsity_pct"] = 100.0
+    assert summary.empty_layers(evidence) == [("str-98.05", 1, "conv1, layer3.3.conv1/conv2")]
+    told = summary.numbers(evidence, verdicts.comparisons(evidence))
+    assert "layers that ended empty, per run (names in the notebook): str-98.05 3" in told
+    assert "| `str-98.05` | 1 | conv1, layer3.3.conv1/conv2 |" in str(Report(evidence).comparison().data)
+
+
+@pytest.mark.parametrize(
+    ("table", "tier"), [(name, tier) for name in tables.names() for tier in tables.load(name).tiers]
+)
+def test_the_summary_is_short(table: str, tier: str) -> None:
+    """At most 25 lines of 100 columns, on the committed results and without any."""
+    for folder in (repository() / "results", Path("none")):
+        found = ev.load(table, tier, folder)
+        shown = dataclasses.replace(found, results_dir=Path("results"))
+        notebook = Path("results") / table / f"{tier}.ipynb"
+        lines = summary.summary(shown, verdicts.comparisons(found), claims.check(found), notebook)
+        assert len(lines) <= summary.MOST_LINES
+        assert max(map(len, lines)) <= summary.WIDTH
+        ids = {claim.id for claim in tables.load(table).claims}
+        assert {line.split()[0] for line in lines} >= ids
+
+
+def test_the_summary_says_what_is_untested_and_which_tiers_test_it(make_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = load(make_runs, tmp_path, rows=["dense", "str-90.23"])
+    told = summary.untested(evidence, verdicts.comparisons(evidence), claims.check(evidence))
+    assert told.startswith("untested here: accuracies 13 (tier checkpoint, paper); ")
+    assert "up-to-10-points-ahead (tier audit, paper)" in told
 
 
 def test_the_audit_tier_is_not_judged_by_accuracy(tmp_path: Path) -> None:
     lines = [("str-90.23", name, "1", 1.0, Verdict.PASS, "") for name in ("sparsity_pct", "params_m", "macs_m")]
     write_audit(tmp_path / "results", lines)
     row = by_row(ev.load("resnet50", "audit", tmp_path / "results"))["str-90.23"]
-    assert row.quantities["top1_pct"].verdict is Verdict.MISSING
+    assert row.quantities["top1_pct"].verdict is Verdict.UNTESTED
     assert row.verdict is Verdict.PASS
 
 
@@ -133,8 +190,8 @@ def test_status_table(make_runs: MakeRuns, tmp_path: Path) -> None:
     frame = verdicts.counts(tmp_path / "results")
     accuracy = frame[(frame["numbers"] == "accuracy") & (frame["paper"] == "Table 1")].iloc[0]
     printed = sum("top1_pct" in row.reported.printed for row in tables.load("resnet50").rows)
-    assert accuracy["INCONCLUSIVE"] == len(tables.load("resnet50").tier("smoke").rows) == 30
-    assert accuracy["INCONCLUSIVE"] + accuracy["MISSING"] == printed
+    assert accuracy["UNTESTED"] == printed
+    assert accuracy["MISSING"] == 0
     readme = tmp_path / "README.md"
     readme.write_text(f"# Title\n\n{verdicts.BEGIN}\nold\n{verdicts.END}\n\nend\n", encoding="utf-8")
     assert not verdicts.update_status_table(readme, tmp_path / "results", check=True)
