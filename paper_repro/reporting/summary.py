@@ -27,8 +27,9 @@ def summary(
     evidence: Evidence, compared: Sequence[Comparison], checked: Sequence[ClaimResult], notebook: Path | None = None
 ) -> list[str]:
     """The lines. ``notebook``: the rendered one, where there is one."""
-    lines = [f"{evidence.table.paper_table}: {evidence.table.title}, tier {evidence.tier}"]
+    lines = wrapped(f"{evidence.table.paper_table}: {evidence.table.title}, tier {evidence.tier}")
     lines += [line for text in numbers(evidence, compared) for line in wrapped(text)]
+    lines.append("")
     wide = max((len(title) for title in (*WHOSE.values(), *(result.id for result in checked))), default=0) + 2
     for whose, title in WHOSE.items():
         lines += _claims(title, [result for result in checked if result.claim.whose == whose], evidence.tier, wide)
@@ -61,7 +62,7 @@ def numbers(evidence: Evidence, compared: Sequence[Comparison]) -> list[str]:
     gone = {row.row: evidence.empty_layers(row.row) for row in compared}
     empty = [f"{row} {'/'.join(str(len(of)) for of in seeds.values())}" for row, seeds in gone.items() if seeds]
     if empty:
-        found.append(f"layers that ended empty, per run (names in the notebook): {few(empty, 6)}")
+        found.append(f"layers that ended empty, per run (names in the notebook): {few(empty, 4)}")
     return found
 
 
@@ -129,7 +130,7 @@ def _claims(title: str, results: Sequence[ClaimResult], tier: str, wide: int) ->
         if told and told[0].tier != tier:
             figure = f"{AUDIT}: {figure}"
         verdicts = "".join(f"{of_tier[name].verdict if name in of_tier else '':<13}" for name in tiers)
-        lines.append(f"{id:<{wide}}{verdicts}{figure}".rstrip())
+        lines.append(f"{id:<{wide}}{verdicts}{figure}"[:WIDTH].rstrip())
     return lines
 
 

@@ -142,7 +142,7 @@ def test_full_scale_accuracy_says_on_what_it_was_measured(
 
 def test_other_data_is_not_compared(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     found = judged(collect(make_rnn_runs, tmp_path, tier="smoke"), "har2-low-9-8")
-    assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, "Watch (shoulder exercises): another data set")
+    assert (found.verdict, found.reason) == (Verdict.UNTESTED, "Watch (shoulder exercises): another data set")
 
 
 def test_the_last_table_shows_ranks_and_no_empty_columns(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_the_last_table_shows_ranks_and_no_empty_columns(make_rnn_runs: MakeRuns
     assert list(wider.columns[5].cells)[:7] == ["94.90", "92.90", "92.90", "92.90", "93.70", "93.50", "–"]
     assert list(grid.columns[2].cells)[:2] == ["full", "9/8"]
     said = legend(evidence)
-    assert "measured on HAR-2 (reconstructed UCI HAR) and Google-12, seed 0." in said
+    assert "top-1 here: HAR-2 (reconstructed UCI HAR) and Google-12, seed 0." in said
     assert "budgets" not in said and "best epoch by test acc.: chosen on the test set" in said
     assert "trained spars." not in said
     assert "Watch" in Report(collect(make_rnn_runs, tmp_path, tier="smoke")).summary().data
@@ -393,7 +393,7 @@ def test_a_row_that_was_only_measured_is_not_missing(make_rnn_runs: MakeRuns, tm
     evidence = collect(make_rnn_runs, tmp_path, rows=["har2-full"])
     rows = [replace(evidence.table.row(id), reported=Reported.of({})) for id in ("har2-full", "har2-low-9-8")]
     unprinted = replace(evidence, table=replace(evidence.table, rows=tuple(rows)))
-    assert [row.verdict for row in verdicts.comparisons(unprinted)] == [Verdict.INCONCLUSIVE, Verdict.MISSING]
+    assert [row.verdict for row in verdicts.comparisons(unprinted)] == [Verdict.UNTESTED, Verdict.MISSING]
     measured = replace(unprinted, tier="smoke", table=replace(unprinted.table, rows=(rows[0],)))
     assert Report(measured).reasons().data == "There is no printed number to compare with."
     assert "The paper has no numbers for these rows." in Report(measured).summary().data

@@ -131,20 +131,30 @@ def test_layers_that_ended_empty_are_named_with_the_row(make_runs: MakeRuns, tmp
     assert "| `str-98.05` | 1 | conv1, layer3.3.conv1/conv2 |" in str(Report(evidence).comparison().data)
 
 
+def summary_of(evidence: Evidence) -> list[str]:
+    """As it reads where results lie in their usual place."""
+    here = dataclasses.replace(evidence, results_dir=Path("results"))
+    notebook = Path("results") / evidence.table.name / f"{evidence.tier}.ipynb"
+    return summary.summary(here, verdicts.comparisons(evidence), claims.check(evidence), notebook)
+
+
 @pytest.mark.parametrize(
     ("table", "tier"), [(name, tier) for name in tables.names() for tier in tables.load(name).tiers]
 )
-def test_the_summary_is_short(table: str, tier: str) -> None:
-    """At most 25 lines of 100 columns, on the committed results and without any."""
-    for folder in (repository() / "results", Path("none")):
-        found = ev.load(table, tier, folder)
-        shown = dataclasses.replace(found, results_dir=Path("results"))
-        notebook = Path("results") / table / f"{tier}.ipynb"
-        lines = summary.summary(shown, verdicts.comparisons(found), claims.check(found), notebook)
-        assert len(lines) <= summary.MOST_LINES
-        assert max(map(len, lines)) <= summary.WIDTH
-        ids = {claim.id for claim in tables.load(table).claims}
-        assert {line.split()[0] for line in lines} >= ids
+def test_the_summary_is_at_most_25_lines_of_100_columns(table: str, tier: str, tmp_path: Path) -> None:
+    lines = summary_of(ev.load(table, tier, tmp_path))
+    assert len(lines) <= summary.MOST_LINES == 25
+    assert max(map(len, lines)) <= summary.WIDTH == 100
+    assert {line.split()[0] for line in lines if line} >= {claim.id for claim in tables.load(table).claims}
+
+
+def test_so_is_that_of_runs_of_which_many_ended_with_empty_layers(make_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = load(make_runs, tmp_path, seeds=(0, 1))
+    evidence.budgets.loc[evidence.budgets["layer"].str.startswith("layer3"), "sparsity_pct"] = 100.0
+    lines = summary_of(evidence)
+    assert len(lines) <= summary.MOST_LINES
+    assert max(map(len, lines)) <= summary.WIDTH
+    assert any("dense 19/19" in line and "26 more" in "".join(lines) for line in lines)
 
 
 def test_the_summary_says_what_is_untested_and_which_tiers_test_it(make_runs: MakeRuns, tmp_path: Path) -> None:

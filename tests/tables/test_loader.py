@@ -205,8 +205,14 @@ def test_smoke_rows_stand_for_the_regimes() -> None:
 
 def test_claims() -> None:
     ids = [claim.id for claim in tables.load("resnet50").claims]
-    assert ids == ["fewer-macs-than-uniform", "ahead-of-gmp-from-95", "sparsity-after-onset", "budget-shape"]
+    assert {"fewer-macs-same-accuracy", "up-to-10-points-ahead", "budget-shape"} <= set(ids)
     assert all(claim.text and claim.source for name in tables.names() for claim in tables.load(name).claims)
+
+
+def test_a_claim_names_tiers_that_exist(edit: Edit) -> None:
+    edit("family.toml", 'tiers = ["smoke"]', 'tiers = ["smok"]')
+    with pytest.raises(UserError, match="Did you mean 'smoke'"):
+        tables.load("family")
 
 
 @pytest.mark.parametrize(
