@@ -287,7 +287,10 @@ def test_documents_without_markers_are_errors(tmp_path: Path) -> None:
 
 
 def test_reporting_does_not_import_torch() -> None:
-    modules = "results, provenance, statistics, evidence, verdicts, claims, summary, figures, notebook, report, tolerances, check"
+    modules = (
+        "results, provenance, statistics, evidence, verdicts, claims, summary, figures, notebook, report, tolerances, "
+        "check"
+    )
     code = f"import sys; from paper_repro.reporting import {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repository(), check=False).returncode == 0
 
