@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without being installed
 
@@ -80,6 +81,25 @@ def audits(root: Path) -> Iterator[Finding]:
             )
         counts = frame["verdict"].value_counts()
         yield OK, f"{name} audit: {', '.join(f'{count} {verdict}' for verdict, count in counts.sort_index().items())}"
+
+
+def balance(root: Path) -> Iterator[Finding]:
+    """The balance of thresholds on the paper's data is what the code computes now."""
+    from paper_repro.reproduce import audited_balance
+
+    for name in tables.names():
+        for kind, now in audited_balance(name).items():
+            file = results.path(root, name, AUDIT, kind)
+            if not file.exists():
+                yield INCOMPLETE, f"{file} is missing: run `make audit`"
+                continue
+            stored, key = results.read(file, kind), list(results.SCHEMAS[kind].unique)
+            same = stored[key].to_dict("list") == now[key].to_dict("list")
+            numbers = [column for column in now if now[column].dtype.kind == "f"]
+            if same and np.allclose(stored[numbers], now[numbers].astype(float), rtol=1e-3, equal_nan=True):
+                yield OK, f"{file} is what the audit finds now"
+            else:
+                yield FAIL, f"{file} is not what the audit finds now: run `make audit TABLE={name}`"
 
 
 def results_files(root: Path) -> Iterator[Finding]:
@@ -244,6 +264,7 @@ def documents(root: Path) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Path], Iterable[Finding]], ...] = (
     reference_numbers,
     audits,
+    balance,
     results_files,
     recipes,
     complete,

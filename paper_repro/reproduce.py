@@ -20,6 +20,8 @@ from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from paper_repro.tables.audit import Finding
     from paper_repro.training.cost import Cost
 
@@ -128,7 +130,36 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
             )
     if counts[Verdict.ERRATUM] and not every:
         console.print(f"  what each ERRATUM is: make audit TABLE={job.table}, or {errata}")
+    write_balance(job, console)
     return not counts[Verdict.FAIL]
+
+
+def write_balance(job: Job, console: Console) -> None:
+    """The balance of thresholds on the paper's own data, where the table has what it takes: into ``results/<table>``."""
+    from paper_repro.reporting import results
+
+    for kind, frame in audited_balance(job.table).items():
+        path = results.write(frame, results.path(job.results, job.table, AUDIT, kind), kind)
+        if kind == "balance_tests":
+            numbers = frame[frame["test"] == "paper"].set_index("quantity")["value"]
+            console.print(
+                "balance of thresholds (a finding of this project, no claim of the paper): the L1 norms that "
+                f"{numbers['layers']:.0f} thresholds imply go with the kept weights, correlation of logarithms "
+                f"{numbers['correlation']:.3f}  ({path})",
+                soft_wrap=True,
+            )
+
+
+def audited_balance(table: str) -> dict[str, pd.DataFrame]:
+    """Kind of results file -> its lines; nothing for a table without the paper's Figure 3."""
+    import pandas as pd
+
+    from paper_repro.tables import balance_audit
+
+    layers = balance_audit.layers(table)
+    if not layers:
+        return {}
+    return {"balance": pd.DataFrame(layers), "balance_tests": pd.DataFrame(balance_audit.tests(layers))}
 
 
 def unfinished(job: Job, console: Console) -> tuple[list[tuple[tables.Row, Spec]], dict[str, str]]:

@@ -141,12 +141,13 @@ def render(
 def inputs_digest(table: str, tier: str, results_dir: Path, source: Path, values: Mapping[str, Any]) -> str:
     """SHA-256 of all data that an executed notebook shows."""
     folder = Path(tables.__file__).parent
-    kinds = [kind for kind in results.SCHEMAS if kind not in ("audit", "epochs")]
+    kinds = [kind for kind in results.OF_RUNS if kind != "epochs"]
     kinds = ["audit"] if tier == AUDIT else [*kinds, "audit"]
     files = [results.path(results_dir, table, tier, kind) for kind in kinds]
-    per_epoch = results.path(results_dir, table, tier, "epochs")  # only where a run has more than one
+    # only where a run has more than one epoch; only of the table that has the paper's Figure 3
+    some = [results.path(results_dir, table, tier, kind) for kind in ("epochs", "balance", "balance_tests")]
     files += [
-        *([per_epoch] if per_epoch.exists() else []),
+        *(file for file in some if file.exists()),
         source,
         repository() / "ci" / "tolerances.toml",
     ]
