@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works
 
 from paper_repro import tables
 from paper_repro.errors import UserError
+from paper_repro.reporting import balance_report, figures, notebook, results, tolerances, verdicts
 from paper_repro.reporting import evidence as ev
-from paper_repro.reporting import figures, notebook, results, tolerances, verdicts
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.provenance import repository
 from paper_repro.tables import AUDIT
@@ -247,7 +247,9 @@ def notebooks(root: Path) -> Iterator[Finding]:
 
 
 def documents(root: Path) -> Iterator[Finding]:
-    """Generated parts of documents are current: the columns in results/schema.md, the status table in README.md."""
+    """Generated parts of documents are current: the columns in results/schema.md, the status table in README.md, the
+    numbers in docs/balance.md.
+    """
     if results.update_schema_document(root / "schema.md", check=True):
         yield OK, "results/schema.md is current"
     else:
@@ -259,6 +261,13 @@ def documents(root: Path) -> Iterator[Finding]:
         yield OK, "the status table of README.md is current"
     else:
         yield FAIL, "the status table of README.md is not current: run `python -m paper_repro.reporting.verdicts`"
+    page = root.resolve().parent / "docs" / "balance.md"
+    if not page.exists():
+        yield INCOMPLETE, f"{page} is missing"
+    elif balance_report.update_page(page, root, check=True):
+        yield OK, "the numbers of docs/balance.md are current"
+    else:
+        yield FAIL, "docs/balance.md is not current: run `python -m paper_repro.reporting.balance_report`"
 
 
 CHECKS: tuple[Callable[[Path], Iterable[Finding]], ...] = (

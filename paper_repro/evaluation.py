@@ -60,7 +60,7 @@ class Subject:
         return bool(result.get("checkpoint_sha256") == self.sha256)
 
     def measured(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """Size and cost, as a whole and layer by layer; with the balance of thresholds where the file had raw weights."""
+        """Size and cost, as a whole and layer by layer; with the balance where the file had raw weights."""
         size = dataset(self.spec.dataset).input_size
         return measure(self.stored.network, size, self.stored.about["thresholds"], self.balances())
 

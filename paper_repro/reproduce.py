@@ -135,7 +135,7 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
 
 
 def write_balance(job: Job, console: Console) -> None:
-    """The balance of thresholds on the paper's own data, where the table has what it takes: into ``results/<table>``."""
+    """Write the balance of thresholds on the paper's own data, for the table that has what it takes."""
     from paper_repro.reporting import results
 
     for kind, frame in audited_balance(job.table).items():
@@ -350,7 +350,7 @@ def show(job: Job, console: Console) -> None:
 
     Tier audit draws nothing: its numbers are part of every other tier's notebook.
     """
-    from paper_repro.reporting import claims, evidence, figures, notebook, provenance, verdicts
+    from paper_repro.reporting import balance_report, claims, evidence, figures, notebook, provenance, verdicts
 
     found = evidence.load(job.table, job.tier, job.results)
     if job.tier != AUDIT:
@@ -371,8 +371,11 @@ def show(job: Job, console: Console) -> None:
         console.print(f"\nnotebook: {rendered}\nfigures:  {figures.path(found, 'x').parent}", soft_wrap=True)
     console.print(f"numbers:  {job.results / job.table}", soft_wrap=True)
     home = provenance.repository()
-    if job.results.resolve() == home / "results" and not verdicts.update_status_table(home / "README.md", job.results):
-        console.print("README.md: its status table now counts these results")
+    if job.results.resolve() == home / "results":
+        if not verdicts.update_status_table(home / "README.md", job.results):
+            console.print("README.md: its status table now counts these results")
+        if not balance_report.update_page(home / "docs" / "balance.md", job.results):
+            console.print("docs/balance.md: its numbers are now those of these results")
 
 
 def print_whole(grid: Grid, console: Console) -> None:

@@ -43,8 +43,8 @@ KNOWN = {
 @dataclass(frozen=True)
 class Weights:
     """What a state dict says: the weights that the network computes with (and batch norm), by the names of
-    ``paper_repro.models``; g(s) of each layer, and how far it is from balance, measured on its raw weights; and in which
-    form that stood there.
+    ``paper_repro.models``; g(s) of each layer, and its balance, measured on the raw weights; and in which form that
+    stood there.
     """
 
     tensors: Mapping[str, Tensor]

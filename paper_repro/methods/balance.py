@@ -35,7 +35,6 @@ from torch import Tensor
 
 from paper_repro.methods.soft_threshold import G_DERIVATIVE, G_INVERSE, G, SoftThreshold
 
-
 NEAR = 1.5  # a threshold counts as balanced where the ratio is within this factor of 1
 
 

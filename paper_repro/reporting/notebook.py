@@ -42,6 +42,11 @@ RANKS_CELLS = (
     ("ranks-title", "markdown", "## Ranks, parameters, size"),
     ("ranks", "code", "report.ranks()"),
 )
+# only where a figure shows the balance
+BALANCE_CELLS = (
+    ("balance-title", "markdown", "## The balance of thresholds"),
+    ("balance", "code", "report.balance()"),
+)
 
 
 # -- skeletons -------------------------------------------------------------------------------------------------------
@@ -74,6 +79,7 @@ def skeleton(table: str) -> nbformat.NotebookNode:
         ("figures-title", "markdown", "## Figures"),
         *((name.replace("_", "-"), "code", f'report.figure("{name}")') for name in figures.of_table(plan)),
         *(cell for cell in METHODS_CELLS if "methods_over_sparsity" in figures.of_table(plan)),
+        *(cell for cell in BALANCE_CELLS if "balance_l1" in figures.of_table(plan)),
         *(cell for cell in RANKS_CELLS if any(row.ranks for row in plan.rows)),
         ("verdicts-title", "markdown", "## Verdicts that are not a plain PASS, and why"),
         ("verdicts", "code", "report.reasons()"),

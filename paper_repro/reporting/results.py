@@ -236,7 +236,7 @@ BUDGETS = pa.DataFrameSchema(
             optional=True,
         ),
         "balance": _amount(
-            "slope^2 g'(u) L1 / |u| of everything that shares the layer's s (`paper_repro/methods/balance.py`): 1 where "
+            "slope^2 g'(u) L1 / |u| of all that shares the layer's s (`paper_repro/methods/balance.py`): 1 where "
             "the threshold is balanced, above 1 where the loss pulls it down harder than decay lifts it, 0 where "
             "nothing is kept or the threshold still sleeps; empty as `kept_l1` is",
             unit="",
@@ -263,6 +263,12 @@ HISTORY = pa.DataFrameSchema(
         "threshold_median": _amount("median g(s) over layers", unit="", fmt=".6g", empty=True),
         "threshold_max": _amount("largest g(s) over layers", unit="", fmt=".6g", empty=True),
         "threshold_figure_layer": _amount("g(s) of the layer in the paper's Figure 1", unit="", fmt=".6g", empty=True),
+        "kept_l1": _amount(
+            "L1 norm of the raw values that all thresholds together keep; empty where no run recorded it",
+            unit="",
+            fmt=".6g",
+            optional=True,
+        ),
         "balance_min": _amount(
             "smallest `balance` (see the budgets) over layers that keep weights: a layer that has lost all of them has "
             "no pull, and is left out; empty where no run recorded it",
@@ -344,7 +350,9 @@ BALANCE = pa.DataFrameSchema(
             unit="",
             fmt=".6g",
         ),
-        "implied_mean": _amount("mean |w| of a kept weight that follows: implied_l1 / kept_weights", unit="", fmt=".6g"),
+        "implied_mean": _amount(
+            "mean |w| of a kept weight that follows: implied_l1 / kept_weights", unit="", fmt=".6g"
+        ),
     },
     name="balance.csv",
     description="One line per layer of the network in the paper's Figure 3: what the balance of thresholds, this "
@@ -383,8 +391,8 @@ OF_RUNS = ("runs", "budgets", "history", "epochs")  # what `collect` brings toge
 
 
 def path(results_dir: Path, table: str, tier: str, kind: str = "runs") -> Path:
-    """Where a file lies: ``kind`` is "runs", "budgets", "history" or "epochs", or one of the audit's, which have no tier:
-    "audit", "balance", "balance_tests".
+    """Where a file lies: ``kind`` is "runs", "budgets", "history" or "epochs", or one of the audit's, which have no
+    tier: "audit", "balance", "balance_tests".
     """
     names = {
         "runs": f"{tier}.csv",
@@ -786,9 +794,13 @@ def _finite_balance(layer: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _balance(record: Mapping[str, Any]) -> dict[str, float | None]:
-    """Smallest, median and largest ratio over the layers that keep anything; None where the run recorded none."""
-    ratios = sorted(ratio for l1, ratio in (record.get("balance") or {}).values() if l1 > 0 and math.isfinite(ratio))
+    """L1 norm of all that is kept, and the smallest, median and largest ratio over the layers that keep anything; None
+    where the run recorded none.
+    """
+    balances = (record.get("balance") or {}).values()
+    ratios = sorted(ratio for l1, ratio in balances if l1 > 0 and math.isfinite(ratio))
     return {
+        "kept_l1": sum(l1 for l1, _ in balances) if balances else None,
         "balance_min": ratios[0] if ratios else None,
         "balance_median": statistics.median(ratios) if ratios else None,
         "balance_max": ratios[-1] if ratios else None,

@@ -188,20 +188,26 @@ def _agreement(c: _Columns) -> Iterator[Number]:
 def _plausibility(c: _Columns) -> Iterator[Number]:
     """Whether the implied mean |w| is that of weights, and what it would be in the tail of a known distribution."""
     mean = c.implied / c.kept
-    yield _range("paper", "implied_mean", mean, "implied mean |w| of a kept weight, from the smallest layer to the largest")
-    yield _range("paper", "implied_mean_over_threshold", mean / c.threshold, "the same, in units of the layer's threshold")
-    above = int((mean > c.threshold).sum())
-    yield Number("paper", "layers_above_threshold", above, None, None, "layers in which it is above the threshold, as it must")
     yield _range(
-        "paper", "implied_mean_over_initial", mean / c.initial, "the same, in units of the standard deviation of a fresh "
-        "network's weights, sqrt(2 / fan-in)",
+        "paper", "implied_mean", mean, "implied mean |w| of a kept weight, from the smallest layer to the largest"
+    )
+    yield _range(
+        "paper", "implied_mean_over_threshold", mean / c.threshold, "the same, in units of the layer's threshold"
+    )
+    above = int((mean > c.threshold).sum())
+    yield Number(
+        "paper", "layers_above_threshold", above, None, None, "layers in which it is above the threshold, as it must"
+    )
+    yield _range(
+        "paper", "implied_mean_over_initial", mean / c.initial, "the same, in units of the standard deviation of a "
+        "fresh network's weights, sqrt(2 / fan-in)",
     )  # fmt: skip
     for name, shape in SHAPES.items():
         scale = _scale(c, shape)
         yield _range(
             "paper", f"{name}_tail_l1_over_implied", _tail_l1(c.params, scale, c.threshold, shape) / c.implied,
-            f"L1 over implied L1, if the kept weights were the tail of a {name.title()} distribution that the threshold "
-            "cuts at the printed density: 1 where the threshold is balanced",
+            f"L1 over implied L1, if the kept weights were the tail of a {name.title()} distribution that the "
+            "threshold cuts at the printed density: 1 where the threshold is balanced",
         )  # fmt: skip
 
 
@@ -232,13 +238,17 @@ def _rivals(c: _Columns) -> Iterator[Number]:
     means = [c.implied[order] / c.kept for order in orders]
     above = [float((mean > c.threshold[order]).sum()) for mean, order in zip(means, orders, strict=True)]
     words = "the printed thresholds are dealt out at random, and the numbers of kept weights stay as printed"
-    yield Number("permuted", "layers_above_threshold", float(np.median(above)), min(above), max(above), f"{words}: layers "
-                 "whose implied mean |w| is above the threshold, over all draws")  # fmt: skip
+    yield Number(
+        "permuted", "layers_above_threshold", float(np.median(above)), min(above), max(above),
+        f"{words}: layers whose implied mean |w| is above the threshold, over all draws",
+    )  # fmt: skip
     spreads = [float(mean.max() / mean.min()) for mean in means]
     own = c.implied / c.kept
     meaning = "largest implied mean |w| over the smallest"
     yield Number("paper", "implied_mean_spread", float(own.max() / own.min()), None, None, meaning)
-    yield Number("permuted", "implied_mean_spread", float(np.median(spreads)), min(spreads), max(spreads), f"{words}: {meaning}")
+    yield Number(
+        "permuted", "implied_mean_spread", float(np.median(spreads)), min(spreads), max(spreads), f"{words}: {meaning}"
+    )
 
 
 def _measures(c: _Columns, thresholds: Numbers, scale: Numbers, shape: stats.rv_continuous) -> dict[str, float]:
