@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout works without being installed
 
 from paper_repro import tables
 from paper_repro.errors import UserError
-from paper_repro.reporting import claims, figures, notebook, results, summary, tolerances, verdicts
+from paper_repro.reporting import balance_report, claims, figures, notebook, results, summary, tolerances, verdicts
 from paper_repro.reporting import evidence as ev
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.provenance import repository
@@ -83,6 +84,25 @@ def audits(root: Path) -> Iterator[Finding]:
                 f"recomputed {line.recomputed:g}: {line.note}",
             )
         yield OK, f"{name} audit: {summary.counted(frame['verdict'])}"
+
+
+def balance(root: Path) -> Iterator[Finding]:
+    """The balance of thresholds on the paper's data is what the code computes now."""
+    from paper_repro.reproduce import audited_balance
+
+    for name in tables.names():
+        for kind, now in audited_balance(name).items():
+            file = results.path(root, name, AUDIT, kind)
+            if not file.exists():
+                yield INCOMPLETE, f"{file} is missing: run `make audit`"
+                continue
+            stored, key = results.read(file, kind), list(results.SCHEMAS[kind].unique)
+            same = stored[key].to_dict("list") == now[key].to_dict("list")
+            numbers = [column for column in now if now[column].dtype.kind == "f"]
+            if same and np.allclose(stored[numbers], now[numbers].astype(float), rtol=1e-3, equal_nan=True):
+                yield OK, f"{file} is what the audit finds now"
+            else:
+                yield FAIL, f"{file} is not what the audit finds now: run `make audit TABLE={name}`"
 
 
 def results_files(root: Path) -> Iterator[Finding]:
@@ -243,7 +263,9 @@ def notebooks(root: Path) -> Iterator[Finding]:
 
 
 def documents(root: Path) -> Iterator[Finding]:
-    """Generated parts of documents are current: the columns in results/schema.md, the status table in README.md."""
+    """Generated parts of documents are current: the columns in results/schema.md, the status table in README.md, the
+    numbers in docs/balance.md.
+    """
     if results.update_schema_document(root / "schema.md", check=True):
         yield OK, "results/schema.md is current"
     else:
@@ -255,11 +277,19 @@ def documents(root: Path) -> Iterator[Finding]:
         yield OK, "the status table of README.md is current"
     else:
         yield FAIL, "the status table of README.md is not current: run `python -m paper_repro.reporting.verdicts`"
+    page = root.resolve().parent / "docs" / "balance.md"
+    if not page.exists():
+        yield INCOMPLETE, f"{page} is missing"
+    elif balance_report.update_page(page, root, check=True):
+        yield OK, "the numbers of docs/balance.md are current"
+    else:
+        yield FAIL, "docs/balance.md is not current: run `python -m paper_repro.reporting.balance_report`"
 
 
 CHECKS: tuple[Callable[[Path], Iterable[Finding]], ...] = (
     reference_numbers,
     audits,
+    balance,
     results_files,
     recipes,
     complete,

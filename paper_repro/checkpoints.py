@@ -22,6 +22,7 @@ from paper_repro.errors import UserError, unknown
 from paper_repro.files import write
 from paper_repro.interchange import networks, released
 from paper_repro.interchange.released import Released
+from paper_repro.methods import balance
 from paper_repro.tables import CHECKPOINT, Row, Table
 from paper_repro.training.measure import measure
 
@@ -140,6 +141,7 @@ def description(candidate: Candidate) -> list[str]:
     g = list(found.weights.thresholds.values())
     if g:
         lines.append(f"thresholds g(s) of {len(g)} layers: {min(g):.4g} to {max(g):.4g}, median {median(g):.4g}")
+        lines.append(f"balance of thresholds, g'(s) L1 / |s|: {balance.summary(found.weights.balances.values())}")
     stated = ", ".join(f"{name} {value}" for name, value in found.stated.items())
     near = candidate.nearest("sparsity_pct", "sparsity_pct"), candidate.nearest("macs_m", "sparse_macs_m")
     lines.append(f"the file states: {stated or 'nothing'}")
@@ -171,6 +173,7 @@ def _keep(candidate: Candidate, file: Path, folder: Path) -> None:
         "input_size": candidate.input_size,
         "stated": found.stated,
         "thresholds": found.weights.thresholds,
+        "balances": found.weights.balances,
     }
     networks.write_weights(found.network.state_dict(), folder / networks.WEIGHTS)
     write(folder / networks.ABOUT, json.dumps(about, indent=1) + "\n")

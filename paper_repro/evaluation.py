@@ -25,6 +25,8 @@ from paper_repro.errors import UserError
 from paper_repro.files import write
 from paper_repro.interchange import networks
 from paper_repro.interchange.networks import Stored
+from paper_repro.methods import balance
+from paper_repro.methods.balance import Balance
 from paper_repro.spec import Spec
 from paper_repro.tables import CHECKPOINT
 from paper_repro.training.evaluate import evaluate
@@ -58,7 +60,13 @@ class Subject:
         return bool(result.get("checkpoint_sha256") == self.sha256)
 
     def measured(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        return measure(self.stored.network, dataset(self.spec.dataset).input_size, self.stored.about["thresholds"])
+        """Size and cost, as a whole and layer by layer; with the balance where the file had raw weights."""
+        size = dataset(self.spec.dataset).input_size
+        return measure(self.stored.network, size, self.stored.about["thresholds"], self.balances())
+
+    def balances(self) -> dict[str, Balance]:
+        """Layer -> balance of its threshold; empty for a file without thresholds, or imported before it was kept."""
+        return {layer: Balance(*found) for layer, found in self.stored.about.get("balances", {}).items()}
 
 
 def reproduce(job: Job, console: Console) -> int:
@@ -76,6 +84,12 @@ def reproduce(job: Job, console: Console) -> int:
     sound = steps.write_audit(job, console)
     todo = [subject for subject in there if not subject.evaluated()]
     console.print(f"checkpoints: {len(there)} of {len(job.specs())} rows, {len(there) - len(todo)} evaluated already")
+    for subject in there:
+        if subject.balances():
+            console.print(
+                f"balance of thresholds in {subject.row.id}: {balance.summary(subject.balances().values())}",
+                soft_wrap=True,
+            )
     try:
         _evaluate_all(todo, job.data_root, console)
     except UserError as error:

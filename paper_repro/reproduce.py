@@ -20,6 +20,8 @@ from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from paper_repro.tables.audit import Finding
     from paper_repro.training.cost import Cost
 
@@ -128,7 +130,36 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
             )
     if counts[Verdict.ERRATUM] and not every:
         console.print(f"  what each ERRATUM is: make audit TABLE={job.table}, or {errata}")
+    write_balance(job, console)
     return not counts[Verdict.FAIL]
+
+
+def write_balance(job: Job, console: Console) -> None:
+    """Write the balance of thresholds on the paper's own data, for the table that has what it takes."""
+    from paper_repro.reporting import results
+
+    for kind, frame in audited_balance(job.table).items():
+        path = results.write(frame, results.path(job.results, job.table, AUDIT, kind), kind)
+        if kind == "balance_tests":
+            numbers = frame[frame["test"] == "paper"].set_index("quantity")["value"]
+            console.print(
+                "balance of thresholds (a finding of this project, no claim of the paper): the L1 norms that "
+                f"{numbers['layers']:.0f} thresholds imply go with the kept weights, correlation of logarithms "
+                f"{numbers['correlation']:.3f}  ({path})",
+                soft_wrap=True,
+            )
+
+
+def audited_balance(table: str) -> dict[str, pd.DataFrame]:
+    """Kind of results file -> its lines; nothing for a table without the paper's Figure 3."""
+    import pandas as pd
+
+    from paper_repro.tables import balance_audit
+
+    layers = balance_audit.layers(table)
+    if not layers:
+        return {}
+    return {"balance": pd.DataFrame(layers), "balance_tests": pd.DataFrame(balance_audit.tests(layers))}
 
 
 def unfinished(job: Job, console: Console) -> tuple[list[tuple[tables.Row, Spec]], dict[str, str]]:
@@ -320,7 +351,7 @@ def show(job: Job, console: Console) -> None:
     Tier audit draws nothing: its numbers are part of every other tier's notebook. What was found of each claim, which
     the notebook has at length, is printed there instead.
     """
-    from paper_repro.reporting import claims, evidence, notebook, provenance, summary, verdicts
+    from paper_repro.reporting import balance_report, claims, evidence, notebook, provenance, summary, verdicts
 
     found = evidence.load(job.table, job.tier, job.results)
     rendered = None
@@ -342,8 +373,11 @@ def show(job: Job, console: Console) -> None:
         console.print(whose(job, found), soft_wrap=True)
     console.print(f"numbers: {job.results / job.table}", soft_wrap=True)
     home = provenance.repository()
-    if job.results.resolve() == home / "results" and not verdicts.update_status_table(home / "README.md", job.results):
-        console.print("README.md: its status table now counts these results")
+    if job.results.resolve() == home / "results":
+        if not verdicts.update_status_table(home / "README.md", job.results):
+            console.print("README.md: its status table now counts these results")
+        if not balance_report.update_page(home / "docs" / "balance.md", job.results):
+            console.print("docs/balance.md: its numbers are now those of these results")
 
 
 def print_whole(grid: Grid, console: Console) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,7 @@ def test_a_full_size_file_is_recognised_by_sparsity_and_macs(mobilenet: Path, br
         "sparsity: 89.0",
         "MACs: 41.7",
         "of 28 layers",
+        "balance of thresholds, g'(s) L1 / |s|: median ratio ",
         "epoch 100",
         "best_acc1 74.31",
         "by sparsity str-89.01 (89.01), by MACs str-89.01 (42M)",
@@ -182,6 +184,11 @@ def test_the_tier_from_end_to_end(
     assert line["sparsity_pct"] == pytest.approx(89.01, abs=0.01)
     layers = results.read(results.path(job.results, job.table, CHECKPOINT, "budgets"), "budgets")
     assert len(layers) == 28 and layers["threshold"].gt(0).all()
+    last, raw = layers.iloc[-1], torch.load(mobilenet, weights_only=True)["state_dict"]["module.fc.weight"].abs()
+    l1 = float(raw[raw > last["threshold"]].double().sum())
+    t = float(last["threshold"])
+    assert last["kept_l1"] == pytest.approx(l1, rel=1e-4)
+    assert last["balance"] == pytest.approx(t * (1 - t) * l1 / -math.log(t / (1 - t)), rel=1e-3)
 
     found = ev.load(job.table, CHECKPOINT, job.results)
     compared = {row.row: row for row in verdicts.comparisons(found)}
@@ -206,6 +213,18 @@ def test_the_tier_from_end_to_end(
     bring(save(state, tmp_path / "changed.pth"), row="str-89.01")
     (changed,) = evaluation.subjects(job)
     assert not changed.evaluated()
+
+
+def test_a_checkpoint_imported_before_balance_was_kept_is_measured_without_it(
+    mobilenet: Path, bring: Import, job: Job
+) -> None:
+    folder, _ = bring(mobilenet)
+    about = json.loads((folder / networks.ABOUT).read_text(encoding="utf-8"))
+    del about["balances"]
+    (folder / networks.ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    (subject,) = evaluation.subjects(job)
+    _, layers = subject.measured()
+    assert len(layers) == 28 and all("balance" not in layer for layer in layers)
 
 
 def test_a_number_that_the_audit_knows_to_be_wrong_is_an_erratum_when_it_is_measured(tmp_path: Path) -> None:

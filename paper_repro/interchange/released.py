@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from paper_repro import models
 from paper_repro.data.sources import sha256
 from paper_repro.errors import UserError
-from paper_repro.methods.soft_threshold import G, soft_threshold
+from paper_repro.methods.balance import Balance, balances
+from paper_repro.methods.soft_threshold import SoftThreshold
 
 PREFIX, THRESHOLD, COPY = "module.", ".sparseThreshold", ".sparseWeight"
 STATED = ("epoch", "arch", "best_acc1", "best_acc5", "best_train_acc1", "best_train_acc5", "curr_acc1", "curr_acc5")
@@ -42,11 +43,13 @@ KNOWN = {
 @dataclass(frozen=True)
 class Weights:
     """What a state dict says: the weights that the network computes with (and batch norm), by the names of
-    ``paper_repro.models``; g(s) of each layer; and in which form that stood there.
+    ``paper_repro.models``; g(s) of each layer, and its balance, measured on the raw weights; and in which form that
+    stood there.
     """
 
     tensors: Mapping[str, Tensor]
     thresholds: Mapping[str, float]
+    balances: Mapping[str, Balance]
     form: str  # "native", "doubled" or "dense"
     prefixed: bool
 
@@ -133,16 +136,18 @@ def effective(content: Mapping[str, Any], path: Path) -> Weights:
             "of another shape than (1, 1)": [f"{layer}{THRESHOLD}" for layer in s if s[layer].shape != (1, 1)],
         },
     )
-    thresholds = {layer: G["sigmoid"](s[layer].float()) for layer in layers if layer in s}
+    operators = {layer: SoftThreshold(nn.Parameter(s[layer].float(), False)) for layer in layers if layer in s}
+    raws = {layer: tensors[f"{layer}.weight"] for layer in operators}
+    balanced = dict(zip(operators, balances((operators[layer], raws[layer]) for layer in operators), strict=True))
     unlike: list[str] = []
-    for layer, threshold in thresholds.items():
-        raw = tensors[f"{layer}.weight"]
-        tensors[f"{layer}.weight"] = soft_threshold(raw, threshold)
+    for layer, raw in raws.items():
+        tensors[f"{layer}.weight"] = operators[layer](raw)
         if layer in copies and not _same(copies[layer], tensors[f"{layer}.weight"], raw):
             unlike.append(f"{layer}{COPY}")
     _refuse(path, {"unlike what weight and threshold give": unlike})
     form = "dense" if not s else "doubled" if copies else "native"
-    return Weights(tensors, {layer: float(value) for layer, value in thresholds.items()}, form, bool(prefixed))
+    thresholds = {layer: float(operator.threshold()) for layer, operator in operators.items()}
+    return Weights(tensors, thresholds, balanced, form, bool(prefixed))
 
 
 def _same(copy: Tensor, weight: Tensor, raw: Tensor) -> bool:

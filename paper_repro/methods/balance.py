@@ -26,6 +26,7 @@ rest. While weights still shrink, while s is on its way, and in a layer that has
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ import torch
 from torch import Tensor
 
 from paper_repro.methods.soft_threshold import G_DERIVATIVE, G_INVERSE, G, SoftThreshold
+
+NEAR = 1.5  # a threshold counts as balanced where the ratio is within this factor of 1
 
 
 class Balance(NamedTuple):
@@ -46,8 +49,12 @@ class Balance(NamedTuple):
 
 def implied_l1(threshold: float, g: str = "sigmoid", slope: float = 1.0) -> float:
     """The L1 norm of kept weights at which a layer's threshold is balanced: |u| / (slope^2 g'(u))."""
-    t = torch.tensor(threshold, dtype=torch.float64)
-    return float(G_INVERSE[g](t).abs() / (slope**2 * G_DERIVATIVE[g](t)))
+    return float(implied_l1s(torch.tensor(threshold, dtype=torch.float64), g, slope))
+
+
+def implied_l1s(thresholds: Tensor, g: str = "sigmoid", slope: float = 1.0) -> Tensor:
+    """The same for thresholds of any shape."""
+    return G_INVERSE[g](thresholds).abs() / (slope**2 * G_DERIVATIVE[g](thresholds))
 
 
 @torch.no_grad()
@@ -72,6 +79,21 @@ def balances(operands: Iterable[tuple[SoftThreshold, Tensor]]) -> list[Balance]:
         Balance(norm, together[key] / hold if hold else math.inf)
         for norm, hold, key in zip(norms, holds, shared, strict=True)
     ]
+
+
+def summary(found: Iterable[Balance]) -> str:
+    """How near to balance the layers of a network are, in a sentence; at least one of them."""
+    found = list(found)
+    ratios = [balance.ratio for balance in found if balance.l1 > 0]
+    dead = len(found) - len(ratios)
+    empty = f"; {dead} layer{'s' if dead > 1 else ''} without weights" if dead else ""
+    if not ratios:
+        return f"no layer keeps any weight{empty}"
+    near = sum(1 / NEAR <= ratio <= NEAR for ratio in ratios)
+    return (
+        f"median ratio {statistics.median(ratios):.3g}, from {min(ratios):.3g} to {max(ratios):.3g}; "
+        f"within a factor {NEAR:g} of 1 in {near} of {len(ratios)} layers{empty}"
+    )
 
 
 def slopes_to_keep(magnitudes: Tensor, g: str = "sigmoid") -> Tensor:

@@ -146,6 +146,12 @@ def _log_of_what_is_left(added: float) -> tuple[Callable[[Any], Any], Callable[[
     return lambda s: -np.log(np.maximum(whole - s, 1e-3)), lambda t: whole - np.exp(-t)
 
 
+def evenly(names: list[str], most: int) -> list[str]:
+    """At most so many of the names, evenly spread from first to last."""
+    picked = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
+    return [names[index] for index in picked]
+
+
 def series_of(row: tables.Row) -> str:
     """Rows of one line in a figure: the method, with its distribution where the row id names one ("rigl-erk-90")."""
     return row.id.rsplit("-", 1)[0] if "-" in row.id else row.id

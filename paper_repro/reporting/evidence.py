@@ -34,6 +34,9 @@ class Evidence:
     # of rows that other tables hold
     audit_elsewhere: pd.DataFrame = field(default_factory=lambda: results.empty(AUDIT))
     epochs: pd.DataFrame = field(default_factory=lambda: results.empty("epochs"))
+    # the balance of thresholds on the paper's own data, and what was tested of it
+    balance: pd.DataFrame = field(default_factory=lambda: results.empty("balance"))
+    balance_tests: pd.DataFrame = field(default_factory=lambda: results.empty("balance_tests"))
 
     @property
     def plan(self) -> tables.TierPlan | None:
@@ -190,4 +193,6 @@ def load(table: str, tier: str, results_dir: Path | None = None) -> Evidence:
         frame("audit"),
         pd.concat(elsewhere, ignore_index=True) if elsewhere else results.empty(AUDIT),
         frame("epochs"),
+        read(table, "balance"),
+        read(table, "balance_tests"),
     )

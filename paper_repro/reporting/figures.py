@@ -22,7 +22,14 @@ from PIL import Image
 from paper_repro import tables
 from paper_repro.errors import unknown
 from paper_repro.files import write
-from paper_repro.reporting import budget_figures, choice_figures, method_figures, rank_figures
+from paper_repro.reporting import (
+    balance_figures,
+    balance_report,
+    budget_figures,
+    choice_figures,
+    method_figures,
+    rank_figures,
+)
 from paper_repro.reporting.budget_figures import PAPER_GREY, nearest_published, published_str
 from paper_repro.reporting.drawing import (
     DPI,
@@ -30,6 +37,7 @@ from paper_repro.reporting.drawing import (
     REPRODUCED,
     ROW_COLOURS,
     budget_axis,
+    evenly,
     finish,
     handle,
     macs_axis,
@@ -73,7 +81,7 @@ def layer_budgets(evidence: Evidence) -> Figure:
     for row, _, layers in evidence.run_budgets("str"):
         runs.setdefault(row, []).append(layers)
     published = published_str(evidence)
-    shown = list(runs) or _spread(list(published), 6)
+    shown = list(runs) or evenly(list(published), 6)
     columns = 1 if len(shown) < 2 else 2
     lines = max(1, -(-len(shown) // columns))
     with style():
@@ -176,6 +184,8 @@ FIGURES: Mapping[str, Callable[[Evidence], Figure]] = {
     "ranks_over_epochs": rank_figures.ranks_over_epochs,
     "accuracy_by_ranks": rank_figures.accuracy_by_ranks,
     "accuracy_by_choice": choice_figures.accuracy_by_choice,
+    "balance_l1": balance_figures.balance_l1,
+    "balance_over_training": balance_figures.balance_over_training,
 }
 OF_RUNS = (  # of nothing else
     "methods_over_sparsity",
@@ -205,6 +215,8 @@ def names(evidence: Evidence) -> list[str]:
         "layer_budgets": len(evidence.budgets) > 0 or bool(published_str(evidence)),
         "densities_against_paper": any(True for _ in evidence.run_budgets("str")),
         "sparsity_over_epochs": len(evidence.history) > 0 or bool(_curve(evidence, "fig2_sparsity")),
+        "balance_l1": len(evidence.balance) > 0 or len(balance_report.recorded(evidence)) > 0,
+        "balance_over_training": len(balance_report.watched(evidence)) > 0,
     }
     return [name for name in of_table(evidence.table) if has.get(name, True)]
 
@@ -311,12 +323,6 @@ def _draw_reproduced(axis: Axes, evidence: Evidence, column: str) -> list[str]:
 
 
 # -- budgets ---------------------------------------------------------------------------------------------------------
-
-
-def _spread(names: list[str], most: int) -> list[str]:
-    """At most so many of the names, evenly spread from first to last."""
-    picked = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
-    return [names[index] for index in picked]
 
 
 def _draw_budget(

@@ -42,6 +42,11 @@ RANKS_CELLS = (
     ("ranks-title", "markdown", "## Ranks, parameters, size"),
     ("ranks", "code", "report.ranks()"),
 )
+# only where a figure shows the balance
+BALANCE_CELLS = (
+    ("balance-title", "markdown", "## The balance of thresholds"),
+    ("balance", "code", "report.balance()"),
+)
 
 
 # -- skeletons -------------------------------------------------------------------------------------------------------
@@ -74,6 +79,7 @@ def skeleton(table: str) -> nbformat.NotebookNode:
         ("figures-title", "markdown", "## Figures"),
         *((name.replace("_", "-"), "code", f'report.figure("{name}")') for name in figures.of_table(plan)),
         *(cell for cell in METHODS_CELLS if "methods_over_sparsity" in figures.of_table(plan)),
+        *(cell for cell in BALANCE_CELLS if "balance_l1" in figures.of_table(plan)),
         *(cell for cell in RANKS_CELLS if any(row.ranks for row in plan.rows)),
         ("verdicts-title", "markdown", "## Verdicts that are not a plain PASS, and why"),
         ("verdicts", "code", "report.reasons()"),
@@ -141,12 +147,13 @@ def render(
 def inputs_digest(table: str, tier: str, results_dir: Path, source: Path, values: Mapping[str, Any]) -> str:
     """SHA-256 of all data that an executed notebook shows."""
     folder = Path(tables.__file__).parent
-    kinds = [kind for kind in results.SCHEMAS if kind not in ("audit", "epochs")]
+    kinds = [kind for kind in results.OF_RUNS if kind != "epochs"]
     kinds = ["audit"] if tier == AUDIT else [*kinds, "audit"]
     files = [results.path(results_dir, table, tier, kind) for kind in kinds]
-    per_epoch = results.path(results_dir, table, tier, "epochs")  # only where a run has more than one
+    # only where a run has more than one epoch; only of the table that has the paper's Figure 3
+    some = [results.path(results_dir, table, tier, kind) for kind in ("epochs", "balance", "balance_tests")]
     files += [
-        *([per_epoch] if per_epoch.exists() else []),
+        *(file for file in some if file.exists()),
         source,
         repository() / "ci" / "tolerances.toml",
     ]

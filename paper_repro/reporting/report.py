@@ -12,6 +12,7 @@ from IPython.display import Image, Markdown
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.reporting import (
+    balance_report,
     claims,
     evidence,
     figures,
@@ -167,6 +168,19 @@ class Report:
             "trainings only epochs that end at the row's ranks are in it."
         )
         return Markdown(f"{caption}\n\n{table(header, rows)}")
+
+    def balance(self) -> Markdown:
+        """Where a threshold comes to rest: on the paper's own data, where the table has it, and in the runs."""
+        parts = [
+            "A threshold comes to rest where |u| = slope² g'(u) L1, with u = slope * s and L1 the sum of |w| over the "
+            "layer's kept weights. This is a finding of the project and no claim of the paper: `docs/balance.md`."
+        ]
+        if len(self.evidence.balance_tests):
+            paper = balance_report.paper_markdown(self.evidence.balance_tests)
+            parts.append(f"**On the paper's own data** (Figure 3, Table 6)\n\n{paper}")
+        if self.evidence.tier != AUDIT:
+            parts.append(f"**In the runs**\n\n{balance_report.runs_markdown(self.evidence)}")
+        return Markdown("\n\n".join(parts))
 
     def reasons(self) -> Markdown:
         """Why a number is not a plain PASS, with the rows that each reason holds for."""

@@ -228,6 +228,21 @@ BUDGETS = pa.DataFrameSchema(
         "threshold": _amount(
             "g(s) after training; empty for methods without thresholds", unit="", fmt=".6g", empty=True
         ),
+        "kept_l1": _amount(
+            "L1 norm of the raw values that the threshold keeps; empty for methods that learn no thresholds, and for "
+            "runs of code that did not record it",
+            unit="",
+            fmt=".6g",
+            optional=True,
+        ),
+        "balance": _amount(
+            "slope^2 g'(u) L1 / |u| of all that shares the layer's s (`paper_repro/methods/balance.py`): 1 where "
+            "the threshold is balanced, above 1 where the loss pulls it down harder than decay lifts it, 0 where "
+            "nothing is kept or the threshold still sleeps; empty as `kept_l1` is",
+            unit="",
+            fmt=".5g",
+            optional=True,
+        ),
     },
     name="<tier>_budgets.csv",
     description="One line per row, seed and layer: the budget that a run ended with.",
@@ -248,6 +263,21 @@ HISTORY = pa.DataFrameSchema(
         "threshold_median": _amount("median g(s) over layers", unit="", fmt=".6g", empty=True),
         "threshold_max": _amount("largest g(s) over layers", unit="", fmt=".6g", empty=True),
         "threshold_figure_layer": _amount("g(s) of the layer in the paper's Figure 1", unit="", fmt=".6g", empty=True),
+        "kept_l1": _amount(
+            "L1 norm of the raw values that all thresholds together keep; empty where no run recorded it",
+            unit="",
+            fmt=".6g",
+            optional=True,
+        ),
+        "balance_min": _amount(
+            "smallest `balance` (see the budgets) over layers that keep weights: a layer that has lost all of them has "
+            "no pull, and is left out; empty where no run recorded it",
+            unit="",
+            fmt=".5g",
+            optional=True,
+        ),
+        "balance_median": _amount("median of the same", unit="", fmt=".5g", optional=True),
+        "balance_max": _amount("largest of the same", unit="", fmt=".5g", optional=True),
     },
     name="<tier>_history.csv",
     description="Several lines per run: sparsity and thresholds while it trained.",
@@ -313,23 +343,71 @@ AUDIT = pa.DataFrameSchema(
     ordered=True,
 )
 
+BALANCE = pa.DataFrameSchema(
+    {
+        "layer": _column("text", "name of the layer's module; lines stand in the order of definition"),
+        "params": _amount("weights of the layer", unit="", fmt="d", kind="integer"),
+        "fan_in": _amount("weights of one output", unit="", fmt="d", kind="integer"),
+        "sparsity_pct": _pct("sparsity of the layer, as the paper prints it", fmt=".2f"),
+        "kept_weights": _amount("weights that this sparsity leaves", unit="", fmt=".1f"),
+        "threshold": _amount("threshold of the layer, read off the paper's Figure 3", unit="", fmt=".6f"),
+        "implied_l1": _amount(
+            "L1 norm of kept raw weights at which this threshold is balanced: |u| / g'(u), u = logit of the threshold",
+            unit="",
+            fmt=".6g",
+        ),
+        "implied_mean": _amount(
+            "mean |w| of a kept weight that follows: implied_l1 / kept_weights", unit="", fmt=".6g"
+        ),
+    },
+    name="balance.csv",
+    description="One line per layer of the network in the paper's Figure 3: what the balance of thresholds, this "
+    "project's finding and no claim of the paper, implies there. Nothing is fitted.",
+    unique=["layer"],
+    strict=True,
+    ordered=True,
+)
+
+BALANCE_TESTS = pa.DataFrameSchema(
+    {
+        "test": _column("text", "what is tested: `paper` is the balance on the paper's data, the others are rivals"),
+        "quantity": _column("text", "which number"),
+        "value": _column("number", "the number; of something that is drawn at random, its median", fmt=".6g"),
+        "low": _column("number", "where it is a range, its lower end", fmt=".6g", empty=True),
+        "high": _column("number", "its upper end", fmt=".6g", empty=True),
+        "meaning": _column("text", "what the number says"),
+    },
+    name="balance_tests.csv",
+    description="How well the balance of thresholds agrees with `balance.csv`, and how well its rivals would.",
+    unique=["test", "quantity"],
+    strict=True,
+    ordered=True,
+)
+
 SCHEMAS: Mapping[str, pa.DataFrameSchema] = {
     "runs": RUNS,
     "budgets": BUDGETS,
     "history": HISTORY,
     "audit": AUDIT,
     "epochs": EPOCHS,
+    "balance": BALANCE,
+    "balance_tests": BALANCE_TESTS,
 }
+OF_RUNS = ("runs", "budgets", "history", "epochs")  # what `collect` brings together; the rest is the audit's
 
 
 def path(results_dir: Path, table: str, tier: str, kind: str = "runs") -> Path:
-    """Where a file lies: ``kind`` is "runs", "budgets", "history", "epochs" or "audit" (which has no tier)."""
+    """Where a file lies: ``kind`` is "runs", "budgets", "history" or "epochs", or one of the audit's, which have no
+    tier: "audit", "balance", "balance_tests".
+    """
     names = {
         "runs": f"{tier}.csv",
         "budgets": f"{tier}_budgets.csv",
         "history": f"{tier}_history.csv",
         "audit": "audit.csv",
         "epochs": f"{tier}_epochs.csv",
+        "balance": "balance.csv",
+        "balance_tests": "balance_tests.csv",
     }
     if kind not in names:
         raise unknown("kind of results file", kind, names)
@@ -503,7 +581,7 @@ def write(frame: pd.DataFrame, file: Path, kind: str = "runs") -> Path:
     frame = validate(frame, kind, file)
     columns = {n: column for n, column in schema.columns.items() if not (_optional(column) and _empty(frame[n]))}
     lines = list(zip(*(frame[name] for name in columns), strict=True))
-    if kind != "audit":  # the audit has an order of its own: that of the paper
+    if kind in OF_RUNS:  # the audit has an order of its own: that of the paper
         key = [list(columns).index(name) for name in schema.unique if name != "layer"]
         lines.sort(key=lambda line: [natural(line[i]) if isinstance(line[i], str) else line[i] for i in key])
     cells = [[_text(value, column) for value, column in zip(line, columns.values(), strict=True)] for line in lines]
@@ -552,7 +630,7 @@ def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) 
     chosen = {run["options"] for run in runs}
     for row, spec in specs(plan, tier, sorted({run["spec"]["seed"] for run in runs}), chosen):
         rows_of.setdefault(spec.name, []).append(row)
-    new: dict[str, list[pd.DataFrame]] = {kind: [] for kind in SCHEMAS if kind != "audit"}
+    new: dict[str, list[pd.DataFrame]] = {kind: [] for kind in OF_RUNS}
     for run in runs:
         name = run["directory"].name
         if name not in rows_of:
@@ -658,8 +736,10 @@ def _frames(run: dict[str, Any], row: tables.Row, plan: tables.Table, tier: str)
     }
     records = {
         "runs": [known],
-        "budgets": [{**layer, **key} for layer in network["layers"]],
-        "history": [{**record, **_thresholds(record, plan.figure_layer), **key} for record in run["history"]],
+        "budgets": [{**layer, **_finite_balance(layer), **key} for layer in network["layers"]],
+        "history": [
+            {**record, **_thresholds(record, plan.figure_layer), **_balance(record), **key} for record in run["history"]
+        ],
         "epochs": [{**_epoch(record, network["epoch"]), **key} for record in run.get("epochs", [])],
     }
     return {kind: _from_json(file, kind, lines) for kind, lines in records.items()}
@@ -710,6 +790,26 @@ def _thresholds(record: Mapping[str, Any], figure_layer: str | None) -> dict[str
         "threshold_median": statistics.median(values) if values else None,
         "threshold_max": values[-1] if values else None,
         "threshold_figure_layer": by_layer.get(figure_layer),
+    }
+
+
+def _finite_balance(layer: Mapping[str, Any]) -> dict[str, float | None]:
+    """A layer's ratio; None where s is 0, and decay has nothing left to pull."""
+    ratio = layer.get("balance")
+    return {"balance": ratio if ratio is not None and math.isfinite(ratio) else None}
+
+
+def _balance(record: Mapping[str, Any]) -> dict[str, float | None]:
+    """L1 norm of all that is kept, and the smallest, median and largest ratio over the layers that keep anything; None
+    where the run recorded none.
+    """
+    balances = (record.get("balance") or {}).values()
+    ratios = sorted(ratio for l1, ratio in balances if l1 > 0 and math.isfinite(ratio))
+    return {
+        "kept_l1": sum(l1 for l1, _ in balances) if balances else None,
+        "balance_min": ratios[0] if ratios else None,
+        "balance_median": statistics.median(ratios) if ratios else None,
+        "balance_max": ratios[-1] if ratios else None,
     }
 
 

@@ -104,6 +104,19 @@ def test_thresholds_are_those_of_the_sigmoid(tmp_path: Path) -> None:
     assert torch.equal(found.network.conv1.weight, state["module.conv1.weight"])
 
 
+def test_balance_is_measured_on_the_raw_weights_of_a_native_file(tmp_path: Path) -> None:
+    """By hand: threshold sigmoid(-2) = 0.1192; 0.75 and -0.5 are kept, 0.1 is not; ratio = t (1 - t) L1 / 2."""
+    state = native()
+    weight = torch.zeros_like(state["module.fc.weight"])
+    weight.view(-1)[:3] = torch.tensor([0.75, -0.5, 0.1])
+    state |= {"module.fc.weight": weight, "module.fc.sparseThreshold": torch.full((1, 1), -2.0)}
+    for content in (state, doubled(state)):
+        found = released.read(save(content, tmp_path / "a.pt")).weights.balances
+        assert list(found) == list(counted_layers(NETWORKS["resnet50"]()))
+        assert found["fc"] == (1.25, pytest.approx(0.119203 * (1 - 0.119203) * 1.25 / 2, rel=1e-5))
+    assert released.read(save(dense(state), tmp_path / "a.pt")).weights.balances == {}
+
+
 def test_a_bare_state_dict_is_read(tmp_path: Path) -> None:
     torch.save(native(), tmp_path / "a.pt")
     assert released.read(tmp_path / "a.pt").stated == {}

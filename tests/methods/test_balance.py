@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from paper_repro import methods, models
 from paper_repro.accounting import nonzero_sparsity_pct
 from paper_repro.errors import UserError
-from paper_repro.methods.balance import balances, implied_l1, slopes_to_keep
+from paper_repro.methods.balance import Balance, balances, implied_l1, slopes_to_keep, summary
 from paper_repro.methods.soft_threshold import SoftThreshold
 
 FAMILY = ["str", "str-gs", "str-filter", "str-weight", "str-filter-pruning", "str-bn"]
@@ -68,6 +68,15 @@ def test_a_layer_without_weights_has_no_pull_and_a_sleeping_threshold_none_eithe
     (asleep,) = balances([(operator(-3200.0), torch.ones(3))])
     assert asleep.l1 == 3.0 and asleep.ratio == 0.0
     assert balances([]) == []
+
+
+def test_the_summary_counts_layers_near_balance_and_leaves_out_those_without_weights() -> None:
+    ratios = [0.5, 0.7, 1.2, 1.6, 4.0]
+    said = summary([*(Balance(1.0, ratio) for ratio in ratios), Balance(0.0, 0.0)])
+    assert said == (
+        "median ratio 1.2, from 0.5 to 4; within a factor 1.5 of 1 in 2 of 5 layers; 1 layer without weights"
+    )
+    assert summary([Balance(0.0, 0.0)] * 2) == "no layer keeps any weight; 2 layers without weights"
 
 
 @pytest.mark.parametrize("g, slope", [("sigmoid", 1.0), ("sigmoid", 5.0), ("exp", 1.0)])

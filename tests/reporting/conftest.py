@@ -19,9 +19,11 @@ from tests.reporting import rnn
 MakeRuns = Callable[..., list[Path]]
 
 
-def fake_run(directory: Path, table: str, row: tables.Row, spec: Spec, **changes: object) -> Path:
+def fake_run(
+    directory: Path, table: str, row: tables.Row, spec: Spec, recorded: bool = False, **changes: object
+) -> Path:
     """One finished run of made-up but consistent numbers: 8 layers, sparsity at the recipe's target, thresholds
-    that rise.
+    that rise. ``recorded``: with the balance of its thresholds, where it has any.
     """
     plan = tables.load(table).tier("smoke").rows[row.id]
     target, seed = plan.target_sparsity_pct or 0.0, spec.seed
@@ -41,6 +43,7 @@ def fake_run(directory: Path, table: str, row: tables.Row, spec: Spec, **changes
                 "macs": params * (2 * len(names) - index),
                 "sparsity_pct": 100 * (1 - left / params),
                 "threshold": 0.01 + 0.001 * index if row.method == "str" else None,
+                **({"kept_l1": 0.05 * left, "balance": 1 + index / 100} if recorded and row.method == "str" else {}),
             }
         )
     params, macs = sum(layer["params"] for layer in layers), sum(layer["macs"] for layer in layers)
@@ -63,6 +66,11 @@ def fake_run(directory: Path, table: str, row: tables.Row, spec: Spec, **changes
                 "train_loss": 2 - done,
                 "sparsity_pct": overall * done**0.5,
                 "thresholds": thresholds,
+                **(
+                    {"balance": {n: [40 - step, step / 40 * (1 + i)] for i, n in enumerate(thresholds)}}
+                    if recorded
+                    else {}
+                ),
             }
         )
     is_str = row.method == "str"

@@ -121,11 +121,25 @@ def test_the_audit_must_be_current_and_without_fail(tmp_path: Path) -> None:
     assert "gmp-74.11, sparsity_pct: printed 74.11" in found[1]
 
 
+def test_the_balance_on_the_papers_data_must_be_current(tmp_path: Path) -> None:
+    assert len(findings("balance", tmp_path, "INCOMPLETE")) == 2
+    for name in ("balance.csv", "balance_tests.csv"):
+        (tmp_path / "resnet50").mkdir(exist_ok=True)
+        (tmp_path / "resnet50" / name).write_bytes((repository() / "results" / "resnet50" / name).read_bytes())
+    assert len(findings("balance", tmp_path, "OK")) == 2
+    rewrite(tmp_path / "resnet50" / "balance.csv", ",0.008088,", ",0.018088,")
+    assert "balance.csv is not what the audit finds now" in findings("balance", tmp_path, "FAIL")[0]
+
+
 def test_documents_must_be_current(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     document = tmp_path / "results" / "schema.md"
     document.write_text(f"{results.BEGIN}\nold\n{results.END}\n", encoding="utf-8")
+    page = tmp_path / "docs" / "balance.md"
+    page.parent.mkdir()
+    page.write_bytes((repository() / "docs" / "balance.md").read_bytes())
     assert "schema.md is not current" in findings("documents", tmp_path / "results", "FAIL")[0]
+    assert "balance.md is not current" in findings("documents", tmp_path / "results", "FAIL")[1]  # no results here
 
 
 def test_a_failure_on_record_is_known_until_it_is_none(make_runs: MakeRuns, tmp_path: Path) -> None:

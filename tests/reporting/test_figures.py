@@ -99,7 +99,7 @@ def test_a_users_matplotlibrc_changes_nothing(make_runs: MakeRuns, tmp_path: Pat
 def test_figures_of_mobilenet(make_runs: MakeRuns, tmp_path: Path) -> None:
     """A table without curves in the paper: none behind, and no figure of training before there is a run."""
     assert "sparsity_over_epochs" not in figures.names(ev.load("mobilenetv1", "smoke", tmp_path))
-    evidence = load(make_runs, tmp_path, "mobilenetv1", seeds=(0, 1))
+    evidence = load(make_runs, tmp_path, "mobilenetv1", seeds=(0, 1), recorded=True)
     assert list(figures.names(evidence)) == list(tables.load("mobilenetv1").figures)
     shown = texts(figures.sparsity_over_epochs(evidence))
     assert "median over layers" in shown

@@ -40,16 +40,20 @@ def test_committed_skeletons_are_the_generated_ones() -> None:
 
 
 def test_skeletons_differ_in_title_table_and_figures_alone() -> None:
-    """Figures are those of the table; where methods are set beside each other, or ranks, two cells more do."""
+    """Figures are those of the table; where methods are set beside each other, or ranks, or the balance of thresholds
+    is drawn, there are two cells more.
+    """
     skeletons = {name: {cell.id: cell for cell in notebook.skeleton(name).cells} for name in tables.names()}
     first = skeletons["resnet50"]
     for name, cells in skeletons.items():
         drawn = {figure.replace("_", "-") for figure in tables.load(name).figures}
         assert drawn <= cells.keys()
         same = [id for id in first if id in cells and cells[id] == first[id]]
-        usual = first.keys() - {figure.replace("_", "-") for figure in tables.load("resnet50").figures}
+        balance = {"balance-title", "balance"}
+        usual = first.keys() - {figure.replace("_", "-") for figure in tables.load("resnet50").figures} - balance
         assert {"title", "parameters"} == usual - set(same) or name == "resnet50"
         more = {"family": {"methods-title", "methods"}, "rnn": {"ranks-title", "ranks"}}.get(name, set())
+        more = more | (balance if "balance-l1" in drawn else set())
         assert cells.keys() == usual | drawn | more
 
 

@@ -72,6 +72,51 @@ def test_history_gets_threshold_statistics(file: Path, tmp_path: Path) -> None:
     assert frame[frame["row"] == "dense"]["threshold_min"].isna().all()
 
 
+def test_runs_that_recorded_the_balance_have_its_columns_and_others_have_none(
+    make_runs: MakeRuns, tmp_path: Path
+) -> None:
+    files = {kind: results.path(tmp_path / "results", "resnet50", "smoke", kind) for kind in ("budgets", "history")}
+    results.collect("resnet50", "smoke", make_runs(rows=["dense", "str-90.23"]), tmp_path / "results")
+    assert all("balance" not in file.read_text(encoding="utf-8") for file in files.values())
+    before = {kind: file.read_bytes() for kind, file in files.items()}
+    for kind, file in files.items():
+        results.write(results.read(file, kind), file, kind)
+        assert file.read_bytes() == before[kind]
+    results.collect("resnet50", "smoke", make_runs(rows=["str-90.23"], seeds=[1], recorded=True), tmp_path / "results")
+    budgets, history = (results.read(file, kind).set_index(["row", "seed"]) for kind, file in files.items())
+    assert budgets.loc[("str-90.23", 0), ["kept_l1", "balance"]].isna().all(axis=None)
+    assert budgets.loc[("str-90.23", 1), "balance"].to_list() == [round(1 + i / 100, 2) for i in range(54)]
+    last = history.loc[("str-90.23", 1)].iloc[-2]
+    assert last["kept_l1"] == 54  # one of every layer
+    assert [last[f"balance_{name}"] for name in ("min", "median", "max")] == [
+        0.975,
+        pytest.approx(0.975 * 27.5, rel=1e-4),
+        0.975 * 54,
+    ]
+
+
+def test_layers_without_weights_and_an_s_of_zero_are_left_out_of_the_balance(
+    make_runs: MakeRuns, tmp_path: Path
+) -> None:
+    (folder,) = make_runs(rows=["str-90.23"], recorded=True)
+    run = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    names = list(run["history"][-1]["balance"])
+    run["history"][-1]["balance"] = {name: [0.0, 0.0] for name in names} | {
+        names[0]: [2.0, 0.5], names[1]: [3.0, 4.0], names[2]: [5.0, math.inf]
+    }  # fmt: skip
+    run["history"][-2]["balance"] = {name: [0.0, 0.0] for name in names}
+    run["layers"][0]["balance"] = math.inf
+    (folder / "result.json").write_text(json.dumps(run), encoding="utf-8")
+    results.collect("resnet50", "smoke", [folder], tmp_path / "results")
+    history = results.read(results.path(tmp_path / "results", "resnet50", "smoke", "history"), "history")
+    last, before = history.iloc[-1], history.iloc[-2]
+    assert [last[f"balance_{name}"] for name in ("min", "median", "max")] == [0.5, 2.25, 4.0]
+    assert last["kept_l1"] == 10.0
+    assert before["kept_l1"] == 0.0 and math.isnan(before["balance_median"])
+    budgets = results.read(results.path(tmp_path / "results", "resnet50", "smoke", "budgets"), "budgets")
+    assert budgets["balance"].isna().to_list() == [True] + [False] * 53
+
+
 def test_byte_order_mark_and_crlf_are_accepted(file: Path) -> None:
     before = results.read(file)
     text = file.read_text(encoding="utf-8")
