@@ -5,6 +5,7 @@ exit code.
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from paper_repro.tables import AUDIT, CHECKPOINT
 # a file or a pipe has no width of its own; tables need more than the 80 columns that rich then assumes
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
+CRASHED = 70  # EX_SOFTWARE of sysexits.h; no verb has it as an answer
 
 SORT_VAL = (
     "imagenet: move validation images that lie in val itself into the folders of their classes. FILE is "
@@ -334,7 +336,7 @@ def require_no_training_options(job: Job) -> None:
 
 def main() -> None:
     """Run the command line. Mistakes of the user end in one sentence on standard error and exit code 2, not in a
-    traceback.
+    traceback; a fault of this program ends in one, and in an exit code that is no answer.
     """
     try:
         sys.exit(cli.main(standalone_mode=False))
@@ -350,3 +352,7 @@ def main() -> None:
     except OSError as error:  # full disk, read-only folder: the message names the file
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Exception:  # Python's own exit code would be 1, which is an answer
+        traceback.print_exc()
+        print("error: that is a fault of this program, not an answer; please report it", file=sys.stderr)
+        sys.exit(CRASHED)

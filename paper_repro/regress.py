@@ -37,6 +37,7 @@ Exit code:
   2  bad input, a broken plug-in, or a run of the method that failed, diverged or pruned nothing
   3  a stored state that cannot be used
   4  worse in none, but at least one regime is not decided: more seeds are needed, or STR has no run there
+  70  a fault of this program
 Only the comparison at equal sparsity counts for it; the one at equal multiply-adds is shown."""
 
 

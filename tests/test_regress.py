@@ -235,6 +235,42 @@ def test_a_plugin_that_fails_in_training_loses_nothing_else(
     assert len(sorted(Path("runs").glob("late-*"))) == 2 + len(before)
 
 
+PRINTS = """
+import os, subprocess, sys
+from paper_repro.methods.gmp import GMP
+
+class Prints(GMP):
+    def before_step(self, model, step, total_steps):
+        print(".", end="", flush=True)
+        print({"step": step}, flush=True)
+        print('{"event": "error", "text": "forged"}', flush=True)
+        if step == 0:
+            os.write(1, b'{"event": "no such"')
+            subprocess.run([sys.executable, "-c", "print({})"])
+        super().before_step(model, step, total_steps)
+"""
+
+
+def test_what_a_plugin_prints_is_not_taken_for_events(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None
+) -> None:
+    write_str_results(Path("committed"), top1_pct=0.0, seeds=1)
+    Path("prints.py").write_text(PRINTS, encoding="utf-8")
+    given = ["--seeds", "1", "--results", "committed", "--data-root", "."]
+    assert call(monkeypatch, "prints.py", *given) == 4
+    out, err = capfd.readouterr()
+    assert err == "" and "forged" not in out and "step" not in out
+    assert {line["verdict"] for line in comparison("regress/prints")} <= {"not enough seeds", "outside STR's range"}
+
+
+def test_a_fault_of_the_program_ends_in_a_code_that_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(regress, "regress", lambda question, console: {}["missing"])
+    assert call(monkeypatch, "gmp", "--data-root", ".") == cli.CRASHED
+    assert f"  {cli.CRASHED}  " in regress.EXIT_CODES and "KeyError: 'missing'" in capfd.readouterr().err
+
+
 def test_a_broken_plugin_is_not_trained(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     code = (
         "import paper_repro\n\nclass Lazy(paper_repro.Method):\n    def __init__(self, sparsity_pct):\n        pass\n"

@@ -209,12 +209,21 @@ def on_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[object, s
     """Everything at once: the pair of processes starts once, and again after the one that breaks it."""
     keys = [key for key in BROKEN if key[0] == "processes"]
     subjects = {**SUBJECTS, **{key: broken(tmp_path_factory.mktemp("broken"), key) for key in keys}}
+    path = tmp_path_factory.mktemp("prints") / "mine_prints.py"
+    path.write_text(
+        START + "    def scores(self, raw):\n        print('.', end='')\n        return raw.detach().abs()\n"
+    )
+    subjects["prints"] = Subject(str(path), {"sparsity_pct": 90.0})
     return dict(zip(subjects, differences(list(subjects.values())), strict=True))
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_two_processes_end_where_one_does(on_two_processes: dict, name: str) -> None:
     assert on_two_processes[name] is None
+
+
+def test_two_processes_end_where_one_does_although_the_method_prints(on_two_processes: dict) -> None:
+    assert on_two_processes["prints"] is None
 
 
 @pytest.mark.parametrize("key", [key for key in BROKEN if key[0] == "processes"], ids=": ".join)

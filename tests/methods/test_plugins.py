@@ -191,6 +191,16 @@ def test_a_plugin_that_ends_its_process(tmp_path: Path) -> None:
         preflight.check(plugins.find(plugin_file(tmp_path, code)), 90.0, {})
 
 
+def test_what_a_plugin_prints_hides_nothing(tmp_path: Path) -> None:
+    code = (
+        "print('.', end='', flush=True)\n"
+        + GOOD
+        + "        print('{\"event\": 1}', end='')\n        raise ValueError('mine')\n"
+    )
+    with pytest.raises(UserError, match=r"\(in __init__\) raised ValueError: mine"):
+        preflight.check(plugins.find(plugin_file(tmp_path, code)), 90.0, {})
+
+
 def test_a_plugin_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "PATIENCE_S", 0.5)
     with pytest.raises(UserError, match="hangs: no word in 0 s, while it was to load"):
