@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from rich.console import Console
 from torch import nn
 
 from paper_repro import models, tables
@@ -23,6 +22,7 @@ from paper_repro.files import write
 from paper_repro.interchange import networks, released
 from paper_repro.interchange.released import Released
 from paper_repro.tables import CHECKPOINT, Row, Table
+from paper_repro.terminal import Console
 from paper_repro.training.measure import measure
 
 MADE_BY_THE_AUTHORS = ("str", "dense")  # methods of the rows that a file of theirs may be of

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.text import Text
 
 from paper_repro import __version__, tables
 from paper_repro.data.sources import data_root
@@ -20,10 +20,9 @@ from paper_repro.regress import EXIT_CODES
 from paper_repro.reproduce import Job
 from paper_repro.spec import AUTOCASTS, LOADERS, OPTIONS, options_text
 from paper_repro.tables import AUDIT, CHECKPOINT
+from paper_repro.terminal import Console
 
-# a file or a pipe has no width of its own; tables need more than the 80 columns that rich then assumes
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-
+console = Console()
 CRASHED = 70  # EX_SOFTWARE of sysexits.h; no verb has it as an answer
 
 SORT_VAL = (
@@ -216,7 +215,7 @@ def data(name: str | None, data_root: Path | None, root: Path | None, **steps: A
     root = resolve(root or data_root)
     name = {"imagenet": FACTS.name}.get(name or "", name)
     if name == FACTS.name:
-        prepare(root, lambda text: console.print(text, soft_wrap=True, markup=False), **steps)
+        prepare(root, lambda text: console.print(text, soft_wrap=True), **steps)
         return 0
     if any(steps.values()):
         raise UserError("--decode, --skip-unreadable, --sort-val and --write-ffcv apply to `data imagenet` alone")
@@ -282,15 +281,19 @@ def list_() -> int:
 
     for name in tables.names():
         table = tables.load(name)
-        console.print(f"[bold]{name}[/bold]  {table.paper_table}: {table.title}; {len(table.rows)} rows")
+        console.print(_titled(name, f"{table.paper_table}: {table.title}; {len(table.rows)} rows"))
         for tier in (AUDIT, *table.tiers):
             console.print(f"    {tier:<10} {'no training' if tier == AUDIT else trained(table.tiers[tier])}")
         console.print(f"    rows: {', '.join(row.id for row in table.rows)}", soft_wrap=True)
-    console.print(f"[bold]methods[/bold]  {', '.join(METHODS)}")
+    console.print(_titled("methods", ", ".join(METHODS)))
     if entry_points():
-        console.print(f"[bold]plug-ins[/bold]  {', '.join(entry_points())}")
-    console.print(f"[bold]data sets[/bold]  {', '.join(DATASETS)}")
+        console.print(_titled("plug-ins", ", ".join(entry_points())))
+    console.print(_titled("data sets", ", ".join(DATASETS)))
     return 0
+
+
+def _titled(title: str, text: str) -> Text:
+    return Text.assemble((title, "bold"), f"  {text}")
 
 
 def trained(tier: tables.TierPlan) -> str:

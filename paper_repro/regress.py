@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
@@ -25,6 +25,7 @@ from paper_repro.reproduce import Job, print_whole, report, require_trainable, t
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.tables.recipes import MethodKeys
+from paper_repro.terminal import Console
 
 if TYPE_CHECKING:
     from paper_repro.methods.plugins import Plugin
@@ -129,9 +130,12 @@ def regress(question: Question, console: Console) -> int:
     plan = tables.load(job.table).tier(job.tier)
     targets = sorted({target for target, _ in theirs})
     console.print(
-        f"[bold]Is {plugin.name} better than STR?[/bold] Table {job.table}, tier {job.tier} "
-        f"({dataset(plan.dataset).title}), at {', '.join(f'{target:g}' for target in targets)} % sparsity, "
-        f"{job.seeds} seed{'s' if job.seeds > 1 else ''}"
+        Text.assemble(
+            (f"Is {plugin.name} better than STR?", "bold"),
+            f" Table {job.table}, tier {job.tier} ({dataset(plan.dataset).title}), at "
+            f"{', '.join(f'{target:g}' for target in targets)} % sparsity, "
+            f"{job.seeds} seed{'s' if job.seeds > 1 else ''}",
+        )
     )
     checks = _preflight(question, plugin, targets, console)
     mine = question.method_runs(plugin, checks.sparsity_argument)
@@ -154,7 +158,7 @@ def regress(question: Question, console: Console) -> int:
     console.print()
     print_whole(grid(regimes), console)
     for line in [*notes(regimes), *claims(method_runs)]:
-        console.print(line, soft_wrap=True, markup=False)  # a plug-in's words may hold brackets
+        console.print(line, soft_wrap=True)
     code = regression.exit_code(regimes)
     write(out / "regress.csv", csv_text(regimes))
     write(out / "report.html", page(question, plugin, checks, regimes, str_runs, code))
@@ -170,9 +174,10 @@ def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], con
     console.print(f"checks: {plugin} on a small network, in a process of its own")
 
     def say(outcome: Mapping[str, Any]) -> None:
-        mark = "passed" if outcome["passed"] else "[red]FAILED[/red]" if outcome["needed"] else "[yellow]warns[/yellow]"
-        text = outcome["note"].replace("[", "\\[")
-        console.print(f"  {mark}  {outcome['name']:<11}{text or outcome['sentence']}", soft_wrap=True)
+        failed = ("FAILED", "red") if outcome["needed"] else ("warns", "yellow")
+        mark = "passed" if outcome["passed"] else failed
+        text = f"  {outcome['name']:<11}{outcome['note'] or outcome['sentence']}"
+        console.print(Text.assemble("  ", mark, text), soft_wrap=True)
 
     # not the sparsest: of the small network, little would be left
     checks = preflight.check(plugin, min(90.0, targets[-1]), question.method_args, say)

@@ -10,14 +10,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError, unknown
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
+from paper_repro.terminal import Console
 
 if TYPE_CHECKING:
     from paper_repro.tables.audit import Finding
@@ -293,7 +294,7 @@ def run(job: Job, console: Console) -> int:
 def reproduce(job: Job, console: Console) -> int:
     """Everything, in order; the exit code: 0, or 1 when a run or the audit failed, or rows had no data."""
     table = tables.load(job.table)
-    console.print(f"[bold]{table.paper_table}: {table.title}[/bold], tier {job.tier}")
+    console.print(Text.assemble((f"{table.paper_table}: {table.title}", "bold"), f", tier {job.tier}"))
     if job.tier == CHECKPOINT:
         from paper_repro import evaluation
 
@@ -310,7 +311,7 @@ def reproduce(job: Job, console: Console) -> int:
 def report(failures: Mapping[str, str], console: Console) -> int:
     """List the runs that failed, last and so not to be missed; the exit code."""
     for name, reason in failures.items():
-        console.print(f"[red]FAILED[/red]  {name}: {reason}", soft_wrap=True)
+        console.print(Text.assemble(("FAILED", "red"), f"  {name}: {reason}"), soft_wrap=True)
     return 1 if failures else 0
 
 
@@ -333,7 +334,7 @@ def show(job: Job, console: Console) -> None:
         console.print(whose(job, found), soft_wrap=True)
     checked = claims.check(found)
     if checked:
-        console.print("\n[bold]The paper's claims[/bold]")
+        console.print("\nThe paper's claims", style="bold")
     for claim in checked:
         console.print(f"  {claim.verdict:<12} {claim.id} (tier {claim.tier}): {claim.sentence}", soft_wrap=True)
     if job.tier != AUDIT:

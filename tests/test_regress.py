@@ -207,7 +207,7 @@ class Late(GMP):
         super().__init__(sparsity_pct)
     def before_step(self, model, step, total_steps):
         if total_steps > 20 and step == 30 and self.sparsity_pct > 50:
-            raise RuntimeError("too late")
+            raise RuntimeError("too late for [/scratch/me], [red] and :smile:")
         super().before_step(model, step, total_steps)
     def sparsity(self):
         return 0.95
@@ -222,7 +222,8 @@ def test_a_plugin_that_fails_in_training_loses_nothing_else(
     given = ["--seeds", "1", "--results", "committed", "--data-root", "."]
     assert call(monkeypatch, "late.py", *given) == 2
     out, err = capfd.readouterr()
-    assert "late.py, line 9 (in before_step) raised RuntimeError: too late, while it was to train" in out
+    said = "raised RuntimeError: too late for [/scratch/me], [red] and :smile:, while it was to train"
+    assert f"late.py, line 9 (in before_step) {said}" in out
     assert "Traceback" not in out + err
     assert "no result in 1" in out and "the method's own sparsity() was off by up to 55.0" in out
     assert [line["verdict"] for line in comparison("regress/late") if line["regime_pct"] == "60"] == ["no result"] * 2
