@@ -27,6 +27,7 @@ from paper_repro.accounting import account, counted_layers, nonzero_sparsity_pct
 from paper_repro.errors import UserError
 from paper_repro.methods import plugins
 from paper_repro.methods.base import Method
+from paper_repro.training.schedule import scaled
 
 STEPS = 12
 LR = 0.05
@@ -126,6 +127,7 @@ class Training:
         if attached is not self.model:
             raise Broken("returns something else than the model from attach(); it parametrizes in place")
         self.optimizer = torch.optim.SGD(self.method.param_groups(self.model, 1e-3), lr=LR, momentum=0.9)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
     def advance(self, steps: int, forward: nn.Module | None = None, part: slice = slice(None)) -> Tensor:
         """Train for ``steps`` steps, as the training loop does; the loss of the last. ``forward`` wraps the model,
@@ -133,8 +135,9 @@ class Training:
         """
         loss = torch.tensor(0.0)
         for _ in range(steps):
-            for group in self.optimizer.param_groups:
-                group["lr"] = LR * 0.5 * (1.0 + math.cos(math.pi * min(self.step / STEPS, 1.0)))
+            rate = LR * 0.5 * (1.0 + math.cos(math.pi * min(self.step / STEPS, 1.0)))
+            for group, own in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = scaled(rate, own, LR)
             self.method.before_step(self.model, self.step, STEPS)
             images, labels = batch(self.step)
             loss = cross_entropy((forward or self.model)(images[part]), labels[part])
