@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 EXIT_CODES = """\
 Exit code:
-  0  in every regime decided, and worse in none
+  0  worse in none; not every regime need be decided
   1  worse than STR in at least one regime
   2  bad input, a broken plug-in, or a run of the method that failed, diverged or pruned nothing
   3  a stored state that cannot be used
-  4  worse in none, but at least one regime is not decided: more seeds are needed, or STR has no run there
+  4  with --strict (STRICT=1): as 0, but a regime is not decided: more seeds are needed, or STR has no run there
   70  a fault of this program
 Only the comparison at equal sparsity counts for it; the one at equal multiply-adds is shown."""
 
@@ -52,6 +52,7 @@ class Question:
     weight_decay: float | None = None  # the tier's own, where None
     method_args: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None  # regress/<name of the method>, where None
+    strict: bool = False  # whether a regime that is not decided has an exit code of its own
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.margin < 100.0:
@@ -157,9 +158,9 @@ def regress(question: Question, console: Console) -> int:
     _tell_sources(plugin, method_runs, str_runs, console)
     console.print()
     print_whole(grid(regimes), console)
-    for line in [*notes(regimes), *claims(method_runs)]:
+    for line in [*(f"{where}: {note}" for where, note in notes(regimes)), *claims(method_runs)]:
         console.print(line, soft_wrap=True)
-    code = regression.exit_code(regimes)
+    code = regression.exit_code(regimes, question.strict)
     write(out / "regress.csv", csv_text(regimes))
     write(out / "report.html", page(question, plugin, checks, regimes, str_runs, code))
     report(failures, console)
@@ -303,13 +304,15 @@ def _cells(comparison: Comparison) -> list[str]:
     ]
 
 
-def notes(regimes: Sequence[Regime]) -> list[str]:
-    """What does not fit into the table: why a regime has no verdict, or fewer seeds."""
+def notes(regimes: Sequence[Regime]) -> list[tuple[str, str]]:
+    """What does not fit into the table: (where, why a regime has no verdict, or fewer seeds), each said once."""
+    places: dict[str, list[str]] = {}
+    for regime in regimes:
+        for axis, comparison in (("sparsity", regime.at_sparsity), ("MACs", regime.at_macs)):
+            for note in comparison.notes:
+                places.setdefault(note, []).append(f"{regime.target_pct:g} % at equal {axis}")
     return [
-        f"{regime.target_pct:g} %, at equal {axis}: {comparison.note}"
-        for regime in regimes
-        for axis, comparison in (("sparsity", regime.at_sparsity), ("MACs", regime.at_macs))
-        if comparison.note
+        ("everywhere" if len(where) == 2 * len(regimes) else ", ".join(where), note) for note, where in places.items()
     ]
 
 

@@ -4,9 +4,24 @@ which rich would take for markup. Emphasis is asked for in code: ``Text.assemble
 
 from __future__ import annotations
 
-from typing import Any
+import codecs
+from typing import Any, TextIO
 
 import rich.console
+
+ASCII = {
+    "–": "-",
+    "−": "-",
+    "—": "-",
+    "…": "...",
+    "×": "x",
+    "“": '"',
+    "”": '"',
+    "’": "'",
+    "≤": "<=",
+    "≥": ">=",
+    "±": "+-",
+}
 
 
 class Console(rich.console.Console):
@@ -16,3 +31,17 @@ class Console(rich.console.Console):
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
         if not self.is_terminal and "width" not in settings:
             self.width = 160
+
+
+def in_any_encoding(*streams: TextIO) -> None:
+    """Let streams write what their encoding lacks as the ASCII that is nearest, or as an escape."""
+    codecs.register_error("paper_repro", _nearest)
+    for stream in streams:
+        if hasattr(stream, "reconfigure"):  # not where a test, or a caller, has put something else in its place
+            stream.reconfigure(errors="paper_repro")
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    lost = error.object[error.start : error.end]
+    return "".join(ASCII.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lost), error.end

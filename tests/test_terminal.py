@@ -14,7 +14,7 @@ from paper_repro.progress import TrainingProgress
 from paper_repro.reproduce import print_whole, report
 from paper_repro.terminal import Console
 
-FOREIGN = "[bold]x[/bold] [/scratch/me] :smile: [red]"
+FOREIGN = "[bold]x[/bold] [/some/where] :smile: [red]"
 
 
 def test_foreign_text_is_printed_as_it_is() -> None:

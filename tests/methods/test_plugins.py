@@ -49,6 +49,12 @@ def test_a_file_becomes_a_method_of_its_name(tmp_path: Path) -> None:
         methods.get("mine", sparsity=50.0)
 
 
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plugin_file(tmp_path, GOOD)
+    assert plugins.find("~/mine.py").files == (tmp_path / "mine.py",)
+
+
 def test_finding_runs_no_code(tmp_path: Path) -> None:
     plugins.find(plugin_file(tmp_path, "raise SystemExit('run')"))
 
