@@ -12,7 +12,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
+from torch.optim.swa_utils import AveragedModel
 
 from paper_repro.errors import UserError
 
@@ -97,9 +99,22 @@ def require_fit(budget: Iterable[str], layers: Iterable[str]) -> None:
         raise UserError(f"budget does not fit the network: missing {missing or 'none'}, unknown {extra or 'none'}")
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside DistributedDataParallel, DataParallel, ``torch.compile`` or an AveragedModel, however many."""
+    while True:
+        if isinstance(model, DistributedDataParallel | nn.DataParallel | AveragedModel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):  # what torch.compile returns
+            model = inner
+        else:
+            return model
+
+
 def counted_layers(model: nn.Module) -> dict[str, CountedLayer]:
-    """Name -> module of every layer that counts, in the order of definition; the same layers get pruned."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, CountedLayer)}
+    """Name -> module of every layer that counts, in the order of definition; the same layers get pruned. Names are
+    those of the model itself, whatever wraps it.
+    """
+    return {name: module for name, module in unwrapped(model).named_modules() if isinstance(module, CountedLayer)}
 
 
 def low_rank_products(model: nn.Module) -> dict[str, tuple[nn.Linear, nn.Linear]]:
@@ -107,7 +122,7 @@ def low_rank_products(model: nn.Module) -> dict[str, tuple[nn.Linear, nn.Linear]
     layers in a row without anything between them, of which the first has no bias.
     """
     found: dict[str, tuple[nn.Linear, nn.Linear]] = {}
-    for name, module in model.named_modules():
+    for name, module in unwrapped(model).named_modules():
         layers = list(module.children()) if isinstance(module, nn.Sequential) else []
         if len(layers) != 2 or not all(isinstance(layer, nn.Linear) for layer in layers):
             continue

@@ -29,8 +29,11 @@ SUBJECTS = {
     for name, entry in methods.METHODS.items()
     if entry.drops == "weights"  # those that drop ranks have tests of their own, on a network that has ranks
 }
-SUBJECTS["str with a target"] = Subject("str", {"target_sparsity_pct": 90.0})
 SUBJECTS["str with a slope"] = Subject("str", {"s_init": -0.75, "slope": 4.0})
+SUBJECTS |= {
+    f"{name} with a target": Subject(name, {"target_sparsity_pct": target})
+    for name, target in {"str": 90.0, "str-weight": 90.0, "str-filter-pruning": 50.0, "str-bn": 50.0}.items()
+}
 SUBJECTS["examples/my_method.py"] = Subject(str(EXAMPLE), {"sparsity_pct": 90.0})
 ALONE = [check for check in CHECKS if check.name != "processes"]
 
