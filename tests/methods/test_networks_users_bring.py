@@ -1,5 +1,5 @@
-"""Networks as users bring them: wrapped, averaged, with ties, with frozen parts, with weights that something else makes;
-and numbers that are hardly meant.
+"""Networks as users bring them: wrapped, averaged, with ties, with weights that something else makes; and numbers that
+are hardly meant.
 """
 
 from __future__ import annotations
