@@ -89,13 +89,16 @@ def test_a_full_size_file_is_recognised_by_sparsity_and_macs(mobilenet: Path, br
     assert all(torch.equal(kept[key], original[key]) for key in original)
 
 
-def test_a_row_can_be_named_and_a_wrong_one_is_said(mobilenet: Path, bring: Import) -> None:
+def test_a_row_can_be_named_and_a_wrong_one_is_said(mobilenet: Path, bring: Import, tmp_path: Path) -> None:
     folder, said = bring(mobilenet, row="str-75.28")
     assert folder.name == "str-75.28" and "are not those of the file" in said
     with pytest.raises(UserError, match=r"Did you mean 'str-89\.01'"):
         bring(mobilenet, row="str-89.10")
     with pytest.raises(UserError, match="is of mobilenet_v1, which resnet50 is not"):
         bring(mobilenet, table="resnet50")
+    small = models.resnet18(num_classes=7, width=8)
+    with pytest.raises(UserError, match=r"is of resnet18, and no table .* is; those are: .*resnet50 \(resnet50\)"):
+        bring(save(dict(small.state_dict()), tmp_path / "small.pth"))
     with pytest.raises(UserError, match="unknown table with a tier checkpoint 'rnn'"):
         bring(mobilenet, table="rnn")
 
