@@ -111,7 +111,7 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
         console.print("audit: nothing is printed here that other tables do not hold")
         return True
     own = job.results / "errata.csv"
-    errata = own if own.exists() else provenance.repository() / "results" / "errata.csv"
+    errata = own if own.exists() else provenance.of_repository("results", "errata.csv")
     findings = audited(job.table, errata)
     path = save(findings, job.results / job.table / "audit.csv")
     printed = [finding for finding in findings if finding.printed]

@@ -25,7 +25,7 @@ from paper_repro import tables
 from paper_repro.errors import UserError, unknown
 from paper_repro.files import write
 from paper_repro.reporting import evidence, figures, results
-from paper_repro.reporting.provenance import repository
+from paper_repro.reporting.provenance import of_repository, repository
 from paper_repro.tables import AUDIT
 
 KERNEL = "python3"
@@ -121,7 +121,7 @@ def render(
     kept as ``<tier>.failed.ipynb``, and an older executed copy stays as it was.
     """
     evidence.load(table, tier, results_dir)  # damaged results are better reported from here than from within a kernel
-    source = (notebooks_dir or repository() / "notebooks") / f"{table}.ipynb"
+    source = (notebooks_dir or of_repository("notebooks")) / f"{table}.ipynb"
     results_dir.mkdir(parents=True, exist_ok=True)
     values = {"table": table, "tier": tier, "results_dir": FROM_THE_COPY, **(parameters or {})}
     _check_parameters(source, values)

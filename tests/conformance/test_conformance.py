@@ -105,6 +105,40 @@ BROKEN = {
         maps_without_steps("lambda w: w + 0 * (0 * w).abs().sqrt()"),
         "gradient that is NaN or infinite",
     ),
+    ("record", "thresholds that are tensors"): (
+        "    def thresholds(self, model):\n        return {'fc': model.fc.weight.abs().max()}\n",
+        "returns from thresholds() what cannot be written to the record of a run",
+    ),
+    ("record", "balances that are no mapping"): (
+        "    def balances(self, model):\n        return [1.0]\n",
+        "returns from balances() what cannot be written to the record of a run (a list)",
+    ),
+    ("record", "a milestone that is no text"): (
+        "    def milestone(self, model):\n        return (9, 8)\n",
+        "returns from milestone() what cannot be written",
+    ),
+    ("frozen", "gradients that are not there"): (
+        "    def after_backward(self, model, step, total_steps):\n"
+        "        for masked, raw in attached_layers(model).values():\n"
+        "            masked.mask.copy_(raw.grad.abs() > 0)\n",
+        "(in after_backward) raised AttributeError",
+    ),
+    ("frozen", "weights written anew"): (
+        "    def after_backward(self, model, step, total_steps):\n"
+        "        for masked, raw in attached_layers(model).values():\n"
+        "            raw.data.mul_(0.5)\n",
+        "changes the raw weights of a layer that is frozen",
+    ),
+    ("precision", "float32 throughout"): (
+        maps_without_steps("lambda w: w * torch.ones(1, dtype=torch.float32)"),
+        "of another dtype",
+    ),
+    ("precision", "scores that overflow"): (
+        "    def scores(self, raw):\n        return (raw.detach() * 1e4).square()\n"
+        "    def prune(self, masked, raw, scores, step):\n"
+        "        masked.mask.copy_(scores / scores.sum() > (0.9 if raw.dtype == torch.float16 else 1e-4))\n",
+        "in torch.float16",
+    ),
     ("state", "a mask that is not saved"): (
         "    def parametrization(self, name, layer):\n"
         "        mask = torch.rand_like(layer.weight) > 0.5\n"
@@ -205,6 +239,34 @@ def test_a_method_that_is_sound_passes_where_the_broken_ones_fail(tmp_path: Path
     for check in ALONE:
         outcome = perform(check, Subject(str(path), {"sparsity_pct": 90.0}))
         assert outcome.passed, outcome.note
+
+
+RESTS = """
+    def parametrization(self, name, layer):
+        return Scored(layer.weight)
+    def before_step(self, model, step, total_steps):
+        super().before_step(model, step, total_steps)
+        for masked, _ in attached_layers(model).values():
+            masked.warming_up = step < FROM
+
+class Scored(Masked):
+    def __init__(self, weight):
+        super().__init__(weight)
+        self.score = nn.Parameter(torch.ones(len(weight), *[1] * (weight.dim() - 1)))
+        self.warming_up = True
+    def forward(self, weight):
+        return weight * self.mask if self.warming_up else weight * self.mask * self.score
+"""
+
+
+@pytest.mark.parametrize(("rest", "passed"), [(3, True), (100, False)])
+def test_scores_may_rest_during_warm_up_and_not_for_ever(tmp_path: Path, rest: int, passed: bool) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(START + RESTS.replace("FROM", str(rest)), encoding="utf-8")
+    (check,) = (check for check in ALONE if check.name == "gradients")
+    outcome = perform(check, Subject(str(path), {"sparsity_pct": 90.0}))
+    assert outcome.passed == passed and "score" in outcome.note
+    assert ("rested" if passed else "without a gradient") in outcome.note
 
 
 @pytest.fixture(scope="module")

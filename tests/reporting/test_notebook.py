@@ -221,9 +221,11 @@ def test_report_finds_results_from_the_notebooks_folder(
     (path,) = (cell.source for cell in notebook.skeleton("resnet50").cells if cell.id == "parameters")
     assert path.endswith('results_dir = "../results"')
     report = open_report("resnet50", "smoke", "../results")
+    assert report.evidence.results_dir.resolve() == folders[0].resolve()
     (folders[0] / "resnet50").mkdir()
     monkeypatch.chdir(folders[0] / "resnet50")
-    assert open_report("resnet50", "smoke", notebook.FROM_THE_COPY).evidence.results_dir.resolve() == folders[0]
-    assert report.evidence.results_dir.resolve() == folders[0].resolve()
+    assert (
+        open_report("resnet50", "smoke", notebook.FROM_THE_COPY).evidence.results_dir.resolve() == folders[0].resolve()
+    )
     assert "INCOMPLETE" in str(report.summary().data)
     assert "No runs" in str(report.provenance().data)
