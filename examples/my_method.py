@@ -20,7 +20,9 @@ class MyMethod(Method):
         """Called before every training step: prune the smallest weights of all layers, 50 times in a training."""
         share = self.sparsity_pct / 100 * min(1, step / (0.8 * total_steps))
         if share > 0 and step % max(1, total_steps // 50) == 0:
-            magnitude = torch.cat([raw.abs().flatten() for _, raw in attached_layers(model).values()])
-            threshold = magnitude.kthvalue(round(share * len(magnitude))).values
-            for mask, raw in attached_layers(model).values():
-                mask.prune(raw, threshold)
+            layers = attached_layers(model).values()
+            magnitude = torch.cat([raw.abs().flatten() for _, raw in layers])
+            keep = torch.ones_like(magnitude)
+            keep[magnitude.topk(round(share * len(magnitude)), largest=False).indices] = 0
+            for (mask, raw), part in zip(layers, keep.split([raw.numel() for _, raw in layers]), strict=True):
+                mask.mask.copy_(part.view_as(raw))

@@ -1,5 +1,12 @@
 """``python -m paper_repro``."""
 
-from paper_repro.cli import main
+import sys
+import traceback
+
+try:
+    from paper_repro.cli import main
+except Exception:  # a library that is missing or broken: Python's own exit code, 1, would be an answer
+    traceback.print_exc()
+    sys.exit(70)
 
 main()

@@ -1,20 +1,24 @@
 """Parameters and multiply-adds of a network: the only definition of each in this project.
 
 Convolutions and fully connected layers count, batch norm, pooling and biases do not. One multiply-add is one MAC
-(the paper calls it a FLOP, footnote 1). A layer of sparsity p costs (1 - p) times its dense MACs.
+(the paper calls it a FLOP, footnote 1). A layer of sparsity p costs (1 - p) times its dense MACs. Other matrices (of
+attention, transposed convolutions, embeddings) are not counted, nor pruned by any method here, and are named.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
+from torch.optim.swa_utils import AveragedModel
 
-from paper_repro.errors import UserError
+from paper_repro.errors import Advice, UserError
 
 CountedLayer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 
@@ -27,6 +31,7 @@ class LayerAccount:
     params: int
     nonzero_params: float
     macs: int
+    tied_to: str = ""  # an earlier layer that has the same weight, which counts there
 
     @property
     def density(self) -> float:
@@ -43,17 +48,21 @@ class LayerAccount:
 
 @dataclass(frozen=True)
 class Account:
-    """The layers of a network, in the order of definition, and their totals."""
+    """The layers of a network, in the order of definition, and their totals. ``not_counted``: names of other matrices
+    and their sizes; ``never_ran``: layers that no forward pass calls as such, so that they show no MACs.
+    """
 
     layers: tuple[LayerAccount, ...]
+    not_counted: Mapping[str, int] = field(default_factory=dict)
+    never_ran: tuple[str, ...] = ()
 
     @property
     def params(self) -> int:
-        return sum(layer.params for layer in self.layers)
+        return sum(layer.params for layer in self.layers if not layer.tied_to)
 
     @property
     def nonzero_params(self) -> float:
-        return sum(layer.nonzero_params for layer in self.layers)
+        return sum(layer.nonzero_params for layer in self.layers if not layer.tied_to)
 
     @property
     def macs(self) -> int:
@@ -69,7 +78,7 @@ class Account:
 
     def backbone(self) -> Account:
         """Everything except the classifier, which is the last layer (the paper's "Backbone" rows)."""
-        return Account(self.layers[:-1])
+        return replace(self, layers=self.layers[:-1])
 
     def with_budget(self, sparsity_pct: Mapping[str, float]) -> Account:
         """The same layers under a budget: layer name -> sparsity in percent.
@@ -80,11 +89,12 @@ class Account:
         outside = {name: value for name, value in sparsity_pct.items() if not 0.0 <= value <= 100.0}
         if outside:
             raise UserError(f"budget outside 0 to 100 %: {outside}")
-        return Account(
-            tuple(
+        return replace(
+            self,
+            layers=tuple(
                 replace(layer, nonzero_params=layer.params * (1.0 - sparsity_pct[layer.name] / 100.0))
                 for layer in self.layers
-            )
+            ),
         )
 
 
@@ -97,9 +107,22 @@ def require_fit(budget: Iterable[str], layers: Iterable[str]) -> None:
         raise UserError(f"budget does not fit the network: missing {missing or 'none'}, unknown {extra or 'none'}")
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside DistributedDataParallel, DataParallel, ``torch.compile`` or an AveragedModel, however many."""
+    while True:
+        if isinstance(model, DistributedDataParallel | nn.DataParallel | AveragedModel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):  # what torch.compile returns
+            model = inner
+        else:
+            return model
+
+
 def counted_layers(model: nn.Module) -> dict[str, CountedLayer]:
-    """Name -> module of every layer that counts, in the order of definition; the same layers get pruned."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, CountedLayer)}
+    """Name -> module of every layer that counts, in the order of definition; the same layers get pruned. Names are
+    those of the model itself, whatever wraps it.
+    """
+    return {name: module for name, module in unwrapped(model).named_modules() if isinstance(module, CountedLayer)}
 
 
 def low_rank_products(model: nn.Module) -> dict[str, tuple[nn.Linear, nn.Linear]]:
@@ -107,7 +130,7 @@ def low_rank_products(model: nn.Module) -> dict[str, tuple[nn.Linear, nn.Linear]
     layers in a row without anything between them, of which the first has no bias.
     """
     found: dict[str, tuple[nn.Linear, nn.Linear]] = {}
-    for name, module in model.named_modules():
+    for name, module in unwrapped(model).named_modules():
         layers = list(module.children()) if isinstance(module, nn.Sequential) else []
         if len(layers) != 2 or not all(isinstance(layer, nn.Linear) for layer in layers):
             continue
@@ -125,29 +148,36 @@ def ranks(model: nn.Module) -> dict[str, int]:
 
 def nonzero_sparsity_pct(model: nn.Module) -> float:
     """Overall sparsity of the weights a forward pass would use now, in percent; works on parametrized modules too."""
-    layers = counted_layers(model).values()
+    used: dict[int, Tensor] = {}  # raw weight -> the one in use: a weight that layers share counts once
     with torch.no_grad():
-        nonzero: int = sum(int(torch.count_nonzero(layer.weight)) for layer in layers)
-    return 100.0 * (1.0 - nonzero / sum(layer.weight.numel() for layer in layers))
+        for layer in counted_layers(model).values():
+            held = parametrize.is_parametrized(layer, "weight")
+            owner = cast(Any, layer.parametrizations).weight if held else layer
+            raw = owner._parameters.get("original", owner._parameters.get("weight"))
+            used.setdefault(id(layer if raw is None else raw), layer.weight)
+        nonzero: int = sum(int(torch.count_nonzero(weight)) for weight in used.values())
+    return 100.0 * (1.0 - nonzero / sum(weight.numel() for weight in used.values()))
 
 
 def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:
     """Measure ``model`` on one input of ``input_size`` (without the batch dimension).
 
     The module must be plain (``method.finalize`` it first): measuring what training happens to hold would let a
-    method claim its sparsity.
+    method claim its sparsity. Warns (Advice) of matrices that are not counted, and of layers that never ran.
     """
+    model = unwrapped(model)
     if any(parametrize.is_parametrized(module) for module in model.modules()):
         raise UserError("account() measures plain modules: call method.finalize(model) first")
     layers = counted_layers(model)
     if not layers:
         raise UserError("account() found no convolution or fully connected layer in the module")
-    macs = dict.fromkeys(layers, 0)
+    macs, ran = dict.fromkeys(layers, 0), set[str]()
     hooks = []
     for name, layer in layers.items():
 
         def count(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
             # each output element costs one multiply-add per weight that feeds it; the batch is one example
+            ran.add(name)
             macs[name] += output.numel() * layers[name].weight.shape[1:].numel()
 
         hooks.append(layer.register_forward_hook(count))
@@ -161,9 +191,22 @@ def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:
         model.train(was_training)
         for hook in hooks:
             hook.remove()
-    return Account(
-        tuple(
-            LayerAccount(name, layer.weight.numel(), int(torch.count_nonzero(layer.weight)), macs[name])
-            for name, layer in layers.items()
-        )
-    )
+    first: dict[int, str] = {}  # weight -> the first layer that has it
+    found = []
+    for name, layer in layers.items():
+        owner = first.setdefault(id(layer.weight), name)
+        nonzero = int(torch.count_nonzero(layer.weight))
+        found.append(LayerAccount(name, layer.weight.numel(), nonzero, macs[name], "" if owner == name else owner))
+    others = {
+        name: parameter.numel()
+        for name, parameter in model.named_parameters()
+        if sum(size > 1 for size in parameter.shape) > 1 and id(parameter) not in first
+    }
+    silent = tuple(name for name in layers if name not in ran)
+    if others:
+        listed = ", ".join(f"{name} ({size:,})" for name, size in others.items())
+        warnings.warn(f"not counted, nor pruned: {listed} of {type(model).__name__}", Advice, stacklevel=2)
+    if silent:
+        text = f"never called in the forward pass, so that their multiply-adds are not known: {', '.join(silent)}"
+        warnings.warn(text, Advice, stacklevel=2)
+    return Account(tuple(found), others, silent)

@@ -32,8 +32,8 @@ def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
     - ``runs/NAME``: the folder of a finished run;
     - ``checkpoints/TABLE/ROW``: the folder of an imported checkpoint;
     - ``FILE.csv``: two columns, layer and sparsity_pct, as ``save`` writes them;
-    - ``FILE.pt``, ``.pth``, ``.safetensors``: a state dict of a network with exact zeros, or, in the first two, a
-      checkpoint as the authors of STR released them.
+    - any other file, such as ``FILE.pth`` or ``FILE.safetensors``: what ``checkpoint import`` takes, or a state dict of
+      any network with exact zeros.
 
     UserError for a source that is none of these, is damaged, or does not fit the network.
     """
@@ -48,17 +48,15 @@ def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
         budget = _of_run(path)
     elif path.suffix == ".csv":
         budget = _of_csv(path)
-    elif path.suffix in (".pt", ".pth"):
-        budget = _of_tensors(path, released.effective(released.load_safely(path), path).tensors, layers)
-    elif path.suffix == ".safetensors":
-        budget = _of_tensors(path, networks.read_weights(path), layers)
+    elif path.suffix in (".pt", ".pth", ".safetensors") or path.is_file():
+        budget = _of_tensors(path, released.effective(released.load(path), path).tensors, layers)
     else:
         published = tables.budgets(table)
         if source not in published:
             raise UserError(
                 f"no budget {source!r}: {unknown('published budget', source, published)} It can also be RULE:PERCENT "
                 f"({' or '.join(BUDGETS)}), the folder of a finished run or of an imported checkpoint, "
-                "or a file that ends in .csv, .pt, .pth or .safetensors."
+                "a .csv, or a file with weights."
             )
         budget = Budget(published[source], f"{source} of table {table}")
     require_fit(budget, layers)

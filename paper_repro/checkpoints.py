@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from rich.console import Console
 from torch import nn
 
 from paper_repro import models, tables
@@ -24,6 +23,7 @@ from paper_repro.interchange import networks, released
 from paper_repro.interchange.released import Released
 from paper_repro.methods import balance
 from paper_repro.tables import CHECKPOINT, Row, Table
+from paper_repro.terminal import Console
 from paper_repro.training.measure import measure
 
 MADE_BY_THE_AUTHORS = ("str", "dense")  # methods of the rows that a file of theirs may be of
@@ -110,7 +110,10 @@ def _candidate(file: Path, table: str | None) -> Candidate:
     found = released.read(file)
     fitting = [plan for name, plan in having.items() if plan.model == found.model and table in (None, name)]
     if not fitting:
-        raise UserError(f"{file} is of {found.model}, which {table or 'no table with a tier checkpoint'} is not")
+        if table is not None:
+            raise UserError(f"{file} is of {found.model}, which {table} is not")
+        known = ", ".join(f"{name} ({plan.model})" for name, plan in having.items())
+        raise UserError(f"{file} is of {found.model}, and no table with a tier {CHECKPOINT} is; those are: {known}")
     input_size = (found.model_args["in_channels"], *dataset(fitting[0].dataset).input_size[1:])
     measured, _ = measure(found.network, input_size, {})
     return Candidate(found, fitting[0], input_size, measured)
@@ -130,10 +133,11 @@ def description(candidate: Candidate) -> list[str]:
     """What a file is, in sentences."""
     found, measured = candidate.released, candidate.measured
     arguments = ", ".join(f"{name} {value}" for name, value in found.model_args.items())
-    prefix = "with" if found.weights.prefixed else "without"
+    prefix = found.weights.prefix
+    names = f"with {prefix!r}" if prefix else "without 'module.'"
     lines = [
         f"network: {found.model} ({arguments})",
-        f"form: {FORMS[found.weights.form]}; names {prefix} 'module.'",
+        f"form: {FORMS[found.weights.form]}; names {names}",
         f"sparsity: {measured['sparsity_pct']:.4f} %",
         f"nonzero parameters: {measured['nonzero_params_m']:.4f} M of {measured['params_m']:.4f} M",
         f"MACs: {measured['sparse_macs_m']:.2f} M of {measured['macs_m']:.2f} M",

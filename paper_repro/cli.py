@@ -5,12 +5,13 @@ exit code.
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.text import Text
 
 from paper_repro import __version__, tables
 from paper_repro.data.sources import data_root
@@ -19,10 +20,20 @@ from paper_repro.regress import EXIT_CODES
 from paper_repro.reproduce import Job
 from paper_repro.spec import AUTOCASTS, LOADERS, OPTIONS, options_text
 from paper_repro.tables import AUDIT, CHECKPOINT
+from paper_repro.terminal import Console, in_any_encoding
 
-# a file or a pipe has no width of its own; tables need more than the 80 columns that rich then assumes
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+console = Console()
+CRASHED = 70  # EX_SOFTWARE of sysexits.h; no verb has it as an answer
 
+
+class _Path(click.Path):
+    """A path in which ~ is the home folder, also where no shell has seen to that (make quotes what it passes on)."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        return Path(str(super().convert(value, parameter, context))).expanduser()
+
+
+PATH = _Path()
 
 SORT_VAL = (
     "imagenet: move validation images that lie in val itself into the folders of their classes. FILE is "
@@ -32,7 +43,6 @@ SORT_VAL = (
 
 def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options that several verbs share, each defined once. ``seeds`` is the verb's default for that option."""
-    folder = click.Path(path_type=Path)
     known = {
         "tier": click.option("--tier", default="smoke", show_default=True, help=f"One of {', '.join(tables.TIERS)}."),
         "seeds": click.option(
@@ -63,11 +73,11 @@ def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Calla
         "autocast": click.option("--autocast", type=click.Choice(AUTOCASTS[1:]), help="The network's precision."),
         "channels_last": click.option("--channels-last", is_flag=True, help="Memory format of images and weights."),
         "compile": click.option("--compile", is_flag=True, help="torch.compile."),
-        "data_root": click.option("--data-root", type=folder, help="The data sets.  [default: $DATA_ROOT, else data]"),
-        "runs": click.option("--runs", type=folder, default=Path("runs"), show_default=True, help="The runs."),
-        "results": click.option("--results", type=folder, default=Path("results"), show_default=True, help="Results."),
+        "data_root": click.option("--data-root", type=PATH, help="The data sets.  [default: $DATA_ROOT, else data]"),
+        "runs": click.option("--runs", type=PATH, default=Path("runs"), show_default=True, help="The runs."),
+        "results": click.option("--results", type=PATH, default=Path("results"), show_default=True, help="Results."),
         "checkpoints": click.option(
-            "--checkpoints", type=folder, default=Path("checkpoints"), show_default=True, help="Imported checkpoints."
+            "--checkpoints", type=PATH, default=Path("checkpoints"), show_default=True, help="Imported checkpoints."
         ),
     }
 
@@ -159,7 +169,8 @@ def render(table: str | None, tier: str, results: Path) -> int:
 @click.option("--margin", type=float, default=0.5, show_default=True, help="Points of accuracy that do not matter.")
 @click.option("--weight-decay", type=float, help="Of the method's runs.  [default: the tier's]")
 @click.option("--method-args", multiple=True, metavar="KEY=VALUE", help="An argument of the method; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where the report goes.  [default: regress/NAME]")
+@click.option("--out", type=PATH, help="Where the report goes.  [default: regress/NAME]")
+@click.option("--strict", is_flag=True, help="An exit code of its own, 4, where a regime is not decided.")
 def regress(
     method: str | None,
     table: str,
@@ -167,6 +178,7 @@ def regress(
     weight_decay: float | None,
     method_args: tuple[str, ...],
     out: Path | None,
+    strict: bool,
     **given: Any,
 ) -> int:
     """Is METHOD better than STR? Train it at STR's regimes on the same seeds, and compare.
@@ -179,7 +191,8 @@ def regress(
     if method is None:
         raise UserError("which method? METHOD is a Python file, such as examples/my_method.py, or a method's name")
     arguments = steps.parse_arguments(method_args)
-    return steps.regress(steps.Question(method, job(table, **given), margin, weight_decay, arguments, out), console)
+    question = steps.Question(method, job(table, **given), margin, weight_decay, arguments, out, strict)
+    return steps.regress(question, console)
 
 
 @cli.command()
@@ -194,10 +207,10 @@ def check(results: Path) -> int:
 @cli.command()
 @click.argument("name", required=False)
 @options("data_root")
-@click.option("--root", type=click.Path(path_type=Path), help="Another name of --data-root.")
+@click.option("--root", type=PATH, help="Another name of --data-root.")
 @click.option("--decode", is_flag=True, help="imagenet: read every image to its end, and list those that are damaged.")
 @click.option("--skip-unreadable", is_flag=True, help="imagenet: with --decode, leave them out from now on.")
-@click.option("--sort-val", type=click.Path(path_type=Path), metavar="FILE", help=SORT_VAL)
+@click.option("--sort-val", type=PATH, metavar="FILE", help=SORT_VAL)
 @click.option("--write-ffcv", is_flag=True, help="imagenet: write train.beton and val.beton, for LOADER=ffcv.")
 def data(name: str | None, data_root: Path | None, root: Path | None, **steps: Any) -> int:
     """Find, fetch and verify the data set NAME; without a name, list the data sets.
@@ -214,7 +227,7 @@ def data(name: str | None, data_root: Path | None, root: Path | None, **steps: A
     root = resolve(root or data_root)
     name = {"imagenet": FACTS.name}.get(name or "", name)
     if name == FACTS.name:
-        prepare(root, lambda text: console.print(text, soft_wrap=True, markup=False), **steps)
+        prepare(root, lambda text: console.print(text, soft_wrap=True), **steps)
         return 0
     if any(steps.values()):
         raise UserError("--decode, --skip-unreadable, --sort-val and --write-ffcv apply to `data imagenet` alone")
@@ -237,7 +250,7 @@ def checkpoint() -> None:
 
 
 @checkpoint.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--table", help="The table that it is of.  [default: the one of its network]")
 @click.option("--row", help="The row that it is of.  [default: the one with its sparsity and MACs]")
 @options("checkpoints")
@@ -250,8 +263,8 @@ def import_(file: Path, table: str | None, row: str | None, checkpoints: Path) -
 
 
 @checkpoint.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where the files go.  [default: RUN/export]")
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, help="Where the files go.  [default: RUN/export]")
 @click.option("--kept", metavar="RANKS", help="The network that RUN kept at these ranks, such as 9/8; into export/9-8.")
 def export(run: Path, out: Path | None, kept: str | None) -> int:
     """Write the network of RUN as a state dict of torchvision, as safetensors and as ONNX; each is run, and compared.
@@ -280,15 +293,19 @@ def list_() -> int:
 
     for name in tables.names():
         table = tables.load(name)
-        console.print(f"[bold]{name}[/bold]  {table.paper_table}: {table.title}; {len(table.rows)} rows")
+        console.print(_titled(name, f"{table.paper_table}: {table.title}; {len(table.rows)} rows"))
         for tier in (AUDIT, *table.tiers):
             console.print(f"    {tier:<10} {'no training' if tier == AUDIT else trained(table.tiers[tier])}")
         console.print(f"    rows: {', '.join(row.id for row in table.rows)}", soft_wrap=True)
-    console.print(f"[bold]methods[/bold]  {', '.join(METHODS)}")
+    console.print(_titled("methods", ", ".join(METHODS)))
     if entry_points():
-        console.print(f"[bold]plug-ins[/bold]  {', '.join(entry_points())}")
-    console.print(f"[bold]data sets[/bold]  {', '.join(DATASETS)}")
+        console.print(_titled("plug-ins", ", ".join(entry_points())))
+    console.print(_titled("data sets", ", ".join(DATASETS)))
     return 0
+
+
+def _titled(title: str, text: str) -> Text:
+    return Text.assemble((title, "bold"), f"  {text}")
 
 
 def trained(tier: tables.TierPlan) -> str:
@@ -334,9 +351,10 @@ def require_no_training_options(job: Job) -> None:
 
 def main() -> None:
     """Run the command line. Mistakes of the user end in one sentence on standard error and exit code 2, not in a
-    traceback.
+    traceback; a fault of this program ends in one, and in an exit code that is no answer.
     """
     try:
+        in_any_encoding(sys.stdout, sys.stderr)
         sys.exit(cli.main(standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
@@ -350,3 +368,7 @@ def main() -> None:
     except OSError as error:  # full disk, read-only folder: the message names the file
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Exception:  # Python's own exit code would be 1, which is an answer
+        traceback.print_exc()
+        print("error: that is a fault of this program, not an answer; please report it", file=sys.stderr)
+        sys.exit(CRASHED)

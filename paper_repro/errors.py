@@ -17,6 +17,10 @@ class UserError(Exception):
         self.exit_code = exit_code
 
 
+class Advice(UserWarning):
+    """Something that is allowed, and hardly what the user meant. A run passes it on as a note."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist: it suggests the nearest one and lists all."""
     known = sorted(known)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
 
 from paper_repro import tables
 from paper_repro.checkpoints import same_shapes
@@ -29,6 +28,7 @@ from paper_repro.methods import balance
 from paper_repro.methods.balance import Balance
 from paper_repro.spec import Spec
 from paper_repro.tables import CHECKPOINT
+from paper_repro.terminal import Console
 from paper_repro.training.evaluate import evaluate
 from paper_repro.training.measure import measure
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
-from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
@@ -15,6 +15,7 @@ from paper_repro.errors import UserError
 from paper_repro.reproduce import Job, costs, print_whole, side_by_side
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
+from paper_repro.terminal import Console
 from paper_repro.training import checkpoint
 from paper_repro.training.cost import Cost, hours_text, require_affordable
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
@@ -30,7 +31,7 @@ def show_plan(job: Job, console: Console) -> int:
     prune. UserError when the runs to do take more hours than the job allows.
     """
     table = tables.load(job.table)
-    console.print(f"[bold]{table.paper_table}: {table.title}[/bold], tier {job.tier}")
+    console.print(Text.assemble((f"{table.paper_table}: {table.title}", "bold"), f", tier {job.tier}"))
     if job.tier == AUDIT:
         console.print("nothing to train: the audit recomputes the paper's numbers from its published budgets")
         return 0
@@ -75,7 +76,7 @@ def show_plan(job: Job, console: Console) -> int:
         soft_wrap=True,
     )
     for line in what_it_takes(runs, cost, jobs, job.gpus):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     if any(spec.loader == "ffcv" for spec in todo) and find_spec("ffcv") is None:
         console.print("FFCV is not installed here, and the runs would stop for it: run `make ffcv`", soft_wrap=True)
     for text in refused:

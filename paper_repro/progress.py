@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+
+from paper_repro.terminal import Console
 
 
 class TrainingProgress:
@@ -22,9 +23,9 @@ class TrainingProgress:
         self.outcomes: dict[str, str] = {}
         self.bars = Progress(
             SpinnerColumn(finished_text=" "),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=console,
             disable=not console.is_terminal,
@@ -86,7 +87,7 @@ class TrainingProgress:
         return f", {event['seconds'] * (1.0 - share) / share:.0f} s left"
 
     def _line(self, run: str, text: str) -> None:
-        self.console.print(f"{time.strftime('%H:%M:%S')}  {run:<18} {text}", highlight=False, soft_wrap=True)
+        self.console.print(f"{time.strftime('%H:%M:%S')}  {run:<18} {text}", soft_wrap=True)
 
 
 def _shared(event: Mapping[str, Any]) -> str:

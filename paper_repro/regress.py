@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
@@ -25,6 +25,7 @@ from paper_repro.reproduce import Job, print_whole, report, require_trainable, t
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.tables.recipes import MethodKeys
+from paper_repro.terminal import Console
 
 if TYPE_CHECKING:
     from paper_repro.methods.plugins import Plugin
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 
 EXIT_CODES = """\
 Exit code:
-  0  in every regime decided, and worse in none
+  0  worse in none; not every regime need be decided
   1  worse than STR in at least one regime
   2  bad input, a broken plug-in, or a run of the method that failed, diverged or pruned nothing
   3  a stored state that cannot be used
-  4  worse in none, but at least one regime is not decided: more seeds are needed, or STR has no run there
+  4  with --strict (STRICT=1): as 0, but a regime is not decided: more seeds are needed, or STR has no run there
+  70  a fault of this program
 Only the comparison at equal sparsity counts for it; the one at equal multiply-adds is shown."""
 
 
@@ -50,6 +52,7 @@ class Question:
     weight_decay: float | None = None  # the tier's own, where None
     method_args: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None  # regress/<name of the method>, where None
+    strict: bool = False  # whether a regime that is not decided has an exit code of its own
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.margin < 100.0:
@@ -128,9 +131,12 @@ def regress(question: Question, console: Console) -> int:
     plan = tables.load(job.table).tier(job.tier)
     targets = sorted({target for target, _ in theirs})
     console.print(
-        f"[bold]Is {plugin.name} better than STR?[/bold] Table {job.table}, tier {job.tier} "
-        f"({dataset(plan.dataset).title}), at {', '.join(f'{target:g}' for target in targets)} % sparsity, "
-        f"{job.seeds} seed{'s' if job.seeds > 1 else ''}"
+        Text.assemble(
+            (f"Is {plugin.name} better than STR?", "bold"),
+            f" Table {job.table}, tier {job.tier} ({dataset(plan.dataset).title}), at "
+            f"{', '.join(f'{target:g}' for target in targets)} % sparsity, "
+            f"{job.seeds} seed{'s' if job.seeds > 1 else ''}",
+        )
     )
     checks = _preflight(question, plugin, targets, console)
     mine = question.method_runs(plugin, checks.sparsity_argument)
@@ -152,9 +158,9 @@ def regress(question: Question, console: Console) -> int:
     _tell_sources(plugin, method_runs, str_runs, console)
     console.print()
     print_whole(grid(regimes), console)
-    for line in [*notes(regimes), *claims(method_runs)]:
-        console.print(line, soft_wrap=True, markup=False)  # a plug-in's words may hold brackets
-    code = regression.exit_code(regimes)
+    for line in [*(f"{where}: {note}" for where, note in notes(regimes)), *claims(method_runs)]:
+        console.print(line, soft_wrap=True)
+    code = regression.exit_code(regimes, question.strict)
     write(out / "regress.csv", csv_text(regimes))
     write(out / "report.html", page(question, plugin, checks, regimes, str_runs, code))
     report(failures, console)
@@ -169,9 +175,10 @@ def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], con
     console.print(f"checks: {plugin} on a small network, in a process of its own")
 
     def say(outcome: Mapping[str, Any]) -> None:
-        mark = "passed" if outcome["passed"] else "[red]FAILED[/red]" if outcome["needed"] else "[yellow]warns[/yellow]"
-        text = outcome["note"].replace("[", "\\[")
-        console.print(f"  {mark}  {outcome['name']:<11}{text or outcome['sentence']}", soft_wrap=True)
+        failed = ("FAILED", "red") if outcome["needed"] else ("warns", "yellow")
+        mark = "passed" if outcome["passed"] else failed
+        text = f"  {outcome['name']:<11}{outcome['note'] or outcome['sentence']}"
+        console.print(Text.assemble("  ", mark, text), soft_wrap=True)
 
     # not the sparsest: of the small network, little would be left
     checks = preflight.check(plugin, min(90.0, targets[-1]), question.method_args, say)
@@ -297,13 +304,15 @@ def _cells(comparison: Comparison) -> list[str]:
     ]
 
 
-def notes(regimes: Sequence[Regime]) -> list[str]:
-    """What does not fit into the table: why a regime has no verdict, or fewer seeds."""
+def notes(regimes: Sequence[Regime]) -> list[tuple[str, str]]:
+    """What does not fit into the table: (where, why a regime has no verdict, or fewer seeds), each said once."""
+    places: dict[str, list[str]] = {}
+    for regime in regimes:
+        for axis, comparison in (("sparsity", regime.at_sparsity), ("MACs", regime.at_macs)):
+            for note in comparison.notes:
+                places.setdefault(note, []).append(f"{regime.target_pct:g} % at equal {axis}")
     return [
-        f"{regime.target_pct:g} %, at equal {axis}: {comparison.note}"
-        for regime in regimes
-        for axis, comparison in (("sparsity", regime.at_sparsity), ("MACs", regime.at_macs))
-        if comparison.note
+        ("everywhere" if len(where) == 2 * len(regimes) else ", ".join(where), note) for note, where in places.items()
     ]
 
 

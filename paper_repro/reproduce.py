@@ -10,14 +10,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError, unknown
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
+from paper_repro.terminal import Console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +113,7 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
         console.print("audit: nothing is printed here that other tables do not hold")
         return True
     own = job.results / "errata.csv"
-    errata = own if own.exists() else provenance.repository() / "results" / "errata.csv"
+    errata = own if own.exists() else provenance.of_repository("results", "errata.csv")
     findings = audited(job.table, errata)
     path = save(findings, job.results / job.table / "audit.csv")
     printed = [finding for finding in findings if finding.printed]
@@ -324,7 +325,7 @@ def run(job: Job, console: Console) -> int:
 def reproduce(job: Job, console: Console) -> int:
     """Everything, in order; the exit code: 0, or 1 when a run or the audit failed, or rows had no data."""
     table = tables.load(job.table)
-    console.print(f"[bold]{table.paper_table}: {table.title}[/bold], tier {job.tier}")
+    console.print(Text.assemble((f"{table.paper_table}: {table.title}", "bold"), f", tier {job.tier}"))
     if job.tier == CHECKPOINT:
         from paper_repro import evaluation
 
@@ -341,7 +342,7 @@ def reproduce(job: Job, console: Console) -> int:
 def report(failures: Mapping[str, str], console: Console) -> int:
     """List the runs that failed, last and so not to be missed; the exit code."""
     for name, reason in failures.items():
-        console.print(f"[red]FAILED[/red]  {name}: {reason}", soft_wrap=True)
+        console.print(Text.assemble(("FAILED", "red"), f"  {name}: {reason}"), soft_wrap=True)
     return 1 if failures else 0
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
-from paper_repro import methods
-from paper_repro.accounting import account
-from paper_repro.errors import UserError
+from paper_repro import methods, models
+from paper_repro.accounting import account, nonzero_sparsity_pct
+from paper_repro.errors import Advice, UserError
 
 
 def by_hand() -> nn.Sequential:
@@ -79,3 +81,56 @@ def test_only_plain_modules_are_measured() -> None:
         account(model, (3, 8, 8))
     with pytest.raises(UserError, match="no convolution"):
         account(nn.ReLU(), (3, 8, 8))
+
+
+class Attention(nn.Module):
+    """What holds weights in other ways: attention, a transposed convolution, a place code, a layer never used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 1)
+        self.attention = nn.MultiheadAttention(8, 2)
+        self.up = nn.ConvTranspose2d(8, 4, 2)
+        self.place = nn.Parameter(torch.zeros(1, 5, 8))
+        self.unused = nn.Linear(8, 8)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.stem(images).flatten(2).permute(2, 0, 1)
+        mixed, _ = self.attention(tokens, tokens, tokens)
+        return self.up(mixed.permute(1, 2, 0).unflatten(2, images.shape[2:]))
+
+
+def test_what_is_not_counted_and_what_never_ran_is_named() -> None:
+    with pytest.warns(Advice) as said:
+        report = account(Attention(), (3, 4, 4))
+    assert report.not_counted == {"attention.in_proj_weight": 192, "up.weight": 128, "place": 40}
+    assert report.never_ran == ("attention.out_proj", "unused")
+    text = " ".join(str(item.message) for item in said)
+    assert all(name in text for name in (*report.not_counted, *report.never_ran))
+    assert report.backbone().not_counted == report.not_counted
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet18", "mobilenet_v1"])
+def test_of_the_networks_of_the_paper_nothing_is_left_out(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Advice)
+        account(models.get(name, width=8, num_classes=10), (3, 32, 32))
+
+
+def test_of_fastgrnn_nothing_is_left_out() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Advice)
+        account(models.get("fastgrnn", num_classes=2, in_channels=9, rank_w=3, rank_u=4, hidden=8), (128, 9))
+
+
+def test_a_weight_that_layers_share_counts_once_and_its_work_each_time() -> None:
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))
+    model[1].weight = model[0].weight
+    with torch.no_grad():
+        model[0].weight[0] = 0.0
+    report = account(model, (8,))
+    assert (report.params, report.nonzero_params, report.macs, report.sparse_macs) == (64, 56, 128, 112)
+    assert [layer.tied_to for layer in report.layers] == ["", "0"]
+    assert nonzero_sparsity_pct(model) == report.sparsity_pct == 12.5
+    method = methods.get("gmp", sparsity_pct=50.0)
+    assert nonzero_sparsity_pct(method.attach(model)) == 12.5

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from paper_repro import budgets, methods, models, tables
 from paper_repro.accounting import account, counted_layers
 from paper_repro.checkpoints import import_file
 from paper_repro.errors import UserError
+from paper_repro.terminal import Console
 from tests.interchange.test_released import native, save, weights_of
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from paper_repro import evaluation, models, reproduce, tables
 from paper_repro.accounting import counted_layers
@@ -25,6 +24,7 @@ from paper_repro.reporting import claims, results, verdicts
 from paper_repro.reporting import evidence as ev
 from paper_repro.reproduce import Job
 from paper_repro.tables import CHECKPOINT
+from paper_repro.terminal import Console
 from tests.interchange.test_released import dense, native, save
 
 Import = Callable[..., tuple[Path, str]]
@@ -91,25 +91,29 @@ def test_a_full_size_file_is_recognised_by_sparsity_and_macs(mobilenet: Path, br
     assert all(torch.equal(kept[key], original[key]) for key in original)
 
 
-def test_a_row_can_be_named_and_a_wrong_one_is_said(mobilenet: Path, bring: Import) -> None:
+def test_a_row_can_be_named_and_a_wrong_one_is_said(mobilenet: Path, bring: Import, tmp_path: Path) -> None:
     folder, said = bring(mobilenet, row="str-75.28")
     assert folder.name == "str-75.28" and "are not those of the file" in said
     with pytest.raises(UserError, match=r"Did you mean 'str-89\.01'"):
         bring(mobilenet, row="str-89.10")
     with pytest.raises(UserError, match="is of mobilenet_v1, which resnet50 is not"):
         bring(mobilenet, table="resnet50")
+    small = models.resnet18(num_classes=7, width=8)
+    with pytest.raises(UserError, match=r"is of resnet18, and no table .* is; those are: .*resnet50 \(resnet50\)"):
+        bring(save(dict(small.state_dict()), tmp_path / "small.pth"))
     with pytest.raises(UserError, match="unknown table with a tier checkpoint 'rnn'"):
         bring(mobilenet, table="rnn")
 
 
 def test_a_narrow_network_is_kept_under_its_own_name_and_is_no_row(tmp_path: Path, bring: Import) -> None:
     state = native()
-    folder, said = bring(save(state, tmp_path / "mine.pth"))
-    assert (folder.parent.name, folder.name) == ("resnet50", "mine") and "row: none" in said
-    _, said = bring(tmp_path / "mine.pth")
+    folder, said = bring(save(state, tmp_path / "mine[v2].pth"))
+    assert (folder.parent.name, folder.name) == ("resnet50", "mine[v2]") and "row: none" in said
+    assert f"kept in {folder}\n" in said
+    _, said = bring(tmp_path / "mine[v2].pth")
     assert "takes the place" not in said
-    _, said = bring(save(dense(state), tmp_path / "mine.pth"))
-    assert "it takes the place of another file, mine.pth (sha256 " in said
+    _, said = bring(save(dense(state), tmp_path / "mine[v2].pth"))
+    assert "it takes the place of another file, mine[v2].pth (sha256 " in said
     assert "dense-converted" in said and "thresholds g(s)" not in said
     with pytest.raises(UserError, match="and this one has num_classes 7, width 8"):
         bring(save(state, tmp_path / "mine.pth"), row="str-90.23")

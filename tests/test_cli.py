@@ -276,3 +276,15 @@ def test_the_module_runs_in_a_locale_without_utf8() -> None:
         [sys.executable, "-m", "paper_repro", "list"], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
+def test_a_terminal_that_is_not_utf8_gets_all_there_is(encoding: str) -> None:
+    """Paths included; what it cannot show is written in ASCII."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUTF8"}
+    environment |= {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+    for verb in (["plan", "st3", "--runs", "r–"], ["reproduce", "st3", "--tier", "audit"]):
+        command = [sys.executable, "-m", "paper_repro", *verb]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0 and done.stderr == b""
+        done.stdout.decode(encoding)

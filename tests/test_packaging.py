@@ -38,7 +38,9 @@ MAKE_VARIABLES = {
     "AUTOCAST": "--autocast",
     "CHANNELS_LAST": "--channels-last",
     "COMPILE": "--compile",
+    "STRICT": "--strict",
 }
+FLAGS = ("CHANNELS_LAST", "COMPILE", "STRICT")
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
@@ -62,11 +64,12 @@ def name_of(requirement: str) -> str:
     return re.split(r"[\[<>=!~ ]", requirement, maxsplit=1)[0].lower()
 
 
-def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
     # MAKEFLAGS of an outer `make test -j` would change what this make prints.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     for name in (*MAKE_VARIABLES, "TABLE", "NAME", "ARGS", "PYTHON", "FFCV"):
         environment.pop(name, None)
+    environment |= more
     return subprocess.run(
         ["make", *arguments], cwd=cwd, env=environment, capture_output=True, encoding="utf-8", check=False
     )
@@ -170,13 +173,41 @@ class TestCitation:
 
 @needs_make
 class TestMake:
-    def test_alone_lists_targets_and_variables(self) -> None:
+    def test_alone_fits_on_a_screen_and_shows_the_common_jobs(self) -> None:
         listed = make()
-        assert listed.returncode == 0
-        assert listed.stderr == ""
-        words = re.findall(r"^  (\w+) ", listed.stdout, flags=re.MULTILINE)
-        assert set(MAKE_TARGETS) <= set(words)
-        assert {*MAKE_VARIABLES, "TABLE", "PYTHON"} <= set(words)
+        assert (listed.returncode, listed.stderr) == (0, "")
+        lines = listed.stdout.splitlines()
+        assert len(lines) < 24 and max(map(len, lines)) <= 80
+        assert all(f"  make {job} " in listed.stdout for job in ("reproduce", "regress", "plan"))
+
+    def test_every_target_and_variable_is_listed(self) -> None:
+        words = re.findall(r"^  (\w+) ", make().stdout + make("more").stdout, flags=re.MULTILINE)
+        assert {*MAKE_TARGETS, *MAKE_VARIABLES, "TABLE", "NAME", "ARGS", "PYTHON", "FFCV"} <= set(words)
+        assert len(words) - words.count("make") == len({*words} - {"make"})
+
+    @pytest.mark.parametrize("name", FLAGS)
+    def test_a_flag_is_on_or_off_and_nothing_else(self, name: str) -> None:
+        def passed(value: str) -> bool:
+            return MAKE_VARIABLES[name] in make("-n", "regress", f"{name}={value}").stdout
+
+        assert all(passed(value) for value in ("1", "yes", "True", "on"))
+        assert not any(passed(value) for value in ("", "0", "no", "false", "OFF"))
+        for value in ("maybe", "2", "1 0"):
+            refused = make("-n", "regress", f"{name}={value}")
+            assert refused.returncode != 0 and name in refused.stderr and f"{name}=0" in refused.stderr
+
+    def test_ffcv_has_the_same_words(self) -> None:
+        found = [re.findall(r"FFCV='(.*?)'", make("-n", "setup", *given).stdout) for given in ((), ["FFCV=no"])]
+        assert found == [[""], ["0"]] and "FFCV='1'" in make("-n", "setup", "FFCV=true").stdout
+        assert make("-n", "setup", "FFCV=perhaps").returncode != 0
+
+    def test_the_environment_changes_no_command(self) -> None:
+        """WSL has NAME; what cannot be there by chance is ignored with a word."""
+        by_chance = dict.fromkeys([*MAKE_VARIABLES, "TABLE", "NAME", "ARGS", "PYTHON", "FFCV"], "1")
+        for target in ("data", "reproduce", "regress", "setup"):
+            assert make("-n", target, **by_chance).stdout == make("-n", target).stdout
+        assert make("-n", "data", NAME="host", PYTHON="python3").stderr == ""
+        assert "SEEDS" in make("-n", "reproduce", SEEDS="3").stderr
 
     def test_every_target_with_a_description_is_phony(self) -> None:
         text = (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import re
 
-from rich.console import Console
-
 from paper_repro.progress import TrainingProgress
+from paper_repro.terminal import Console
 
 
 def event(kind: str, step: int, **more: object) -> dict:

@@ -11,13 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from paper_repro import reproduce, tables
 from paper_repro.errors import UserError
 from paper_repro.plan import disk_mb, show_plan, state, what_it_takes
 from paper_repro.reproduce import Job, costs, require_trainable, side_by_side, train_named
 from paper_repro.spec import Spec
+from paper_repro.terminal import Console
 from paper_repro.training import checkpoint, cost, distributed, launch
 from paper_repro.training.cost import Cost, Rate
 from paper_repro.training.forecast import steps_per_epoch

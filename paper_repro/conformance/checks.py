@@ -9,12 +9,14 @@ loss reaches every layer, so that a weight without gradient is the method's doin
 from __future__ import annotations
 
 import copy
+import json
 import math
 import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -27,6 +29,8 @@ from paper_repro.accounting import account, counted_layers, nonzero_sparsity_pct
 from paper_repro.errors import UserError
 from paper_repro.methods import plugins
 from paper_repro.methods.base import Method
+from paper_repro.training.measure import measure
+from paper_repro.training.schedule import scaled
 
 STEPS = 12
 LR = 0.05
@@ -86,10 +90,10 @@ def block(convolution: nn.Conv2d) -> nn.Module:
     return nn.Sequential(OrderedDict(conv=convolution, bn=nn.BatchNorm2d(convolution.out_channels), act=nn.SiLU()))
 
 
-def network(seed: int = 0) -> nn.Module:
+def network(seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Some 20,000 weights in five layers, a depthwise one among them."""
     torch.manual_seed(seed)
-    return nn.Sequential(
+    layers = nn.Sequential(
         OrderedDict(
             stem=block(nn.Conv2d(1, 16, 3, padding=1, bias=False)),
             wide=block(nn.Conv2d(16, 48, 3, stride=2, padding=1, bias=False)),
@@ -100,6 +104,7 @@ def network(seed: int = 0) -> nn.Module:
             fc=nn.Linear(224, CLASSES),
         )
     )
+    return layers.to(dtype)
 
 
 def small_network(seed: int = 0) -> nn.Module:
@@ -121,11 +126,13 @@ class Training:
 
     def __init__(self, subject: Subject, seed: int = 0, make: Callable[[int], nn.Module] = network) -> None:
         self.method, self.model, self.step = subject.build(), make(seed), 0
+        self.dtype = next(self.model.parameters()).dtype
         with _same_shape():
             attached = self.method.attach(self.model)
         if attached is not self.model:
             raise Broken("returns something else than the model from attach(); it parametrizes in place")
         self.optimizer = torch.optim.SGD(self.method.param_groups(self.model, 1e-3), lr=LR, momentum=0.9)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
     def advance(self, steps: int, forward: nn.Module | None = None, part: slice = slice(None)) -> Tensor:
         """Train for ``steps`` steps, as the training loop does; the loss of the last. ``forward`` wraps the model,
@@ -133,11 +140,12 @@ class Training:
         """
         loss = torch.tensor(0.0)
         for _ in range(steps):
-            for group in self.optimizer.param_groups:
-                group["lr"] = LR * 0.5 * (1.0 + math.cos(math.pi * min(self.step / STEPS, 1.0)))
+            rate = LR * 0.5 * (1.0 + math.cos(math.pi * min(self.step / STEPS, 1.0)))
+            for group, own in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = scaled(rate, own, LR)
             self.method.before_step(self.model, self.step, STEPS)
             images, labels = batch(self.step)
-            loss = cross_entropy((forward or self.model)(images[part]), labels[part])
+            loss = cross_entropy((forward or self.model)(images[part].to(self.dtype)).float(), labels[part])
             self.optimizer.zero_grad()
             loss.backward()
             self.method.after_backward(self.model, self.step, STEPS)
@@ -168,7 +176,7 @@ class Training:
         """Outputs in eval mode; the mode is put back."""
         model = self.model if model is None else model
         was_training = model.training
-        outputs: Tensor = model.eval()(batch()[0])
+        outputs: Tensor = model.eval()(batch()[0].to(self.dtype))
         model.train(was_training)
         return outputs
 
@@ -202,18 +210,22 @@ def weights(subject: Subject) -> None:
             raise Broken(f"makes the loss {loss.item()} {when}")
 
 
-def gradients(subject: Subject) -> None:
-    """Before the first step and in the middle of the schedule, every parameter has a gradient, and kept weights one
-    that is not zero.
+def gradients(subject: Subject) -> str | None:
+    """After the first step and in the middle of the schedule, gradients are finite, and kept weights have one that is
+    not zero. A parameter of the method may rest for a while; one that never gets a gradient is a mistake.
     """
     training = Training(subject)
+    resting: list[set[str]] = []
     for steps in (1, STEPS // 2):
         training.advance(steps)
-        for name, parameter in training.model.named_parameters():
-            if parameter.requires_grad and parameter.grad is None:
-                raise Broken(f"leaves {name} without a gradient, so that not even weight decay moves it")
+        parameters = dict(training.model.named_parameters())
+        resting.append({name for name, item in parameters.items() if item.requires_grad and item.grad is None})
+        for name, parameter in parameters.items():
             if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
                 raise Broken(f"gives {name} a gradient that is NaN or infinite")
+    never = sorted(set.intersection(*resting))
+    if never:
+        raise Broken(f"leaves {never[0]} without a gradient, so that not even weight decay moves it")
     images, labels = batch(training.step)
     training.optimizer.zero_grad()
     with parametrize.cached():  # the weights of this forward pass are those whose gradients are looked at
@@ -232,6 +244,27 @@ def gradients(subject: Subject) -> None:
                 f"gives {still} of the {int(kept.sum())} weights that layer {name} keeps a gradient of zero, "
                 "where the loss does depend on them"
             )
+    rested = sorted(set.union(*resting))
+    return f"{', '.join(rested)} had no gradient for a while, and rested" if rested else None
+
+
+def record(subject: Subject) -> None:
+    """What a method tells of itself can be written down, as it is at every record of a training."""
+    training = Training(subject)
+    training.advance(STEPS // 2)
+    method, model = training.method, training.model
+    told = {name: getattr(method, name)(model) for name in ("thresholds", "balances", "milestone")}
+    for name, kind in (("thresholds", Mapping), ("balances", Mapping), ("milestone", str | None)):
+        try:
+            if not isinstance(told[name], kind):
+                raise TypeError(f"a {type(told[name]).__name__}")
+            json.dumps(told[name])
+        except (TypeError, ValueError) as error:
+            raise Broken(
+                f"returns from {name}() what cannot be written to the record of a run ({error}); it takes plain "
+                "numbers and texts, such as tensor.item()"
+            ) from error
+    json.dumps(measure(method.finalize(model), INPUT_SIZE, told["thresholds"], told["balances"]))
 
 
 def state(subject: Subject) -> None:
@@ -372,6 +405,56 @@ def zero_layer(subject: Subject) -> None:
         raise Broken(f"ends with a sparsity of {report.sparsity_pct} after a layer of zeros")
 
 
+class WithUnused(nn.Sequential):
+    """The network, a layer of which (``fc``) has a neighbour that no forward pass uses."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        for name, module in self.named_children():
+            if name != "unused":
+                images = module(images)
+        return images
+
+
+def frozen(subject: Subject) -> None:
+    """Layers that get no gradient, because they are frozen or not used, stay as they are and stop nothing."""
+
+    def make(seed: int) -> nn.Module:
+        model = WithUnused(OrderedDict(network(seed).named_children()))
+        model.unused = nn.Linear(224, CLASSES)
+        model.get_submodule("wide.conv").requires_grad_(False)
+        return model
+
+    training = Training(subject, make=make)
+    before = [raw.detach().clone() for raw in training.raw_weights("wide.conv")]
+    loss = training.advance(STEPS)
+    if any(not torch.equal(*pair) for pair in zip(before, training.raw_weights("wide.conv"), strict=True)):
+        raise Broken("changes the raw weights of a layer that is frozen (requires_grad=False)")
+    outputs = training.predictions(training.method.finalize(training.model))
+    if not torch.isfinite(loss) or not torch.isfinite(outputs).all():
+        raise Broken("makes loss or outputs NaN or infinite where a layer is frozen or not used")
+
+
+def precision(subject: Subject) -> str | None:
+    """Networks in bf16 and fp16 throughout: weights stay finite and of their dtype, and are pruned as in float32."""
+    pruned, refused = [], []
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        try:
+            training = Training(subject, make=partial(network, dtype=dtype))
+        except UserError as error:
+            refused.append(str(error))
+            continue
+        training.advance(STEPS)
+        for name, layer in counted_layers(training.model).items():
+            if layer.weight.dtype != dtype or not torch.isfinite(layer.weight).all():
+                raise Broken(f"gives layer {name} of a network in {dtype} weights of another dtype, or not finite ones")
+        pruned.append(nonzero_sparsity_pct(training.model))
+        if pruned[0] >= SPARSE_FROM_PCT > pruned[-1]:
+            raise Broken(f"prunes {pruned[0]:.2f} % of a float32 network, and {pruned[-1]:.2f} % of one in {dtype}")
+        if {"sparsity_pct", "target_sparsity_pct"} & subject.arguments.keys() and abs(pruned[-1] - pruned[0]) > 1.0:
+            raise Broken(f"ends at {pruned[-1]:.2f} % in {dtype}, and at {pruned[0]:.2f} % in float32")
+    return f"refuses: {refused[0]}" if refused else None
+
+
 def forward_cost(subject: Subject) -> str:
     """How much slower a forward pass is than the dense network's; told, not judged."""
 
@@ -414,6 +497,9 @@ CHECKS = (
     Check("finalize", "finalize() predicts what training did, and leaves no parametrization behind", finalize, True),
     Check("sparsity", "sparsity in training equals that of the finalized network", sparsity, True),
     Check("target", f"the sparsity asked for is reached within {TARGET_POINTS} points", target, False),
+    Check("record", "what it tells of itself can be written to the record of a run", record, True),
+    Check("frozen", "leaves alone what is frozen or not used", frozen, False),
+    Check("precision", "networks in bf16 and fp16 are pruned as those in float32", precision, False),
     Check("zero layer", "survives a layer that becomes all zero", zero_layer, False),
     Check("compile", "works under torch.compile", compiled, False),
     Check("processes", "the same result on one and two processes", two_processes, False),

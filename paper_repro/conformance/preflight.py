@@ -11,11 +11,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from paper_repro.errors import UserError
+from paper_repro.events import Events, parsed
 from paper_repro.methods.plugins import Plugin
 
 PATIENCE_S = 180.0  # without a word from the process: loading torch and compiling take a while on a busy machine
@@ -60,7 +62,7 @@ def check(
         start_new_session=True,  # so that those that it starts can be ended with it
     )
     assert process.stdin and process.stdout and process.stderr
-    errors: list[str] = []
+    errors: deque[str] = deque(maxlen=100)  # and what the plug-in prints
     drain = threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True)
     drain.start()
     order = {"source": plugin.source, "sparsity_pct": sparsity_pct, "arguments": dict(arguments)}
@@ -80,9 +82,9 @@ def check(
             watch.cancel()
             if not line:
                 break
-            if not line.startswith('{"event"'):
-                continue  # the plug-in prints
-            event = json.loads(line)
+            event = parsed(line)
+            if event is None:
+                continue
             events.append(event)
             match event["event"]:
                 case "error":
@@ -117,18 +119,15 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def main() -> None:
-    """The process: reads the order from standard input, writes one event per line."""
+    """The process: reads the order from standard input, sends events."""
     import torch
 
     from paper_repro.conformance.checks import CHECKS, Subject, perform
     from paper_repro.methods import plugins
 
+    tell = Events().tell
     torch.set_num_threads(1)
     order = json.load(sys.stdin)
-
-    def tell(event: str, **values: Any) -> None:
-        print(json.dumps({"event": event, **values}), flush=True)
-
     try:
         plugin = plugins.find(order["source"])
         argument = plugins.sparsity_argument(plugin, plugins.load(plugin))

@@ -25,6 +25,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from paper_repro.conformance.checks import STEPS, Broken, Subject, Training
+from paper_repro.events import Events, parsed
 from paper_repro.methods import plugins
 
 PATIENCE_S = 120.0  # for the pair to begin, and then for every method
@@ -65,18 +66,19 @@ def _pair(subjects: Sequence[Subject]) -> list[str | None]:
             for process in pair:
                 process.kill()
                 process.communicate()
-    by_rank = [[json.loads(line) for line in out.splitlines() if line.startswith("{")] for out, _ in said]
-    found: list[str | None] = [event["difference"] for event in by_rank[0] if "difference" in event]
+    by_rank = [[event for line in out.splitlines() if (event := parsed(line))] for out, _ in said]
+    found: list[str | None] = [event["text"] for event in by_rank[0] if event["event"] == "difference"]
     if len(found) < len(subjects):
-        errors = [event for events in by_rank for event in events if "error" in event]
+        errors = [event for events in by_rank for event in events if event["event"] == "error"]
         first_hand = [event for event in errors if not event["lost_the_other"]]  # the other only lost its partner
         last_words = " ".join(" ".join(err.split()[-30:]) for _, err in said)
-        found.append((first_hand or errors)[0]["error"] if errors else f"dies on two processes: {last_words}")
+        found.append((first_hand or errors)[0]["text"] if errors else f"dies on two processes: {last_words}")
     return found
 
 
 def main(meeting: str, rank: int, order: str) -> None:
     """One of the two processes."""
+    say = Events().tell
     torch.set_num_threads(1)
     subjects = [Subject(source, arguments) for source, arguments in json.loads(order)]
     # before the processes meet, because methods look whether there are others
@@ -90,7 +92,7 @@ def main(meeting: str, rank: int, order: str) -> None:
     distributed.broadcast_object_list(failed)
     for subject, expected, fails in zip(subjects, alone, failed[0], strict=True):
         if fails:
-            _say({"difference": f"fails on one process already: {expected}"})
+            say("difference", text=f"fails on one process already: {expected}")
             continue
         try:
             mine = _train(subject, rank)
@@ -98,10 +100,10 @@ def main(meeting: str, rank: int, order: str) -> None:
             distributed.all_gather_object(both, mine)
         except Exception as error:
             lost = any(word in str(error) for word in ("Connection", "peer", "Timed out", "timed out"))
-            _say({"error": f"raises on two processes: {_explained(subject, error)}", "lost_the_other": lost})
+            say("error", text=f"raises on two processes: {_explained(subject, error)}", lost_the_other=lost)
             os._exit(1)  # not by way of destructors, which would wait for the other
         if rank == 0:
-            _say({"difference": _difference(expected, both)})
+            say("difference", text=_difference(expected, both))
     distributed.destroy_process_group()
 
 
@@ -144,10 +146,6 @@ def _explained(subject: Subject, error: Exception) -> str:
     if isinstance(error, Broken):
         return str(error)
     return plugins.explanation(plugins.find(subject.source), error, "train on two processes")
-
-
-def _say(event: dict[str, Any]) -> None:
-    print(json.dumps(event), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -13,6 +12,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from paper_repro.terminal import Console
+
 
 class Bar:
     """Use it as a context manager. ``total``, ``update``, ``reset`` and ``close`` are what pooch asks of a bar."""
@@ -20,7 +21,7 @@ class Bar:
     def __init__(self, title: str, total: int = 0, in_bytes: bool = False) -> None:
         console = Console(stderr=True)
         count: ProgressColumn = DownloadColumn() if in_bytes else MofNCompleteColumn()
-        columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), count, TimeRemainingColumn())
         self._bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bars.add_task(title, total=None)
         self.total = total

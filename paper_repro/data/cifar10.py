@@ -62,8 +62,10 @@ def ensure(root: Path, say: Say = print) -> Path:
     their folder. UserError, naming what was tried, when nothing has them.
     """
     folder = _folder(root)
+    if not missing(folder):  # it may lie on a disk that nobody can write
+        return folder
     with sources.claimed(folder, "CIFAR-10", needs_mb=360):
-        if not missing(folder):
+        if not missing(folder):  # another process has brought it
             return folder
         tried = []
         for title, files in _sources(root, folder, say):

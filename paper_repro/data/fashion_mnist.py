@@ -46,8 +46,10 @@ def ensure(root: Path, say: Say = print) -> Path:
     archive. UserError, naming what was tried, when none has them.
     """
     folder = root / "FashionMNIST" / "raw"
+    if not missing(folder):  # it may lie on a disk that nobody can write
+        return folder
     with sources.claimed(folder, "Fashion-MNIST", needs_mb=120):
-        if not missing(folder):
+        if not missing(folder):  # another process has brought it
             return folder
         for name in missing(folder):
             if (folder / name).exists():

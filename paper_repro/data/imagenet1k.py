@@ -16,7 +16,7 @@ import numpy as np
 
 from paper_repro.data import sources
 from paper_repro.data.catalog import dataset
-from paper_repro.data.images import Images, is_image, list_images, wnid_of
+from paper_repro.data.images import DANGLING, Images, is_image, list_images, wnid_of
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 
@@ -188,15 +188,21 @@ def _faults(folder: Path, part: str, listed: Images, expected: Part, left_out: s
 
 
 def _odd_files(place: Path, part: str, listed: Images, left_out: set[str], empty: bool) -> list[str]:
-    """Files of no bytes, unless ``empty`` is false, and training images whose name says another class."""
+    """Files of no bytes and links that lead nowhere, unless ``empty`` is false, and training images whose name says
+    another class.
+    """
     faults = []
-    blank = [listed.relative(index) for index in (listed.sizes == 0).nonzero()[0]]
-    blank = [name for name in blank if f"{part}/{name}" not in left_out]
-    if blank and empty:
-        faults.append(
-            f"{len(blank):,} files in {place} are empty: {_first(blank)}; unpack them again, or leave them out with "
-            f"`{COMMAND} --root '{place.parent}' --decode --skip-unreadable`"
-        )
+    for size, what, mend in (
+        (0, "files in {} are empty", "unpack them again"),
+        (DANGLING, "links in {} lead nowhere", "bring what they point to, or unpack them again"),
+    ):
+        bad = [listed.relative(index) for index in (listed.sizes == size).nonzero()[0]]
+        bad = [name for name in bad if f"{part}/{name}" not in left_out]
+        if bad and empty:
+            faults.append(
+                f"{len(bad):,} {what.format(place)}: {_first(bad)}; {mend}, or leave them out with "
+                f"`{COMMAND} --root '{place.parent}' --decode --skip-unreadable`"
+            )
     if part == "train":
         prefixes = listed.names.astype("S9").tolist()
         owners = [wnid.encode() for wnid in listed.wnids]

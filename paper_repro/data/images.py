@@ -18,6 +18,7 @@ from paper_repro.errors import UserError
 from paper_repro.machine import cores
 
 SUFFIXES = (".jpeg", ".jpg")  # in any case; everything else that lies there is ignored
+DANGLING = -1  # the size of a link that leads nowhere
 LISTERS = 16  # threads that list folders: they wait for the disk, or the network, and not for a core
 
 
@@ -71,8 +72,8 @@ class Images:
 
 
 def list_images(folder: Path, wnids: Sequence[str]) -> Images:
-    """What lies in the class folders of ``folder``; a class without a folder has no images. Nothing is opened, so that
-    1.3 million files take seconds.
+    """What lies in the class folders of ``folder``; a class without a folder has no images, and a link that leads
+    nowhere has the size ``DANGLING``. Nothing is opened, so that 1.3 million files take seconds.
     """
     with ThreadPoolExecutor(LISTERS) as pool:
         classes = list(pool.map(_list_class, [folder / wnid for wnid in wnids]))
@@ -89,11 +90,20 @@ def list_images(folder: Path, wnids: Sequence[str]) -> Images:
 def _list_class(folder: Path) -> list[tuple[bytes, int]]:
     try:
         with os.scandir(os.fsencode(folder)) as entries:
-            return sorted((item.name, item.stat().st_size) for item in entries if is_image(os.fsdecode(item.name)))
+            return sorted((item.name, _size(item)) for item in entries if is_image(os.fsdecode(item.name)))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise UserError(f"cannot list {folder}: {error.strerror}") from error
+
+
+def _size(item: os.DirEntry[bytes]) -> int:
+    try:
+        return item.stat().st_size
+    except OSError:
+        if item.is_symlink():
+            return DANGLING
+        raise
 
 
 def is_image(name: str) -> bool:

@@ -1,14 +1,17 @@
 """The checkpoints of the STR authors, as their code (github.com/RAIVNLab/STR) writes them and as they were released.
 
 A file is a dict with ``state_dict``, ``epoch``, ``arch``, accuracies and the optimizer's state, saved by PyTorch 1.3.
-Names start with ``module.`` where the network was trained on several GPUs. There are three forms of it:
+Names start with ``module.`` where the network was trained on several GPUs (or ``_orig_mod.``, where it was compiled).
+There are three forms of it:
 
 - native: the raw weight W of each layer, and ``<layer>.sparseThreshold``, its s, of shape (1, 1); the network that was
   evaluated has the weights sign(W) * relu(|W| - sigmoid(s));
 - doubled: native, and ``<layer>.sparseWeight`` with those weights once more, which old code stored;
 - dense: thresholds are gone, and the weights are those that were evaluated, zeros included.
 
-The classifier is a 1x1 convolution without bias. Layers have the names that ``paper_repro.models`` gives them.
+The classifier is a 1x1 convolution without bias. Layers have the names that ``paper_repro.models`` gives them. Files of
+torchvision's form, whose classifier is a matrix with a bias of zeros, and safetensors are read as well: both are what
+``export`` writes.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ from paper_repro.errors import UserError
 from paper_repro.methods.balance import Balance, balances
 from paper_repro.methods.soft_threshold import SoftThreshold
 
-PREFIX, THRESHOLD, COPY = "module.", ".sparseThreshold", ".sparseWeight"
+PREFIXES, THRESHOLD, COPY = ("module.", "_orig_mod."), ".sparseThreshold", ".sparseWeight"
+HOLDERS = ("state_dict", "model", "model_state_dict")  # where a checkpoint has its state dict
 STATED = ("epoch", "arch", "best_acc1", "best_acc5", "best_train_acc1", "best_train_acc5", "curr_acc1", "curr_acc5")
 SHOWN = 8  # names of a foreign network, in a message
 # a key that only this network has -> the network, and the convolution whose output channels are its width
@@ -43,15 +47,15 @@ KNOWN = {
 @dataclass(frozen=True)
 class Weights:
     """What a state dict says: the weights that the network computes with (and batch norm), by the names of
-    ``paper_repro.models``; g(s) of each layer, and its balance, measured on the raw weights; and in which form that
-    stood there.
+    ``paper_repro.models``; g(s) of each layer, and its balance, measured on the raw weights; in which form that stood
+    there, and what all names began with.
     """
 
     tensors: Mapping[str, Tensor]
     thresholds: Mapping[str, float]
     balances: Mapping[str, Balance]
     form: str  # "native", "doubled" or "dense"
-    prefixed: bool
+    prefix: str
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,18 @@ def read(path: Path) -> Released:
     Raises UserError for a file that cannot be read safely, a network that is not known, and for every key that is
     missing, is not expected, has another shape than the network's, or does not fit the rest of the file.
     """
-    content = load_safely(path)
+    content = load(path)
     weights = effective(content, path)
     network, model, model_args = recognised(weights.tensors, path)
     stated = {key: content[key] for key in STATED if isinstance(content.get(key), int | float | str)}
     return Released(network, model, model_args, weights, stated, sha256(path))
+
+
+def load(path: Path) -> Mapping[str, Any]:
+    """The content of a checkpoint, by ``torch.save`` or as safetensors."""
+    from paper_repro.interchange import networks
+
+    return networks.read_weights(path) if path.suffix == ".safetensors" else load_safely(path)
 
 
 def load_safely(path: Path) -> Mapping[str, Any]:
@@ -117,13 +128,16 @@ def _refused(path: Path, error: Exception) -> UserError:
 
 def effective(content: Mapping[str, Any], path: Path) -> Weights:
     """The weights that a checkpoint, or a bare state dict, computes with; ``path`` is for messages."""
-    state = content.get("state_dict", content)
+    state = next((content[key] for key in HOLDERS if isinstance(content.get(key), Mapping)), content)
     if not isinstance(state, Mapping) or not state or not all(isinstance(key, str) for key in state):
-        raise UserError(f"{path} has no state dict: neither under 'state_dict' nor as a whole")
+        raise UserError(f"{path} has no state dict: neither under {' or '.join(map(repr, HOLDERS))} nor as a whole")
     foreign = [key for key, value in state.items() if not isinstance(value, Tensor)]
-    prefixed = [key for key in state if key.startswith(PREFIX)]
-    _refuse(path, {"no tensor": foreign, "without 'module.' unlike others": set(state) - set(prefixed or state)})
-    tensors = {key.removeprefix(PREFIX): value for key, value in state.items()}
+    prefix = ""
+    while more := next((item for item in PREFIXES if any(key.startswith(prefix + item) for key in state)), ""):
+        prefix += more
+    without = [key for key in state if not key.startswith(prefix)]
+    _refuse(path, {"no tensor": foreign, f"without {prefix!r} unlike others": without})
+    tensors = {key.removeprefix(prefix): value for key, value in state.items()}
     s = {key.removesuffix(THRESHOLD): tensors.pop(key) for key in list(tensors) if key.endswith(THRESHOLD)}
     copies = {key.removesuffix(COPY): tensors.pop(key) for key in list(tensors) if key.endswith(COPY)}
     layers = [key.removesuffix(".weight") for key in tensors if key.endswith(".weight") and tensors[key].ndim == 4]
@@ -147,7 +161,7 @@ def effective(content: Mapping[str, Any], path: Path) -> Weights:
     _refuse(path, {"unlike what weight and threshold give": unlike})
     form = "dense" if not s else "doubled" if copies else "native"
     thresholds = {layer: float(operator.threshold()) for layer, operator in operators.items()}
-    return Weights(tensors, thresholds, balanced, form, bool(prefixed))
+    return Weights(tensors, thresholds, balanced, form, prefix)
 
 
 def _same(copy: Tensor, weight: Tensor, raw: Tensor) -> bool:
@@ -174,6 +188,12 @@ def recognised(tensors: Mapping[str, Tensor], path: Path) -> tuple[nn.Module, st
     arguments = {"num_classes": last.shape[0], "width": first.shape[0], "in_channels": first.shape[1]}
     network = models.get(model, **arguments)
     expected = network.state_dict()
+    counters = {key: value for key, value in expected.items() if key.endswith(".num_batches_tracked")}
+    tensors = {**counters, **tensors}  # older files have none, and nothing is computed from them
+    if last.ndim == 2:
+        tensors["fc.weight"] = last[:, :, None, None]
+        if tensors.pop("fc.bias", torch.zeros(1)).any():
+            raise UserError(f"{path}: its classifier has a bias (fc.bias), and that of {model} has none here")
     _refuse(
         path,
         {

@@ -11,14 +11,16 @@ To write one, subclass ``Method``, return a parametrization per layer, and, if i
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, distributed, nn
 from torch.nn.utils import parametrize
 
-from paper_repro.accounting import CountedLayer, counted_layers
-from paper_repro.errors import UserError
+from paper_repro.accounting import CountedLayer, counted_layers, unwrapped
+from paper_repro.errors import Advice, UserError
 
 if TYPE_CHECKING:
     from paper_repro.methods.balance import Balance
@@ -34,9 +36,8 @@ class Method:
         return None
 
     def attach(self, model: nn.Module) -> nn.Module:
-        """Parametrize the weights of ``model`` in place, and return it; UserError when a method is attached already."""
-        if any(parametrize.is_parametrized(module) for module in model.modules()):
-            raise UserError("a method is attached to this model already; finalize it, or attach to a fresh one")
+        """Parametrize the weights of ``model`` in place, and return it; UserError when something else makes them."""
+        _require_plain(model)
         for name, layer in counted_layers(model).items():
             parametrization = self.parametrization(name, layer)
             if parametrization is not None:
@@ -58,17 +59,28 @@ class Method:
         """
 
     def finalize(self, model: nn.Module) -> nn.Module:
-        """A plain copy of ``model`` in which the sparse weights, with their exact zeros, are the weights."""
-        plain = copy.deepcopy(model)
+        """A plain copy of ``model`` in which the sparse weights, with their exact zeros, are the weights. Parameters
+        have the order and the ``requires_grad`` that they had; those that were one are one where their values agree.
+        """
+        plain = copy.deepcopy(unwrapped(model))
+        made: dict[int, nn.Parameter] = {}  # of each raw weight
         for module in plain.modules():
             if parametrize.is_parametrized(module):
-                names = cast(nn.ModuleDict, module.parametrizations).keys()
-                values = {name: getattr(module, name).detach().clone() for name in names}
+                held = cast(nn.ModuleDict, module.parametrizations)
+                values = {name: getattr(module, name).detach().clone() for name in held}
+                raws = {name: list(held[name].parameters(recurse=False)) for name in held}
                 # not remove_parametrizations: a copy shares its class with the original, and that would break both
                 module.__class__ = cast(type[nn.Module], type(module).__base__)
                 del module.parametrizations
+                others = dict(module._parameters)  # behind weights, as torch's layers define them
+                module._parameters.clear()
                 for name, value in values.items():
-                    module.register_parameter(name, nn.Parameter(value))
+                    trained = any(raw.requires_grad for raw in raws[name])
+                    parameter = nn.Parameter(value, requires_grad=trained)
+                    shared = made.setdefault(id(raws[name][0]), parameter) if raws[name] else parameter
+                    module.register_parameter(name, shared if torch.equal(shared, parameter) else parameter)
+                for name in others:
+                    module.register_parameter(name, others[name])
         return plain
 
     def milestone(self, model: nn.Module) -> str | None:
@@ -86,6 +98,40 @@ class Method:
         that learn their thresholds. Recorded with the run.
         """
         return {}
+
+
+def _require_plain(model: nn.Module) -> None:
+    """UserError that names what makes the weights of ``model`` already: a method, a norm, or torch's own pruning."""
+    for name, module in unwrapped(model).named_modules():
+        makers = [
+            maker
+            for held in getattr(module, "parametrizations", {}).values()
+            for maker in held
+            if parametrize.is_parametrized(module)
+        ]
+        foreign = [type(maker).__name__ for maker in makers if type(maker).__module__.startswith("torch.")]
+        if makers and not foreign:
+            raise UserError("a method is attached to this model already; finalize it, or attach to a fresh one")
+        if isinstance(module, CountedLayer) and "weight" not in module._parameters and not foreign:
+            hooks = [type(hook).__name__ for hook in module._forward_pre_hooks.values()]
+            foreign = hooks or ["something else"]
+        if foreign:
+            layer, what = name or type(module).__name__, ", ".join(foreign).replace("_", "")
+            raise UserError(
+                f"layer {layer}: its weight is made by {what} already. "
+                "Remove that first (torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm, "
+                "remove_spectral_norm, prune.remove), or attach to a fresh model"
+            )
+
+
+def percent(value: float, name: str = "sparsity_pct") -> float:
+    """``value`` itself; UserError outside 0 to 100, Advice where it looks like a share."""
+    if not 0.0 <= value <= 100.0:
+        raise UserError(f"{name} is {value}; it lies between 0 and 100")
+    if 0.0 < value < 1.0:
+        text = f"{name} = {value:g} is less than one percent; for a share of {value:g}, ask for {100.0 * value:g}"
+        warnings.warn(text, Advice, stacklevel=3)
+    return value
 
 
 def decay_groups(
@@ -112,6 +158,13 @@ def attached_layers(model: nn.Module) -> dict[str, tuple[Any, Tensor]]:
         for name, layer in counted_layers(model).items()
         if parametrize.is_parametrized(layer, "weight")
     }
+
+
+def wide(weight: Tensor) -> torch.dtype:
+    """The dtype to compute in: float32, or wider where ``weight`` is. In bf16 or fp16 small steps are rounded away, and
+    sums overflow.
+    """
+    return torch.promote_types(weight.dtype, torch.float32)
 
 
 def mean_over_processes(tensor: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 budget at which STR's thresholds would be balanced.
 
 All answer the same question, ``thresholds``: below which magnitude do weights go in each layer when a fraction of
-the target is to be reached?
+the target is to be reached? It is one number for a layer, or, where weights of equal magnitude lie on both sides of the
+cut, one for each weight, so that exactly as many go as were asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from paper_repro.accounting import CountedLayer, counted_layers, require_fit
 from paper_repro.errors import UserError, unknown
 from paper_repro.methods.balance import slopes_to_keep
+from paper_repro.methods.base import percent, wide
 
 
 def _is_depthwise(layer: nn.Module) -> bool:
@@ -67,9 +69,9 @@ class Budget(Mapping[str, float]):
         return len(self.sparsity_pct)
 
     def thresholds(self, weights: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
-        """Layer -> the magnitude (shape ()) at and below which ``fraction`` of the layer's target lies."""
+        """Layer -> the magnitude (see ``cut``) at and below which ``fraction`` of the layer's target lies."""
         return {
-            name: kth_smallest(weight.detach().abs(), round(fraction * self[name] / 100.0 * weight.numel()))
+            name: cut(weight.detach().abs(), round(fraction * self[name] / 100.0 * weight.numel()))
             for name, weight in weights.items()
         }
 
@@ -82,13 +84,44 @@ class OneRanking:
     scale: Callable[[torch.Size], float]
 
     def thresholds(self, weights: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
-        """Layer -> the magnitude (shape ()) at and below which its weights go. ``weights`` are those that are ranked;
-        ``sparsity_pct`` is the share of them that goes at fraction 1.
+        """Layer -> the magnitude (see ``cut``) at and below which its weights go. ``weights`` are those that are
+        ranked; ``sparsity_pct`` is the share of them that goes at fraction 1.
         """
         scales = {name: self.scale(weight.shape) for name, weight in weights.items()}
-        scores = torch.cat([weight.detach().abs().flatten() / scales[name] for name, weight in weights.items()])
-        common = kth_smallest(scores, round(fraction * self.sparsity_pct / 100.0 * scores.numel()))
-        return {name: common * scales[name] for name in weights}
+        magnitudes = {name: weight.detach().abs().to(wide(weight)) for name, weight in weights.items()}
+        scores = torch.cat([magnitude.flatten() / scales[name] for name, magnitude in magnitudes.items()])
+        common = cut(scores, round(fraction * self.sparsity_pct / 100.0 * scores.numel()))
+        if common.dim() == 0 and all(weight.dtype == wide(weight) for weight in weights.values()):
+            return {name: common * scales[name] for name in weights}
+        # scaling back rounds: who goes is decided by score, and is then at or below its threshold, the others above
+        parts = common.expand_as(scores).split([magnitude.numel() for magnitude in magnitudes.values()])
+        found = {}
+        for (name, magnitude), part in zip(magnitudes.items(), parts, strict=True):
+            goes = magnitude.flatten() / scales[name] <= part
+            level = part * scales[name]
+            flat, below = magnitude.flatten(), 1.0 - torch.finfo(weights[name].dtype).eps
+            found[name] = torch.where(goes, level.maximum(flat), level.minimum(flat * below)).view(magnitude.shape)
+        return found
+
+
+def cut(values: Tensor, k: int) -> Tensor:
+    """The threshold at and below which exactly ``k`` of these non-negative values lie: the k-th smallest, of shape ().
+
+    Where values equal to it lie on both sides of the cut, no single number will do, and each value gets its own: those
+    that are to go the tied value, the others the next smaller one. Which of the tied ones go depends on their positions
+    alone, in an order without a pattern: from the front, whole filters and layers would go.
+    """
+    at = kth_smallest(values, k)
+    if k == 0 or int(torch.count_nonzero(values <= at)) <= k:
+        return at
+    flat = values.flatten()
+    below = flat < at
+    lower = flat[below].max() if below.any() else values.new_tensor(-1.0)
+    tied = (flat == at).nonzero().flatten()
+    order = torch.randperm(flat.numel(), generator=torch.Generator().manual_seed(0)).to(flat.device)
+    thresholds = lower.expand_as(flat).clone()
+    thresholds[tied[order[tied].argsort()][: k - int(torch.count_nonzero(below))]] = at
+    return thresholds.view(values.shape)
 
 
 @dataclass(frozen=True)
@@ -102,7 +135,7 @@ class Balanced:
     def densities(self, weights: Mapping[str, Tensor], fraction: float = 1.0) -> dict[str, float]:
         """Layer -> share of its weights to keep, so that all together have ``fraction`` of the sparsity."""
         needed = {
-            name: slopes_to_keep(weight.detach().abs().flatten().sort(descending=True).values)
+            name: slopes_to_keep(weight.detach().abs().to(wide(weight)).flatten().sort(descending=True).values)
             for name, weight in weights.items()
         }
         total = sum(slopes.numel() for slopes in needed.values())
@@ -115,9 +148,9 @@ class Balanced:
         return {name: (below[name] + share * tied[name]) / needed[name].numel() for name in needed}
 
     def thresholds(self, weights: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
-        """Layer -> the magnitude (shape ()) at and below which its weights go, for the weights as they are now."""
+        """Layer -> the magnitude (see ``cut``) at and below which its weights go, for the weights as they are now."""
         return {
-            name: kth_smallest(weights[name].detach().abs(), round((1.0 - density) * weights[name].numel()))
+            name: cut(weights[name].detach().abs(), round((1.0 - density) * weights[name].numel()))
             for name, density in self.densities(weights, fraction).items()
         }
 
@@ -126,7 +159,9 @@ def kth_smallest(values: Tensor, k: int) -> Tensor:
     """The k-th smallest of non-negative values, counted from 1, with shape (); for k = 0 a number below all of them."""
     if k == 0:
         return values.new_tensor(-1.0)
-    if values.device.type != "cpu" or values.dtype not in (torch.float32, torch.float64):
+    if values.dtype != wide(values):  # not every device selects in bf16 and fp16
+        return kth_smallest(values.to(wide(values)), k).to(values.dtype)
+    if values.device.type != "cpu":
         return values.flatten().kthvalue(k).values
     # numpy's selection is about six times as fast as torch's on a CPU
     array = values.contiguous().flatten().numpy()
@@ -140,8 +175,7 @@ def uniform(layers: Mapping[str, nn.Module], sparsity_pct: float, keep_dense: It
     """The same sparsity in every layer, except 0 in the kinds of layer named in ``keep_dense`` ("first", "last",
     "depthwise").
     """
-    if not 0.0 <= sparsity_pct <= 100.0:
-        raise UserError(f"sparsity_pct is {sparsity_pct}; it lies between 0 and 100")
+    percent(sparsity_pct)
     dense = kept_dense(layers, keep_dense)
     return Budget({name: 0.0 if name in dense else sparsity_pct for name in layers}, f"uniform {sparsity_pct:g} %")
 
@@ -153,8 +187,7 @@ def erk(layers: Mapping[str, nn.Module], sparsity_pct: float, keep_dense: Iterab
     would exceed 1 is dense, as are those of ``keep_dense``, and the others share what is left, so that the overall
     sparsity is met exactly. UserError where the dense layers alone are more than it allows.
     """
-    if not 0.0 <= sparsity_pct <= 100.0:
-        raise UserError(f"sparsity_pct is {sparsity_pct}; it lies between 0 and 100")
+    percent(sparsity_pct)
     shape = {name: layer.get_parameter("weight").shape for name, layer in layers.items()}
     size = {name: shape[name].numel() for name in layers}
     score = {name: sum(shape[name]) / size[name] for name in layers}
@@ -232,8 +265,7 @@ def distribute(
 
 def _share(layers: Mapping[str, nn.Module], sparsity_pct: float, dense: set[str]) -> float:
     """The sparsity (percent) of the layers that are not ``dense`` at which all together have ``sparsity_pct``."""
-    if not 0.0 <= sparsity_pct <= 100.0:
-        raise UserError(f"sparsity_pct is {sparsity_pct}; it lies between 0 and 100")
+    percent(sparsity_pct)
     size = {name: layer.get_parameter("weight").numel() for name, layer in layers.items()}
     ranked = sum(size[name] for name in layers if name not in dense)
     share = sparsity_pct * sum(size.values()) / ranked if ranked else math.inf

@@ -19,7 +19,7 @@ from torch import Tensor
 from paper_repro.methods.mask import Mask
 from paper_repro.methods.schedules import Hold
 from paper_repro.methods.set import SET
-from paper_repro.methods.sparse_training import Layers, apportion
+from paper_repro.methods.sparse_training import Layers, apportion, existing
 
 TOLERANCE = 0.1
 
@@ -43,9 +43,9 @@ class DSR(SET):
         return MaskWithThreshold(weight)
 
     def rewire(self, layers: Layers, share: float) -> int:
-        there = sum(int(mask.mask.sum()) for mask, _ in layers.values())
+        there = sum(existing(mask.mask) for mask, _ in layers.values())
         dropped = super().rewire(layers, share)
-        excess = dropped / (share * there) - 1.0
+        excess = dropped / (share * there) - 1.0 if there else 0.0
         for mask, _ in layers.values():
             _threshold(mask).mul_(0.5 if excess > TOLERANCE else 2.0 if excess < -TOLERANCE else 1.0)
         return dropped

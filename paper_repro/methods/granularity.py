@@ -17,13 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from paper_repro.errors import unknown
+from paper_repro.methods.base import wide
 
 ThresholdFor = Callable[[Tensor], nn.Parameter]
-
-
-def wide(weight: Tensor) -> torch.dtype:
-    """The dtype of s: float32, or wider where ``weight`` is. In bf16 or fp16, steps of s would be rounded away."""
-    return torch.promote_types(weight.dtype, torch.float32)
 
 
 def per_layer(s_init: float) -> ThresholdFor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from paper_repro.accounting import CountedLayer, counted_layers
 from paper_repro.errors import UserError, unknown
-from paper_repro.methods.base import Method, attached_layers
+from paper_repro.methods.base import Method, attached_layers, percent
 from paper_repro.methods.distributions import RANKINGS, Budget, distribute, kept_dense
 from paper_repro.methods.schedules import Schedule
 
@@ -25,7 +25,7 @@ class Pruned(nn.Module, ABC):
 
     @abstractmethod
     def prune(self, weight: Tensor, threshold: Tensor) -> None:
-        """From now on, weights of magnitude at most ``threshold`` (shape ()) are zero."""
+        """From now on, weights of magnitude at most ``threshold`` (shape (), or the weight's own) are zero."""
 
 
 class ScheduledPruning(Method, ABC):
@@ -59,7 +59,8 @@ class ScheduledPruning(Method, ABC):
             raise UserError(f"{name} with distribution {distribution!r} ranks all layers together and takes no budget")
         if (sparsity_pct is None) == (budget is None):
             raise UserError(f"{name} takes either sparsity_pct or budget")
-        self.sparsity_pct, self.budget = sparsity_pct, budget
+        self.sparsity_pct = None if sparsity_pct is None else percent(sparsity_pct)
+        self.budget = budget
         self.distribution, self.keep_dense = distribution, tuple(keep_dense)
         default = self.schedule
         self.schedule = replace(

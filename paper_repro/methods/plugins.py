@@ -59,8 +59,9 @@ def find(text: str) -> Plugin:
     Raises UserError for a file that is missing, is no Python, or has the name of a registered method, and for an
     unknown name. A registered name stands for the registered method, whatever is installed under it.
     """
-    if text.endswith(".py") or "/" in text or Path(text).is_file():
-        return _file(Path(text))
+    path = Path(text).expanduser()
+    if text.endswith(".py") or "/" in text or path.is_file():
+        return _file(path)
     if text in methods.METHODS:
         return Plugin(text, text)
     points = entry_points()

@@ -17,7 +17,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from paper_repro.methods.base import attached_layers
+from paper_repro.methods.base import attached_layers, wide
 from paper_repro.methods.mask import Mask
 from paper_repro.methods.rigl import RigL
 from paper_repro.methods.schedules import CosineDecay
@@ -31,7 +31,7 @@ class MaskWithMomentum(Mask):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__(weight)
-        self.register_buffer("momentum", torch.zeros_like(weight))
+        self.register_buffer("momentum", torch.zeros_like(weight, dtype=wide(weight)))
 
 
 class SNFS(RigL):
@@ -50,8 +50,8 @@ class SNFS(RigL):
     @torch.no_grad()
     def after_backward(self, model: nn.Module, step: int, total_steps: int) -> None:
         for mask, raw in attached_layers(model).values():
-            assert raw.grad is not None
-            mask.momentum.lerp_(raw.grad, 1.0 - self.momentum)
+            if raw.grad is not None:
+                mask.momentum.lerp_(raw.grad.to(mask.momentum.dtype), 1.0 - self.momentum)
         super().after_backward(model, step, total_steps)
 
     def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ class _SoftThreshold(torch.autograd.Function):
         # exactly sign(w) * relu(|w| - t): outside the threshold w - t or w + t, inside w - w
         shrunk = (weight - weight.clamp(-threshold, threshold)).to(weight.dtype)  # thresholds may be wider
         ctx.save_for_backward(shrunk)
-        ctx.threshold_shape = threshold.shape
+        ctx.threshold = threshold.shape, threshold.dtype
         return shrunk
 
     @staticmethod
@@ -95,7 +95,8 @@ class _SoftThreshold(torch.autograd.Function):
         (shrunk,) = ctx.saved_tensors
         sign = shrunk.sign()
         grad_weight = grad * sign.abs()
-        return grad_weight, -(grad_weight * sign).sum_to_size(ctx.threshold_shape)
+        shape, dtype = ctx.threshold
+        return grad_weight, -(grad_weight * sign).to(dtype).sum_to_size(shape)
 
 
 def _storage_order(tensor: Tensor) -> tuple[int, ...] | None:

@@ -67,18 +67,20 @@ class SparseTraining(ScheduledPruning):
     @torch.no_grad()
     def after_backward(self, model: nn.Module, step: int, total_steps: int) -> None:
         share = self.schedule.starting(step, total_steps) if step > 0 else None
-        layers = attached_layers(model)
-        if share is not None:
+        # a layer that is frozen, or was not used, has no gradient, and stays as it is
+        layers = {name: pair for name, pair in attached_layers(model).items() if pair[1].grad is not None}
+        if share is not None and layers:
             self.rewire(layers, share)
         for mask, raw in layers.values():
-            if (share is not None or mask.dense_gradient) and raw.grad is not None:
+            if share is not None or mask.dense_gradient:
+                assert raw.grad is not None
                 raw.grad.mul_(mask.mask)  # the optimizer moves, and gives momentum to, the weights that are there
 
     def rewire(self, layers: Layers, share: float) -> int:
         """Drop the smallest weights of each layer and grow as many in all; how many that were."""
         kept = {name: self.keep(name, mask, raw, share) for name, (mask, raw) in layers.items()}
-        before = {name: int(mask.mask.sum()) for name, (mask, _) in layers.items()}
-        survivors = {name: int(mask.sum()) for name, mask in kept.items()}
+        before = {name: existing(mask.mask) for name, (mask, _) in layers.items()}
+        survivors = {name: existing(mask) for name, mask in kept.items()}
         grown = self.allocate(layers, before, survivors)
         for name, (mask, raw) in layers.items():
             score = from_first_process(self.growth_score(mask, raw)).masked_fill(kept[name] > 0, -torch.inf)
@@ -89,7 +91,7 @@ class SparseTraining(ScheduledPruning):
 
     def keep(self, name: str, mask: Mask, raw: Tensor, share: float) -> Tensor:
         """The mask without the weights that are dropped: here the smallest ``share`` of them."""
-        count = int(mask.mask.sum())
+        count = existing(mask.mask)
         return largest(raw.abs().masked_fill(mask.mask == 0, -torch.inf), count - round(share * count))
 
     @abstractmethod
@@ -122,6 +124,11 @@ def apportion(total: int, weights: Mapping[str, float], room: Mapping[str, int])
             given[name] += more
             left -= more
     return given
+
+
+def existing(mask: Tensor) -> int:
+    """How many weights a mask keeps; its sum would be rounded."""
+    return int(torch.count_nonzero(mask))
 
 
 def largest(score: Tensor, count: int) -> Tensor:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from paper_repro.methods.base import wide
 from paper_repro.methods.magnitude import MagnitudePruning
 from paper_repro.methods.schedules import CubicThenHold
 from paper_repro.methods.straight_through import StraightThrough
@@ -38,7 +39,7 @@ class ScaledSoftThreshold(StraightThrough):
     @torch.no_grad()
     def prune(self, weight: Tensor, threshold: Tensor) -> None:
         super().prune(weight, threshold.clamp(min=0.0))
-        magnitude = weight.abs()
+        magnitude = weight.abs().to(wide(weight))
         of_filter = torch.where(magnitude > self.threshold, magnitude, 0.0).flatten(1).mean(1)
         kept = (of_filter + 1e-6) / (magnitude.mean() + 1e-6)
         self.scale.copy_((1.01 / (kept + 0.01)).view_as(self.scale))

@@ -19,18 +19,22 @@ The extensions of the paper that keep the operator and change what shares an s a
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.optim.swa_utils import AveragedModel
 
-from paper_repro.accounting import CountedLayer, counted_layers
-from paper_repro.errors import UserError, unknown
+from paper_repro.accounting import CountedLayer, counted_layers, nonzero_sparsity_pct
+from paper_repro.errors import Advice, UserError, unknown
 from paper_repro.methods.balance import Balance, balances
-from paper_repro.methods.base import Method, attached, decay_groups
+from paper_repro.methods.base import Method, attached, decay_groups, percent
 from paper_repro.methods.granularity import granularity as granularity_called
 from paper_repro.methods.soft_threshold import G, SoftThreshold
 from paper_repro.methods.str_target import Operand, target_called
+
+ONSET_U = {"sigmoid": -10.0, "exp": -math.log(1.0 + math.exp(10.0))}  # g(u) = 4.5e-5 for both, where pruning begins
 
 
 class STR(Method):
@@ -61,7 +65,7 @@ class STR(Method):
             raise unknown("threshold function g", g, G)
         if not 0.0 < slope < math.inf:
             raise UserError(f"slope = {slope:g}: g(slope * s) rises with s only where it is above 0; 1 is the paper's")
-        if target_sparsity_pct is not None and not 0.0 < target_sparsity_pct < 100.0:
+        if target_sparsity_pct is not None and not 0.0 < percent(target_sparsity_pct, "target_sparsity_pct") < 100.0:
             raise UserError(f"target_sparsity_pct = {target_sparsity_pct:g} is not between 0 and 100")
         if target == "freeze" and granularity != "layer":
             raise UserError(
@@ -119,8 +123,26 @@ class STR(Method):
         return weight_decay
 
     def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
-        if self.target is not None and self.target.due(step, total_steps) is not None:
+        if self.target is None:
+            if step == total_steps // 2 > 0:
+                self._warn_where_nothing_will_be_pruned(model)
+        elif self.target.due(step, total_steps) is not None:
             self.target.apply(list(self.operands(model).values()), self.share, step, total_steps)
+
+    def _warn_where_nothing_will_be_pruned(self, model: nn.Module) -> None:
+        """Half way: where decay goes on as it began, and learning rates only fall, s ends at s^2 / s_init or lower."""
+        now = [operand.soft.s.detach().max().item() for operand in self.operands(model).values()]
+        if not self.must_prune or self.starts_at is not None or not now or self.s_init >= 0.0:
+            return
+        highest, needed = max(now), ONSET_U[self.g] / self.slope
+        if -(highest**2) / abs(self.s_init) < needed:
+            warnings.warn(
+                f"s has come from {self.s_init:g} to {highest:.4g} in half of the training, and will not reach "
+                f"{needed:.3g}, where pruning begins: the network stays dense. Only weight decay moves s before that, "
+                "by a factor exp(-weight_decay * sum(lr) / (1 - momentum)); take a higher s_init or weight decay",
+                Advice,
+                stacklevel=3,
+            )
 
     def thresholds(self, model: nn.Module) -> dict[str, float]:
         """One number per sparse layer: g(s), or its mean where a layer has more than one s."""
@@ -130,6 +152,23 @@ class STR(Method):
         operands = self.operands(model)
         found = balances((operand.soft, operand.values) for operand in operands.values())
         return dict(zip(operands, found, strict=True))
+
+    def finalize(self, model: nn.Module) -> nn.Module:
+        plain = super().finalize(model)
+        if isinstance(model, AveragedModel) and self.must_prune and nonzero_sparsity_pct(plain) < 1.0:
+            raise UserError(
+                "this average of networks is dense: its thresholds were averaged with those from before pruning began. "
+                "Call copy_thresholds(model, average), which takes them from the network in training, and finalize then"
+            )
+        return plain
+
+    def copy_thresholds(self, model: nn.Module, average: nn.Module) -> None:
+        """Give an average of networks, such as an AveragedModel, the thresholds of ``model``: averaged weights are near
+        the last ones, and an averaged s, which comes from far away, is not.
+        """
+        mine, theirs = self.operands(model), self.operands(average)
+        for name, operand in theirs.items():
+            operand.soft.s.data.copy_(mine[name].soft.s.data)
 
     def _share_to_prune(self, model: nn.Module, sparsity_pct: float) -> float:
         """The share of the sparse layers' weights to prune so that all layers together end at ``sparsity_pct``."""

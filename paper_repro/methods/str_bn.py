@@ -22,7 +22,7 @@ from torch.nn.utils import parametrize
 
 from paper_repro.accounting import CountedLayer
 from paper_repro.errors import UserError
-from paper_repro.methods.base import attached
+from paper_repro.methods.base import attached, wide
 from paper_repro.methods.batch_norms import batch_norm_of_convolution, live_filters
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_target import Operand
@@ -71,6 +71,13 @@ class STRBatchNorm(STR):
                 "str-bn prunes by the scales of batch norms, and this network has no convolution whose output goes to "
                 "a batch norm alone; take str-filter-pruning, which needs none, or a network with batch norm"
             )
+        for name, batch_norm in self.fed_by.items():
+            if batch_norm.weight.dtype != wide(batch_norm.weight):
+                raise UserError(
+                    f"str-bn prunes by the scales of batch norms. They begin at 1, and those behind {name} are "
+                    f"{str(batch_norm.weight.dtype).removeprefix('torch.')}, which rounds their steps away: keep batch "
+                    "norms in float32, or keep the network in float32 and train under autocast"
+                )
         return super().attach(model)
 
     def parametrization(self, name: str, layer: CountedLayer) -> nn.Module | None:

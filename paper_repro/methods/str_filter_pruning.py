@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from paper_repro.accounting import CountedLayer, counted_layers
-from paper_repro.methods.base import attached
+from paper_repro.methods.base import attached, wide
 from paper_repro.methods.batch_norms import batch_norm_of_convolution, live_filters
 from paper_repro.methods.soft_threshold import SoftThreshold
 from paper_repro.methods.str import STR
@@ -45,7 +45,7 @@ class FilterImportance(nn.Module):
         return factor
 
     def forward(self, weight: Tensor) -> Tensor:
-        return live_filters(weight, self.factor()) if self.normed else weight * self.factor()
+        return live_filters(weight, self.factor()) if self.normed else weight * self.factor().to(weight.dtype)
 
 
 class TimesImportance(nn.Module):
@@ -56,7 +56,7 @@ class TimesImportance(nn.Module):
         self.filters = (filters,)  # in a tuple: a submodule would list its parameters twice
 
     def forward(self, values: Tensor) -> Tensor:
-        return values * self.filters[0].factor().flatten()
+        return values * self.filters[0].factor().flatten().to(values.dtype)
 
 
 class STRFilterPruning(STR):
@@ -83,7 +83,7 @@ class STRFilterPruning(STR):
         if name == self.last:
             return None
         weight = layer.weight
-        ones = torch.ones((weight.shape[0],) + (1,) * (weight.dim() - 1), dtype=weight.dtype, device=weight.device)
+        ones = torch.ones((weight.shape[0],) + (1,) * (weight.dim() - 1), dtype=wide(weight), device=weight.device)
         batch_norm = self.fed_by.get(name)
         filters = FilterImportance(nn.Parameter(ones), self.soft_threshold(ones), normed=batch_norm is not None)
         if batch_norm is not None:

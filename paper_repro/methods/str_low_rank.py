@@ -21,7 +21,7 @@ from torch import nn
 
 from paper_repro.accounting import CountedLayer, counted_layers, low_rank_products, ranks
 from paper_repro.errors import UserError, unknown
-from paper_repro.methods.base import attached, decay_groups
+from paper_repro.methods.base import attached, decay_groups, wide
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_filter_pruning import FilterImportance
 from paper_repro.methods.str_target import Operand
@@ -70,7 +70,7 @@ class STRLowRank(STR):
     def parametrization(self, name: str, layer: CountedLayer) -> nn.Module | None:
         if name not in self.first:
             return None
-        ones = torch.ones(len(layer.weight), 1, dtype=layer.weight.dtype, device=layer.weight.device)
+        ones = torch.ones(len(layer.weight), 1, dtype=wide(layer.weight), device=layer.weight.device)
         return FilterImportance(nn.Parameter(ones), self.soft_threshold(ones), normed=False)
 
     def operand(self, layer: nn.Module) -> Operand:

@@ -16,6 +16,7 @@ s = g^-1(|v|), so the move that prunes a given share is a quantile of how far s 
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,12 +24,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from paper_repro.errors import unknown
+from paper_repro.errors import Advice, unknown
 from paper_repro.methods.schedules import CubicThenHold
 from paper_repro.methods.soft_threshold import SoftThreshold
 
 SAMPLE = 1 << 17  # values that a move is computed from: a standard error of 0.11 points at 80 %, 0.03 at 99 %
 UPDATES = 60  # moves between start and end; as many per step of training come after it
+REACHED = 5e-3  # a target counts as reached within this share of the weights: freezing moves by a sample's quantile
 LOOK = 4  # steps between two looks at the sparsity of plain STR, before it is frozen
 
 
@@ -76,9 +78,11 @@ class Controller(Target):
     decays_s = False
 
     def apply(self, operands: list[Operand], share: float, step: int, total_steps: int) -> None:
-        fraction = self.due(step, total_steps)
+        fraction, last = self.due(step, total_steps), step == total_steps - 1
         if fraction:
-            lift(operands, move(operands, fraction * share, exact=step == total_steps - 1))
+            lift(operands, move(operands, fraction * share, exact=last))
+        if last:
+            warn_where_out_of_reach(operands, share)
 
     def onset_step(self, plain: int | None, total_steps: int) -> int:
         return math.ceil(self.schedule.start * total_steps)
@@ -105,10 +109,26 @@ class Freeze(Target):
             if missing <= 0 or step >= min(self.schedule.end * total_steps, total_steps - 1):
                 lift(operands, missing)
                 freeze(operands)
+                warn_where_out_of_reach(operands, share)
 
     def onset_step(self, plain: int | None, total_steps: int) -> int:
         forced = math.ceil(self.schedule.end * total_steps)
         return forced if plain is None else min(plain, forced)
+
+
+def warn_where_out_of_reach(operands: list[Operand], share: float) -> None:
+    """Advice where so large a share cannot be pruned: the sigmoid stays below 1, and magnitudes may not."""
+    pruned = sum(
+        int(torch.count_nonzero(values.detach().abs() <= soft.threshold().detach())) * each
+        for soft, values, each in operands
+    ) / sum(operand.weights for operand in operands)
+    if pruned < share - REACHED:
+        warnings.warn(
+            f"the target is out of reach: it takes {100.0 * share:.2f} % of the sparse layers' weights, and thresholds "
+            f"can prune {100.0 * pruned:.2f} %. sigmoid(s) stays below 1, and larger weights stay; take g = 'exp'",
+            Advice,
+            stacklevel=4,
+        )
 
 
 def freeze(operands: list[Operand]) -> None:
@@ -144,8 +164,9 @@ def move(operands: list[Operand], share: float, exact: bool = False) -> Tensor:
 
 
 def critical_s(soft: SoftThreshold, values: Tensor) -> Tensor:
-    """The s that prunes each value. Clamped to where g is neither 0 nor, for the sigmoid, 1: beyond, it is infinite."""
-    return soft.pruned_at(values.abs().clamp(1e-12, 1.0 - 1e-6))
+    """The s that prunes each value. Clamped to where it is finite: g is never 0, and the sigmoid never 1."""
+    highest = 1.0 - 1e-6 if soft.g == "sigmoid" else None
+    return soft.pruned_at(values.abs().to(soft.s.dtype).clamp(1e-12, highest))
 
 
 def sampling_stride(count: int) -> int:

@@ -41,7 +41,9 @@ def straight_through(weight: Tensor, used: Tensor, pruned_gradient: float = 1.0)
 
 
 class StraightThrough(Pruned):
-    """W -> shrink(W, threshold); the threshold (shape ()) is saved with the model and is below all weights at first."""
+    """W -> shrink(W, threshold); the threshold is saved with the model and is below all weights at first. It has shape
+    (), or the weight's where equal weights were told apart (``distributions.cut``).
+    """
 
     threshold: Tensor
 
@@ -61,4 +63,13 @@ class StraightThrough(Pruned):
 
     @torch.no_grad()
     def prune(self, weight: Tensor, threshold: Tensor) -> None:
+        self._shape_threshold(threshold)
         self.threshold.copy_(threshold)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        self._shape_threshold(state_dict.get(f"{prefix}threshold", self.threshold))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _shape_threshold(self, like: Tensor) -> None:
+        if like.shape != self.threshold.shape:
+            self.threshold = self.threshold.new_empty(like.shape)

@@ -6,7 +6,7 @@ import runpy
 from pathlib import Path
 
 from paper_repro.errors import UserError
-from paper_repro.reporting.provenance import repository
+from paper_repro.reporting.provenance import of_repository
 
 
 def main(results_dir: Path) -> int:
@@ -15,9 +15,7 @@ def main(results_dir: Path) -> int:
     """
     if not results_dir.is_dir():
         raise UserError(f"there is no folder {results_dir} with results to check")
-    script = repository() / "ci" / "check_results.py"
-    if not script.exists():
-        raise UserError(f"{script} does not exist: `check` works in a checkout of the repository")
+    script = of_repository("ci", "check_results.py")
     try:
         runpy.run_path(str(script))["main"](["--results", str(results_dir)])
     except SystemExit as done:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,12 +25,13 @@ from paper_repro import tables
 from paper_repro.errors import UserError, unknown
 from paper_repro.files import write
 from paper_repro.reporting import evidence, figures, results
-from paper_repro.reporting.provenance import repository
+from paper_repro.reporting.provenance import of_repository, repository
 from paper_repro.tables import AUDIT
 
 KERNEL = "python3"
 METADATA = "paper_repro"  # where an executed notebook says what it was made from
 START_TIMEOUT_S = 120
+FROM_THE_COPY = ".."  # the results, from the folder of an executed copy: what that says, whatever path it was made with
 
 
 # only where methods are set beside each other
@@ -65,7 +67,7 @@ def skeleton(table: str) -> nbformat.NotebookNode:
             + "It trains nothing:\n"
             f"`make reproduce TABLE={table}` does that, and executes this notebook into `results/{table}/`.",
         ),
-        ("parameters", "code", f'table = "{table}"\ntier = "smoke"\nresults_dir = "results"'),
+        ("parameters", "code", f'table = "{table}"\ntier = "smoke"\nresults_dir = "../results"'),
         (
             "open",
             "code",
@@ -125,8 +127,9 @@ def render(
     kept as ``<tier>.failed.ipynb``, and an older executed copy stays as it was.
     """
     evidence.load(table, tier, results_dir)  # damaged results are better reported from here than from within a kernel
-    source = (notebooks_dir or repository() / "notebooks") / f"{table}.ipynb"
-    values = {"table": table, "tier": tier, "results_dir": results_dir.name, **(parameters or {})}
+    source = (notebooks_dir or of_repository("notebooks")) / f"{table}.ipynb"
+    results_dir.mkdir(parents=True, exist_ok=True)
+    values = {"table": table, "tier": tier, "results_dir": FROM_THE_COPY, **(parameters or {})}
     _check_parameters(source, values)
     target = results_dir / table / f"{tier}.ipynb"
     made_from = {"inputs": inputs_digest(table, tier, results_dir, source, values), "code": code_digest()}
@@ -134,7 +137,8 @@ def render(
         return target
     failed = target.with_suffix(".failed.ipynb")
     with tempfile.TemporaryDirectory(prefix="paper_repro-") as scratch:
-        notebook, problem = _execute(source, values, results_dir.resolve().parent, Path(scratch))
+        given = {**values, "results_dir": str(results_dir.resolve()), **(parameters or {})}
+        notebook, problem = _execute(source, given, results_dir.resolve().parent, Path(scratch))
     cleaned = _clean(notebook, made_from)
     if problem is not None:
         write(failed, nbformat.writes(cleaned) + "\n")
@@ -182,7 +186,7 @@ def executed_for(results_dir: Path, notebooks_dir: Path) -> Iterator[tuple[str, 
             target = results_dir / table / f"{tier}.ipynb"
             if not target.exists():
                 continue
-            values = {"table": table, "tier": tier, "results_dir": results_dir.name}
+            values = {"table": table, "tier": tier, "results_dir": FROM_THE_COPY}
             try:
                 notebook = nbformat.read(target, as_version=4)
             except Exception as error:
@@ -329,6 +333,7 @@ def _clean(notebook: nbformat.NotebookNode, made_from: Mapping[str, str]) -> nbf
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         if "injected-parameters" in tags:
             cell.id = "injected-parameters"
+            cell.source = re.sub(r"^results_dir = .*$", f'results_dir = "{FROM_THE_COPY}"', cell.source, flags=re.M)
         for output in cell.get("outputs", []):
             output.pop("transient", None)
             if "metadata" in output:

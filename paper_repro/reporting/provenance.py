@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import paper_repro
+from paper_repro.errors import UserError
 
 UNKNOWN = "unknown"
 # What can change the outcome of a run. Results and notebooks are rewritten by every `make reproduce`: counting them
@@ -20,6 +21,19 @@ CODE = ("paper_repro", "pyproject.toml", "requirements.lock")
 def repository() -> Path:
     """The folder that holds the package: the root of the checkout, where there is one."""
     return Path(paper_repro.__file__).resolve().parents[1]
+
+
+def of_repository(*parts: str) -> Path:
+    """A file or folder of the repository; UserError where the package is installed without it."""
+    path = repository().joinpath(*parts)
+    if path.exists() or (repository() / "pyproject.toml").exists():
+        return path
+    raise UserError(
+        f"paper_repro is installed without its repository, and needs {'/'.join(parts)} of it. Results, figures and "
+        f"executed notebooks go to {Path('results').absolute()} (--results DIR names another folder) and runs to "
+        f"{Path('runs').absolute()}; what they are made and judged with (notebooks/, ci/, results/errata.csv) is in "
+        "the repository: clone it and run there. Methods, models, tables and accounting work without it"
+    )
 
 
 def provenance(device: str = "cpu", threads: int | None = None) -> dict[str, str | int]:

@@ -83,7 +83,11 @@ class Comparison:
     str_top1_pct: float | None = None
     seeds: tuple[int, ...] = ()
     seeds_needed: int | None = None
-    note: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        return "; ".join(self.notes)
 
     @property
     def verdict(self) -> str:
@@ -138,16 +142,16 @@ def compare(
     return regimes
 
 
-def exit_code(regimes: Sequence[Regime]) -> int:
-    """For scripts: 2 when a run of the method came to nothing, else 1 when it is worse than STR in a regime, else 4
-    when a regime is not decided, else 0. Only the comparison at equal sparsity counts.
+def exit_code(regimes: Sequence[Regime], strict: bool = False) -> int:
+    """For scripts: 2 when a run of the method came to nothing, else 1 when it is worse than STR in a regime, else, if
+    ``strict``, 4 when a regime is not decided, else 0. Only the comparison at equal sparsity counts.
     """
     answers = {regime.at_sparsity.answer for regime in regimes}
     if any(regime.problems for regime in regimes):
         return 2
     if Answer.WORSE in answers:
         return 1
-    return 0 if all(answer.decided for answer in answers) else 4
+    return 4 if strict and not all(answer.decided for answer in answers) else 0
 
 
 def at_density(points: Curve, density: float) -> float | None:
@@ -224,7 +228,7 @@ def _compare(
     problems: Sequence[str],
 ) -> Comparison:
     if not runs:
-        return Comparison(Answer.NO_RESULT, note="; ".join(problems) or "no run")
+        return Comparison(Answer.NO_RESULT, notes=tuple(problems) or ("no run",))
     mine: dict[int, float] = {}
     theirs: dict[int, float] = {}
     outside: list[Measured] = []
@@ -236,14 +240,14 @@ def _compare(
             outside.append(run)
         else:
             mine[run.seed], theirs[run.seed] = run.top1_pct, value
-    note = "; ".join([*problems, *_outside(outside, x, curves, quantity)])
+    notes = (*problems, *_outside(outside, x, curves, quantity))
     paired = paired_difference(mine, theirs)
     if paired is None or (outside and len(mine) < 2):
-        return Comparison(Answer.OUTSIDE, note=note)
+        return Comparison(Answer.OUTSIDE, notes=notes)
     answer, needed = judge(paired.difference, margin)
     if answer is Answer.TOO_FEW and paired.difference.n == 1:
-        note = "; ".join([*filter(None, [note]), "one seed gives no interval; two are the least, three the default"])
-    return Comparison(answer, paired.difference, sum(theirs.values()) / len(theirs), tuple(sorted(mine)), needed, note)
+        notes = (*notes, "one seed gives no interval; two are the least, three the default")
+    return Comparison(answer, paired.difference, sum(theirs.values()) / len(theirs), tuple(sorted(mine)), needed, notes)
 
 
 def _outside(

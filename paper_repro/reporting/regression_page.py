@@ -60,6 +60,7 @@ def page(
         sentence=regress.summary(plugin.name, regimes),
         code=code,
         exit_codes=regress.EXIT_CODES,
+        notes=regress.notes(regimes),
         claims=regress.claims(mine),
         scale=_scale(regimes, question.margin),
         figures=[

@@ -11,6 +11,7 @@ from IPython.display import Image, Markdown
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
+from paper_repro.errors import UserError
 from paper_repro.reporting import (
     balance_report,
     claims,
@@ -37,10 +38,12 @@ HEADINGS = {
 
 
 def open_report(table: str, tier: str, results_dir: str = "results") -> Report:
-    """The report of one table at one tier. A relative ``results_dir`` is looked for here, then one folder up."""
+    """The report of one table at one tier. A relative ``results_dir`` is taken from the folder that the notebook is
+    run in; UserError where there is none.
+    """
     folder = Path(results_dir)
-    if not folder.is_absolute() and not folder.exists() and (Path("..") / folder).exists():
-        folder = Path("..") / folder
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder.absolute()}; results_dir is the folder that has the results")
     return Report(evidence.load(table, tier, folder))
 
 

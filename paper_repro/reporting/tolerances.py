@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from paper_repro.errors import UserError, unknown
-from paper_repro.reporting.provenance import repository
+from paper_repro.reporting.provenance import of_repository
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Tolerances:
 
 def load(file: Path | None = None) -> Tolerances:
     """Read the file; an unknown, missing or negative tolerance is a UserError that names it."""
-    file = file or repository() / "ci" / "tolerances.toml"
+    file = file or of_repository("ci", "tolerances.toml")
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

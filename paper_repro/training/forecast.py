@@ -38,14 +38,13 @@ from typing import Any
 from paper_repro import methods, tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
-from paper_repro.methods.str import STR
+from paper_repro.methods.str import ONSET_U, STR
 from paper_repro.spec import Spec
 from paper_repro.tables.audit import Finding
 from paper_repro.training.optimizer import BETA2, EPS
 from paper_repro.training.schedule import learning_rate
 from paper_repro.verdict import Verdict
 
-ONSET_U = {"sigmoid": -10.0, "exp": math.log(1.0 / (1.0 + math.exp(10.0)))}  # g(u) = 4.5e-5 for both
 # A row is refused when sparsity would begin this late: what the paper's schedule leaves for pruning after its latest
 # onset (epoch 38 of 100) is far more, and after 90 % of a cosine schedule the learning rate is too small to move s
 # any further.

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from paper_repro.data.catalog import dataset
+from paper_repro.events import parsed
 from paper_repro.machine import cores
 from paper_repro.spec import Spec
 
@@ -136,14 +138,14 @@ class Launch:
     def _follow(self, process: subprocess.Popen[str], spec: Spec) -> str | None:
         """Pass the events of a run on until it ends; why it failed, or None."""
         assert process.stdout and process.stderr
-        errors: list[str] = []
+        errors: deque[str] = deque(maxlen=100)  # and what a plug-in prints
         drain = threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True)
         drain.start()
         said: dict[str, str] = {}  # the first error of any process, and the first to be left alone by another
         for line in process.stdout:
-            if not line.startswith("{"):  # a library's words, such as NCCL's
+            event = parsed(line)
+            if event is None:
                 continue
-            event = json.loads(line)
             if event["event"] in ("error", "lost"):
                 said.setdefault(event["event"], event["text"])
             self.on_event(spec, event)
@@ -155,8 +157,8 @@ class Launch:
             return "stopped; the same command goes on from here"
         if self.count > 1:  # the last words are torchrun's own
             return said.get("lost", "the training processes died; the same command goes on from the last checkpoint")
-        last_words = errors[-1].strip() if errors else f"exit code {code}"
-        return f"the training process died: {last_words}"
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"the training process died ({how}){': ' + errors[-1].strip() if errors else ''}"
 
     def _pass_on_a_signal(self) -> None:
         for process in list(self.processes):

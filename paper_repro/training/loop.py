@@ -16,6 +16,7 @@ import math
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -29,7 +30,7 @@ from paper_repro import methods
 from paper_repro.accounting import nonzero_sparsity_pct, ranks
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import open_loaders
-from paper_repro.errors import UserError
+from paper_repro.errors import Advice, UserError
 from paper_repro.files import write
 from paper_repro.interchange import networks
 from paper_repro.methods import Method, plugins
@@ -84,7 +85,7 @@ def run(
         if processes.first:
             write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1) + "\n")
         run_ = Run(spec, folder, data_root, forecast, report, processes)
-        with _stop_signals(run_):
+        with _stop_signals(run_), _advice(run_):
             result = run_.train()
         result = {"schema": 1, "spec": spec.to_dict(), **result, "provenance": {**(provenance or {}), **run_.machine()}}
         if processes.first:
@@ -401,6 +402,23 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def _advice(run_: Run) -> Iterator[None]:
+    """Make a note of what a method advises, which would be lost among the warnings of libraries."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Advice)
+        show = warnings.showwarning
+
+        def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, Advice):
+                run_._note(f"warning: {message}")
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = note
+        yield
 
 
 @contextmanager

@@ -9,6 +9,13 @@ import math
 from paper_repro.spec import Spec
 
 
+def scaled(rate: float, own: float, base: float) -> float:
+    """The learning rate of a parameter group that began with ``own``, where the schedule has taken ``base`` to
+    ``rate``; a group without one of its own has ``rate`` to the last bit.
+    """
+    return rate * (own / base)
+
+
 def learning_rate(spec: Spec, step: int, steps_per_epoch: int) -> float:
     """Learning rate of training step ``step``, counted from 0.
 

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from paper_repro.methods import Method
 from paper_repro.spec import Spec
 from paper_repro.training.distributed import Processes
-from paper_repro.training.schedule import learning_rate
+from paper_repro.training.schedule import learning_rate, scaled
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -39,6 +39,7 @@ class Step:
     ) -> None:
         self.spec, self.model, self.method, self.optimizer = spec, model, method, optimizer
         self.processes = processes
+        self.rates = [group["lr"] for group in optimizer.param_groups]  # the method may have given a group its own
         self.device = next(model.parameters()).device
         self.format = memory_format(spec)
         network = processes.parallel(model)
@@ -51,8 +52,8 @@ class Step:
         """
         total = per_epoch * self.spec.epochs
         rate = learning_rate(self.spec, step, per_epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for group, own in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = scaled(rate, own, self.spec.lr)
         self.method.before_step(self.model, step, total)
         images, labels = images.to(self.device, memory_format=self.format), labels.to(self.device)
         with precision(self.spec.autocast, self.device):

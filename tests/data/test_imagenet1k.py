@@ -139,6 +139,15 @@ def test_all_faults_are_named_at_once(copy: Path) -> None:
         assert words in text
 
 
+def test_a_link_that_leads_nowhere_is_named_and_the_others_are_counted(copy: Path) -> None:
+    path = copy / "val" / WNIDS[2] / "ILSVRC2012_val_00000003.JPEG"
+    path.unlink()
+    path.symlink_to(copy / "moved" / path.name)
+    text = fault(copy)
+    assert f"1 links in {copy / 'val'} lead nowhere: {WNIDS[2]}/{path.name}" in text
+    assert "has 0" not in text and "images instead of" not in text
+
+
 def test_what_else_lies_there_does_not_matter(copy: Path) -> None:
     for name in ("._ILSVRC2012_val_00000001.JPEG", "Thumbs.db", "notes.txt"):
         (copy / "val" / WNIDS[0] / name).write_bytes(b"")

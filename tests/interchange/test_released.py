@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from paper_repro import models
+from paper_repro import budgets, models
 from paper_repro.accounting import account, counted_layers
 from paper_repro.errors import UserError
-from paper_repro.interchange import released
+from paper_repro.interchange import networks, released
+from paper_repro.interchange.export import torchvision_state
+from paper_repro.methods.distributions import measured
 from tests.reference.soft_threshold import soft_threshold
 
 State = dict[str, Any]
@@ -67,14 +69,14 @@ def save(state: State, file: Path, old: bool = True) -> Path:
 
 
 @pytest.mark.parametrize("old", [True, False])
-@pytest.mark.parametrize("prefix", ["module.", ""])
+@pytest.mark.parametrize("prefix", ["module.", "", "_orig_mod.", "module._orig_mod."])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_form_gives_the_network_that_was_evaluated(tmp_path: Path, name: str, prefix: str, old: bool) -> None:
     state = native(name, prefix)
     expected = {key.removeprefix(prefix): value for key, value in dense(state).items()}
     for form, content in (("native", state), ("doubled", doubled(state)), ("dense", dense(state))):
         found = released.read(save(content, tmp_path / f"{form}.pt", old))
-        assert (found.model, found.weights.form, found.weights.prefixed) == (name, form, prefix != "")
+        assert (found.model, found.weights.form, found.weights.prefix) == (name, form, prefix)
         assert found.model_args == {"num_classes": 7, "width": 8, "in_channels": 3}
         assert found.stated == {"epoch": 100, "arch": "ResNet50", "best_acc1": 74.31, "curr_acc1": 74.25}
         mine = found.network.state_dict()
@@ -120,6 +122,33 @@ def test_balance_is_measured_on_the_raw_weights_of_a_native_file(tmp_path: Path)
 def test_a_bare_state_dict_is_read(tmp_path: Path) -> None:
     torch.save(native(), tmp_path / "a.pt")
     assert released.read(tmp_path / "a.pt").stated == {}
+
+
+@pytest.mark.parametrize("holder", ["state_dict", "model", "model_state_dict"])
+def test_a_state_dict_is_found_where_others_keep_it(tmp_path: Path, holder: str) -> None:
+    """Without the counters of batch norm, too, which older files lack."""
+    state = {key: value for key, value in native("mobilenet_v1").items() if "num_batches" not in key}
+    torch.save({holder: state, "model_ema": None}, tmp_path / "a.tar")
+    expected = released.read(save(native("mobilenet_v1"), tmp_path / "b.pt")).network.state_dict()
+    found = released.read(tmp_path / "a.tar").network.state_dict()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("form", ["torchvision's", "safetensors"])
+def test_what_the_project_exports_is_read(tmp_path: Path, form: str) -> None:
+    network = released.read(save(native(), tmp_path / "a.pt")).network
+    if form == "safetensors":
+        file = networks.write_weights(torchvision_state(network), tmp_path / "model.safetensors")
+    else:
+        file = tmp_path / "torchvision_resnet50.pth"
+        torch.save(torchvision_state(network), file)
+    found = released.read(file).network.state_dict()
+    assert all(torch.equal(found[key], value) for key, value in network.state_dict().items())
+    assert dict(budgets.load(str(file), network)) == pytest.approx(dict(measured(network)))
+    biased = torchvision_state(network) | {"fc.bias": torch.ones(7)}
+    torch.save(biased, tmp_path / "biased.pth")
+    with pytest.raises(UserError, match=r"fc\.bias"):
+        released.read(tmp_path / "biased.pth")
 
 
 def without(key: str) -> Callable[[State], None]:

@@ -49,6 +49,12 @@ def test_a_file_becomes_a_method_of_its_name(tmp_path: Path) -> None:
         methods.get("mine", sparsity=50.0)
 
 
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plugin_file(tmp_path, GOOD)
+    assert plugins.find("~/mine.py").files == (tmp_path / "mine.py",)
+
+
 def test_finding_runs_no_code(tmp_path: Path) -> None:
     plugins.find(plugin_file(tmp_path, "raise SystemExit('run')"))
 
@@ -188,6 +194,16 @@ def test_what_a_method_claims(tmp_path: Path, body: str, claim: object) -> None:
 def test_a_plugin_that_ends_its_process(tmp_path: Path) -> None:
     code = GOOD + "        import os, signal\n        os.kill(os.getpid(), signal.SIGSEGV)\n"
     with pytest.raises(UserError, match=r"ended its process \(SIGSEGV\) while it was to load"):
+        preflight.check(plugins.find(plugin_file(tmp_path, code)), 90.0, {})
+
+
+def test_what_a_plugin_prints_hides_nothing(tmp_path: Path) -> None:
+    code = (
+        "print('.', end='', flush=True)\n"
+        + GOOD
+        + "        print('{\"event\": 1}', end='')\n        raise ValueError('mine')\n"
+    )
+    with pytest.raises(UserError, match=r"\(in __init__\) raised ValueError: mine"):
         preflight.check(plugins.find(plugin_file(tmp_path, code)), 90.0, {})
 
 

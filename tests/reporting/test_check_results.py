@@ -174,6 +174,6 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
 
 
 def test_the_verb_needs_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "repository", lambda: tmp_path)
-    with pytest.raises(UserError, match="works in a checkout"):
+    monkeypatch.setattr("paper_repro.reporting.provenance.repository", lambda: tmp_path)
+    with pytest.raises(UserError, match="installed without its repository"):
         check.main(tmp_path)

@@ -173,6 +173,30 @@ def test_rendering_is_skipped_only_for_the_same_inputs(
     assert not executes(lambda: None)
 
 
+@pytest.mark.parametrize("kind", ["a link", "from within", "a namesake beside it"])
+def test_a_notebook_shows_the_results_that_it_was_given(
+    folders: tuple[Path, Path], make_runs: MakeRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Wherever they are, and whatever else is called so."""
+    mine, notebooks = tmp_path / "elsewhere" / "mine", folders[1]
+    results.collect("st3", "smoke", make_runs("st3", rows=["st3-90"]), mine)
+    write(notebooks / "st3.ipynb", notebook.skeleton_text("st3"))
+    if kind == "a link":
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        given = Path("results")
+        given.symlink_to(mine)
+    elif kind == "from within":
+        monkeypatch.chdir(mine)
+        given = Path()
+    else:
+        (mine.parent / "results").mkdir()  # without any numbers
+        monkeypatch.chdir(mine.parent)
+        given = mine
+    copy = nbformat.read(notebook.render("st3", "smoke", given, notebooks), as_version=4)
+    shown = str([cell.get("outputs") for cell in copy.cells])
+    assert "1 of " in shown and str(tmp_path) not in str(copy)
+
+
 def test_methods_beside_str(folders: tuple[Path, Path], make_runs: MakeRuns) -> None:
     """Most accurate first, each with its difference to STR at the same regime, and what sparsity it missed."""
     rows = ["str-90.23", "gmp-90", "rigl-90", "gmp-global-98"]
@@ -187,14 +211,25 @@ def test_methods_beside_str(folders: tuple[Path, Path], make_runs: MakeRuns) -> 
     assert "[-" in lines[2].split("|")[-2]
     assert lines[3].endswith("|  |")  # no row of STR to set it beside
     assert "**95 %**" not in text
+    with pytest.raises(UserError, match=f"no folder {folders[0] / 'none'}"):
+        open_report("family", "smoke", str(folders[0] / "none"))
+    (folders[0] / "none").mkdir()
     assert open_report("family", "smoke", str(folders[0] / "none")).methods().data == "No runs."
 
 
 def test_report_finds_results_from_the_notebooks_folder(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Opened by hand, with the path that the notebook itself has; the same of an executed copy."""
     monkeypatch.chdir(folders[1])
-    report = open_report("resnet50", "smoke")
+    (path,) = (cell.source for cell in notebook.skeleton("resnet50").cells if cell.id == "parameters")
+    assert path.endswith('results_dir = "../results"')
+    report = open_report("resnet50", "smoke", "../results")
     assert report.evidence.results_dir.resolve() == folders[0].resolve()
+    (folders[0] / "resnet50").mkdir()
+    monkeypatch.chdir(folders[0] / "resnet50")
+    assert (
+        open_report("resnet50", "smoke", notebook.FROM_THE_COPY).evidence.results_dir.resolve() == folders[0].resolve()
+    )
     assert "INCOMPLETE" in str(report.summary().data)
     assert "No runs" in str(report.provenance().data)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from paper_repro.reporting import provenance
+from paper_repro.errors import UserError
+from paper_repro.reporting import check, notebook, provenance, tolerances
+from paper_repro.reproduce import Job, write_audit
+from paper_repro.terminal import Console
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -64,3 +68,25 @@ def test_all_is_there() -> None:
     assert found["torch"] == torch.__version__.split("+")[0]
     assert (found["device"], found["threads"]) == ("cpu", 3)
     assert provenance.library_version("no-such-library") == "unknown"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda results: write_audit(Job("resnet50", "audit", results=results), Console(quiet=True)),
+        lambda results: notebook.render("st3", "smoke", results),
+        lambda results: tolerances.load(),
+        lambda results: check.main(results),
+    ],
+)
+def test_a_package_without_its_repository_says_where_things_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Path], object]
+) -> None:
+    monkeypatch.setattr(provenance, "repository", lambda: tmp_path / "site-packages")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    with pytest.raises(UserError) as error:
+        ask(Path("results"))
+    text = str(error.value)
+    assert "installed without its repository" in text and str(tmp_path / "results") in text and "notebooks" in text
+    assert "restore" not in text

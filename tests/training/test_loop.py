@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pytest
 import torch
 from filelock import FileLock
 
+from paper_repro import methods
 from paper_repro.accounting import account, ranks
 from paper_repro.data import fashion_mnist
 from paper_repro.data.augmentation import CROP_AND_FLIP
-from paper_repro.errors import UserError
+from paper_repro.errors import Advice, UserError
 from paper_repro.interchange import networks
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_low_rank import STRLowRank
@@ -49,6 +51,18 @@ def without_time(result: dict) -> dict:
     result = json.loads(json.dumps(result))
     result["result"].pop("seconds")
     return result
+
+
+def test_what_a_method_advises_is_a_note_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def advise(self: methods.Method, model: object, step: int, total_steps: int) -> None:
+        if step == 3:
+            warnings.warn("that is hardly meant", Advice, stacklevel=1)
+
+    monkeypatch.setattr("paper_repro.methods.dense.Dense.before_step", advise)
+    said: list[str] = []
+    spec = replace(SPEC, method="dense", method_args={}, epochs=1)
+    run(spec, tmp_path, tmp_path, report=lambda event: said.append(event.get("text", "")))
+    assert said.count("warning: that is hardly meant") == 1
 
 
 def test_the_weights_of_a_finished_run_are_those_that_were_measured(tmp_path: Path) -> None:

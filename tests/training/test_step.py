@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 from paper_repro import methods
 from paper_repro.data.loaders import open_loaders
 from paper_repro.errors import UserError
+from paper_repro.methods import plugins
 from paper_repro.methods.base import attached_layers
 from paper_repro.spec import Spec
 from paper_repro.training import step as steps
@@ -75,6 +76,46 @@ def test_steps_are_those_of_a_plain_loop(norm: float) -> None:
             nn.utils.clip_grad_norm_(twin.parameters(), norm)
         optimizer.step()
     assert difference(model, twin) < 1e-6
+
+
+OWN_RATE = """
+from paper_repro.methods.dense import Dense
+
+class OwnRate(Dense):
+    prunes = False
+    def param_groups(self, model, weight_decay):
+        groups = super().param_groups(model, weight_decay)
+        *rest, last = groups[0]["params"]
+        return [{**groups[0], "params": rest}, {"params": [last], "lr": 1e-6}]
+"""
+
+
+def test_the_schedule_scales_the_rate_that_a_method_gives_a_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every step, and the same after a stop."""
+    monkeypatch.setattr(methods, "PLUGINS", {})
+    path = tmp_path / "own_rate.py"
+    path.write_text(OWN_RATE, encoding="utf-8")
+    plugin = plugins.find(str(path))
+    plugins.load(plugin)
+    spec = replace(SPEC, method=plugin.name, method_args={}, method_sha256=plugin.sha256, epochs=1)
+    seen: list[tuple[float, ...]] = []
+    take = torch.optim.SGD.step
+
+    def watched(self: torch.optim.SGD) -> None:
+        seen.append(tuple(group["lr"] for group in self.param_groups))
+        take(self)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", watched)
+    whole = run(spec, tmp_path / "whole", tmp_path)
+    expected, seen[:] = list(seen), []
+    assert len(expected) == 24 and expected[0] == (spec.lr, pytest.approx(1e-6))
+    assert all(own == pytest.approx(rate * 1e-6 / spec.lr) for rate, own in expected)
+    with pytest.raises(Interrupted):
+        run(spec, tmp_path / "runs", tmp_path, report=kill_at(10))
+    assert without_time(run(spec, tmp_path / "runs", tmp_path)) == without_time(whole)
+    assert seen == expected
 
 
 def test_fp16_clips_gradients_and_not_their_multiples() -> None:
