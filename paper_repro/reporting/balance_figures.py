@@ -77,7 +77,7 @@ def balance_over_training(evidence: Evidence) -> Figure:
     history = watched(evidence)
     rows = _shown(history)
     with style():
-        figure = new_figure(9.5, 6.4)
+        figure = new_figure(9.5, 7.0)
         axis = figure.subplots()
         axis.set_yscale("log")
         axis.axhspan(1 / NEAR, NEAR, color="#DDDDDD", alpha=0.6, linewidth=0, zorder=0)

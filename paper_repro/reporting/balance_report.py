@@ -208,71 +208,86 @@ def _named(rows: Sequence[str]) -> str:
 
 
 def ranks_markdown(results_dir: Path) -> str:
-    """Every network of Table 3 whose ranks were learnt, with the L1 norm that its thresholds imply for the importances,
-    and the measured ratio where its run recorded it.
+    """Every training of Table 3 that learnt ranks, at some of its records: what its thresholds imply for the
+    importances, and what was measured.
     """
-    products = _products(results_dir)
-    if not len(products):
+    records = _rank_records(results_dir)
+    if not len(records):
         return "No run with learnt ranks is in the results.\n"
-    rows, measured = [], bool(products["balance"].notna().any())
-    for _, network in products.groupby(["tier", "row"], sort=False):
-        first = network.iloc[0]
-        cells = [str(first["data"]), str(first["tier"]), str(first["ranks"]), str(network["seed"].nunique())]
-        for name in ("w", "u"):
-            own = network[network["product"] == name]
-            cells += [_span(own["threshold"], ".3f"), _span(own["per_rank"], ".2f")]
-            cells += [_span(own["balance"].dropna(), ".2f")] if measured else []
-        rows.append(cells)
-    header = ["Data", "Tier", "Ranks W/U", "Seeds"]
-    for name in ("W", "U"):
-        header += [f"Threshold of {name}", f"Implied per rank of {name}", *([f"Ratio of {name}"] if measured else [])]
-    return markdown_table(header, rows) + "\n" + " ".join(_possible(products, name) for name in ("u", "w")) + "\n"
+    rows = []
+    for (data, tier, _), run in records[records["first_seed"]].groupby(["data", "tier", "spec"], sort=False):
+        for share in SHOWN_SHARES:
+            one = run.iloc[(run["share"] - share).abs().argmin()]
+            low, high = (f"{one[f'threshold_{end}']:.3f}" for end in ("min", "max"))
+            measured = pd.notna(one["balance_min"])
+            rows.append(
+                [
+                    f"{data}, {tier}, seed {one['seed']}",
+                    f"{100 * one['share']:.0f} %",
+                    f"{one['rank_w']:.0f}/{one['rank_u']:.0f}",
+                    f"{low}, {high}",
+                    f"{one['implied']:.2f}",
+                    f"{one['kept_l1'] / one['ranks']:.2f}" if measured else "–",
+                    f"{one['balance_min']:.2f}, {one['balance_max']:.2f}" if measured else "–",
+                ]
+            )
+    header = ["Training", "Done", "Ranks W/U", "The two thresholds", "Implied importance per rank"]
+    header += ["Measured", "The two ratios"]
+    return markdown_table(header, rows) + "\n" + _sentence_on_ranks(records) + "\n"
 
 
-def _products(results_dir: Path) -> pd.DataFrame:
-    """One line per low-rank product of a network with learnt ranks: its rank, threshold, and what that implies."""
-    lines = []
-    table = tables.load("rnn")
+SHOWN_SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of a training
+
+
+def _rank_records(results_dir: Path) -> pd.DataFrame:
+    """The history of every training that learnt ranks, once, with its ranks, their number, and the importance per rank
+    at which both thresholds would be balanced.
+    """
+    table, found = tables.load("rnn"), []
     for tier in table.tiers:
-        layers = results.read_if_there(results.path(results_dir, "rnn", tier, "budgets"), "budgets")
-        runs = results.read_if_there(results.path(results_dir, "rnn", tier), "runs")
-        for row in (row for row in table.rows if row.method == "str-rank" and row.ranks):
-            for name, rank in zip(("w", "u"), map(int, row.ranks.split("/")), strict=True):
-                own = layers[(layers["row"] == row.id) & layers["layer"].str.startswith(f"{name}.")]
-                own = own[own["threshold"].gt(0)]
-                if len(own):
-                    title = dataset(str(runs.loc[runs["row"] == row.id, "dataset"].iloc[0])).title
-                    implied = own["threshold"].map(implied_importances) / rank
-                    lines.append(
-                        own.assign(tier=tier, data=title, ranks=row.ranks, product=name, rank=rank, per_rank=implied)
-                    )
-    return pd.concat(lines, ignore_index=True) if lines else pd.DataFrame()
+        runs, history, epochs = (
+            results.read_if_there(results.path(results_dir, "rnn", tier, kind), kind)
+            for kind in ("runs", "history", "epochs")
+        )
+        runs = runs[runs["method"] == "str-rank"].drop_duplicates("spec")  # several rows show networks of one training
+        for run in runs.to_dict("records"):
+            own = history[(history["row"] == run["row"]) & (history["seed"] == run["seed"])].copy()
+            ranks = epochs[(epochs["row"] == run["row"]) & (epochs["seed"] == run["seed"])].set_index("epoch")
+            own = own[own["epoch"].map(math.ceil).isin(ranks.index)]
+            at = ranks.loc[own["epoch"].map(math.ceil), ["rank_w", "rank_u"]]
+            own[["rank_w", "rank_u"]] = at.to_numpy()
+            own["ranks"] = own["rank_w"] + own["rank_u"]
+            bounds = own["threshold_min"].clip(lower=1e-30), own["threshold_max"].clip(lower=1e-30)
+            own["implied"] = sum(bound.map(implied_importances) for bound in bounds) / own["ranks"]
+            spec = str(run["spec"]).rpartition("-s")[0]
+            first = bool(run["seed"] == runs.loc[runs["spec"].str.startswith(spec), "seed"].min())
+            title = dataset(str(run["dataset"])).title
+            found.append(
+                own.assign(data=title, tier=tier, spec=spec, first_seed=first, share=own["epoch"] / run["epochs"])
+            )
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _possible(products: pd.DataFrame, name: str) -> str:
-    """In how many networks what a product's threshold implies can be the mean of its importances."""
-    own = products[products["product"] == name]
-    fits = own[own["per_rank"].le(1.0) & own["per_rank"].gt(own["threshold"])]
-    sentence = f"{name.upper()} can be at balance in {len(fits)} of {len(own)} networks"
-    if len(fits):
-        ranks = f"{fits['rank'].min()} to {fits['rank'].max()} ranks"
-        sentence += f", where its threshold implies {_span(fits['per_rank'], '.2f')} per rank, at {ranks}"
-    rest = own.drop(fits.index)
-    if len(rest):
-        sentence += f"; in the other {len(rest)} it implies {_span(rest['per_rank'], '.1f')}"
-    return f"{sentence}."
+def _sentence_on_ranks(records: pd.DataFrame) -> str:
+    """How near to balance thresholds are from the first rank that is lost on, in all trainings together."""
+    full = records.groupby(["data", "tier", "spec", "seed"])["ranks"].transform("max")
+    falling = records[records["ranks"] < full].dropna(subset=["balance_min"])
+    if not len(falling):
+        return "No training recorded the balance after it had lost a rank."
+    trainings = falling.groupby(["data", "tier", "spec", "seed"]).ngroups
+    ratios = pd.concat([falling["balance_min"], falling["balance_max"]])
+    low, middle, high = (f"{ratios.quantile(q):.2f}" for q in (0.05, 0.5, 0.95))
+    return (
+        f"From the first lost rank to the end ({len(falling)} records of {trainings} training"
+        f"{'s' if trainings > 1 else ''}), while ranks fell from {falling['ranks'].max():.0f} to "
+        f"{falling['ranks'].min():.0f}, the two ratios had a median of {middle}, and nine in ten of them lay between "
+        f"{low} and {high}."
+    )
 
 
 def implied_importances(threshold: float) -> float:
     """The L1 norm of kept importances at which a threshold is balanced: |ln t| / t, since g = exp and slope = 1."""
     return -math.log(threshold) / threshold
-
-
-def _span(values: pd.Series, fmt: str) -> str:
-    if not len(values):
-        return "–"
-    low, high = (format(float(value), fmt) for value in (values.min(), values.max()))
-    return low if low == high else f"{low} to {high}"
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------

@@ -51,17 +51,17 @@ def test_the_page_follows_the_results(tmp_path: Path) -> None:
         balance_report.update_page(page, tmp_path / "none")
 
 
-def test_numbers_about_ranks_that_the_page_works_out_follow_from_the_law() -> None:
-    """|ln t| / t = slope^2 r m: "a third", "more than two thirds", "from 0.7 to 0.3" of an importance m."""
-
-    def share(ranks: int, importance: float, slope: float = 1.0) -> float:
-        l1 = ranks * importance
-        return brentq(lambda t: -math.log(t) / t - slope**2 * l1, 1e-9, 1.0) / importance
-
-    assert share(40, 0.4) == pytest.approx(1 / 3, abs=0.02)
-    assert share(8, 0.45) > 2 / 3
-    assert (round(share(8, 0.45), 1), round(share(8, 0.45, slope=2.0), 1)) == (0.7, 0.3)
-    assert round(share(40, 0.4), 1) == 0.3
+@pytest.mark.parametrize(
+    ("ranks", "importance", "slope", "threshold"),
+    [(40, 0.4, 1.0, "0.13"), (10, 0.5, 1.0, "0.26"), (10, 0.5, 0.8, "0.34"), (10, 0.5, 2.0, "0.11")],
+)
+def test_thresholds_that_the_page_works_out_follow_from_the_law(
+    ranks: int, importance: float, slope: float, threshold: str
+) -> None:
+    """|ln t| / t = slope^2 r m."""
+    found = brentq(lambda t: -math.log(t) / t - slope**2 * ranks * importance, 1e-9, 1.0)
+    assert found == pytest.approx(float(threshold), abs=0.006)
+    assert threshold in PAGE.read_text(encoding="utf-8")
 
 
 def test_what_needs_no_torch_here_is_what_the_methods_have() -> None:
@@ -140,18 +140,32 @@ def test_the_ratio_over_training_has_its_range_and_the_onset(make_runs: MakeRuns
     assert "within a factor 1.5" in texts(figure).lower()
 
 
-def test_ranks_beyond_their_importances_are_counted_apart(tmp_path: Path) -> None:
-    """8 ranks: |ln t| / t = 3.4 at t = 0.33 is 0.43 per rank and possible; 9 ranks at t = 0.02 imply 22 per rank."""
+def test_ranks_are_told_from_the_first_that_is_lost(tmp_path: Path) -> None:
+    """9 + 8 ranks with both thresholds at 0.3 imply 2 |ln 0.3| / 0.3 / 17 = 0.47 per rank; before a rank is lost, and
+    in a run that recorded nothing, no ratio counts.
+    """
     root = tmp_path / "results"
-    lines = [
-        {"row": "har2-str-9-8", "seed": 0, "layer": name, "params": 80, "macs": 80, "sparsity_pct": 0.0, "threshold": t}
-        for name, t in (("w.down", 0.02), ("w.up", math.nan), ("u.down", 0.33), ("u.up", math.nan))
-    ]
-    frame = pd.DataFrame(lines).assign(kept_l1=math.nan, balance=math.nan)
-    results.write(frame, results.path(root, "rnn", "smoke", "budgets"), "budgets")
-    committed = results.read(results.path(repository() / "results", "rnn", "smoke"))
-    results.write(committed[committed["row"] == "har2-str-9-8"], results.path(root, "rnn", "smoke"))
+    committed = results.read(results.path(repository() / "results", "rnn", "paper")).iloc[[0]]
+    name = str(committed["row"].iloc[0])
+    lines = pd.DataFrame(
+        {"row": name, "seed": 0, "epoch": [75.0, 150.0, 225.0, 300.0], "threshold_min": [1e-4, 0.1, 0.2, 0.3]}
+    ).reindex(columns=results.empty("history").columns)
+    lines = lines.assign(threshold_max=lines["threshold_min"], sparsity_pct=0.0, lr=0.01)
+    lines["kept_l1"] = [60.0, 40.0, 20.0, 8.5]
+    lines["balance_min"], lines["balance_max"] = [0.0, 0.9, 0.9, 0.9], [0.1, 1.1, 1.1, 1.1]
+    epochs = pd.DataFrame(
+        {"row": name, "seed": 0, "epoch": [75, 150, 225, 300], "val_top1_pct": 90.0, "rank_w": 9, "kept": "no"}
+    ).assign(rank_u=[80, 40, 20, 8])[list(results.empty("epochs").columns)]
+    for kind, frame in (("runs", committed), ("history", lines), ("epochs", epochs)):
+        results.write(frame, results.path(root, "rnn", "paper", kind), kind)
     text = balance_report.ranks_markdown(root)
-    assert "| smoke | 9/8 | 1 | 0.020 | 21.73 | 0.330 | 0.42 |" in text
-    assert "U can be at balance in 1 of 1 networks, where its threshold implies 0.42 per rank, at 8 to 8 ranks." in text
-    assert "W can be at balance in 0 of 1 networks; in the other 1 it implies 21.7." in text
+    assert "| 100 % | 9/8 | 0.300, 0.300 | 0.47 | 0.50 | 0.90, 1.10 |" in text
+    assert "(3 records of 1 training), while ranks fell from 49 to 17, the two ratios had a median of 1.00" in text
+    results.write(
+        lines.assign(kept_l1=math.nan, balance_min=math.nan, balance_max=math.nan),
+        results.path(root, "rnn", "paper", "history"),
+        "history",
+    )
+    text = balance_report.ranks_markdown(root)
+    assert "| 100 % | 9/8 | 0.300, 0.300 | 0.47 | – | – |" in text
+    assert "No training recorded the balance" in text
