@@ -18,6 +18,7 @@ from paper_repro.errors import UserError, unknown
 SCHEDULES = ("epoch", "step", "drop")
 LOADERS = ("folder", "ffcv")
 AUTOCASTS = ("", "bf16", "fp16")
+OPTIMIZERS = ("sgd", "adam", "adamw")  # adam: decay coupled to the gradient; adamw: decoupled
 OPTIONS = ("loader", "autocast", "channels_last", "compile")  # what a command may choose for any row of a table
 
 
@@ -34,7 +35,8 @@ class Spec:
     weight_decay: float
     model_args: Mapping[str, Any] = field(default_factory=dict)
     method_args: Mapping[str, Any] = field(default_factory=dict)
-    momentum: float = 0.875
+    optimizer: str = "sgd"
+    momentum: float = 0.875  # of Adam: beta1
     nesterov: bool = False
     warmup_epochs: int = 5
     schedule: str = "epoch"  # the cosine at every "epoch", as in the paper, or every "step"; "drop": to a tenth
@@ -50,7 +52,12 @@ class Spec:
     def __post_init__(self) -> None:
         for name in ("model_args", "method_args"):
             object.__setattr__(self, name, _plain(getattr(self, name)))
-        for name, known in (("schedule", SCHEDULES), ("loader", LOADERS), ("autocast", AUTOCASTS)):
+        for name, known in (
+            ("schedule", SCHEDULES),
+            ("loader", LOADERS),
+            ("autocast", AUTOCASTS),
+            ("optimizer", OPTIMIZERS),
+        ):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
         wrong = [
@@ -60,6 +67,7 @@ class Spec:
                 ("batch_size", self.batch_size < 1),
                 ("lr", not self.lr > 0),
                 ("momentum", not 0 <= self.momentum < 1 or (self.nesterov and not self.momentum)),
+                ("nesterov", self.nesterov and self.optimizer != "sgd"),
                 ("weight_decay", not self.weight_decay >= 0),
                 ("warmup_epochs", not 0 <= self.warmup_epochs < self.epochs),
                 ("label_smoothing", not 0 <= self.label_smoothing < 1),

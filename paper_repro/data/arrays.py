@@ -23,12 +23,12 @@ UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # 
 MADE_FROM, DIGEST = "made_from", "sha256"  # the two entries of a cache file that are no data
 
 
-def standardised(train: np.ndarray, test: np.ndarray) -> tuple[Tensor, Tensor]:
+def standardised(train: np.ndarray, test: np.ndarray, over: tuple[int, ...] = (0,)) -> tuple[Tensor, Tensor]:
     """Both parts as float32 tensors (N, steps, features), with each of the steps x features columns brought to mean 0
     and standard deviation 1 over the training part; a column that varies by less than 1e-6 is only centred. So does
-    EdgeML's preprocessing, and with it the FastGRNN paper.
+    EdgeML's preprocessing, and with it the FastGRNN paper. ``over`` = (0, 1): one mean and deviation per feature.
     """
-    mean, std = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
+    mean, std = (part(over, dtype=np.float64, keepdims=True) for part in (train.mean, train.std))
     std[std < 1e-6] = 1.0
     scaled_train, scaled_test = (torch.from_numpy(((part - mean) / std).astype(np.float32)) for part in (train, test))
     return scaled_train, scaled_test

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paper_repro.errors import unknown
 
@@ -11,6 +11,8 @@ from paper_repro.errors import unknown
 class Dataset:
     """``input_size`` is what the network sees of one example: (channels, height, width) of an image, (steps, features)
     of a sequence. ``disk_mb``: what it takes on disk, in 1e6 bytes, with the archive where that is kept.
+    ``evaluated_on``: what the ``val_examples`` are. ``same_as``: the data set that has the same examples, prepared
+    otherwise.
     """
 
     name: str
@@ -20,6 +22,8 @@ class Dataset:
     num_classes: int
     input_size: tuple[int, ...]
     disk_mb: float
+    evaluated_on: str = "test set"
+    same_as: str = ""
 
     @property
     def in_channels(self) -> int:
@@ -32,14 +36,29 @@ class Dataset:
         return {"num_classes": self.num_classes, "in_channels": self.in_channels}
 
 
+def _har2(name: str, title: str, disk_mb: float) -> tuple[Dataset, ...]:
+    """HAR-2 from one source of windows, and its variants (``har2_variants``)."""
+    whole = Dataset(name, title, 7_352, 2_947, 2, (128, 9), disk_mb)
+    people = "4 of the 21 people to learn from"
+    held_out = replace(
+        whole, name=f"{name}_validation", title=f"{title}, {people} held out", train_examples=5_974,
+        val_examples=1_378, evaluated_on="validation split",
+    )  # fmt: skip
+    channels = [
+        replace(item, name=f"{item.name}_channels", title=f"{item.title}, scaled by channel", same_as=item.name)
+        for item in (whole, held_out)
+    ]
+    return (whole, held_out, *channels)
+
+
 DATASETS = {
     item.name: item
     for item in (
         Dataset("fashion_mnist", "Fashion-MNIST", 60_000, 10_000, 10, (1, 28, 28), 55),
         Dataset("cifar10", "CIFAR-10", 50_000, 10_000, 10, (3, 32, 32), 184),
         Dataset("imagenet1k", "ImageNet-1K", 1_281_167, 50_000, 1000, (3, 224, 224), 154_643),
-        Dataset("har2", "HAR-2", 7_352, 2_947, 2, (128, 9), 299),
-        Dataset("har2_rebuilt", "HAR-2 (reconstructed UCI HAR)", 7_352, 2_947, 2, (128, 9), 24),
+        *_har2("har2", "HAR-2", 299),
+        *_har2("har2_rebuilt", "HAR-2 (reconstructed UCI HAR)", 24),
         Dataset("watch", "Watch (shoulder exercises)", 2_828, 777, 7, (128, 9), 18),
         Dataset("speech12", "Speech Commands v0.02 test set, speaker-disjoint split", 3_777, 1_113, 12, (99, 32), 172),
         Dataset("har2_original", "a third of HAR-2's original windows", 2_400, 950, 2, (128, 9), 14),

@@ -80,7 +80,12 @@ def present(root: Path) -> bool:
 
 def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """((training inputs, labels), (test inputs, labels)): float32 (N, 128, 9), standardised, and int64 (N,)."""
-    return two_classes(parsed(folder))
+    return two_classes(windows(folder))
+
+
+def windows(folder: Path) -> Arrays:
+    """The windows as recorded, with UCI's labels and the people: what ``parsed`` returns."""
+    return parsed(folder)
 
 
 def prepare(inputs: Tensor) -> Tensor:
@@ -93,16 +98,21 @@ def fingerprint(folder: Path) -> str:
     return windows_fingerprint(parsed(folder))
 
 
-def two_classes(windows: Arrays) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """What ``load`` returns, of arrays as ``parsed`` returns them."""
-    x_train, x_test = arrays.standardised(windows["x_train"], windows["x_test"])
+def two_classes(windows: Arrays, over: tuple[int, ...] = (0,)) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """What ``load`` returns, of arrays as ``parsed`` returns them. ``over`` is that of ``arrays.standardised``."""
+    x_train, x_test = arrays.standardised(windows["x_train"], windows["x_test"], over)
     y_train, y_test = (torch.from_numpy(windows[f"y_{part}"].astype(np.int64) % 2 == 0).long() for part in CLASS_COUNTS)
     return (x_train, y_train), (x_test, y_test)
 
 
 def windows_fingerprint(windows: Arrays) -> str:
     """The sha256 of inputs and labels, of arrays as ``parsed`` returns them."""
-    return arrays.fingerprint({name: windows[name] for name in ("x_train", "y_train", "x_test", "y_test")})
+    return arrays.fingerprint(learnable(windows))
+
+
+def learnable(windows: Arrays) -> Arrays:
+    """Inputs and labels, without the people."""
+    return {name: windows[name] for name in ("x_train", "y_train", "x_test", "y_test")}
 
 
 def parsed(folder: Path, say: Say = print) -> Arrays:

@@ -13,10 +13,11 @@ from pathlib import Path
 from torch import Tensor
 
 from paper_repro.data import arrays, har2
+from paper_repro.data.arrays import Arrays
 from paper_repro.data.har2 import prepare
 from paper_repro.data.sources import Say
 
-__all__ = ["ensure", "fingerprint", "load", "prepare", "present"]
+__all__ = ["ensure", "fingerprint", "load", "prepare", "present", "windows"]
 
 NAME = "uci_har_rebuilt.npz"
 SHA256 = "1a023a6011f332450ee72d76e83945a0e03ee7b550b9a999932ddc3d8dbb313d"
@@ -36,9 +37,14 @@ def present(root: Path) -> bool:
 
 def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """((training inputs, labels), (test inputs, labels)): float32 (N, 128, 9), standardised, and int64 (N,)."""
-    return har2.two_classes(arrays.read(folder / NAME))
+    return har2.two_classes(windows(folder))
+
+
+def windows(folder: Path) -> Arrays:
+    """The windows before standardising, with UCI's labels and the people."""
+    return arrays.read(folder / NAME)
 
 
 def fingerprint(folder: Path) -> str:
     """Of the windows before standardising, and of UCI's labels."""
-    return har2.windows_fingerprint(arrays.read(folder / NAME))
+    return har2.windows_fingerprint(windows(folder))

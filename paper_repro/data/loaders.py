@@ -17,6 +17,7 @@ from torch import Tensor
 from paper_repro.data import imagenet1k
 from paper_repro.data.augmentation import Augmentation
 from paper_repro.data.catalog import FROM_FILES, dataset
+from paper_repro.data.har2_variants import VARIANTS
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 from paper_repro.spec import LOADERS
@@ -159,8 +160,11 @@ class TensorLoader:
 
 
 def source(name: str) -> Source:
-    """The module of the data set called ``name``."""
-    return importlib.import_module(f"paper_repro.data.{dataset(name).name}")
+    """The module of the data set called ``name``, or the variant of another one that it is."""
+    facts = dataset(name)
+    if facts.name in VARIANTS:
+        return VARIANTS[facts.name]
+    return importlib.import_module(f"paper_repro.data.{facts.name}")
 
 
 def ensure(name: str, root: Path, say: Say = print, loader: str = LOADERS[0]) -> None:

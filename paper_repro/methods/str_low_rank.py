@@ -6,7 +6,8 @@ leaves them out. The network starts at full inner dimension, and passes through 
 training; ``keep`` names the combinations at which it is worth keeping, as the paper did for Table 3.
 
 Table 12 gives lambda "on m_W and m_U"; what of the rest decays, the paper leaves open. Here everything decays alike, as
-with the CNNs, but for the m and s of a product that ``rank_decay`` names: their decay sets how far its rank falls.
+with the CNNs, or with ``decay_rest`` false m and s alone. The m and s of a product that ``rank_decay`` names have the
+decay that it gives them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from paper_repro.models.low_rank import keep_ranks
 
 class STRLowRank(STR):
     """STR on the ranks of every low-rank product of a network; ``keep``: ranks, in the order of the products;
-    ``rank_decay``: name of a product -> weight decay of its m and s.
+    ``rank_decay``: name of a product -> weight decay of its m and s; ``decay_rest``: whether all else decays too.
     """
 
     prunes = False  # what it drops leaves no zeros behind, so that a network without any is as it should be
@@ -43,8 +44,10 @@ class STRLowRank(STR):
         keep: Iterable[Iterable[int]] = (),
         rank_decay: Mapping[str, float] = MappingProxyType({}),
         slope: float = 1.0,
+        decay_rest: bool = True,
     ) -> None:
         super().__init__(s_init, g, slope=slope)
+        self.decay_rest = decay_rest
         self.keep = [tuple(wanted) for wanted in keep]
         self.rank_decay = dict(rank_decay)
 
@@ -77,7 +80,7 @@ class STRLowRank(STR):
     def param_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         return decay_groups(
             model,
-            weight_decay,
+            weight_decay if self.decay_rest else 0.0,
             (
                 ([operand.values, operand.soft.s], self.rank_decay.get(name.rpartition(".")[0], weight_decay))
                 for name, operand in self.operands(model).items()

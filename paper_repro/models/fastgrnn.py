@@ -10,7 +10,8 @@ One step, with input x and state h, as row vectors:
 
 The state after the last step is classified. W and U are full matrices, or products of two thin ones (``rank_w``,
 ``rank_u``); initial values are those of the authors' library EdgeML: 0.1 times normal numbers for matrices, ones for
-the biases b_z and b_h, zeta = 1, nu = -4.
+the biases b_z and b_h, zeta = 1, nu = -4. EdgeML draws the classifier with standard deviation 1 (``classifier_std``);
+here it is 0.1 by default, as for the other matrices.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class FastGRNN(nn.Module):
         rank_w: int | None = None,
         rank_u: int | None = None,
         gate: str = "sigmoid",
+        classifier_std: float = 0.1,
     ) -> None:
         super().__init__()
         if gate not in GATES:
@@ -53,8 +55,8 @@ class FastGRNN(nn.Module):
         self.classifier = nn.Linear(hidden, num_classes)
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.1)
-        nn.init.normal_(self.classifier.bias, std=0.1)
+                nn.init.normal_(layer.weight, std=classifier_std if layer is self.classifier else 0.1)
+        nn.init.normal_(self.classifier.bias, std=classifier_std)
 
     def forward(self, inputs: Tensor) -> Tensor:
         recurrence = self.fused if torch.is_grad_enabled() and not torch.compiler.is_exporting() else self.unrolled
@@ -109,6 +111,7 @@ def fastgrnn(
     rank_w: int | None = None,
     rank_u: int | None = None,
     gate: str = "sigmoid",
+    classifier_std: float = 0.1,
 ) -> FastGRNN:
     """The network of Table 3; by default of the size that it has on HAR-2."""
-    return FastGRNN(num_classes, in_channels, hidden, rank_w, rank_u, gate)
+    return FastGRNN(num_classes, in_channels, hidden, rank_w, rank_u, gate, classifier_std)

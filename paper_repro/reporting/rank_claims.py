@@ -59,9 +59,14 @@ def _learnt(table: tables.Table) -> list[tables.Row]:
 
 
 def paired(evidence: Evidence, pair: Pair) -> PairedDifference | None:
-    """The difference in accuracy, paired by seed; None without a seed in common, and for runs on two data sets."""
+    """The difference in accuracy, paired by seed; None without a seed in common, and for runs on two data sets, unless
+    these are the same examples.
+    """
     ours, theirs = pair
-    if set(evidence.row_runs(ours.id)["dataset"]) != set(evidence.row_runs(theirs.id)["dataset"]):
+    of_ours, of_theirs = (
+        {dataset(name).same_as or name for name in evidence.row_runs(row.id)["dataset"]} for row in pair
+    )
+    if of_ours != of_theirs:
         return None
     return statistics.paired_difference(evidence.by_seed(ours.id, "top1_pct"), evidence.by_seed(theirs.id, "top1_pct"))
 

@@ -126,7 +126,8 @@ class Table:
         its place.
         """
         plan, seeds = self.tier(tier), tuple(seeds)
-        protocol = {key: getattr(plan, key) for key in PROTOCOL if key not in ("dataset", "lr")}  # rows have their own
+        own = ("dataset", "optimizer", "lr")  # of each row
+        protocol = {key: getattr(plan, key) for key in PROTOCOL if key not in own}
         return [
             (
                 self.row(id),
@@ -136,6 +137,7 @@ class Table:
                     dataset=stand_ins.get(row.network[2], row.network[2]),
                     method=self.row(id).method,
                     method_args=row.method_args,
+                    optimizer=row.optimizer,
                     lr=row.lr,
                     weight_decay=row.weight_decay,
                     nesterov=row.nesterov,

@@ -22,6 +22,7 @@ from paper_repro.tables.printed import File, Name, Percent, Positive, Row
 from paper_repro.tables.targets import overall_sparsity_pct
 
 Decay = Annotated[float, Field(allow_inf_nan=False, ge=0)]
+Optimizer = Literal["sgd", "adam", "adamw"]
 Budgets = Mapping[str, Mapping[str, float]]  # budget -> layer -> sparsity in percent
 
 
@@ -31,6 +32,7 @@ class MethodKeys(File):
     method_args: dict[str, Any] = Field(default_factory=dict)
     model_args: dict[str, Any] = Field(default_factory=dict)
     dataset: Name | None = None
+    optimizer: Optimizer | None = None
     lr: Positive | None = None
     weight_decay: Decay | None = None
     nesterov: bool | None = None
@@ -58,6 +60,7 @@ class TierKeys(File):
     dataset: Name
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
+    optimizer: Optimizer = "sgd"
     lr: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
     warmup_epochs: Annotated[int, Field(ge=0)]
@@ -77,8 +80,8 @@ class TierKeys(File):
 
 
 PROTOCOL = (
-    "dataset", "epochs", "batch_size", "lr", "momentum", "warmup_epochs", "schedule", "label_smoothing", "autocast",
-    "channels_last",
+    "dataset", "epochs", "batch_size", "optimizer", "lr", "momentum", "warmup_epochs", "schedule", "label_smoothing",
+    "autocast", "channels_last",
 )  # fmt: skip
 
 
@@ -88,6 +91,7 @@ class RowPlan:
 
     row: str
     method_args: Mapping[str, Any]
+    optimizer: str
     lr: float
     weight_decay: float
     nesterov: bool
@@ -118,6 +122,7 @@ class TierPlan:
     model_args: Mapping[str, Any]
     epochs: int
     batch_size: int
+    optimizer: str
     lr: float
     momentum: float
     warmup_epochs: int
@@ -257,6 +262,7 @@ def _row_plan(
     return RowPlan(
         row=row.id,
         method_args=MappingProxyType(method_args),
+        optimizer=given.optimizer or method.optimizer or tier.optimizer,
         lr=first(given.lr, method.lr) or tier.lr,
         weight_decay=tier.weight_decay if weight_decay is None else weight_decay,
         nesterov=bool(first(given.nesterov, method.nesterov)),

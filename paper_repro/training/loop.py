@@ -1,5 +1,5 @@
-"""One training run from spec to result, by the paper's protocol: plain SGD with momentum, the schedule and label
-smoothing of the spec, weight decay as the method says. Any method; none is known by name.
+"""One training run from spec to result, by the paper's protocol: the optimizer, schedule and label smoothing of the
+spec, weight decay as the method says. Any method; none is known by name.
 
 A run lives in ``runs/<spec.name>``. It can be stopped after any step and goes on bit by bit as if it had not been; a
 finished run is never trained again. What it leaves is ``result.json`` and the finalized network, as
@@ -41,6 +41,7 @@ from paper_repro.training.forecast import Forecast, require_pruning
 from paper_repro.training.launch import STOP_SIGNALS
 from paper_repro.training.measure import measure
 from paper_repro.training.network import untrained
+from paper_repro.training.optimizer import optimizer
 from paper_repro.training.options import require_applicable
 from paper_repro.training.step import Step, memory_format
 
@@ -141,11 +142,7 @@ class Run:
         self.method: Method = methods.get(spec.method, **spec.method_args)
         self.method.attach(self.model)
         groups = self.method.param_groups(self.model, weight_decay=spec.weight_decay)
-        # torch's fused step, where fp16 leaves the first one out, would go on with momentum that nobody has initialised
-        fused = spec.autocast != "fp16"
-        self.optimizer = torch.optim.SGD(
-            groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=fused
-        )
+        self.optimizer = optimizer(spec, groups)
         self.train_step = Step(spec, self.model, self.method, self.optimizer, processes)
 
         self.step = 0
