@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -326,7 +327,7 @@ def show(job: Job, console: Console) -> None:
         rendered = notebook.render(job.table, job.tier, job.results)
     compared = verdicts.comparisons(found)
     console.print()
-    print_whole(comparison_grid(compared), console)
+    print_whole(comparison_grid(compared, best_epochs(found)), console)
     console.print(legend(found), soft_wrap=True)
     if job.tier != AUDIT:
         console.print(whose(job, found), soft_wrap=True)
@@ -352,9 +353,17 @@ def print_whole(grid: Grid, console: Console) -> None:
 COLUMNS = {"top1_pct": "top-1 %", "sparsity_pct": "sparsity %", "params_m": "params M", "macs_m": "MACs M"}
 
 
-def comparison_grid(compared: Sequence[Any]) -> Grid:
+def best_epochs(found: Any) -> dict[str, float]:
+    """Row -> the best accuracy of any epoch, mean over seeds, for tables whose source may have reported that."""
+    if not any(row.ranks for row in found.table.rows):
+        return {}
+    best = {row.id: list(found.best_over_epochs(row.id).values()) for row in found.table.rows}
+    return {row: sum(values) / len(values) for row, values in best.items() if values}
+
+
+def comparison_grid(compared: Sequence[Any], best: Mapping[str, float] = MappingProxyType({})) -> Grid:
     """The table that ends ``reproduce``: each printed number, and beside it the reproduced one. What no row has gets no
-    column.
+    column. ``best``: row -> the best epoch's accuracy.
     """
     from paper_repro.reporting.verdicts import TRAINED_SPARSITY
 
@@ -368,6 +377,8 @@ def comparison_grid(compared: Sequence[Any]) -> Grid:
         unit = COLUMNS[name].split()[-1]
         grid.add_column(f"{COLUMNS[name].removesuffix(unit)}\npaper", justify="right", no_wrap=True)
         grid.add_column(f"{unit}\nhere", justify="left", no_wrap=True)
+    if best:
+        grid.add_column("best epoch\nby test acc.", justify="right", no_wrap=True)
     if targets:
         grid.add_column("trained\nspars. %", justify="right", no_wrap=True)
     grid.add_column("\ntier", no_wrap=True)
@@ -376,6 +387,8 @@ def comparison_grid(compared: Sequence[Any]) -> Grid:
         cells = [comparison.row, comparison.label, *([comparison.ranks or "full"] if ranks else [])]
         for name in shown:
             cells += _printed_and_here(comparison.quantities.get(name))
+        if best:
+            cells.append(f"{best[comparison.row]:.2f}" if comparison.row in best else "–")
         if targets:
             trained = comparison.quantities.get(TRAINED_SPARSITY)
             cells.append("" if trained is None else f"{trained.text}{MARKS[trained.verdict]}")
@@ -423,6 +436,8 @@ def legend(found: Any) -> str:
         of_what = "of the released networks" if found.tier == CHECKPOINT else of_what
         other = "" if found.full_scale else ": other data than the paper's, so it is shown and not compared (?)"
         lines.append(f"top-1 here is measured on {found.setting}, {of_what}{other}.")
+    if best_epochs(found):
+        lines.append("best epoch by test acc.: chosen on the test set, and so too good; no verdict is about it.")
     if found.trained_rows and not found.full_scale and has_budgets(found.table):
         lines.append("trained spars. is what those runs reached, against the regime that the row stands for.")
     lines += [

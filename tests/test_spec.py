@@ -31,7 +31,7 @@ def test_name_is_stable() -> None:
 def test_defaults_are_left_out_so_that_new_fields_rename_nothing() -> None:
     given = json.loads(Spec(**BASE).canonical())
     assert "momentum" not in given and "seed" not in given and given["warmup_epochs"] == 0
-    assert Spec(**BASE, momentum=0.875).name == Spec(**BASE).name
+    assert Spec(**BASE, momentum=0.875, optimizer="sgd").name == Spec(**BASE).name
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,8 @@ def test_defaults_are_left_out_so_that_new_fields_rename_nothing() -> None:
         {"model_args": {"width": 8}},
         {"momentum": 0.9},
         {"nesterov": True},
+        {"optimizer": "adam"},
+        {"optimizer": "adamw"},
         {"seed": 1},
     ],
 )
@@ -76,6 +78,8 @@ def test_differences_are_listed() -> None:
         ({**BASE, "epochs": 0}, "epochs = 0"),
         ({**BASE, "lr": float("nan")}, "lr = nan"),
         ({**BASE, "nesterov": True, "momentum": 0.0}, "momentum = 0.0"),
+        ({**BASE, "nesterov": True, "optimizer": "adam"}, "nesterov = True"),
+        ({**BASE, "optimizer": "adamm"}, "Did you mean 'adam"),
         ({**BASE, "warmup_epochs": 2}, "warmup_epochs = 2"),
         ({**BASE, "weight_decay": -1.0}, "weight_decay = -1"),
     ],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from paper_repro.data.catalog import dataset
 from paper_repro.reporting import statistics
 from paper_repro.reporting.drawing import ROW_COLOURS, beside, finish, new_figure, seed_count, style
 from paper_repro.reporting.evidence import Evidence
@@ -34,18 +35,24 @@ def accuracy_by_choice(evidence: Evidence) -> Figure:
             beside(axis, place, _difference(evidence, _reference(evidence, rows, row), row), points=6, fontsize=8.5)
         axis.set_yticks(range(len(rows)), [row.label for row in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.set_xlabel("Top-1 accuracy on the test set (%)")
+        axis.set_xlabel(f"Top-1 accuracy on the {' or '.join(_evaluated_on(evidence, rows))} (%)")
         axis.set_title("last network: difference to the first row of its kind", loc="right", fontsize=8.5)
         handles = [
             Line2D([], [], color=LAST, marker="o", linestyle="none", label="last network, one seed"),
             Line2D(
                 [], [], color=BEST, marker="o", markerfacecolor="white", linestyle="none",
-                label="best epoch, chosen on the test set",
+                label="best epoch by this very accuracy",
             ),
             Line2D([], [], color="black", marker="|", markersize=12, linestyle="none", label="mean"),
         ]  # fmt: skip
         finish(figure, evidence, f"accuracy by choice ({seed_count(evidence)})", handles, columns=3)
     return figure
+
+
+def _evaluated_on(evidence: Evidence, rows: Sequence[Row]) -> list[str]:
+    """What the accuracies of these rows are of, in their order."""
+    data = (name for row in rows for name in evidence.row_runs(row.id)["dataset"])
+    return list(dict.fromkeys(dataset(name).evaluated_on for name in data))
 
 
 def _reference(evidence: Evidence, rows: Sequence[Row], row: Row) -> Row:

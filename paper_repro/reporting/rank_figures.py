@@ -57,7 +57,7 @@ def ranks_over_epochs(evidence: Evidence) -> Figure:
             handles |= _draw_accuracy(bottom, evidence, groups)
             top.set_title(_title(evidence, [group[0] for group in groups]))
             top.set_ylabel("Rank (log scale)")
-            bottom.set_ylabel("Top-1 accuracy on the test set (%)")
+            bottom.set_ylabel(f"Top-1 accuracy on the {dataset(name).evaluated_on} (%)")
             bottom.set_xlabel("Epochs of training done")
         if data_sets:
             handles["U"] = Line2D([], [], color="#333333", linewidth=BOLD, label="Rank of U")

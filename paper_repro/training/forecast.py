@@ -201,7 +201,7 @@ def advice(spec: Spec, method: STR) -> str:
     if not method.decay_of_s(spec.weight_decay):
         return f"a {name} above 0: under Adam any moves s, by about the learning rate a step"
     s_init, lr = suggestion_under_adam(spec, method)
-    return f"s_init = {s_init:.3g} at this lr, or lr = {lr:.3g} at this s_init (Adam's steps do not depend on {name})"
+    return f"s_init = {s_init:.4g} at this lr, or lr = {lr:.4g} at this s_init (Adam's steps do not depend on {name})"
 
 
 def suggestion(spec: Spec, method: STR) -> tuple[float | None, float]:

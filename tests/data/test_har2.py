@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from paper_repro.data import arrays, catalog, har2, har2_matched, har2_original, har2_rebuilt
+from paper_repro.data import arrays, catalog, har2, har2_matched, har2_original, har2_rebuilt, har2_variants, loaders
 from paper_repro.errors import UserError
 from tests.data.web import real, serving
 
@@ -362,6 +362,45 @@ def test_real_original_windows_and_their_reconstruction(tmp_path: Path) -> None:
         assert (ours[part][0] - theirs[part][0]).abs().median() < 2e-4
         assert all(getattr(item, count) == len(theirs[part][1]) for item in facts)
     assert har2_matched.fingerprint(root / "har2") != har2_original.fingerprint(root / "har2")
+
+
+def test_one_mean_and_deviation_per_channel(tmp_path: Path) -> None:
+    folder = unpacked(tmp_path)
+    source = loaders.source("har2_channels")
+    assert source.ensure(tmp_path, **quiet) == folder and source.present(tmp_path)
+    (x, y), (x_test, _) = source.load(folder)
+    assert torch.allclose(x.mean((0, 1)), torch.zeros(9), atol=1e-5)
+    assert torch.allclose(x.std((0, 1), correction=0), torch.ones(9), atol=1e-5)
+    assert x.mean(0).abs().max() > 0.1  # of a column it is not 0
+    raw = windows("train")[:, :, 6]
+    assert x_test[2, 17, 6].item() == pytest.approx((windows("test")[2, 17, 6] - raw.mean()) / raw.std(), abs=1e-4)
+    assert torch.equal(y, har2.load(folder)[0][1]) and source.fingerprint(folder) != har2.fingerprint(folder)
+
+
+def test_the_validation_split_holds_out_people_of_the_training_part(tmp_path: Path) -> None:
+    people = np.repeat(np.arange(1, 12), 3)
+    windows = {f"{name}_{part}": np.arange(33.0) for name in ("x", "y") for part in ("train", "test")}
+    split = har2_variants.validation_split({**windows, "subject_train": people, "x_test": np.full(33, -1.0)})
+    held_out = har2_variants.validation_people(list(range(1, 12)))
+    assert len(held_out) == 2 and set(split["subject_test"]) == set(held_out)
+    assert set(split["subject_train"]) == set(range(1, 12)) - set(held_out)
+    assert sorted([*split["x_train"], *split["x_test"]]) == list(
+        range(33)
+    )  # nothing of the test part, all of the other
+    assert list(split["y_test"]) == [3 * (person - 1) + at for person in sorted(held_out) for at in range(3)]
+
+
+def test_the_real_validation_split(tmp_path: Path) -> None:
+    root = real("har2/uci_har_rebuilt.npz", tmp_path)
+    assert har2_variants.validation_people(list(har2.SUBJECTS["train"])) == [11, 26, 5, 17]
+    whole = har2_rebuilt.load(root / "har2")[0][0]
+    for name, columns in (("har2_rebuilt_validation", True), ("har2_rebuilt_validation_channels", False)):
+        source, facts = loaders.source(name), catalog.dataset(name)
+        (x, _), (held_out, labels) = source.load(source.ensure(root))
+        assert (len(x), len(held_out)) == (facts.train_examples, facts.val_examples) and len(x) + len(held_out) == 7352
+        assert (x.mean(0).abs().max() < 1e-4) == columns  # standardised over the 17 people alone
+        assert labels.float().mean() == pytest.approx(0.5, abs=0.05)
+    assert len(whole) == 7352
 
 
 def test_nearest_windows() -> None:

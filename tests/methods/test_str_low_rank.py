@@ -110,6 +110,16 @@ def test_everything_decays_alike_but_for_the_products_that_are_named(rank_decay:
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
+def test_the_rest_may_be_left_without_decay() -> None:
+    """Lambda of Table 12, "on m_W and m_U" alone."""
+    model = network()
+    method = attach(model, decay_rest=False)
+    groups = method.param_groups(model, weight_decay=0.125)
+    decaying = {id(parameter) for group in groups if group["weight_decay"] for parameter in group["params"]}
+    assert decaying == {id(value) for name in ("w", "u") for value in importances(model, name)}
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.125} and method.decay_of_s(0.125) == 0.125
+
+
 def test_training_lowers_the_ranks_and_finalize_leaves_them_out() -> None:
     model = eager()
     method = attach(model, s_init=-3.0)

@@ -327,3 +327,16 @@ def test_unknown_gate_and_rank_of_zero() -> None:
         models.get("fastgrnn", gate="relu")
     with pytest.raises(UserError, match="at least 1"):
         models.get("fastgrnn", rank_w=0)
+
+
+def test_the_classifier_may_be_drawn_wider_and_nothing_else_changes() -> None:
+    """EdgeML's standard deviation 1; with 0.1 every network is drawn as it was before there was a choice."""
+    networks = []
+    for std in (0.1, 1.0):
+        torch.manual_seed(3)
+        networks.append(models.fastgrnn(classifier_std=std).state_dict())
+    narrow, wide = networks
+    for name, value in narrow.items():
+        factor = 10.0 if name.startswith("classifier.") else 1.0
+        assert torch.allclose(wide[name], factor * value)
+    assert wide["classifier.weight"].std().item() == pytest.approx(1.0, abs=0.2)

@@ -16,8 +16,9 @@ from paper_repro.reporting.claims import ClaimResult
 from paper_repro.reporting.evidence import Evidence
 from paper_repro.reporting.looks import LOOKS
 from paper_repro.reporting.report import Report
-from paper_repro.reproduce import comparison_grid, legend
+from paper_repro.reproduce import best_epochs, comparison_grid, legend
 from paper_repro.tables.printed import Reported
+from paper_repro.tables.quantity import parse
 from paper_repro.verdict import Verdict
 from tests.reporting.conftest import MakeRuns, write_audit
 
@@ -149,10 +150,13 @@ def test_the_last_table_shows_ranks_and_no_empty_columns(make_rnn_runs: MakeRuns
     grid = comparison_grid(verdicts.comparisons(evidence))
     titles = ["row", "method", "ranks W/U", "top-1 \npaper", "%\nhere", "\ntier", "\nverdict"]
     assert [column.header for column in grid.columns] == titles
+    wider = comparison_grid(verdicts.comparisons(evidence), best_epochs(evidence))
+    assert [column.header for column in wider.columns] == [*titles[:5], "best epoch\nby test acc.", *titles[5:]]
+    assert list(wider.columns[5].cells)[:7] == ["94.90", "92.90", "92.90", "92.90", "93.70", "93.50", "–"]
     assert list(grid.columns[2].cells)[:2] == ["full", "9/8"]
     said = legend(evidence)
     assert "measured on HAR-2 (reconstructed UCI HAR) and Google-12, seed 0." in said
-    assert "budgets" not in said
+    assert "budgets" not in said and "best epoch by test acc.: chosen on the test set" in said
     assert "trained spars." not in said
     assert "Watch" in Report(collect(make_rnn_runs, tmp_path, tier="smoke")).summary().data
 
@@ -321,11 +325,27 @@ def test_the_part_on_ranks_shows_the_best_epoch_as_what_it_is(make_rnn_runs: Mak
     lines = [("har2-str-9-8", "params", "", 2405.0, Verdict.INCONCLUSIVE, "")]
     write_audit(tmp_path / "results", lines, table="rnn")
     text = Report(ev.load("rnn", "paper", evidence.results_dir)).ranks().data
-    assert "Best epoch, chosen on the test set (%)" in text
+    assert "| Last network: top-1 (%) | Best epoch by test accuracy: top-1 (%) |" in text
     (row,) = [line for line in text.splitlines() if "`har2-str-9-8`" in line]
     assert [cell.strip() for cell in row.split("|")[2:4]] == ["9/8", "2,405"]
     for cell in ("95.76", "93.85 [93.20, 94.50] (n = 3)", "93.95 [93.30, 94.60] (n = 3)", "+1.25 [+1.09, +1.41]"):
         assert f" {cell} |" in row
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"), [(95.09, "the last network"), (95.11, "the best epoch only"), (95.61, "neither"), (None, "")]
+)
+def test_the_part_on_ranks_says_which_reading_reaches_the_printed_number(
+    make_rnn_runs: MakeRuns, tmp_path: Path, printed: float | None, said: str
+) -> None:
+    """Full rank has 94.6 in the last epoch and 95.1 in the best, means of three seeds; half a point is allowed."""
+    evidence = collect(make_rnn_runs, tmp_path, rows=["har2-full"], seeds=(0, 1, 2))
+    quantities = {} if printed is None else {"top1_pct": parse(str(printed))}
+    row = replace(evidence.table.row("har2-full"), reported=Reported.of(quantities))
+    report = Report(replace(evidence, table=replace(evidence.table, rows=(row,))))
+    assert report.ranks().data.splitlines()[-1].endswith(f"| {said} |  |")
+    smaller = replace(report.evidence, tier="smoke")
+    assert Report(smaller).ranks().data.splitlines()[-1].endswith("|  |  |")  # other data: not compared
 
 
 def test_choices_are_drawn_beside_the_first_row_with_their_differences(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
@@ -340,11 +360,33 @@ def test_choices_are_drawn_beside_the_first_row_with_their_differences(make_rnn_
     assert all(len(line) <= 11 * figure.get_figwidth() for line in text.splitlines()) and "Google-12" in text
     # vanilla low rank is made up to be two points below full rank at every seed; the last two are controls on other
     # data, which are equally accurate
+    assert axis.get_xlabel() == "Top-1 accuracy on the test set (%)"
     texts = ["", "-2.00 [-2.00, -2.00]", "", "", "+0.00 [+0.00, +0.00]"]
     assert [text.get_text() for text in axis.texts] == texts
     points = [line.get_xdata() for line in axis.lines if line.get_marker() == "o"]
     assert [len(values) for values in points] == [3] * 10
     assert list(points[0]) == pytest.approx([94.4, 94.6, 94.8]) and list(points[1]) == pytest.approx([94.9, 95.1, 95.3])
+
+
+def test_accuracies_on_held_out_people_are_not_called_test_accuracies(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    """And the same windows in another scale are compared, other windows are not."""
+    evidence = collect(make_rnn_runs, tmp_path, rows=["har2-full", "har2-low-9-8", "har2-str-9-8"], seeds=[0, 1, 2])
+    data = {"har2-full": "har2_validation", "har2-low-9-8": "har2_validation_channels"}
+    runs = evidence.runs[evidence.runs["row"].isin([*data, "har2-str-9-8"])]
+    runs = runs.assign(dataset=runs["row"].map(data).fillna("har2_validation"))
+    rows = [replace(evidence.table.row(id), dataset="har2_validation") for id in [*data, "har2-str-9-8"]]
+    rows[1] = replace(rows[1], method="dense")
+    table = replace(evidence.table, rows=tuple(rows), dataset="har2_validation")
+    held_out = replace(evidence, runs=runs, table=table)
+    (axis,) = choice_figures.accuracy_by_choice(held_out).axes
+    assert axis.get_xlabel() == "Top-1 accuracy on the validation split (%)"
+    assert [text.get_text() for text in axis.texts] == ["", "-2.00 [-2.00, -2.00]", ""]
+    accuracy = figures.FIGURES["ranks_over_epochs"](held_out).axes[1]
+    assert accuracy.get_ylabel() == "Top-1 accuracy on the validation split (%)"
+    data["har2-low-9-8"] = "har2"
+    other = replace(held_out, runs=runs.assign(dataset=runs["row"].map(data).fillna("har2_validation")))
+    (axis,) = choice_figures.accuracy_by_choice(other).axes
+    assert [text.get_text() for text in axis.texts] == ["", "other data", ""]
 
 
 def test_a_row_that_was_only_measured_is_not_missing(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:

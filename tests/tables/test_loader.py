@@ -23,7 +23,7 @@ def test_names_and_sizes() -> None:
         "mobilenetv1": 8,
         "resnet50": 41,
         "rnn": 16,
-        "rnn_choices": 15,
+        "rnn_choices": 19,
         "st3": 20,
         "target": 10,
         "transfer": 10,
@@ -531,22 +531,46 @@ def test_regress_trains_a_registered_method_as_the_tables_do(name: str) -> None:
     assert len(runs) == 15 and all(spec.name in known for _, spec in runs)
 
 
-def test_rows_may_have_a_network_a_data_set_and_a_rate_of_their_own() -> None:
-    specs = {row.id: spec for row, spec in tables.load("rnn_choices").specs("small", [0], {"har2": "har2_rebuilt"})}
-    assert specs["as-in-table-3"].dataset == "har2_rebuilt" and specs["windows-original"].dataset == "har2_original"
-    assert specs["as-in-table-3"].model_args == {"gate": "tanh"} and specs["gate-sigmoid"].model_args == {}
-    learnt = {id: specs.pop(id) for id in list(specs) if id.startswith("str-")}
-    first = learnt.pop("str-as-in-table-3")
-    assert len(learnt) == 5 and {key for spec in learnt.values() for key in first.differences(spec)} == {"method_args"}
+def test_rows_may_have_a_network_a_data_set_an_optimizer_and_a_rate_of_their_own() -> None:
+    table = tables.load("rnn_choices")
+    specs = {row.id: spec for row, spec in table.specs("small", [0], table.tier("small").stand_ins)}
     base = specs.pop("as-in-table-3")
-    changed = {id: {*base.differences(spec)} for id, spec in specs.items()}
-    assert changed == {
-        "gate-sigmoid": {"model_args"},
-        "no-decay": {"weight_decay"},
-        "decay-0.005": {"weight_decay"},
-        "lr-0.003": {"lr"},
-        "nesterov": {"nesterov"},
-        "no-clipping": {"grad_clip_norm"},
+    assert base.dataset == "har2_rebuilt_validation" and specs["windows-original"].dataset == "har2_original"
+    assert base.model_args == {"classifier_std": 1.0} and base.optimizer == "adam"
+    learnt = {id: specs.pop(id) for id in list(specs) if id.startswith("str-")}
+    first = learnt.pop("str-adam-0.001")
+    assert {id: {*first.differences(spec)} for id, spec in learnt.items()} == {
+        "str-adam-0.005": {"weight_decay"},
+        "str-adam-s-init-20": {"method_args"},
+        "str-adamw-0.005": {"optimizer", "weight_decay"},
+        "str-momentum-0.001": {"optimizer"},
+        "str-momentum-0.005": {"optimizer", "weight_decay"},
+    }
+    assert {id: {*base.differences(spec)} for id, spec in specs.items()} == {
+        "momentum": {"optimizer"},
+        "momentum-tanh-clipped": {"optimizer", "model_args", "grad_clip_norm", "weight_decay"},
+        "gate-tanh": {"model_args"},
+        "gate-tanh-clipped": {"model_args", "grad_clip_norm"},
+        "gate-tanh-lr-0.002": {"model_args", "lr"},
+        "gate-tanh-lr-0.002-clipped": {"model_args", "lr", "grad_clip_norm"},
+        "clipped": {"grad_clip_norm"},
+        "scaled-by-channel": {"dataset"},
+        "lr-0.002": {"lr"},
+        "classifier-0.1": {"model_args"},
         "windows-original": {"dataset"},
         "windows-rebuilt": {"dataset"},
     }
+
+
+def test_table_3_is_trained_as_the_authors_library_does_and_decays_as_table_12_says() -> None:
+    """All rows by one optimizer; lambda on m and s of STR, and on nothing else."""
+    table = tables.load("rnn")
+    for tier in table.tiers:
+        for row, spec in table.specs(tier, [0]):
+            assert (spec.optimizer, spec.lr, spec.momentum, spec.schedule) == ("adam", 0.01, 0.9, "drop")
+            assert (spec.grad_clip_norm, spec.batch_size) == (0.0, 100)
+            assert spec.model_args["classifier_std"] == 1.0 and "gate" not in spec.model_args
+            assert spec.weight_decay == (row.weight_decay if row.method == "str-rank" else 0.0)
+            if row.method == "str-rank":
+                assert spec.method_args["decay_rest"] is False and "rank_decay" not in spec.method_args
+    assert {spec.epochs for _, spec in table.specs("paper", [0])} == {300}

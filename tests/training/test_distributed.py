@@ -83,7 +83,7 @@ def test_gradients_are_those_of_one_process(one: dict[str, Any], group: list[dic
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spec", tiny_group.NETWORKS, ids=["plain", "clipped"])
+@pytest.mark.parametrize("spec", tiny_group.NETWORKS, ids=["plain", "clipped", "adam"])
 def test_weights_and_results_are_those_of_one_process(one: dict[str, Any], group: list[dict[str, Any]], spec) -> None:
     expected = one[spec.name]
     for said in group:

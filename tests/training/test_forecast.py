@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.spec import Spec
 from paper_repro.training.forecast import (
+    HELD,
     decay_factors,
+    decay_under_adam,
     first_step,
     forecast,
     forecast_in_the_paper,
     require_pruning,
     steps_per_epoch,
 )
+from paper_repro.training.optimizer import optimizer
 from paper_repro.training.schedule import learning_rate
 from tests.reference.sgd import decay_only
 
@@ -82,6 +86,39 @@ def test_simulation_is_what_the_optimizer_does(nesterov: bool) -> None:
         assert decay_only(-20.0, rates, SHORT.momentum, SHORT.weight_decay) == pytest.approx(values, rel=1e-12)
 
 
+@pytest.mark.parametrize("decay", [1e-3, 5e-3, 1e-9])  # with the last, eps is not small beside the gradient
+@pytest.mark.parametrize("momentum", [0.9, 0.5])
+def test_simulation_is_what_adam_does(momentum: float, decay: float) -> None:
+    spec = replace(SHORT, optimizer="adam", momentum=momentum, lr=0.01)
+    values = decayed(spec, -10.0, decay, steps=120)
+    assert decay_under_adam(spec, decay, -10.0) == pytest.approx(values, rel=1e-10)
+    assert decay_under_adam(spec, decay, -10.0, 30) == pytest.approx(values[:31], rel=1e-10)
+    if decay > 1e-6:  # whatever the decay, the first steps are as long as the learning rate
+        assert values[1] == pytest.approx(-10.0 + learning_rate(spec, 0, steps_per_epoch(spec)), rel=1e-5)
+    else:
+        assert values[1] < -10.0 + 0.6 * 0.01
+
+
+def test_simulation_is_what_adamw_does() -> None:
+    spec = replace(SHORT, optimizer="adamw", lr=0.01)
+    values = decayed(spec, -20.0, 0.5, steps=120)
+    assert [-20.0 * factor for factor in decay_factors(spec, 0.5)] == pytest.approx(values, rel=1e-12)
+    assert values[1] == pytest.approx(-20.0 * (1 - 0.5 * 0.01), rel=1e-6)  # and no more: not normalised
+
+
+def decayed(spec: Spec, start: float, decay: float, steps: int) -> list[float]:
+    """What torch's own optimizer makes of a number whose gradient is 0."""
+    s = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
+    own = optimizer(spec, [{"params": [s], "weight_decay": decay}])
+    values = [s.item()]
+    for step in range(steps):
+        own.param_groups[0]["lr"] = learning_rate(spec, step, steps_per_epoch(spec))
+        s.grad = torch.zeros_like(s)
+        own.step()
+        values.append(s.item())
+    return values
+
+
 def test_learning_rate_of_the_paper() -> None:
     epochs = [learning_rate(PAPER, epoch * 5005, 5005) for epoch in range(100)]
     assert epochs[:6] == pytest.approx([0.0512, 0.1024, 0.1536, 0.2048, 0.256, 0.256])
@@ -124,6 +161,7 @@ def test_g_exp_reaches_the_same_threshold() -> None:
 
 RANKS = replace(
     {row.id: spec for row, spec in tables.load("rnn").specs("paper", [0])}["har2-str-9-8"],
+    optimizer="sgd",
     method_args={"keep": [[9, 8]], "rank_decay": {"w": 0.001, "u": 0.008}},
 )
 
@@ -165,6 +203,41 @@ def test_a_decay_so_strong_that_importances_swing_through_zero(lr: float, epochs
     assert mended.onset_epoch == pytest.approx(0.25 * epochs, abs=0.05)
     strong = {"keep": [[9, 8]], "rank_decay": {"w": 0.5, "u": 0.5}}
     assert require_pruning(replace(never, method_args=strong)).onset_epoch < mended.onset_epoch
+
+
+ADAM = replace(RANKS, optimizer="adam", weight_decay=0.001, method_args={"keep": [[9, 8]], "decay_rest": False})
+
+
+def test_under_adam_thresholds_rise_at_the_same_pace_whatever_lambda_is() -> None:
+    """Table 12's lambda, 0.001 to 0.005, from s_init -10 at learning rate 0.01."""
+    onsets = [forecast(replace(ADAM, weight_decay=decay)).onset_epoch for decay in (0.001, 0.005)]
+    assert onsets[0] == pytest.approx(onsets[1], abs=0.02) and 10 < onsets[0] < 20
+    s = decay_under_adam(ADAM, 0.001, -10.0)[forecast(ADAM).onset_step]
+    assert math.exp(s) == pytest.approx(HELD, rel=0.01)
+    half = replace(ADAM, lr=0.5 * ADAM.lr)
+    assert forecast(half).onset_step > 1.5 * forecast(ADAM).onset_step
+
+
+@pytest.mark.parametrize("slope", [1.0, 4.0])
+@pytest.mark.parametrize("spec", [ADAM, replace(SHORT, optimizer="adam", lr=0.01)], ids=["ranks", "weights"])
+def test_a_run_by_adam_that_would_stay_dense_is_refused_with_values_that_work(spec: Spec, slope: float) -> None:
+    never = replace(spec, method_args={**spec.method_args, "s_init": -3200.0, "slope": slope})
+    with pytest.raises(UserError, match="do not depend on") as error:
+        require_pruning(never)
+    found = re.search(r"take s_init = (\S+) at this lr, or lr = (\S+) at this s_init", str(error.value))
+    s_init, lr = map(float, found.groups())
+    for mended in (replace(never, method_args={**never.method_args, "s_init": s_init}), replace(never, lr=lr)):
+        assert require_pruning(mended).onset_epoch == pytest.approx(0.25 * spec.epochs, rel=0.05)
+    with pytest.raises(UserError, match=r"take a (weight|rank)_decay above 0"):
+        require_pruning(replace(never, weight_decay=0.0))
+
+
+def test_under_adamw_ranks_fall_as_under_sgd_or_are_refused_with_a_decay() -> None:
+    never = replace(ADAM, optimizer="adamw")
+    with pytest.raises(UserError, match=r"would stay dense: .* never") as error:
+        require_pruning(never)
+    decay = float(str(error.value).split("take rank_decay = ")[1].split()[0])
+    assert require_pruning(replace(never, weight_decay=decay)).onset_epoch == pytest.approx(75, abs=1)
 
 
 def test_the_rate_of_the_rnns_drops_to_a_tenth_in_the_last_third() -> None:

@@ -97,6 +97,19 @@ def test_nesterovs_momentum_is_another_training(tmp_path: Path) -> None:
     assert plain[0]["train_loss"] == ahead[0]["train_loss"] and plain[1]["train_loss"] != ahead[1]["train_loss"]
 
 
+@pytest.mark.parametrize("kind, s_init", [("adam", -1.5), ("adamw", -0.03)])
+def test_adam_goes_on_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, s_init: float) -> None:
+    install_sequences(monkeypatch)
+    spec = replace(RANKS, optimizer=kind, lr=0.02, method_args={**RANKS.method_args, "s_init": s_init})
+    whole = run(spec, tmp_path / "whole", tmp_path)
+    with pytest.raises(Interrupted):
+        train(tmp_path, spec, report=kill_at(21))
+    saved = checkpoint.load(tmp_path / "runs" / spec.name)
+    state = saved["optimizer"]["state"]
+    assert all(entry["exp_avg_sq"].abs().sum() > 0 and entry["step"] == 21 for entry in state.values())
+    assert without_time(train(tmp_path, spec)) == without_time(whole)
+
+
 def test_a_finished_run_is_never_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train(tmp_path)
     monkeypatch.setattr(loop, "Run", None)  # training would fail

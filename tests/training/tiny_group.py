@@ -26,7 +26,11 @@ from tests.training.tiny import RANKS, SPEC, install, install_sequences
 STR = replace(
     RANKS, method="str", method_args={"s_init": -6.0, "g": "exp"}, model_args={"hidden": 12}, epochs=2, batch_size=6
 )
-NETWORKS = (STR, replace(STR, grad_clip_norm=0.05, seed=1))
+NETWORKS = (
+    STR,
+    replace(STR, grad_clip_norm=0.05, seed=1),
+    replace(STR, optimizer="adam", lr=0.01, weight_decay=0.01, seed=2),
+)
 
 
 def measure(processes: Processes, runs: Path) -> dict[str, Any]:
