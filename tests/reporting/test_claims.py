@@ -124,6 +124,14 @@ def test_macs_at_the_same_accuracy_on_runs(make_runs: MakeRuns, tmp_path: Path, 
     assert "Weighed with the MACs of the full-size network" in found.sentence
 
 
+def test_a_run_that_another_one_beats_is_no_part_of_strs_curve(make_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = equally_accurate(make_runs, tmp_path, 0.3)
+    beaten = evidence.runs["row"] == "str-79.55"  # no more accurate than the row at 90 %, at twice its MACs
+    evidence.runs.loc[beaten, "top1_pct"] = 88.0
+    found = accuracy_claims.equal_accuracy_runs(evidence, tolerances.load())
+    assert found is not None and found.numbers[0]["difference"] == pytest.approx(30.0, abs=2.0)
+
+
 def test_an_accuracy_that_str_does_not_reach_leaves_the_saving_open(make_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = equally_accurate(make_runs, tmp_path, 0.3)
     evidence.runs.loc[(evidence.runs["row"] == "gmp-90") & (evidence.runs["seed"] == 2), "top1_pct"] = 95.0
@@ -207,6 +215,7 @@ def after(epochs: pd.Series, start: float = 0.2, end: float = 0.9) -> pd.Series:
     [
         (lambda epochs: 90 * (1 - (1 - after(epochs)) ** 3), Verdict.PASS),
         (lambda epochs: 90 * after(epochs), Verdict.FAIL),  # a ramp
+        (lambda epochs: 90 * (1 - (1 - after(epochs)) ** 1.7), Verdict.FAIL),  # nearer to a ramp than to a cubic
         (lambda epochs: 90 * after(epochs) ** 3, Verdict.FAIL),  # slow first
         (lambda epochs: 90 * (1 - (1 - after(epochs)) ** 3) - 5 * (epochs.round(3) == 0.75), Verdict.FAIL),  # falls
     ],

@@ -213,6 +213,7 @@ def test_any_changed_cell_of_a_budget_fails(monkeypatch: pytest.MonkeyPatch) -> 
         # and one that only a convention gives
         ("resnet50_rows.csv", "DNW,90,74.00,2.56,", "DNW,90,74.00,2.57,", ("Table 1", "dnw-90", "params_m")),
         ("resnet50_rows.csv", "2.56,90.00,515M", "2.56,90.00,514M", ("Table 1", "rigl-90", "sparsity_pct")),
+        ("resnet50_rows.csv", "2.56,90.00,515M", "2.56,90.00,0.5G", ("Table 1", "rigl-90", "sparsity_pct")),  # open
         ("resnet50_rows.csv", "74.55,4.45,82.60", "74.55,4.45,82.70", ("Table 1", "dpf-82.6", "sparsity_pct")),
         ("transfer_rows.csv", "69.72,1.33,", "69.72,1.34,", ("Table 4", "dnw-str-94.80", "params_m")),
         ("transfer_rows.csv", "Uniform,98,57.90,", "Uniform,98,57.80,", ("Table 5", "gmp-uniform-98", "top1_pct")),
