@@ -140,6 +140,8 @@ def runs_markdown(evidence: Evidence) -> str:
         return "No run of this tier has recorded the balance of its thresholds.\n"
     rows: list[list[str]] = []
     reached: list[str] = []
+    resting: list[str] = []
+    at_reached = [0, 0]  # layers near balance, and all that keep weights, in the rows whose median is near balance
     above: list[str] = []
     below: list[str] = []
     for row in dict.fromkeys(layers["row"]):
@@ -161,18 +163,24 @@ def runs_markdown(evidence: Evidence) -> str:
                 "–" if fall is None else f"{fall:.2f}",
             ]
         )
+        if fall is not None and fall < AT_REST:
+            resting.append(row)
+        if len(kept) and 1 / NEAR <= ratio.median() <= NEAR:
+            at_reached = [at_reached[0] + near, at_reached[1] + len(kept)]
         if len(kept):
             (reached if 1 / NEAR <= ratio.median() <= NEAR else above if ratio.median() > NEAR else below).append(row)
     header = ["Row", "Seeds", "Ratio: median over layers (range)", f"Layers within a factor {NEAR:g} of 1"]
     header += ["Layers without weights", "Mean kept weight / threshold, median", "Fall of L1 per unit of pull"]
     sentences = [
-        f"Balanced at their end (median ratio within a factor {NEAR:g} of 1): {_named(reached)}.",
+        f"The median ratio is within a factor {NEAR:g} of 1 in: {_named(reached)}"
+        + (f"; there {at_reached[0]} of {at_reached[1]} layers are so themselves." if reached else "."),
         f"Above: {_named(above)}: the loss still pulls their thresholds down harder than decay lifts them, and the "
         "learning rate ran out first." if above else "",
         f"Below: {_named(below)}: decay still lifts their thresholds." if below else "",
         "Layers without weights have no pull at all: their thresholds rise by decay alone, and are left out of the "
         "ratios. The last column is -d ln(L1) / d(lambda sum(lr) / (1 - momentum)) over the last quarter of that pull: "
-        f"0 (below {AT_REST:g}) is rest, 1 is what decay alone does, and more is weights falling away.",
+        f"0 (below {AT_REST:g}) is rest, 1 is what decay alone does, and more is weights falling away. "
+        f"At rest by this measure: {_named(resting)}.",
     ]  # fmt: skip
     return markdown_table(header, rows) + "\n" + " ".join(sentence for sentence in sentences if sentence) + "\n"
 
