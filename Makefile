@@ -132,4 +132,4 @@ clean: #: remove .venv and caches; never runs/ or results/
 
 # What the other targets wait for: as `setup`, but silent when there is nothing to do.
 environment:
-	@PYTHON='$(USE_PYTHON)' sh ci/setup.sh --quiet
+	@PYTHON='$(USE_PYTHON)' FFCV='$(USE_FFCV)' sh ci/setup.sh --quiet
