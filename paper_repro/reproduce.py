@@ -65,13 +65,13 @@ class Job:
             for row, spec in table.specs(self.tier, range(self.seeds), self.stand_ins())
         ]
         known = {row.id for row, _ in pairs}
-        wanted = self.wanted_rows()
-        for row in wanted:
+        for row in () if self.rows == (ALL_ROWS,) else self.rows:
             table.row(row)
             if row not in known:
                 raise UserError(
                     f"row {row!r} is not trained at tier {self.tier}; these are: {', '.join(sorted(known))}"
                 )
+        wanted = self.wanted_rows()
         used = {row.method for row, _ in pairs}
         if self.method is not None and self.method not in used:
             raise unknown(f"method in table {self.table} at tier {self.tier}", self.method, used)

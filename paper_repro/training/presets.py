@@ -19,7 +19,7 @@ Copied to a smaller network and a shorter schedule, the paper's values do not wo
 What is off. The estimates are rough: the one from trained weights doubles when the dense network's weight decay rises
 by a third, and for MobileNetV1, whose dense network decays half as fast as STR's rows, it is 1.3. And thresholds have
 to come to rest, which a short training only begins: the less sparse a row, the less its decay pulls, and the further
-from balance it ends. ``results/slopes.csv`` has the estimates, with quartiles over layers, beside what STR's own
+off balance it ends. ``results/slopes.csv`` has the estimates, with quartiles over layers, beside what STR's own
 trainings then show.
 
 ``python -m paper_repro.training.presets TABLE TIER`` prints all this for a tier, from its trainings in ``runs/``.
