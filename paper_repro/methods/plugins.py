@@ -128,7 +128,7 @@ def explained(plugin: Plugin | None, doing: str) -> Iterator[None]:
 
 def explanation(plugin: Plugin, error: BaseException, doing: str) -> str:
     """One sentence: where in the plug-in, what was raised, and while doing what."""
-    what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+    what = " ".join([type(error).__name__ + (":" if str(error).strip() else ""), *str(error).split()])
     if isinstance(error, SyntaxError) and Path(error.filename or "") in plugin.files:
         return f"{error.filename}, line {error.lineno}: {what.split(' (')[0]}; mend the plug-in and run again"
     place = _place(plugin, error.__traceback__)
