@@ -123,9 +123,11 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     (tmp_path / "file").touch()
     cases = (
         "", "list", "data", "audit resnet50", "audit resnt50", "plan resnet50", "plan resnet50 --tier smok",
-        "plan resnet50 --rows nosuch", "plan resnet50 --tier paper --max-gpu-hours 1", "run", "run resnet50 --tier audit",
+        "plan resnet50 --rows nosuch",
+        "plan resnet50 --tier paper --max-gpu-hours 1", "run", "run resnet50 --tier audit",
         "run resnet50 --tier paper", "reproduce resnet50 --tier audit", "reproduce rnn --autocast bf16", "regress",
-        "regress nosuch", "regress gmp --method-args x", "check --results nowhere", "data nosuch", "data imagenet --root .",
+        "regress nosuch", "regress gmp --method-args x", "check --results nowhere", "data nosuch",
+        "data imagenet --root .",
         "checkpoint import file", "checkpoint import nowhere", "checkpoint export nowhere", "nosuch",
     )  # fmt: skip
     lines = [code_and_output(capsys, monkeypatch, *case.split()).splitlines() for case in cases]
