@@ -16,11 +16,11 @@ from rich.text import Text
 from paper_repro import __version__, tables
 from paper_repro.data.sources import data_root
 from paper_repro.errors import UserError
-from paper_repro.regress import EXIT_CODES
-from paper_repro.reproduce import Job
 from paper_repro.spec import AUTOCASTS, LOADERS, OPTIONS, options_text
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console, in_any_encoding
+from paper_repro.workflows.regress import EXIT_CODES
+from paper_repro.workflows.reproduce import Job
 
 console = Console()
 CRASHED = 70  # EX_SOFTWARE of sysexits.h; no verb has it as an answer
@@ -110,7 +110,7 @@ def cli() -> None:
 )  # fmt: skip
 def reproduce(table: str | None, **given: Any) -> int:
     """One table from end to end: audit, train what is missing, figures, notebook, verdicts."""
-    from paper_repro import reproduce as steps
+    from paper_repro.workflows import reproduce as steps
 
     return steps.reproduce(job(table, **given), console)
 
@@ -121,7 +121,7 @@ def reproduce(table: str | None, **given: Any) -> int:
 @options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results")
 def run(table: str | None, row: tuple[str, ...], rows: str | None, **given: Any) -> int:
     """Train what is missing of a table: the headline rows, or those named (here or by --rows)."""
-    from paper_repro import reproduce as steps
+    from paper_repro.workflows import reproduce as steps
 
     work = job(table, rows=",".join([*row, *([rows] if rows else [])]), **given)
     if work.tier in (AUDIT, CHECKPOINT):
@@ -135,7 +135,7 @@ def run(table: str | None, row: tuple[str, ...], rows: str | None, **given: Any)
 @options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs")
 def plan(table: str | None, **given: Any) -> int:
     """What would be trained, when each run would start to prune, what it costs, and what is done; trains nothing."""
-    from paper_repro.plan import show_plan
+    from paper_repro.workflows.plan import show_plan
 
     return show_plan(job(table, **given), console)
 
@@ -145,7 +145,7 @@ def plan(table: str | None, **given: Any) -> int:
 @options("results")
 def audit(table: str | None, results: Path) -> int:
     """Recompute the paper's printed numbers from its own budgets (all tables, or the one named); no training."""
-    from paper_repro.reproduce import write_audit
+    from paper_repro.workflows.reproduce import write_audit
 
     chosen = tables.names() if table is None else [require_table(table)]
     return 0 if all(write_audit(Job(name, AUDIT, results=results), console, every=True) for name in chosen) else 1
@@ -156,7 +156,7 @@ def audit(table: str | None, results: Path) -> int:
 @options("tier", "results")
 def render(table: str | None, tier: str, results: Path) -> int:
     """Draw the figures and execute the notebook from the results that are there."""
-    from paper_repro.reproduce import show
+    from paper_repro.workflows.reproduce import show
 
     show(job(table, tier=tier, results=results), console)
     return 0
@@ -186,7 +186,7 @@ def regress(
     METHOD is a Python file that defines a subclass of paper_repro.Method (such as examples/my_method.py), the name of
     an installed entry point of the group paper_repro.methods, or a registered method.
     """
-    from paper_repro import regress as steps
+    from paper_repro.workflows import regress as steps
 
     if method is None:
         raise UserError("which method? METHOD is a Python file, such as examples/my_method.py, or a method's name")
@@ -199,7 +199,7 @@ def regress(
 @options("results")
 def check(results: Path) -> int:
     """Hold the committed results against the reported numbers and the tolerances, as CI does."""
-    from paper_repro.reporting import check as checks
+    from paper_repro import checks
 
     return checks.main(results)
 
@@ -256,7 +256,7 @@ def checkpoint() -> None:
 @options("checkpoints")
 def import_(file: Path, table: str | None, row: str | None, checkpoints: Path) -> int:
     """Read FILE, a checkpoint as the authors released them; say what it is, and keep it for tier checkpoint."""
-    from paper_repro.checkpoints import import_file
+    from paper_repro.workflows.checkpoints import import_file
 
     import_file(file, table, row, checkpoints, console)
     return 0

@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.made_up import make_rnn_runs, make_runs
+
+__all__ = ["make_rnn_runs", "make_runs"]
+
 torch.set_num_threads(1)
 
 

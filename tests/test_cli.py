@@ -14,10 +14,10 @@ import pytest
 from paper_repro import cli, machine, tables
 from paper_repro.data import sources
 from paper_repro.errors import UserError
-from paper_repro.reproduce import Job, unfinished
+from paper_repro.runs import cost, launch
 from paper_repro.tables import loader
-from paper_repro.training import cost, launch
-from tests.training.test_launch import ROOT, WORKER
+from paper_repro.workflows.reproduce import Job, unfinished
+from tests.runs.test_launch import ROOT, WORKER
 from tests.training.tiny import install
 
 
@@ -165,7 +165,7 @@ def test_plan_with_several_gpus_and_the_options_of_a_run(
     assert names[0] == names[1] and len(names[0] | names[2]) == 32
     assert "615 are to do: at least 154 hours, 4 GPUs on each run" in said[1] and "at least" not in said[0] + said[2]
     for place in (None, object()):
-        monkeypatch.setattr("paper_repro.plan.find_spec", lambda name, found=place: found)
+        monkeypatch.setattr("paper_repro.workflows.plan.find_spec", lambda name, found=place: found)
         for kind in ("folder", "ffcv"):
             assert call(monkeypatch, *paper[:-1], "dense", "--loader", kind) == 0
             absent = "FFCV is not installed here" in capsys.readouterr().out

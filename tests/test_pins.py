@@ -17,11 +17,12 @@ import pytest
 from PIL import Image
 
 from paper_repro import cli, tables
-from paper_repro.reporting import evidence as ev
-from paper_repro.reporting import figures, results
+from paper_repro.evidence import evidence as ev
+from paper_repro.evidence import results
+from paper_repro.report import figures
 from paper_repro.tables import CHECKPOINT, loader
-from tests.reporting import rnn
-from tests.reporting.conftest import fake_run
+from tests import made_up_rnn as rnn
+from tests.made_up import fake_run
 
 ROOT = Path(__file__).parents[1]
 PINS = Path(__file__).with_name("pins")
@@ -61,8 +62,8 @@ def test_runs_give_the_same_results_files(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", [name for name in tables.names() if tables.load(name).audited])
 def test_the_audit_writes_the_committed_file(name: str, tmp_path: Path) -> None:
-    from paper_repro.reproduce import audited
-    from paper_repro.tables.audit import save
+    from paper_repro.audit.audit import save
+    from paper_repro.workflows.reproduce import audited
 
     committed = ROOT / "results" / name / "audit.csv"
     written = save(audited(name, ROOT / "results" / "errata.csv"), tmp_path / "audit.csv")

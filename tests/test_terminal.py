@@ -10,9 +10,9 @@ from rich.progress import TextColumn
 from rich.table import Table
 
 import paper_repro
-from paper_repro.progress import TrainingProgress
-from paper_repro.reproduce import print_whole, report
+from paper_repro.runs.progress import TrainingProgress
 from paper_repro.terminal import Console
+from paper_repro.workflows.reproduce import print_whole, report
 
 FOREIGN = "[bold]x[/bold] [/some/where] :smile: [red]"
 

@@ -1,1 +1,4 @@
-"""What every method must do, whoever wrote it: checks on a small network, alone and in a process of their own."""
+"""Does a method keep the protocol?
+
+Takes a method, registered or a plug-in; gives what it does wrong, before hours are trained on it.
+"""

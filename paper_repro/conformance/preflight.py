@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from paper_repro.errors import UserError
-from paper_repro.events import Events, parsed
 from paper_repro.methods.plugins import Plugin
+from paper_repro.runs.events import Events, parsed
 
 PATIENCE_S = 180.0  # without a word from the process: loading torch and compiling take a while on a busy machine
 COMMAND = (sys.executable, "-m", "paper_repro.conformance.preflight")

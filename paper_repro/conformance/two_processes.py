@@ -25,8 +25,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from paper_repro.conformance.checks import STEPS, Broken, Subject, Training
-from paper_repro.events import Events, parsed
 from paper_repro.methods import plugins
+from paper_repro.runs.events import Events, parsed
 
 PATIENCE_S = 120.0  # for the pair to begin, and then for every method
 TOLERANCE = 1e-4  # of a weight: sums of floats are taken in another order

@@ -1,1 +1,4 @@
-"""The data sets: what they are, where they are found or fetched from, how they are verified and fed."""
+"""The data sets: find, fetch, verify, load.
+
+Takes a name and a folder; gives arrays, images or loaders. Knows no model and no method.
+"""

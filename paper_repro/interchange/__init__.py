@@ -1,1 +1,4 @@
-"""Networks that come from elsewhere, and networks that leave: the authors' checkpoints, safetensors, ONNX."""
+"""Networks from elsewhere and for elsewhere: released checkpoints in, state dicts, safetensors and ONNX out.
+
+Knows no table and no training.
+"""

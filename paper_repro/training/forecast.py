@@ -36,11 +36,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from paper_repro import methods, tables
+from paper_repro.audit.audit import Finding
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
 from paper_repro.methods.str import ONSET_U, STR
 from paper_repro.spec import Spec
-from paper_repro.tables.audit import Finding
 from paper_repro.training.optimizer import BETA2, EPS
 from paper_repro.training.schedule import learning_rate
 from paper_repro.verdict import Verdict

@@ -34,12 +34,12 @@ from paper_repro.errors import Advice, UserError
 from paper_repro.files import write
 from paper_repro.interchange import networks
 from paper_repro.methods import Method, plugins
+from paper_repro.runs.launch import STOP_SIGNALS
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint, randomness
 from paper_repro.training.distributed import ONE_PROCESS, Processes
 from paper_repro.training.evaluate import evaluate
 from paper_repro.training.forecast import Forecast, require_pruning
-from paper_repro.training.launch import STOP_SIGNALS
 from paper_repro.training.measure import measure
 from paper_repro.training.network import untrained
 from paper_repro.training.optimizer import optimizer

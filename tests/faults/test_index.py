@@ -41,7 +41,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         "resuming a finished run",
         (
             "training/test_loop.py::test_a_finished_run_is_never_trained_again",
-            "training/test_launch.py::test_two_at_once",
+            "runs/test_launch.py::test_two_at_once",
         ),
     ),
     6: (
@@ -50,7 +50,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     7: ("a malicious checkpoint", ("training/test_checkpoint.py::test_nothing_in_a_checkpoint_is_executed",)),
     8: ("two processes at one run", ("training/test_loop.py::test_a_run_at_work_elsewhere_is_left_alone",)),
-    9: ("two processes write results", ("reporting/test_results.py::test_two_processes_at_once_lose_no_line",)),
+    9: ("two processes write results", ("evidence/test_results.py::test_two_processes_at_once_lose_no_line",)),
     10: (
         "a full disk, folders that cannot be written",
         (
@@ -58,17 +58,17 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "faults/test_state.py::test_a_disk_that_fills_up_while_training_keeps_the_last_checkpoint",
             "training/test_loop.py::test_runs_folder_that_cannot_be_written",
             "training/test_checkpoint.py::test_a_failing_write_keeps_the_old_checkpoint",
-            "reporting/test_results.py::test_failed_write_leaves_the_old_file",
+            "evidence/test_results.py::test_failed_write_leaves_the_old_file",
         ),
     ),
     11: (
         "malformed results",
         (
-            "reporting/test_results.py::test_bad_input_is_named_by_line_and_column",
-            "reporting/test_results.py::test_mixed_units_are_refused",
-            "reporting/test_results.py::test_duplicate_key_names_both_lines",
-            "reporting/test_results.py::test_byte_order_mark_and_crlf_are_accepted",
-            "reporting/test_check_results.py::test_a_damaged_file_fails_with_its_place",
+            "evidence/test_results.py::test_bad_input_is_named_by_line_and_column",
+            "evidence/test_results.py::test_mixed_units_are_refused",
+            "evidence/test_results.py::test_duplicate_key_names_both_lines",
+            "evidence/test_results.py::test_byte_order_mark_and_crlf_are_accepted",
+            "test_checks.py::test_a_damaged_file_fails_with_its_place",
         ),
     ),
     12: (
@@ -92,7 +92,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "data/test_imagenet1k.py::test_damaged_files_are_found_listed_and_left_out",
             "data/test_imagenet1k.py::test_what_is_not_an_rgb_jpeg_is_read_as_rgb",
             "data/test_folder.py::test_a_damaged_file_ends_the_run_with_its_name",
-            "reporting/test_results.py::test_how_images_were_read_is_in_the_row",
+            "evidence/test_results.py::test_how_images_were_read_is_in_the_row",
         ),
     ),
     15: (
@@ -100,14 +100,14 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             "data/test_ffcv.py::TestFiles::test_cut_short_or_damaged",
             "data/test_ffcv.py::TestFiles::test_foreign_or_otherwise_encoded",
-            "reporting/test_results.py::test_how_images_were_read_is_in_the_row",
+            "evidence/test_results.py::test_how_images_were_read_is_in_the_row",
         ),
     ),
     16: (
         "the loss is no number",
         (
             "training/test_loop.py::test_a_diverged_run_stops_at_once_and_claims_no_accuracy",
-            "reporting/test_results.py::test_diverged_and_not_sparse_runs_are_kept_as_such",
+            "evidence/test_results.py::test_diverged_and_not_sparse_runs_are_kept_as_such",
         ),
     ),
     17: (
@@ -115,7 +115,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             "training/test_loop.py::test_a_spec_that_stays_dense_is_refused_before_training",
             "training/test_loop.py::test_a_method_that_prunes_nothing_is_not_called_finished",
-            "reporting/test_verdicts.py::test_a_run_that_went_wrong_fails",
+            "evidence/test_verdicts.py::test_a_run_that_went_wrong_fails",
         ),
     ),
     18: (
@@ -131,7 +131,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "methods/test_family.py::test_the_sparsity_asked_for_is_the_sparsity_measured",
             "methods/test_distributions.py::test_erk_meets_the_sparsity_exactly_whatever_is_capped",
             "methods/test_distributions.py::test_erk_that_the_dense_layers_make_impossible_says_so",
-            "reporting/test_check_results.py::test_sparsity_beyond_its_tolerance_fails",
+            "test_checks.py::test_sparsity_beyond_its_tolerance_fails",
         ),
     ),
     20: (
@@ -148,16 +148,16 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
     22: (
         "notebooks: unknown parameters, kernels that die",
         (
-            "reporting/test_notebook.py::test_unknown_parameters_are_errors",
-            "reporting/test_notebook.py::test_failed_cells",
+            "report/test_notebook.py::test_unknown_parameters_are_errors",
+            "report/test_notebook.py::test_failed_cells",
         ),
     ),
     23: (
         "incomplete results",
         (
-            "reporting/test_check_results.py::test_too_few_seeds_and_missing_rows_are_incomplete",
-            "reporting/test_figures.py::test_nothing_is_invented",
-            "reporting/test_verdicts.py::test_missing_runs_and_recipes_are_told_apart",
+            "test_checks.py::test_too_few_seeds_and_missing_rows_are_incomplete",
+            "report/test_figures.py::test_nothing_is_invented",
+            "evidence/test_verdicts.py::test_missing_runs_and_recipes_are_told_apart",
         ),
     ),
     24: (
@@ -175,15 +175,15 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "data/test_folder.py::test_ffcv_without_ffcv_or_its_files_says_what_to_do",
             "data/test_folder.py::test_the_data_set_opens_by_its_name",
             "test_packaging.py::TestSetup::test_ffcv_is_not_forced_on_anybody",
-            "training/test_launch.py::test_a_machine_without_a_gpu_says_so_and_trains",
+            "runs/test_launch.py::test_a_machine_without_a_gpu_says_so_and_trains",
         ),
     ),
     26: (
         "code that is no commit",
         (
-            "reporting/test_provenance.py::test_clean_and_dirty",
-            "reporting/test_provenance.py::test_no_checkout_no_commit_no_git",
-            "reporting/test_check_results.py::test_dirty_rows_are_refused",
+            "evidence/test_provenance.py::test_clean_and_dirty",
+            "evidence/test_provenance.py::test_no_checkout_no_commit_no_git",
+            "test_checks.py::test_dirty_rows_are_refused",
         ),
     ),
     27: (
@@ -197,7 +197,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
     28: (
         "Ctrl-C and the signals of clusters",
         (
-            "training/test_launch.py::test_a_signal_stops_all_with_their_state_saved",
+            "runs/test_launch.py::test_a_signal_stops_all_with_their_state_saved",
             "training/test_loop.py::test_interrupted_and_resumed_is_the_same_to_the_bit",
             "faults/test_state.py::test_the_exit_code_names_the_signal",
         ),
@@ -208,7 +208,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     30: (
         "a failing run among others",
-        ("training/test_launch.py::test_a_run_that_dies_is_listed_and_the_others_finish",),
+        ("runs/test_launch.py::test_a_run_that_dies_is_listed_and_the_others_finish",),
     ),
 }
 

@@ -14,7 +14,7 @@ import torch
 
 from paper_repro.interchange import networks
 from tests.faults import victim
-from tests.training.test_launch import ROOT
+from tests.runs.test_launch import ROOT
 
 DRAWS = 20
 

@@ -17,13 +17,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from paper_repro import cli, reproduce
+from paper_repro import cli
 from paper_repro.errors import UserError
-from paper_repro.reproduce import Job
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint
 from paper_repro.training.loop import Interrupted, run
-from tests.training.test_launch import ROOT
+from paper_repro.workflows import reproduce
+from paper_repro.workflows.reproduce import Job
+from tests.runs.test_launch import ROOT
 from tests.training.test_loop import kill_at, without_time
 from tests.training.tiny import SPEC, install
 
@@ -109,7 +110,7 @@ def test_a_clock_that_jumps_changes_no_duration(tmp_path: Path, monkeypatch: pyt
 def test_the_exit_code_names_the_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], signum: int, code: int
 ) -> None:
-    from paper_repro.training import launch
+    from paper_repro.runs import launch
 
     class Stopped(launch.Launch):
         def train(self, specs: list[Spec]) -> dict[str, str]:

@@ -6,12 +6,12 @@ import pytest
 
 from paper_repro import methods, models, tables
 from paper_repro.accounting import counted_layers
+from paper_repro.audit.audit import audit_all
 from paper_repro.errors import UserError
 from paper_repro.methods import METHODS, plugins
-from paper_repro.regress import Question
 from paper_repro.tables import loader
-from paper_repro.tables.audit import audit_all
 from paper_repro.tables.targets import overall_sparsity_pct
+from paper_repro.workflows.regress import Question
 from tests.tables.conftest import Edit
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from paper_repro.errors import UserError
-from paper_repro.training import checkpoint, distributed, launch
+from paper_repro.runs import launch
+from paper_repro.training import checkpoint, distributed
+from tests.runs.test_launch import ROOT, WORKER, result
 from tests.training import tiny_group
-from tests.training.test_launch import ROOT, WORKER, result
 from tests.training.tiny import SPEC
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")

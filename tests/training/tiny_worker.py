@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from paper_repro.training import worker
+from paper_repro.runs import worker
 from paper_repro.training.loop import Run
 from tests.training.tiny import install
 

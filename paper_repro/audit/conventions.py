@@ -1,0 +1,65 @@
+"""How the paper counts. Where the usual way does not give a printed number, the audit tries the others, named here.
+
+The usual way: parameters are the weights of convolutions and of the classifier, sparsity is the share of them that is
+zero, FLOPs are their multiply-adds. The others, each of which the paper uses in more than one row:
+
+==================  =================================================================================================
+batch norm counts   Parameters are those of batch norm too: the 25.6M of the dense ResNet50 in Table 1, and both numbers
+                    of DPF's row at 82.60 %.
+share of dense      Parameters are the dense network's, as printed, times the share that is left. The 25.6M of the
+                    dense ResNet50 count batch norm, the sparsity does not.
+pruned layers       Sparsity is that of the pruned layers alone, where others stay dense. A row counts so only if its
+                    FLOPs follow from that reading and do not from the other: the sparsity itself would always fit.
+==================  =================================================================================================
+
+A number that one of these gives, and the usual way does not, is PASS, and says by which convention.
+
+One more is no choice: ``OVERALL_COUNTS_POOL``. What the paper does only once is not in this list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from paper_repro.audit.recompute import Estimate, Network, under_uniform
+from paper_repro.tables.printed import PrintedRow
+from paper_repro.tables.quantity import Quantity, parse
+
+BATCH_NORM, SHARE, PRUNED = "batch norm counts", "share of dense", "pruned layers"
+# The overall FLOPs of Table 6 count the average pool, which is one of its lines; those of Table 8 do not.
+OVERALL_COUNTS_POOL = {"resnet50": True, "mobilenetv1": False}
+
+Readings = dict[str, dict[str, Estimate]]  # quantity -> convention -> what it gives
+
+
+def other_readings(net: Network, row: PrintedRow, dense_params: Quantity | None) -> Readings:
+    """What the other conventions give for the numbers of a row. ``dense_params``: as printed for the dense network."""
+    readings: Readings = {}
+    numbers, keep_dense = row.printed(), row.keep_dense.split()
+    sparsity = numbers["sparsity_pct"]
+    pruned = parse(row.pruned_layers_pct) if row.pruned_layers_pct else sparsity
+    if row.distribution in ("dense", "uniform"):
+        counted = under_uniform(net, pruned, keep_dense, counts_batch_norm=True)
+        readings["params_m"] = {BATCH_NORM: counted["params_m"]}
+        if keep_dense:
+            readings["sparsity_pct"] = {BATCH_NORM: counted["sparsity_pct"]}
+    if dense_params is not None and sparsity.value > 0:
+        left = 1.0 - sparsity.value / 100.0
+        share = Estimate(dense_params.value * left, note=f"{dense_params.text} M x {left:.4f}")
+        readings.setdefault("params_m", {})[SHARE] = share
+    if row.distribution == "uniform" and keep_dense and not row.pruned_layers_pct and "macs_m" in numbers:
+        alone = under_uniform(net, sparsity, keep_dense)
+        overall = under_uniform(net, _in_pruned_layers(sparsity, alone["sparsity_pct"]), keep_dense)
+        macs = numbers["macs_m"]
+        if macs.matches(alone["macs_m"].value) and not macs.matches(overall["macs_m"].value):
+            note = f"its FLOPs follow from that reading; with {sparsity.text} % overall they would be "
+            note += f"{overall['macs_m'].value:.1f} M"
+            readings["sparsity_pct"][PRUNED] = Estimate(sparsity.value, note=note)
+    return readings
+
+
+def _in_pruned_layers(overall: Quantity, at_that: Estimate) -> Quantity:
+    """The sparsity of the pruned layers that makes the network ``overall`` sparse; ``at_that``: how sparse it is when
+    the pruned layers are ``overall`` sparse.
+    """
+    return replace(overall, value=overall.value * overall.value / at_that.value)

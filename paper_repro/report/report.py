@@ -1,0 +1,333 @@
+"""The parts of a table's notebook: each is Markdown or a figure, made from evidence. The notebooks only call these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from IPython.display import Image, Markdown
+
+from paper_repro import tables
+from paper_repro.data.catalog import dataset
+from paper_repro.errors import UserError
+from paper_repro.evidence import claims, evidence, rank_claims, statistics, tolerances, verdicts
+from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Comparison, Judgement
+from paper_repro.report import balance_report, figures, looks, summary
+from paper_repro.tables import AUDIT
+
+HEADINGS = {
+    "top1_pct": "Top-1 (%)",
+    "sparsity_pct": "Sparsity (%)",
+    "params_m": "Parameters (M)",
+    "macs_m": "MACs (M)",
+    TRAINED_SPARSITY: "Trained sparsity (%)",
+}
+
+
+def open_report(table: str, tier: str, results_dir: str = "results") -> Report:
+    """The report of one table at one tier. A relative ``results_dir`` is taken from the folder that the notebook is
+    run in; UserError where there is none.
+    """
+    folder = Path(results_dir)
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder.absolute()}; results_dir is the folder that has the results")
+    return Report(evidence.load(table, tier, folder))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a notebook shows, part by part."""
+
+    evidence: Evidence
+
+    def summary(self) -> Markdown:
+        """Where the numbers come from and how far they go; says INCOMPLETE when rows or the audit are missing."""
+        e = self.evidence
+        lines = [f"**{e.table.paper_table}: {e.table.title}**", ""]
+        if e.tier == AUDIT:
+            lines.append(
+                "Tier `audit`: the printed numbers are recomputed from the published budgets; nothing is trained."
+            )
+        elif e.full_scale:
+            lines.append(
+                f"Tier `{e.tier}`: {e.setting}, the paper's own network, and its protocol where it gives one (the "
+                "table's file says what it leaves open); accuracies are compared with the printed ones."
+            )
+        elif not any("top1_pct" in row.reported.printed for row in e.table.rows):
+            lines.append(
+                f"Tier `{e.tier}`: accuracies are those of **{e.setting}**. The paper has no numbers for these rows."
+            )
+        else:
+            lines.append(
+                f"Tier `{e.tier}`: accuracies are those of **{e.setting}**, not of the paper's {paper_data(e.table)}. "
+                "They stand beside the printed ones and are never compared with them: UNTESTED. "
+                + (
+                    "Sparsity, parameters and MACs of the full-size network are "
+                    "recomputed from the published budgets (tier `audit`)."
+                    if has_budgets(e.table)
+                    else ""
+                )
+            )
+        compared, checked = verdicts.comparisons(e), claims.check(e)
+        told = [*summary.numbers(e, compared), summary.untested(e, compared, checked)]
+        lines += ["", *(f"- {text.strip()}" for text in told)]
+        if not e.complete:
+            lines += ["", f"> **INCOMPLETE**: {incomplete(e)}"]
+        return Markdown("\n".join(lines))
+
+    def claims(self) -> Markdown:
+        """The paper's claims and this project's findings, each with its verdict and the numbers behind it."""
+        found = claims.check(self.evidence)
+        if not found:
+            return Markdown("No claims are recorded for this table.")
+        parts = []
+        for title, whose in (("The paper's claim", "paper"), ("Finding of this project", "project")):
+            rows = [
+                [_claim(claim.claim), claim.tier, f"**{claim.verdict}**", claim.sentence]
+                for claim in found
+                if claim.claim.whose == whose
+            ]
+            if rows:
+                parts.append(table([title, "Tier", "Verdict", "What was found"], rows))
+        for claim in found:
+            if claim.numbers:
+                header = list(dict.fromkeys(name for record in claim.numbers for name in record))
+                cells = [[_plain(record.get(name)) for name in header] for record in claim.numbers]
+                parts.append(
+                    f"<details><summary>Numbers behind “{claim.id}” at tier {claim.tier}</summary>\n\n"
+                    f"{table(header, cells)}\n</details>"
+                )
+        return Markdown("\n\n".join(parts))
+
+    def comparison(self) -> Markdown:
+        """Every row of the table: reported / reproduced, and a verdict per number."""
+        compared = verdicts.comparisons(self.evidence)
+        shown = [name for name in HEADINGS if any(name in row.quantities for row in compared)]
+        rows = [
+            [f"`{row.row}`", row.label, *(_cell(row.quantities.get(name)) for name in shown), f"**{row.verdict}**"]
+            for row in compared
+        ]
+        header = ["Row", "Method", *(HEADINGS[name] for name in shown), "Row's verdict"]
+        caption = "Cells: reported / reproduced, then the verdict. A row's verdict is the worst of what was tested."
+        parts = [caption, table(header, rows)]
+        gone = [[f"`{row}`", str(seed), names] for row, seed, names in summary.empty_layers(self.evidence)]
+        if gone:
+            parts += ["Layers that ended empty:", table(["Row", "Seed", "Layers of which no weight is left"], gone)]
+        return Markdown("\n\n".join(parts))
+
+    def methods(self) -> Markdown:
+        """Regime by regime, the methods that were run, most accurate first, each beside STR."""
+        parts = [_regime(self.evidence, regime) for regime in _regimes(self.evidence)]
+        caption = (
+            "Means over seeds [95 % interval]; differences to STR's row of the regime are paired by seed, and each "
+            "interval stands for itself, without a correction for their number."
+        )
+        return Markdown("\n\n".join([caption, *parts]) if parts else "No runs.")
+
+    def ranks(self) -> Markdown:
+        """Row by row: ranks, size, cost, the two readings of its accuracy, and STR beside vanilla low rank."""
+        e = self.evidence
+        vanilla = {ours.id: (ours, theirs) for ours, theirs in rank_claims.vanilla_pairs(e.table)}
+        rows = [
+            [
+                f"`{row.id}`",
+                row.ranks or "full",
+                *(_audited(e, row, quantity) for quantity in ("params", "size_kb", "macs")),
+                row.reported.printed["top1_pct"].text if "top1_pct" in row.reported.printed else "–",
+                _mean(e.by_seed(row.id, "top1_pct")),
+                _mean(e.best_over_epochs(row.id)),
+                _reached(e, row),
+                _difference(rank_claims.paired(e, vanilla[row.id])) if row.id in vanilla else "",
+            ]
+            for row in e.table.rows
+        ]
+        header = ["Row", "Ranks W / U", "Parameters", "Size (KB)", "MACs per sequence", "Top-1 reported (%)"]
+        header += [
+            "Last network: top-1 (%)",
+            "Best epoch by test accuracy: top-1 (%)",
+            "The reported top-1 is reached by",
+            "Last network: top-1 minus vanilla's at the same ranks",
+        ]
+        caption = (
+            "Parameters, size and MACs are those of the paper's network. Parameters count everything that is learnt; a "
+            "size is that in single precision, in units of 1024 bytes. "
+            "The paper prints neither: both follow from the ranks (tier `audit`). Accuracies here: mean over seeds "
+            "[95 % interval]; differences are paired by seed. The verdict is on the last network: of the last epoch, "
+            "for STR of the last step with the row's ranks. The best epoch by test accuracy is what the library of "
+            "FastGRNN's authors records as MaxTestAcc. It is too good, because the test set chose it. Of STR's "
+            "trainings only epochs that end at the row's ranks are in it."
+        )
+        return Markdown(f"{caption}\n\n{table(header, rows)}")
+
+    def balance(self) -> Markdown:
+        """Where a threshold comes to rest: on the paper's own data, where the table has it, and in the runs."""
+        parts = [
+            "A threshold comes to rest where |u| = slope² g'(u) L1, with u = slope * s and L1 the sum of |w| over the "
+            "layer's kept weights. This is a finding of the project and no claim of the paper: `docs/balance.md`."
+        ]
+        if len(self.evidence.balance_tests):
+            paper = balance_report.paper_markdown(self.evidence.balance_tests)
+            parts.append(f"**On the paper's own data** (Figure 3, Table 6)\n\n{paper}")
+        if self.evidence.tier != AUDIT:
+            parts.append(f"**In the runs**\n\n{balance_report.runs_markdown(self.evidence)}")
+        return Markdown("\n\n".join(parts))
+
+    def reasons(self) -> Markdown:
+        """Why a number is not a plain PASS, with the rows that each reason holds for."""
+        compared = verdicts.comparisons(self.evidence)
+        judged = [(row, name, cell) for row in compared for name, cell in row.quantities.items() if cell.judged]
+        grouped: dict[tuple[str, str, str], list[str]] = {}
+        for row, name, cell in judged:
+            if str(cell.verdict) != "PASS" or cell.convention:
+                reason = f"{cell.convention}: {cell.reason}" if cell.convention else cell.reason
+                grouped.setdefault((HEADINGS[name], str(cell.verdict), reason), []).append(f"`{row.row}`")
+        if not grouped:
+            return Markdown("Every number passes." if judged else "There is no printed number to compare with.")
+        rows = [[name, verdict, reason, summary.few(found)] for (name, verdict, reason), found in grouped.items()]
+        return Markdown(table(["Number", "Verdict", "Reason", "Rows"], rows))
+
+    def figure(self, name: str) -> Image | Markdown:
+        """Draw a figure, save it beside the results, and show it; a sentence where there is nothing to draw."""
+        if name in figures.FIGURES and name not in figures.names(self.evidence):
+            if name in figures.OF_RUNS:
+                return Markdown("*Nothing to draw: nothing was run.*")
+            return Markdown("*Nothing to draw: neither the paper nor a run has these numbers.*")
+        return Image(data=figures.save(self.evidence, name).read_bytes(), format="png")
+
+    def provenance(self) -> Markdown:
+        """Code, libraries, machine and data behind the runs."""
+        runs = self.evidence.runs
+        if not len(runs):
+            return Markdown("No runs at this tier: the audit is arithmetic on the published numbers.")
+        runs = runs.drop_duplicates("spec")  # several rows may show networks of one run
+        columns = ["commit", "dirty", "torch", "device", "threads", "dataset", "dataset_sha256"]
+        rows = []
+        for key, group in runs.groupby(columns, sort=True):
+            values = dict(zip(columns, cast(tuple[Any, ...], key), strict=True))
+            values["commit"], values["dataset_sha256"] = values["commit"][:12], values["dataset_sha256"][:12]
+            seeds = ", ".join(str(seed) for seed in sorted(group["seed"].unique()))
+            rows.append(
+                [
+                    *(_plain(value) for value in values.values()),
+                    str(len(group)),
+                    seeds,
+                    f"{group['seconds'].sum() / 60:.1f}",
+                ]
+            )
+        return Markdown(table([*columns, "runs", "seeds", "minutes"], rows))
+
+
+def paper_data(plan: tables.Table) -> str:
+    """The data sets of the paper's own numbers: "ImageNet-1K"."""
+    return " and ".join(dict.fromkeys(dataset(row.dataset).title for row in plan.rows if row.model == plan.model))
+
+
+def has_budgets(plan: tables.Table) -> bool:
+    """Whether the table is of sparse networks: low-rank ones have no budget."""
+    return any(row.reported.sparsity_pct is not None for row in plan.rows)
+
+
+def _regimes(e: Evidence) -> list[float]:
+    """The regimes of the rows that were run, but for the dense network's."""
+    ran = (e.table.row(id) for id in e.trained_rows if e.summary(id, "top1_pct") is not None)
+    return sorted({row.regime_pct for row in ran if row.regime_pct})
+
+
+def _regime(e: Evidence, regime: float) -> str:
+    """One regime as a table. The difference to STR is paired by seed, with its 95 % interval."""
+    rows = [row for row in e.table.rows if row.regime_pct == regime and e.summary(row.id, "top1_pct") is not None]
+    ours = next((row.id for row in rows if row.method == "str"), None)
+    lines: list[tuple[float, list[str]]] = []
+    for row in rows:
+        top1, sparsity, macs = (e.summary(row.id, name) for name in ("top1_pct", "sparsity_pct", "sparse_macs_m"))
+        dense = e.summary(row.id, "macs_m")
+        if top1 is None or sparsity is None or macs is None or dense is None:
+            continue
+        share = f"{macs.mean:.3g} ({100 * macs.mean / dense.mean:.1f} %)"
+        beside = "" if ours in (None, row.id) else _beside(e, row.id, str(ours))
+        target = e.plan.rows[row.id].target_sparsity_pct if e.plan is not None and row.id in e.plan.rows else None
+        missed = target is not None and abs(sparsity.mean - target) > 0.1
+        asked = f"{sparsity.mean:.2f}" + (f" (asked for {target:g})" if missed else "")
+        lines.append((top1.mean, [looks.look(row.method).name, f"`{row.id}`", top1.text(), asked, share, beside]))
+    header = ["Method", "Row", "Top-1 (%)", "Sparsity (%)", "MACs (M; of the dense network)", "Top-1 minus STR's"]
+    ordered = [cells for _, cells in sorted(lines, key=lambda line: -line[0])]
+    return f"**{regime:g} %**\n\n{table(header, ordered)}"
+
+
+def _beside(e: Evidence, row: str, other: str) -> str:
+    return _difference(statistics.paired_difference(e.by_seed(row, "top1_pct"), e.by_seed(other, "top1_pct")))
+
+
+def _difference(paired: statistics.PairedDifference | None) -> str:
+    return "no seed in common" if paired is None else paired.text()
+
+
+def _mean(by_seed: Mapping[int, float]) -> str:
+    return statistics.summarise(by_seed.values()).text() if by_seed else "–"
+
+
+def _reached(e: Evidence, row: tables.Row) -> str:
+    """Which reading of accuracy comes to the printed number, or above it; where the two may be compared."""
+    last, best = e.by_seed(row.id, "top1_pct"), e.best_over_epochs(row.id)
+    printed = row.reported.top1_pct
+    if printed is None or not e.full_scale or not last:
+        return ""
+    least = printed - tolerances.load().full_scale[e.tier].top1_pct - 1e-9
+    if statistics.summarise(last.values()).mean >= least:
+        return "the last network"
+    return "the best epoch only" if best and statistics.summarise(best.values()).mean >= least else "neither"
+
+
+def _audited(e: Evidence, row: tables.Row, quantity: str) -> str:
+    """A number of the audit, in its unit: counts in full."""
+    found = e.audited(row, quantity)
+    if not len(found):
+        return "–"
+    value = float(found["recomputed"].iloc[0])
+    return f"{value:.1f}" if quantity == "size_kb" else f"{value:,.0f}"
+
+
+def incomplete(e: Evidence) -> str:
+    """What is missing, in one sentence."""
+    parts = []
+    if e.missing_rows:
+        count = len(e.trained_rows) - len(e.missing_rows)
+        parts.append(
+            f"{count} of {len(e.trained_rows)} rows of tier {e.tier} have results; "
+            f"missing: {', '.join(e.missing_rows)}."
+        )
+    if e.table.audited and not len(e.audit):
+        parts.append("The audit has not been written.")
+    return " ".join(parts)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; bars inside cells are escaped."""
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _claim(claim: tables.Claim) -> str:
+    quote = f" “{claim.quote}”" if claim.quote else ""
+    return f"{claim.text}{quote} ({claim.source})"
+
+
+def _cell(cell: Judgement | None) -> str:
+    if cell is None:
+        return ""
+    if cell.unprinted:
+        return f"– / {cell.text}"
+    return f"{cell.reported}<br>given" if cell.given else f"{cell.reported} / {cell.text}<br>{cell.verdict}"
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+__all__ = ["Comparison", "Report", "incomplete", "open_report", "table"]

@@ -1,0 +1,93 @@
+"""The process that trains one run, alone or as one of several that torchrun has started: takes its order from the
+environment, and sends events (``paper_repro.runs.events``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paper_repro.errors import UserError
+from paper_repro.methods import plugins
+from paper_repro.runs.events import Events
+from paper_repro.runs.launch import ORDER
+from paper_repro.spec import Spec
+from paper_repro.training import distributed
+from paper_repro.training.loop import Interrupted, run
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+def main() -> int:
+    """Train what was ordered; the exit code."""
+    tell = partial(_tell, Events())
+    order = json.loads(os.environ[ORDER])
+    torch.set_num_threads(order["threads"])
+    try:
+        with distributed.joined() as processes:
+            try:
+                return train(order, processes, tell)
+            except Exception as error:
+                if processes.count == 1:
+                    raise
+                abandon(error, processes, tell)
+    except UserError as error:
+        tell({"event": "error", "text": str(error)})
+        return error.exit_code
+    except Interrupted as interruption:
+        return 128 + interruption.signum
+    return 0
+
+
+def train(order: dict[str, Any], processes: distributed.Processes, tell: Tell) -> int:
+    """The exit code, where nothing is raised."""
+    spec = Spec.from_dict(order["spec"])
+    if spec.method_sha256:
+        plugins.load(plugins.find(order["plugin"]))
+    done = run(
+        spec,
+        runs=Path(order["runs"]),
+        data_root=Path(order["data_root"]),
+        provenance=order["provenance"],
+        report=tell,
+        processes=processes,
+    )["result"]
+    if processes.first:
+        tell({"event": "result", **{key: done.get(key) for key in ("status", "top1_pct", "sparsity_pct")}})
+    return 0
+
+
+def abandon(error: Exception, processes: distributed.Processes, tell: Tell) -> None:
+    """End this process of several, at once: what usually comes at the end would wait for the others. Where another one
+    is lost, the rest ends with it.
+    """
+    text, lost = (str(error), False) if isinstance(error, UserError) else distributed.explanation(error)
+    if not isinstance(error, UserError):
+        traceback.print_exc()
+    tell({"event": "lost" if lost else "error", "text": text})
+    sys.stderr.flush()
+    if lost:
+        processes.end_others()
+    os._exit(error.exit_code if isinstance(error, UserError) else 1)
+
+
+def _tell(events: Events, event: dict[str, Any]) -> None:
+    """One event to whoever started this process; if nobody reads any more, stop as on SIGTERM, with the state saved."""
+    try:
+        events.tell(**event)
+    except BrokenPipeError:
+        events.stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""What would be trained: every run of a job with its forecast, its cost and what is done already. Trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+
+from rich.table import Table as Grid
+from rich.text import Text
+
+from paper_repro import tables
+from paper_repro.data.catalog import dataset
+from paper_repro.data.loaders import Share
+from paper_repro.errors import UserError
+from paper_repro.runs.cost import Cost, hours_text, require_affordable
+from paper_repro.spec import Spec
+from paper_repro.tables import AUDIT, CHECKPOINT
+from paper_repro.terminal import Console
+from paper_repro.training import checkpoint
+from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
+from paper_repro.training.loop import stored_result
+from paper_repro.training.options import require_applicable
+from paper_repro.workflows.reproduce import Job, costs, print_whole, side_by_side
+
+COLUMNS = ("row", "seed", "weight decay", "s_init", "epochs", "steps", "g(s) leaves zero", "images", "disk MB", "hours",
+           "state", "run")  # fmt: skip
+
+
+def show_plan(job: Job, console: Console) -> int:
+    """Print one line per run, and the totals; exit code 2 when a run would stay dense, with the values that would
+    prune. UserError when the runs to do take more hours than the job allows.
+    """
+    table = tables.load(job.table)
+    console.print(Text.assemble((f"{table.paper_table}: {table.title}", "bold"), f", tier {job.tier}"))
+    if job.tier == AUDIT:
+        console.print("nothing to train: the audit recomputes the paper's numbers from its published budgets")
+        return 0
+    if job.tier == CHECKPOINT:
+        rows = ", ".join(table.tier(job.tier).rows)
+        console.print(f"nothing to train: released networks are evaluated, of rows {rows}")
+        return 0
+    grid = Grid(header_style="bold", pad_edge=False, box=None)
+    for title in COLUMNS:
+        grid.add_column(title, justify="left" if title in ("row", "state", "run") else "right", no_wrap=True)
+    refused: list[str] = []
+    pairs, cost = job.specs(), costs(job)
+    first: dict[str, str] = {}  # run -> the first of the rows that show it, at which it is counted
+    for row, spec in pairs:
+        require_applicable(spec)
+        Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)
+        expected = forecast(spec)
+        if expected is not None and expected.stays_dense:
+            refused.append(refusal(spec))
+        grid.add_row(
+            row.id,
+            str(spec.seed),
+            f"{spec.weight_decay:.9g}",
+            f"{spec.method_args['s_init']:g}" if "s_init" in spec.method_args else "–",
+            str(spec.epochs),
+            f"{steps_per_epoch(spec) * spec.epochs:,}",
+            onset(expected),
+            *(cost_cells(cost[spec.name]) if spec.name not in first else ("–", "–", "–")),
+            state(job, spec) if spec.name not in first else f"the run of {first[spec.name]}",
+            spec.name,
+        )
+        first.setdefault(spec.name, row.id)
+    runs = list({spec.name: spec for _, spec in pairs}.values())
+    grid.add_section()
+    todo = [spec for spec in runs if cost[spec.name].done < 1.0]
+    jobs = max(1, side_by_side(job, todo))
+    grid.add_row(*total_cells(runs, cost, jobs))
+    print_whole(grid, console)
+    console.print(
+        "g(s) leaves zero: when weight decay alone has brought the threshold to 4.5e-5, or the schedule of a target "
+        "sparsity begins (–: the method learns no threshold)",
+        soft_wrap=True,
+    )
+    for line in what_it_takes(runs, cost, jobs, job.gpus):
+        console.print(line, soft_wrap=True)
+    if any(spec.loader == "ffcv" for spec in todo) and find_spec("ffcv") is None:
+        console.print("FFCV is not installed here, and the runs would stop for it: run `make ffcv`", soft_wrap=True)
+    for text in refused:
+        console.print(f"refused: {text}", soft_wrap=True)
+    require_affordable(list(cost.values()), job.max_gpu_hours)
+    return 2 if refused else 0
+
+
+def cost_cells(cost: Cost) -> tuple[str, str, str]:
+    """Images, disk and hours of one run."""
+    return f"{cost.images:,}", f"{cost.checkpoints_mb:.3g}", hours_text(cost.hours)
+
+
+def disk_mb(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int) -> tuple[dict[str, float], float]:
+    """(data set -> what it takes, what the checkpoints of ``jobs`` runs take at most), in MB."""
+    facts = [dataset(name) for name in dict.fromkeys(spec.dataset for spec in runs)]
+    largest = sorted((cost[s.name].checkpoints_mb for s in runs if cost[s.name].done < 1.0), reverse=True)
+    return {item.title: item.disk_mb for item in facts}, sum(largest[:jobs])
+
+
+def total_cells(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int) -> list[str]:
+    """The last line: everything that adds up, each run counted once; the disk as ``what_it_takes`` explains it."""
+    everything = [cost[spec.name] for spec in runs]
+    data, checkpoints = disk_mb(runs, cost, jobs)
+    sums = {
+        "row": "in total",
+        "epochs": f"{sum(spec.epochs for spec in runs):,}",
+        "steps": f"{sum(steps_per_epoch(spec) * spec.epochs for spec in runs):,}",
+        "images": f"{sum(item.images for item in everything):,}",
+        "disk MB": f"{sum(data.values()) + checkpoints:,.0f}",
+        "hours": hours_text(sum(item.hours for item in everything)),
+        "state": f"{sum(item.done == 1.0 for item in everything)} of {len(runs)} finished",
+    }
+    return [sums.get(title, "") for title in COLUMNS]
+
+
+def what_it_takes(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int, gpus: int = 1) -> list[str]:
+    """Disk and hours, in sentences, for ``jobs`` runs side by side or each run on ``gpus`` GPUs or cores."""
+    data, checkpoints = disk_mb(runs, cost, jobs)
+    lines = [
+        f"disk: {', '.join(f'{title} {size:,.0f} MB' for title, size in data.items())}; checkpoints at most "
+        f"{checkpoints:,.0f} MB, with {jobs} side by side; they are removed as runs finish"
+    ]
+    for unit in sorted({item.rate.unit for item in cost.values()}):
+        these = [item for item in cost.values() if item.rate.unit == unit]
+        whole, left = sum(item.hours for item in these), sum(item.hours_to_do for item in these)
+        done = hours_text(whole - left)
+        text = f"hours: {hours_text(whole)} {unit}-hours, of which {done} are done and {hours_text(left)} are to do"
+        if gpus > 1:
+            text += f": at least {hours_text(left / gpus)} hours, {gpus} {unit}s on each run"
+        elif unit == "core":
+            text += f": about {hours_text(left / jobs)} hours, {jobs} side by side"
+        lines.append(text)
+    sources = dict.fromkeys(item.rate.source for item in cost.values())
+    return [*lines, f"rate of the dense step: {'; '.join(sources)}; evaluation included, what a method adds is not"]
+
+
+def onset(expected: Forecast | None) -> str:
+    """The forecast as a table cell."""
+    if expected is None:
+        return "–"
+    return "never" if expected.onset_epoch is None else f"epoch {expected.onset_epoch:.2f}"
+
+
+def refusal(spec: Spec) -> str:
+    """Why a spec that stays dense is refused, and what would work."""
+    try:
+        require_pruning(spec)
+    except UserError as error:
+        return str(error)
+    raise AssertionError(f"{spec.name} was to be refused")
+
+
+def state(job: Job, spec: Spec) -> str:
+    """finished, the step it stopped at, or to do."""
+    folder = job.runs / spec.name
+    if stored_result(folder, spec) is not None:
+        return "finished"
+    step = checkpoint.newest_step(folder)
+    return "to do" if step is None else f"stopped at step {step:,}"

@@ -1,0 +1,202 @@
+"""What STR takes on a network and a schedule that are not the paper's: slope, weight decay and s_init.
+
+Copied to a smaller network and a shorter schedule, the paper's values do not work. Three rules replace them:
+
+1. Slope, one number for a network and a tier. In the paper's 90.23 % model the thresholds settle where they are
+   balanced (``methods/balance.py``). The smaller network is to balance at the same densities. ``layer_slopes`` asks of
+   every layer which slope would balance it at its density in that model, with given weights. STR's kept weights lie
+   between the initial ones and those that a dense training of the tier ends with, which decay has made smaller. That
+   makes two estimates, medians over layers: one from the initial weights, as a multiple of the full-size network's,
+   which has slope 1 in the paper, and one from the trained weights. For ResNet50 they are 1.8 and 7.1; SLOPE lies
+   between them, and MobileNetV1 has the same.
+2. Weight decay, one number for a row. As in the paper, it steers where sparsity ends. It pulls by the factor exp(-E)
+   over a training, E = weight_decay * sum(lr) / (1 - momentum); the paper's rows have E from 9 to 47. On few steps so
+   strong a pull is noise: weights flip in and out, and layers die. The recipes stay between 2 and 7, and were chosen
+   by the sparsity that seed 0 ends at, never by its accuracy.
+3. s_init follows from the two by the exact simulation of decay: it puts the onset, where g(slope * s) leaves zero, at
+   the wanted share of training. In the paper that is a tenth to four tenths.
+
+What is off. The estimates are rough: the one from trained weights doubles when the dense network's weight decay rises
+by a third, and for MobileNetV1, whose dense network decays half as fast as STR's rows, it is 1.3. And thresholds have
+to come to rest, which a short training only begins: the less sparse a row, the less its decay pulls, and the further
+off balance it ends. ``results/slopes.csv`` has the estimates, with quartiles over layers, beside what STR's own
+trainings then show.
+
+``python -m paper_repro.workflows.presets TABLE TIER`` prints all this for a tier, from its trainings in ``runs/``.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+from torch import Tensor
+
+from paper_repro import methods, tables
+from paper_repro.accounting import counted_layers
+from paper_repro.errors import UserError
+from paper_repro.files import write
+from paper_repro.interchange import networks
+from paper_repro.methods.balance import implied_l1
+from paper_repro.methods.str import STR
+from paper_repro.spec import Spec
+from paper_repro.training import randomness
+from paper_repro.training.forecast import decay_factors, forecast, onset_s, steps_per_epoch
+from paper_repro.training.loop import stored_result
+from paper_repro.training.network import untrained
+from paper_repro.training.schedule import learning_rate
+
+SLOPE = 4.0
+# The published models whose densities a slope is to balance: that of Figure 3, and the one of Table 8.
+BALANCED_LIKE = {"resnet50": "str-90.23", "mobilenetv1": "str-89.01"}
+
+
+def pull_of_decay(spec: Spec) -> float:
+    """E per unit of weight decay: the sum of the learning rates over 1 - momentum."""
+    per_epoch = steps_per_epoch(spec)
+    alike = 1 if spec.schedule == "step" else per_epoch  # steps in a row that have the same rate
+    rates = sum(learning_rate(spec, step, per_epoch) for step in range(0, per_epoch * spec.epochs, alike))
+    return alike * rates / (1.0 - spec.momentum)
+
+
+def weight_decay(spec: Spec, pull: float) -> float:
+    """The weight decay with which E = ``pull`` over the training of ``spec``. UserError where momentum would make s
+    swing through zero: above (1 - sqrt(momentum))^2 / lr.
+    """
+    found = pull / pull_of_decay(spec)
+    most = (1.0 - math.sqrt(spec.momentum)) ** 2 / spec.lr
+    if found > most:
+        raise UserError(
+            f"weight decay would have to be {found:.3g} for a pull of {pull:g}, and above {most:.3g} momentum "
+            f"{spec.momentum:g} makes s swing through zero: take more steps or a smaller pull"
+        )
+    return found
+
+
+def s_init(spec: Spec, onset: float) -> float:
+    """The s_init with which g(slope * s) leaves zero at this share of training, to four digits, at the weight decay and
+    the slope of ``spec``, an STR run.
+    """
+    method = methods.get(spec.method, **spec.method_args)
+    assert isinstance(method, STR)
+    factors = decay_factors(spec, method.decay_of_s(spec.weight_decay))
+    return float(f"{onset_s(method) / factors[round(onset * (len(factors) - 1))]:.4g}")
+
+
+def layer_slopes(weights: Mapping[str, Tensor], densities: Mapping[str, float], g: str = "sigmoid") -> dict[str, float]:
+    """Layer -> the slope at which it is balanced at its density (a share between 0 and 1).
+
+    The threshold is what prunes the layer to that density, and L1 the sum of what is larger. A layer that has no such
+    threshold below g(0), or that keeps nothing or everything, has no slope and is left out.
+    """
+    found = {}
+    for layer, density in densities.items():
+        ordered = weights[layer].detach().double().abs().flatten().sort(descending=True).values
+        kept = round(density * len(ordered))
+        if not 0 < kept < len(ordered):
+            continue
+        threshold, ceiling = float(ordered[kept]), {"sigmoid": 0.5, "exp": 1.0}[g]
+        if 0.0 < threshold < ceiling:
+            found[layer] = math.sqrt(implied_l1(threshold, g) / float(ordered[:kept].sum()))
+    return found
+
+
+def slope(weights: Mapping[str, Tensor], densities: Mapping[str, float]) -> float:
+    """The median of ``layer_slopes``."""
+    return statistics.median(layer_slopes(weights, densities).values())
+
+
+def densities(table: str, row: str) -> dict[str, float]:
+    """Layer -> share of its weights that a published model keeps."""
+    return {layer: 1.0 - sparsity_pct / 100.0 for layer, sparsity_pct in tables.budgets(table)[row].items()}
+
+
+def slopes(table: str, tier: str, runs: Path) -> list[dict[str, Any]]:
+    """What the rule for the slope goes by at a tier, and what its trainings then show: one line for the initial weights
+    (as a multiple of the full-size network's), one for the dense run, and one for each STR run of seed 0 that ``runs``
+    holds. Quartiles are over layers. For an STR run they are of the slopes at which its layers, as they end, would be
+    balanced; layers that are empty are left out.
+    """
+    model_table = tables.load(table).budgets_of
+    wanted = densities(model_table, BALANCED_LIKE[model_table])
+    lines = []
+    for row, spec in tables.load(table).specs(tier, [0]):
+        folder = runs / spec.name
+        if row.method == "dense":
+            own, full = (layer_slopes(_initial(made), wanted) for made in (spec, replace(spec, model_args={})))
+            ratio = statistics.median(full.values())
+            lines.append(_line(table, tier, "initial weights", (found / ratio for found in own.values())))
+            if (folder / networks.WEIGHTS).exists():
+                tensors = networks.read_weights(folder / networks.WEIGHTS)
+                trained = {layer: tensors[f"{layer}.weight"] for layer in wanted}
+                lines.append(_line(table, tier, "dense training", layer_slopes(trained, wanted).values()))
+        elif row.method == "str" and (result := stored_result(folder, spec)) is not None:
+            steep = float(spec.method_args.get("slope", 1.0))
+            ends = [steep / math.sqrt(layer["balance"]) for layer in result["layers"] if layer.get("balance")]
+            lines.append(_line(table, tier, row.id, ends))
+    return lines
+
+
+def _initial(spec: Spec) -> dict[str, Tensor]:
+    randomness.seed(spec.seed)
+    return {name: layer.weight for name, layer in counted_layers(untrained(spec)).items()}
+
+
+def _line(table: str, tier: str, source: str, found: Iterable[float]) -> dict[str, Any]:
+    values = list(found)
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {
+        "table": table,
+        "tier": tier,
+        "weights": source,
+        "layers": len(values),
+        "lower_quartile": f"{low:.2f}",
+        "median": f"{middle:.2f}",
+        "upper_quartile": f"{high:.2f}",
+    }
+
+
+def write_slopes(lines: Iterable[Mapping[str, Any]], file: Path) -> Path:
+    """Write ``lines`` over those of the same tables and tiers in ``file``."""
+    new = pd.DataFrame(list(lines)).astype(str)
+    if file.exists():
+        old = pd.read_csv(file, dtype=str)
+        again = set(zip(new["table"], new["tier"], strict=True))
+        new = pd.concat([old[[key not in again for key in zip(old["table"], old["tier"], strict=True)]], new])
+    ordered = new.sort_values(["table", "tier"], kind="stable")
+    return write(file, ordered.to_csv(index=False, lineterminator="\n"))
+
+
+@click.command()
+@click.argument("table")
+@click.argument("tier")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--results", type=click.Path(path_type=Path), help="Write slopes.csv there.")
+@click.option("--pull", type=float, default=4.0, show_default=True, help="E of the weight decay that is shown.")
+def main(table: str, tier: str, runs: Path, results: Path | None, pull: float) -> None:
+    """Print slope, weight decay and s_init of a tier's STR rows, as its recipe has them and as the rules give them."""
+    found = slopes(table, tier, runs)
+    for line in found:
+        click.echo("  ".join(f"{name} {value}" for name, value in line.items()))
+    if results is not None:
+        click.echo(write_slopes(found, results / "slopes.csv"))
+    for row, spec in tables.load(table).specs(tier, [0]):
+        if row.method == "str":
+            expected = forecast(spec)
+            assert expected is not None and expected.onset_step is not None
+            share = expected.onset_step / expected.total_steps
+            click.echo(
+                f"{row.id}: weight_decay {spec.weight_decay:g} is E = {spec.weight_decay * pull_of_decay(spec):.2f} "
+                f"({weight_decay(spec, pull):.4g} would be {pull:g}); onset at {share:.3f} of training, s_init there "
+                f"{s_init(spec, share):g}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+"""Is a method better than STR? From end to end: check it, train it at STR's regimes on STR's seeds, compare, report.
+
+The same seed means the same order of the data and the same initial weights. Whatever is finished already is not
+trained again: runs in ``runs/``, and, for STR and other registered methods, those committed in ``results/``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table as Grid
+from rich.text import Text
+
+from paper_repro import tables
+from paper_repro.data.catalog import dataset
+from paper_repro.errors import UserError
+from paper_repro.files import write
+from paper_repro.spec import Spec
+from paper_repro.tables import AUDIT, CHECKPOINT
+from paper_repro.tables.recipes import MethodKeys
+from paper_repro.terminal import Console
+from paper_repro.workflows.reproduce import Job, print_whole, report, require_trainable, train_named
+
+if TYPE_CHECKING:
+    from paper_repro.evidence.regression import Comparison, Measured, Regime
+    from paper_repro.methods.plugins import Plugin
+
+EXIT_CODES = """\
+Exit code:
+  0  worse in none; not every regime need be decided
+  1  worse than STR in at least one regime
+  2  bad input, a broken plug-in, or a run of the method that failed, diverged or pruned nothing
+  3  a stored state that cannot be used
+  4  with --strict (STRICT=1): as 0, but a regime is not decided: more seeds are needed, or STR has no run there
+  70  a fault of this program
+Only the comparison at equal sparsity counts for it; the one at equal multiply-adds is shown."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be compared: ``method`` is a path to a file, or the name of an entry point or registered method."""
+
+    method: str
+    job: Job = field(default_factory=lambda: Job("resnet50", seeds=3))
+    margin: float = 0.5  # points of top-1 accuracy that do not matter
+    weight_decay: float | None = None  # the tier's own, where None
+    method_args: Mapping[str, Any] = field(default_factory=dict)
+    out: Path | None = None  # regress/<name of the method>, where None
+    strict: bool = False  # whether a regime that is not decided has an exit code of its own
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.margin < 100.0:
+            raise UserError(f"margin is {self.margin:g} points of accuracy; it lies between 0 and 100")
+        if self.weight_decay is not None and not self.weight_decay >= 0.0:
+            raise UserError(f"weight_decay is {self.weight_decay:g}; it is not negative")
+
+    def str_runs(self) -> list[tuple[float, Spec]]:
+        """STR's runs at this tier with the regime that each stands for, sparsest last."""
+        if self.job.tier in (AUDIT, CHECKPOINT):
+            tier = self.job.tier
+            raise UserError(f"tier {tier} trains nothing, so that no method can be compared at it; take TIER=smoke")
+        table = tables.load(self.job.table)
+        plan = table.tier(self.job.tier)
+        found = []
+        for row, plain in table.specs(self.job.tier, range(self.job.seeds)):
+            spec = plain.with_options(self.job.options)
+            target = plan.rows[row.id].target_sparsity_pct
+            if row.method == "str" and target is not None and "target_sparsity_pct" not in spec.method_args:
+                found.append((target, spec))
+        if not found:
+            raise UserError(f"table {table.name} trains no STR at tier {plan.name}, so that nothing can be compared")
+        return sorted(found, key=lambda pair: (pair[0], pair[1].seed))
+
+    def method_runs(self, plugin: Plugin, argument: str) -> list[tuple[float, Spec]]:
+        """The method's runs: at STR's regimes, with the seeds and the protocol of STR's runs. A registered method has
+        the defaults that the tier gives it, so that its runs are those of the tables.
+        """
+        plan = tables.load(self.job.table).tier(self.job.tier)
+        own = MethodKeys() if plugin.sha256 else plan.methods.get(plugin.name, MethodKeys())
+        decay = next(x for x in (self.weight_decay, own.weight_decay, plan.weight_decay) if x is not None)
+        return [
+            (
+                target,
+                Spec.from_dict(
+                    {
+                        **spec.to_dict(),
+                        "method": plugin.name,
+                        "method_args": {**own.method_args, argument: target, **self.method_args},
+                        "method_sha256": plugin.sha256,
+                        "weight_decay": decay,
+                        "nesterov": own.nesterov or False,
+                        "grad_clip_norm": own.grad_clip_norm or 0.0,
+                    }
+                ),
+            )
+            for target, spec in self.str_runs()
+        ]
+
+
+def parse_arguments(given: Iterable[str]) -> dict[str, Any]:
+    """KEY=VALUE texts as arguments of a method; a value is JSON (0.5, true, ["first"]), or else text."""
+    arguments: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key.isidentifier():
+            raise UserError(f"method argument {text!r} is not of the form key=value")
+        if key in ("sparsity_pct", "target_sparsity_pct"):
+            raise UserError(f"{key} is not given: it is what regress asks the method for, regime by regime")
+        try:
+            arguments[key] = json.loads(value)
+        except ValueError:
+            arguments[key] = value
+    return arguments
+
+
+def regress(question: Question, console: Console) -> int:
+    """Everything, in order; the exit code."""
+    from paper_repro.evidence import regression
+    from paper_repro.methods import plugins
+    from paper_repro.report.regression_page import page
+
+    job, theirs = question.job, question.str_runs()
+    plugin = plugins.find(question.method)
+    out = question.out or Path("regress") / plugin.name
+    plan = tables.load(job.table).tier(job.tier)
+    targets = sorted({target for target, _ in theirs})
+    console.print(
+        Text.assemble(
+            (f"Is {plugin.name} better than STR?", "bold"),
+            f" Table {job.table}, tier {job.tier} ({dataset(plan.dataset).title}), at "
+            f"{', '.join(f'{target:g}' for target in targets)} % sparsity, "
+            f"{job.seeds} seed{'s' if job.seeds > 1 else ''}",
+        )
+    )
+    checks = _preflight(question, plugin, targets, console)
+    mine = question.method_runs(plugin, checks.sparsity_argument)
+    stored = _stored(job, [spec for _, spec in [*mine, *theirs]])
+    todo = {
+        f"{name} {target:g} s{spec.seed}": spec
+        for name, runs in (("STR", theirs), (plugin.name, mine))
+        for target, spec in runs
+        if spec.name not in stored
+    }
+    _prepare(job, [spec for spec in todo.values() if not spec.method_sha256], list(todo.values()), console)
+    failures = train_named(todo, job, console, plugin=plugin.source)
+    stored |= _stored(job, list(todo.values()))
+
+    failed_specs = {todo[name].name: reason for name, reason in failures.items()}
+    method_runs = _measured(mine, stored)
+    str_runs = [run for run in _measured(theirs, stored) if run.spec in stored]
+    regimes = regression.compare(targets, method_runs, str_runs, question.margin, failed_specs)
+    _tell_sources(plugin, method_runs, str_runs, console)
+    console.print()
+    print_whole(grid(regimes), console)
+    for line in [*(f"{where}: {note}" for where, note in notes(regimes)), *claims(method_runs)]:
+        console.print(line, soft_wrap=True)
+    code = regression.exit_code(regimes, question.strict)
+    write(out / "regress.csv", csv_text(regimes))
+    write(out / "report.html", page(question, plugin, checks, regimes, str_runs, code))
+    report(failures, console)
+    console.print(f"\n{summary(plugin.name, regimes)}\nreport:  {out / 'report.html'}\nnumbers: {out / 'regress.csv'}")
+    return code
+
+
+def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], console: Console) -> Any:
+    """Check the method before a minute is spent on training it; UserError when runs of it would mean nothing."""
+    from paper_repro.conformance import preflight
+
+    console.print(f"checks: {plugin} on a small network, in a process of its own")
+
+    def say(outcome: Mapping[str, Any]) -> None:
+        failed = ("FAILED", "red") if outcome["needed"] else ("warns", "yellow")
+        mark = "passed" if outcome["passed"] else failed
+        text = f"  {outcome['name']:<11}{outcome['note'] or outcome['sentence']}"
+        console.print(Text.assemble("  ", mark, text), soft_wrap=True)
+
+    # not the sparsest: of the small network, little would be left
+    checks = preflight.check(plugin, min(90.0, targets[-1]), question.method_args, say)
+    if checks.broken:
+        listed = "; ".join(f"it {outcome['note']}" for outcome in checks.broken)
+        raise UserError(f"{plugin} fails {len(checks.broken)} of its checks, and was not trained: {listed}")
+    return checks
+
+
+def _prepare(job: Job, registered: Sequence[Spec], todo: Sequence[Spec], console: Console) -> None:
+    """What could stop the runs, before any starts: a spec that would stay dense, and missing data."""
+    from paper_repro.data import loaders
+    from paper_repro.training.forecast import require_pruning
+
+    for spec in registered:
+        require_pruning(spec)
+    require_trainable(job, registered)
+    for name, loader in {(spec.dataset, spec.loader) for spec in todo}:
+        loaders.ensure(name, job.data_root, say=console.print, loader=loader)
+
+
+def _stored(job: Job, specs: Sequence[Spec]) -> dict[str, dict[str, Any]]:
+    """Spec name -> what is known of a finished run: of ``runs/`` first, then of the results that are committed."""
+    from paper_repro.evidence import provenance, results
+    from paper_repro.training.loop import stored_result
+
+    found: dict[str, dict[str, Any]] = {}
+    for spec in specs:
+        run = stored_result(job.runs / spec.name, spec)
+        if run is not None:
+            found[spec.name] = {**run["provenance"], **run["result"], "origin": f"{job.runs}/"}
+    folders = dict.fromkeys(folder.resolve() for folder in (job.results, provenance.repository() / "results"))
+    for file in (file for folder in folders for file in sorted(folder.glob(f"*/{job.tier}.csv"))):
+        wanted = {spec.name for spec in specs} - found.keys()
+        if not wanted:
+            break
+        for record in results.read(file).to_dict("records"):
+            line = {str(key): value for key, value in record.items()}
+            if line["spec"] in wanted:
+                found[line["spec"]] = {**line, "origin": f"{_from_here(file)} (commit {line['commit'][:7]})"}
+    return found
+
+
+def _from_here(file: Path) -> str:
+    """A path as short as it can be said."""
+    try:
+        return str(file.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)
+
+
+def _measured(runs: Sequence[tuple[float, Spec]], stored: Mapping[str, Mapping[str, Any]]) -> list[Measured]:
+    from paper_repro.evidence.regression import Measured
+
+    def number(value: Any) -> float | None:
+        return None if value is None or value != value else float(value)
+
+    found = []
+    for target, spec in runs:
+        known = stored.get(spec.name)
+        if known is None:
+            found.append(Measured(spec.name, target, spec.seed, "failed", None, None, None))
+            continue
+        texts = {key: str(known.get(key, "unknown")) for key in ("origin", "commit", "dirty", "torch", "device")}
+        found.append(
+            Measured(
+                spec.name,
+                target,
+                spec.seed,
+                str(known["status"]),
+                number(known.get("top1_pct")),
+                number(known.get("sparsity_pct")),
+                number(known.get("sparse_macs_m")),
+                claimed_sparsity_pct=known.get("claimed_sparsity_pct"),
+                **texts,
+            )
+        )
+    return found
+
+
+def _tell_sources(plugin: Plugin, mine: Sequence[Measured], theirs: Sequence[Measured], console: Console) -> None:
+    for name, runs in ((plugin.name, mine), ("STR", theirs)):
+        for text in sources(runs):
+            console.print(f"{name}: {text}")
+    versions = {run.torch for run in [*mine, *theirs] if run.torch != "unknown"}
+    if len(versions) > 1:
+        console.print(f"note: these runs were made with different versions of torch: {', '.join(sorted(versions))}")
+
+
+def sources(runs: Sequence[Measured]) -> list[str]:
+    """How many runs came from where."""
+    origins = [run.origin for run in runs if run.origin]
+    return [f"{origins.count(origin)} runs from {origin}" for origin in sorted(set(origins))]
+
+
+def grid(regimes: Sequence[Regime]) -> Grid:
+    """The table that ends ``regress``: a line per regime and comparison."""
+    table = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
+    for title in ("regime", "sparsity %", "MACs M", "top-1 %", "at equal", "STR top-1 %", "difference [95 %]", "seeds"):
+        table.add_column(title, justify="left" if title == "at equal" else "right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for regime in regimes:
+        means = [regime.mean(quantity) for quantity in ("sparsity_pct", "macs_m", "top1_pct")]
+        cells = [
+            "–" if mean is None else f"{mean.mean:.{digits}f}" for mean, digits in zip(means, (2, 3, 2), strict=True)
+        ]
+        for axis, comparison in (("sparsity", regime.at_sparsity), ("MACs", regime.at_macs)):
+            lead = [f"{regime.target_pct:g} %", *cells] if axis == "sparsity" else [""] * 4
+            table.add_row(*lead, axis, *_cells(comparison))
+    return table
+
+
+def _cells(comparison: Comparison) -> list[str]:
+    difference = comparison.difference
+    if difference is None or comparison.str_top1_pct is None:
+        return ["–", "–", "0", comparison.verdict]
+    interval = "" if difference.low is None else f" [{difference.low:+.2f}, {difference.high:+.2f}]"
+    return [
+        f"{comparison.str_top1_pct:.2f}",
+        f"{difference.mean:+.2f}{interval}",
+        str(difference.n),
+        comparison.verdict,
+    ]
+
+
+def notes(regimes: Sequence[Regime]) -> list[tuple[str, str]]:
+    """What does not fit into the table: (where, why a regime has no verdict, or fewer seeds), each said once."""
+    places: dict[str, list[str]] = {}
+    for regime in regimes:
+        for axis, comparison in (("sparsity", regime.at_sparsity), ("MACs", regime.at_macs)):
+            for note in comparison.notes:
+                places.setdefault(note, []).append(f"{regime.target_pct:g} % at equal {axis}")
+    return [
+        ("everywhere" if len(where) == 2 * len(regimes) else ", ".join(where), note) for note, where in places.items()
+    ]
+
+
+def claims(runs: Sequence[Measured]) -> list[str]:
+    """What the method's own ``sparsity()`` said, where it has one."""
+    claimed = [run for run in runs if run.usable and run.claimed_sparsity_pct is not None]
+    if not claimed:
+        return []
+    failed = next((run.claimed_sparsity_pct for run in claimed if isinstance(run.claimed_sparsity_pct, str)), None)
+    if failed is not None:
+        return [f"the method's own sparsity() {failed}; it is ignored, because sparsity is always measured"]
+    off = max(abs(float(run.claimed_sparsity_pct or 0.0) - (run.sparsity_pct or 0.0)) for run in claimed)
+    return [
+        f"the method's own sparsity() was off by up to {off:.2f} points, and is ignored: sparsity is always measured"
+    ]
+
+
+def summary(name: str, regimes: Sequence[Regime]) -> str:
+    """One sentence: in how many regimes what came out, at equal sparsity."""
+    answers = [str(regime.at_sparsity.answer) for regime in regimes]
+    counted = ", ".join(f"{answer} in {answers.count(answer)}" for answer in dict.fromkeys(answers))
+    return f"{name} against STR at equal sparsity, {len(regimes)} regimes: {counted}."
+
+
+CSV_COLUMNS = (
+    "regime_pct",
+    "at_equal",
+    "seeds",
+    "top1_pct",
+    "sparsity_pct",
+    "macs_m",
+    "str_top1_pct",
+    "difference",
+    "low",
+    "high",
+    "verdict",
+    "seeds_needed",
+    "note",
+)
+
+
+def csv_text(regimes: Sequence[Regime]) -> str:
+    """The comparison as CSV: a line per regime and comparison; accuracies and differences in percent and points."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+
+    def text(value: float | None, digits: int = 4) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
+    for regime in regimes:
+        means = [regime.mean(quantity) for quantity in ("top1_pct", "sparsity_pct", "macs_m")]
+        for axis, comparison in (("sparsity", regime.at_sparsity), ("macs", regime.at_macs)):
+            difference = comparison.difference
+            writer.writerow(
+                [
+                    f"{regime.target_pct:g}",
+                    axis,
+                    difference.n if difference else 0,
+                    *(text(mean.mean if mean else None) for mean in means),
+                    text(comparison.str_top1_pct),
+                    *(text(getattr(difference, name, None)) for name in ("mean", "low", "high")),
+                    comparison.answer,
+                    comparison.seeds_needed or "",
+                    comparison.note,
+                ]
+            )
+    return buffer.getvalue()

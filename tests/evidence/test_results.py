@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from paper_repro import tables
+from paper_repro.errors import UserError
+from paper_repro.evidence import evidence, results
+from paper_repro.evidence.provenance import repository
+from tests.made_up import MakeRuns, fake_run
+
+
+@pytest.fixture
+def file(make_runs: MakeRuns, tmp_path: Path) -> Path:
+    """A valid results file with two rows of one seed."""
+    return results.collect("resnet50", "smoke", make_runs(rows=["dense", "str-90.23"]), tmp_path / "results")
+
+
+def edit(file: Path, old: str, new: str, count: int = 1) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, count), encoding="utf-8", newline="")
+
+
+def test_round_trip_changes_nothing(file: Path) -> None:
+    before = file.read_bytes()
+    results.write(results.read(file), file)
+    assert file.read_bytes() == before
+
+
+def test_an_optional_column_is_in_a_file_only_where_it_says_something(file: Path) -> None:
+    assert "checkpoint_sha256" not in file.read_text(encoding="utf-8")
+    frame = results.read(file)
+    assert frame["checkpoint_sha256"].eq("").all()
+    results.write(frame.assign(checkpoint_sha256=["cd" * 32, ""]), file)
+    assert file.read_text(encoding="utf-8").splitlines()[0].endswith(",seconds,checkpoint_sha256")
+    assert results.read(file)["checkpoint_sha256"].to_list() == ["cd" * 32, ""]
+    edit(file, "cd" * 32, "cd")
+    with pytest.raises(UserError, match="column checkpoint_sha256: 'cd' must be 64 hexadecimal digits"):
+        results.read(file)
+
+
+def test_lines_are_sorted_naturally_and_numbers_have_fixed_formats(make_runs: MakeRuns, tmp_path: Path) -> None:
+    file = results.collect("resnet50", "smoke", reversed(make_runs(seeds=(10, 9))), tmp_path / "results")
+    header, *lines = [line.split(",") for line in file.read_text(encoding="utf-8").splitlines()]
+    keys = [(line[0], int(line[3])) for line in lines]
+    assert keys[:4] == [("dense", 9), ("dense", 10), ("dnw-80", 9), ("dnw-80", 10)]
+    assert [row for row, seed in keys if seed == 9][-2:] == ["str-98.05", "str-98.98"]
+    assert all(len(line[header.index("target_sparsity_pct")].split(".")[-1]) in (0, 2) for line in lines)
+
+
+def test_budgets_keep_the_order_of_layers(file: Path, tmp_path: Path) -> None:
+    frame = results.read(results.path(tmp_path / "results", "resnet50", "smoke", "budgets"), "budgets")
+    layers = frame[frame["row"] == "str-90.23"]["layer"].to_list()
+    assert layers[0] == "conv1"
+    assert layers[-1] == "fc"
+    assert len(layers) == 54
+
+
+def test_history_gets_threshold_statistics(file: Path, tmp_path: Path) -> None:
+    frame = results.read(results.path(tmp_path / "results", "resnet50", "smoke", "history"), "history")
+    ours = frame[frame["row"] == "str-90.23"]
+    assert (ours["threshold_min"] < ours["threshold_median"]).all()
+    assert (ours["threshold_median"] < ours["threshold_max"]).all()
+    assert ours["threshold_figure_layer"].notna().all()
+    assert frame[frame["row"] == "dense"]["threshold_min"].isna().all()
+
+
+def test_runs_that_recorded_the_balance_have_its_columns_and_others_have_none(
+    make_runs: MakeRuns, tmp_path: Path
+) -> None:
+    files = {kind: results.path(tmp_path / "results", "resnet50", "smoke", kind) for kind in ("budgets", "history")}
+    results.collect("resnet50", "smoke", make_runs(rows=["dense", "str-90.23"]), tmp_path / "results")
+    assert all("balance" not in file.read_text(encoding="utf-8") for file in files.values())
+    before = {kind: file.read_bytes() for kind, file in files.items()}
+    for kind, file in files.items():
+        results.write(results.read(file, kind), file, kind)
+        assert file.read_bytes() == before[kind]
+    results.collect("resnet50", "smoke", make_runs(rows=["str-90.23"], seeds=[1], recorded=True), tmp_path / "results")
+    budgets, history = (results.read(file, kind).set_index(["row", "seed"]) for kind, file in files.items())
+    assert budgets.loc[("str-90.23", 0), ["kept_l1", "balance"]].isna().all(axis=None)
+    assert budgets.loc[("str-90.23", 1), "balance"].to_list() == [round(1 + i / 100, 2) for i in range(54)]
+    last = history.loc[("str-90.23", 1)].iloc[-2]
+    assert last["kept_l1"] == 54  # one of every layer
+    assert [last[f"balance_{name}"] for name in ("min", "median", "max")] == [
+        0.975,
+        pytest.approx(0.975 * 27.5, rel=1e-4),
+        0.975 * 54,
+    ]
+
+
+def test_layers_without_weights_and_an_s_of_zero_are_left_out_of_the_balance(
+    make_runs: MakeRuns, tmp_path: Path
+) -> None:
+    (folder,) = make_runs(rows=["str-90.23"], recorded=True)
+    run = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    names = list(run["history"][-1]["balance"])
+    run["history"][-1]["balance"] = {name: [0.0, 0.0] for name in names} | {
+        names[0]: [2.0, 0.5], names[1]: [3.0, 4.0], names[2]: [5.0, math.inf]
+    }  # fmt: skip
+    run["history"][-2]["balance"] = {name: [0.0, 0.0] for name in names}
+    run["layers"][0]["balance"] = math.inf
+    (folder / "result.json").write_text(json.dumps(run), encoding="utf-8")
+    results.collect("resnet50", "smoke", [folder], tmp_path / "results")
+    history = results.read(results.path(tmp_path / "results", "resnet50", "smoke", "history"), "history")
+    last, before = history.iloc[-1], history.iloc[-2]
+    assert [last[f"balance_{name}"] for name in ("min", "median", "max")] == [0.5, 2.25, 4.0]
+    assert last["kept_l1"] == 10.0
+    assert before["kept_l1"] == 0.0 and math.isnan(before["balance_median"])
+    budgets = results.read(results.path(tmp_path / "results", "resnet50", "smoke", "budgets"), "budgets")
+    assert budgets["balance"].isna().to_list() == [True] + [False] * 53
+
+
+def test_byte_order_mark_and_crlf_are_accepted(file: Path) -> None:
+    before = results.read(file)
+    text = file.read_text(encoding="utf-8")
+    file.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    pd.testing.assert_frame_equal(results.read(file), before)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("top1_pct,val_loss", "val_loss", "line 1: column top1_pct is missing"),
+        (",top1_pct,", ",accuracy,", "line 1: column top1_pct is missing"),
+        (",seconds\n", ",seconds,seconds\n", "line 1: column seconds stands there twice"),
+        (",61.2\n", ",1,014.45\n", "line 2: 29 cells under 28 columns"),
+        (",61.2\n", ',"1,014.45"\n', "line 2, column seconds: '1,014.45' is not a plain number"),
+        (",61.2\n", ",nan\n", "line 2, column seconds: 'nan' is not a plain number"),
+        (",61.2\n", ",\n", "line 2, column seconds: empty"),
+        (",61.2\n", ",-61.2\n", "line 2, column seconds: -61.2 must not be negative"),
+        (",0.8100,", ",fast,", "line 2, column val_loss: 'fast' is not a plain number"),
+        ("dense,dense,smoke,0,", "dense,dense,smoke,0.5,", "line 2, column seed: '0.5' must be a whole number"),
+        ("dense,dense,smoke,", "dense,dense,smoky,", "line 2, column tier: 'smoky' must be one of"),
+        (",finished,", ",done,", "line 2, column status: 'done' must be one of"),
+        (",0.0000,0.0000,", ",100.5,0.0000,", "line 2, column sparsity_pct: 100.5 must lie between 0 and 100"),
+        (",false,", ",no,", "line 2, column dirty: 'no' must be one of"),
+        ("abababab", "xyz", "column dataset_sha256"),
+        (",89.00,", ",,", "line 2: a row that is not diverged or not_reached needs"),
+    ],
+)
+def test_bad_input_is_named_by_line_and_column(file: Path, old: str, new: str, message: str) -> None:
+    edit(file, old, new)
+    with pytest.raises(UserError) as error:
+        results.read(file)
+    assert message in str(error.value)
+    assert str(file) in str(error.value)
+
+
+def test_unknown_column_suggests_the_nearest(file: Path) -> None:
+    edit(file, ",seconds\n", ",seconds,second\n")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join([lines[0], *(line + ",1" for line in lines[1:])]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="Did you mean 'seconds'"):
+        results.read(file)
+
+
+def test_mixed_units_are_refused(file: Path) -> None:
+    """A fraction typed for a percentage, and thousands of weights for millions (as MFLOPs under GFLOPS elsewhere)."""
+    frame = results.read(file)
+    frame.loc[1, "sparsity_pct"] = 0.9
+    with pytest.raises(UserError, match="mixed units"):
+        results.validate(frame, "runs", file)
+    frame = results.read(file)
+    frame.loc[1, "sparse_macs_m"] *= 1000
+    with pytest.raises(UserError, match="line 3: nonzero_params_m and sparse_macs_m cannot exceed"):
+        results.validate(frame, "runs", file)
+
+
+def test_duplicate_key_names_both_lines(file: Path) -> None:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join([*lines, lines[1]]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"line 4: row=dense, seed=0 stands there twice \(first in line 2\)"):
+        results.read(file)
+
+
+def test_missing_empty_and_foreign_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        results.read(tmp_path / "none.csv")
+    file = tmp_path / "smoke.csv"
+    file.write_bytes(b"")
+    with pytest.raises(UserError, match="is empty"):
+        results.read(file)
+    file.write_bytes("größe".encode("utf-16"))
+    with pytest.raises(UserError, match="UTF-8"):
+        results.read(file)
+
+
+def test_many_findings_are_summed_up(make_runs: MakeRuns, tmp_path: Path) -> None:
+    file = results.collect("resnet50", "smoke", make_runs(seeds=(0, 1)), tmp_path / "results")
+    frame = results.read(file)
+    frame["seconds"] = -1.0
+    with pytest.raises(UserError, match=f"and {len(frame) - 10} more"):
+        results.validate(frame, "runs", file)
+
+
+def test_diverged_and_not_sparse_runs_are_kept_as_such(make_runs: MakeRuns, tmp_path: Path) -> None:
+    runs = make_runs(rows=["gmp-80"], status="diverged") + make_runs(rows=["gmp-90"], status="not_sparse")
+    frame = results.read(results.collect("resnet50", "smoke", runs, tmp_path / "results"))
+    assert frame["status"].to_list() == ["diverged", "not_sparse"]
+    assert frame["top1_pct"].isna().to_list() == [True, False]
+
+
+def test_collect_keeps_other_lines_and_replaces_its_own(make_runs: MakeRuns, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    results.collect("resnet50", "smoke", make_runs(seeds=(0, 1), rows=["dense", "gmp-80"]), folder)
+    file = results.collect("resnet50", "smoke", make_runs(seeds=(1,), rows=["dense"], top1_pct=12.5), folder)
+    frame = results.read(file).set_index(["row", "seed"])
+    assert len(frame) == 4
+    assert frame.loc[("dense", 1), "top1_pct"] == 12.5
+    assert frame.loc[("dense", 0), "top1_pct"] != 12.5
+    budgets = results.read(results.path(folder, "resnet50", "smoke", "budgets"), "budgets")
+    assert len(budgets) == 4 * 54
+
+
+def test_collect_drops_lines_of_a_recipe_that_has_changed_since(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """One row must never be the mean over seeds of two recipes."""
+    folder = tmp_path / "results"
+    file = results.collect("resnet50", "smoke", make_runs(seeds=(0, 1, 2), rows=["dense", "gmp-80"]), folder)
+    frame = results.read(file)
+    old = (frame["row"] == "gmp-80") & (frame["seed"] > 0)
+    frame.loc[old, "spec"] = "gmp-resnet50-fashion_mnist-00000000-s1"
+    results.write(frame, file)
+    frame = results.read(results.collect("resnet50", "smoke", make_runs(rows=["gmp-80"]), folder))
+    assert sorted(zip(frame["row"], frame["seed"], strict=True)) == [
+        ("dense", 0),
+        ("dense", 1),
+        ("dense", 2),
+        ("gmp-80", 0),
+    ]
+    for kind in ("budgets", "history"):
+        there = results.read(results.path(folder, "resnet50", "smoke", kind), kind)
+        assert set(zip(there["row"], there["seed"], strict=True)) == set(zip(frame["row"], frame["seed"], strict=True))
+
+
+def test_collect_of_nothing_writes_files_without_lines(tmp_path: Path) -> None:
+    assert len(results.read(results.collect("resnet50", "smoke", [], tmp_path / "results"))) == 0
+
+
+def test_collect_refuses_what_it_cannot_place(make_runs: MakeRuns, tmp_path: Path) -> None:
+    (run,) = make_runs(rows=["dense"])
+    with pytest.raises(UserError, match="belongs to no row of table mobilenetv1"):
+        results.collect("mobilenetv1", "smoke", [run], tmp_path / "results")
+    with pytest.raises(UserError, match="no recipe for tier 'small'"):
+        results.collect("mobilenetv1", "small", [run], tmp_path / "results")
+    content = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    for damage, message in (
+        ("{", "is damaged"),
+        (json.dumps({**content, "schema": 99}), "another version"),
+        (json.dumps({key: value for key, value in content.items() if key != "layers"}), "lacks layers"),
+        (json.dumps({**content, "result": {**content["result"], "dataset": None}}), "dataset is missing"),
+        (
+            json.dumps({**content, "result": {**content["result"], "seconds": "long"}}),
+            "seconds in runs is not a number",
+        ),
+    ):
+        (run / "result.json").write_text(damage, encoding="utf-8")
+        with pytest.raises(UserError, match=message):
+            results.collect("resnet50", "smoke", [run], tmp_path / "results")
+    (run / "result.json").unlink()
+    with pytest.raises(UserError, match="has not finished"):
+        results.collect("resnet50", "smoke", [run], tmp_path / "results")
+    assert not results.path(tmp_path / "results", "resnet50", "smoke").exists()
+
+
+COLLECT = """
+import sys
+from pathlib import Path
+from paper_repro.evidence import results
+folder, *runs = map(Path, sys.argv[1:])
+print("ready", flush=True)
+sys.stdin.readline()
+for run in runs:
+    results.collect("resnet50", "smoke", [run], folder)
+"""
+
+
+def test_two_processes_at_once_lose_no_line(make_runs: MakeRuns, tmp_path: Path) -> None:
+    rows = ["dense", "gmp-80", "str-79.55", "gmp-90", "str-90.23"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", COLLECT, str(tmp_path / "results"), *map(str, make_runs(seeds=(seed,), rows=rows))],
+            cwd=repository(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for seed in (0, 1)
+    ]
+    for process in processes:  # both have imported what they need before either starts
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+    frame = results.read(results.path(tmp_path / "results", "resnet50", "smoke"))
+    assert len(frame) == 10
+    assert len(results.read(results.path(tmp_path / "results", "resnet50", "smoke", "budgets"), "budgets")) == 10 * 54
+
+
+def test_failed_write_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, frame = file.read_bytes(), results.read(file)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="No space left") as error:
+        results.write(frame, file)
+    assert error.value.exit_code == 3
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir() if path.name.endswith(".tmp")] == []
+
+
+def test_schema_document_is_current() -> None:
+    assert results.update_schema_document(repository() / "results" / "schema.md", check=True)
+
+
+def test_documents_without_markers_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "schema.md").write_text("nothing", encoding="utf-8")
+    with pytest.raises(UserError, match="needs the lines"):
+        results.update_schema_document(tmp_path / "schema.md")
+
+
+def test_reporting_does_not_import_torch() -> None:
+    code = (
+        "import sys; from paper_repro import checks; from paper_repro.evidence import claims, verdicts; "
+        "from paper_repro.report import figures, notebook, report, summary; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=repository(), check=False).returncode == 0
+
+
+def test_runs_with_options_say_so_and_are_not_mixed_with_others(make_runs: MakeRuns, tmp_path: Path) -> None:
+    folder, seeds = tmp_path / "results", (0, 1)
+    file = results.collect("resnet50", "smoke", make_runs(seeds=seeds, rows=["dense", "gmp-80"]), folder)
+    assert set(results.read(file)["options"]) == {"channels_last=true"}  # as the recipe says
+    ranks = results.collect("rnn", "smoke", [], folder)
+    assert "options" not in ranks.read_text(encoding="utf-8")  # a file without any goes without the column
+    chosen = []
+    for row, spec in tables.load("resnet50").specs("smoke", seeds):
+        if row.id == "gmp-80":
+            other = spec.with_options("autocast=bf16 compile=true")
+            chosen.append(fake_run(tmp_path / "bf16", "resnet50", row, other))
+    recipe, changed = "channels_last=true", "autocast=bf16 channels_last=true compile=true"
+    with pytest.raises(UserError, match=f"two choices of options, {recipe} and {changed}"):
+        results.collect("resnet50", "smoke", [*make_runs(rows=["gmp-80"]), chosen[1]], folder)
+    frame = results.read(results.collect("resnet50", "smoke", chosen[:1], folder))
+    lines = sorted(zip(frame["row"], frame["seed"], frame["options"], strict=True))
+    assert lines == [("dense", 0, recipe), ("dense", 1, recipe), ("gmp-80", 0, changed)]
+    with_it = evidence.load("resnet50", "smoke", folder)
+    assert with_it.setting == "Fashion-MNIST, width 16, bf16"  # compiled is no less the same
+    assert with_it.setting_of("dense") == "Fashion-MNIST, width 16"
+    again = results.read(results.collect("resnet50", "smoke", make_runs(rows=["gmp-80"]), folder))
+    assert set(again["options"]) == {recipe}
+
+
+def test_how_images_were_read_is_in_the_row(make_runs: MakeRuns, tmp_path: Path) -> None:
+    plain, read = make_runs(rows=["dense", "gmp-80"])
+    part = {"loader": "ffcv", "skipped_images": 2, "encoding": {"max_resolution": 500, "jpeg_quality": 90}}
+    content = json.loads((read / "result.json").read_text(encoding="utf-8"))
+    content["result"]["images"] = {"train": part, "val": {**part, "skipped_images": 1}}
+    (read / "result.json").write_text(json.dumps(content), encoding="utf-8")
+    frame = results.read(results.collect("resnet50", "smoke", [plain, read], tmp_path / "results")).set_index("row")
+    assert frame.loc["gmp-80", "skipped_images"] == 3 and math.isnan(frame.loc["dense", "skipped_images"])
+    assert frame["encoding"].to_dict() == {"dense": "", "gmp-80": "max_resolution=500 jpeg_quality=90"}
