@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paper_repro import tables
-from paper_repro.data.loaders import standing_in
 from paper_repro.errors import UserError, unknown
 from paper_repro.spec import Spec
 
@@ -36,6 +35,7 @@ class Job:
         named = tables.load(self.table).tier(self.tier).stand_ins
         if not named:
             return {}
+        from paper_repro.data.loaders import standing_in  # torch takes two seconds to import, and `list` needs none
 
         return standing_in(named, self.data_root)
 
