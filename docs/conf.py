@@ -22,7 +22,8 @@ version = release = __version__
 language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_design", "sphinx_copybutton"]
-exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+# the last two are parts of the front page
+exclude_patterns = ["_build", "**/.ipynb_checkpoints", "generated/claims.md", "generated/status.md"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the notebooks are shown as `make reproduce` executed them
