@@ -241,12 +241,13 @@ def require_trainable(job: Job, todo: Sequence[Spec]) -> None:
     from paper_repro.training import checkpoint
     from paper_repro.training.distributed import require_gpus
     from paper_repro.training.network import parameter_count
+    from paper_repro.training.optimizer import values_each
     from paper_repro.training.options import require_applicable
 
     require_gpus(job.gpus)
     require_room(job.results)
-    largest = max((parameter_count(spec) for spec in todo), default=0)
-    require_room(job.runs, checkpoint.room_bytes(largest) * side_by_side(job, todo))
+    largest = max((checkpoint.room_bytes(parameter_count(spec), values_each(spec)) for spec in todo), default=0)
+    require_room(job.runs, largest * side_by_side(job, todo))
     for spec in todo:
         require_applicable(spec)
         Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)
