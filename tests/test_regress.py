@@ -248,6 +248,7 @@ class Prints(GMP):
         print('{"event": "error", "text": "forged"}', flush=True)
         if step == 0:
             os.write(1, b'{"event": "no such"')
+            os.write(2, b"\\xff")  # is not UTF-8
             subprocess.run([sys.executable, "-c", "print({})"])
         super().before_step(model, step, total_steps)
 """

@@ -108,6 +108,7 @@ class Launch:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
+                errors="replace",  # a plug-in may print anything
                 env=self._environment(spec),
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
