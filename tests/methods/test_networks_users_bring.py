@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,13 +119,22 @@ def test_a_target_is_reached_among_large_weights_where_g_can(name: str, slope: f
     assert nonzero_sparsity_pct(model) == pytest.approx(90.0, abs=0.05)
 
 
-def test_a_target_that_the_sigmoid_cannot_reach_is_said() -> None:
-    method = methods.get("str", target_sparsity_pct=90.0)
+@pytest.mark.parametrize("target", ["controller", "freeze"])
+def test_a_target_that_the_sigmoid_cannot_reach_is_said(target: str) -> None:
+    method = methods.get("str", target_sparsity_pct=90.0, target=target)
     model = method.attach(replaced(lambda weight: 3.0 * torch.randn_like(weight)))
-    with pytest.warns(Advice, match="out of reach") as said:
+    with pytest.warns(Advice, match="out of reach.*exp") as said:
         scheduled(method, model)
-    reached = nonzero_sparsity_pct(model)
-    assert reached < 50.0 and f"{reached:.2f} %" in str(said[0].message) and "exp" in str(said[0].message)
+    reached, told = nonzero_sparsity_pct(model), re.search(r"prune (\S+) %", str(said[0].message))
+    assert told and float(told[1]) == pytest.approx(reached, abs=0.05) and reached < 50.0
+
+
+def test_large_weights_are_not_what_a_target_that_is_overshot_is_explained_by() -> None:
+    """Three quarters of the weights are 0.05, the others 2."""
+    method = methods.get("str", target_sparsity_pct=50.0)
+    model = method.attach(replaced(lambda weight: torch.where(torch.rand_like(weight) < 0.75, 0.05, 2.0)))
+    with pytest.warns(Advice, match="overshot.*equal magnitude"):
+        scheduled(method, model)
 
 
 @pytest.mark.parametrize("g", ["sigmoid", "exp"])
