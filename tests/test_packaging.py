@@ -188,7 +188,9 @@ class TestMake:
     @pytest.mark.parametrize("name", FLAGS)
     def test_a_flag_is_on_or_off_and_nothing_else(self, name: str) -> None:
         def passed(value: str) -> bool:
-            return MAKE_VARIABLES[name] in make("-n", "regress", f"{name}={value}").stdout
+            done = make("-n", "regress", f"{name}={value}")
+            assert done.returncode == 0, done.stderr
+            return MAKE_VARIABLES[name] in done.stdout
 
         assert all(passed(value) for value in ("1", "yes", "True", "on"))
         assert not any(passed(value) for value in ("", "0", "no", "false", "OFF"))

@@ -58,6 +58,7 @@ def check(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
+        errors="replace",  # a plug-in may print anything
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,  # so that those that it starts can be ended with it
     )

@@ -54,6 +54,7 @@ def _pair(subjects: Sequence[Subject]) -> list[str | None]:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
+                errors="replace",  # a plug-in may print anything
                 env=environment,
             )
             for rank in range(2)

@@ -101,7 +101,7 @@ class Method:
 
 
 def _require_plain(model: nn.Module) -> None:
-    """UserError that names what makes the weights of ``model`` already: a method, a norm, or torch's own pruning."""
+    """UserError that names what makes a weight or bias of ``model``: a method, a norm, or torch's own pruning."""
     for name, module in unwrapped(model).named_modules():
         makers = [
             maker
@@ -112,13 +112,16 @@ def _require_plain(model: nn.Module) -> None:
         foreign = [type(maker).__name__ for maker in makers if type(maker).__module__.startswith("torch.")]
         if makers and not foreign:
             raise UserError("a method is attached to this model already; finalize it, or attach to a fresh one")
+        hooks = [type(hook) for hook in module._forward_pre_hooks.values()]
+        foreign += [
+            kind.__name__ for kind in hooks if any("torch.nn.utils." in base.__module__ for base in kind.__mro__)
+        ]
         if isinstance(module, CountedLayer) and "weight" not in module._parameters and not foreign:
-            hooks = [type(hook).__name__ for hook in module._forward_pre_hooks.values()]
-            foreign = hooks or ["something else"]
+            foreign = ["something else"]
         if foreign:
             layer, what = name or type(module).__name__, ", ".join(foreign).replace("_", "")
             raise UserError(
-                f"layer {layer}: its weight is made by {what} already. "
+                f"layer {layer}: its weight or bias is made by {what} already. "
                 "Remove that first (torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm, "
                 "remove_spectral_norm, prune.remove), or attach to a fresh model"
             )

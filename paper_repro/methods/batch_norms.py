@@ -8,6 +8,7 @@ import torch.fx
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from paper_repro.accounting import unwrapped
 from paper_repro.errors import UserError
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -25,6 +26,7 @@ def batch_norm_of_convolution(model: nn.Module) -> dict[str, _BatchNorm]:
     Read off the traced forward pass, because the order of definition need not be the order of computation. Raises
     UserError when the network cannot be traced.
     """
+    model = unwrapped(model)
     try:
         graph = torch.fx.symbolic_trace(model).graph
     except Exception as error:  # tracing runs the model's own code, which may raise anything

@@ -174,6 +174,10 @@ class STR(Method):
         """The share of the sparse layers' weights to prune so that all layers together end at ``sparsity_pct``."""
         sparse = sum(operand.weights for operand in self.operands(model).values())
         everything = sum(layer.weight.numel() for layer in counted_layers(model).values())
+        if not everything:
+            raise UserError(
+                "a target needs weights to prune, and the model has no convolution or fully connected layer"
+            )
         share = sparsity_pct / 100.0 * everything / sparse
         if share >= 1.0:
             raise UserError(

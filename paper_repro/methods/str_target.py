@@ -31,6 +31,7 @@ from paper_repro.methods.soft_threshold import SoftThreshold
 SAMPLE = 1 << 17  # values that a move is computed from: a standard error of 0.11 points at 80 %, 0.03 at 99 %
 UPDATES = 60  # moves between start and end; as many per step of training come after it
 REACHED = 5e-3  # a target counts as reached within this share of the weights: freezing moves by a sample's quantile
+HIGHEST = 1.0 - 1e-6  # the largest threshold that a sigmoid is asked for
 LOOK = 4  # steps between two looks at the sparsity of plain STR, before it is frozen
 
 
@@ -82,7 +83,7 @@ class Controller(Target):
         if fraction:
             lift(operands, move(operands, fraction * share, exact=last))
         if last:
-            warn_where_out_of_reach(operands, share)
+            warn_where_missed(operands, share)
 
     def onset_step(self, plain: int | None, total_steps: int) -> int:
         return math.ceil(self.schedule.start * total_steps)
@@ -109,26 +110,35 @@ class Freeze(Target):
             if missing <= 0 or step >= min(self.schedule.end * total_steps, total_steps - 1):
                 lift(operands, missing)
                 freeze(operands)
-                warn_where_out_of_reach(operands, share)
+                warn_where_missed(operands, share)
 
     def onset_step(self, plain: int | None, total_steps: int) -> int:
         forced = math.ceil(self.schedule.end * total_steps)
         return forced if plain is None else min(plain, forced)
 
 
-def warn_where_out_of_reach(operands: list[Operand], share: float) -> None:
-    """Advice where so large a share cannot be pruned: the sigmoid stays below 1, and magnitudes may not."""
+def warn_where_missed(operands: list[Operand], share: float) -> None:
+    """Advice where thresholds cannot prune that share: the sigmoid stays below 1, and magnitudes may not; and values of
+    one magnitude stay or go together.
+    """
+    everything = sum(operand.weights for operand in operands)
     pruned = sum(
         int(torch.count_nonzero(values.detach().abs() <= soft.threshold().detach())) * each
         for soft, values, each in operands
-    ) / sum(operand.weights for operand in operands)
-    if pruned < share - REACHED:
-        warnings.warn(
-            f"the target is out of reach: it takes {100.0 * share:.2f} % of the sparse layers' weights, and thresholds "
-            f"can prune {100.0 * pruned:.2f} %. sigmoid(s) stays below 1, and larger weights stay; take g = 'exp'",
-            Advice,
-            stacklevel=4,
-        )
+    )
+    too_few = pruned < (share - REACHED) * everything
+    if not too_few and pruned <= (share + REACHED) * everything + max(operand.weights_each for operand in operands):
+        return
+    if too_few and any(soft.g == "sigmoid" and values.detach().abs().max() >= HIGHEST for soft, values, _ in operands):
+        why = "sigmoid(s) stays below 1, and larger weights stay; take g = 'exp'"
+    else:
+        why = "values of equal magnitude, as on a coarse grid, stay or go together; gmp can tell them apart"
+    warnings.warn(
+        f"the target is {'out of reach' if too_few else 'overshot'}: it takes {100.0 * share:.2f} % of the sparse "
+        f"layers' weights, and thresholds prune {100.0 * pruned / everything:.2f} %. {why}",
+        Advice,
+        stacklevel=4,
+    )
 
 
 def freeze(operands: list[Operand]) -> None:
@@ -165,7 +175,7 @@ def move(operands: list[Operand], share: float, exact: bool = False) -> Tensor:
 
 def critical_s(soft: SoftThreshold, values: Tensor) -> Tensor:
     """The s that prunes each value. Clamped to where it is finite: g is never 0, and the sigmoid never 1."""
-    highest = 1.0 - 1e-6 if soft.g == "sigmoid" else None
+    highest = HIGHEST if soft.g == "sigmoid" else None
     return soft.pruned_at(values.abs().to(soft.s.dtype).clamp(1e-12, highest))
 
 

@@ -30,8 +30,6 @@ MEASURED_S = 1.0  # how long the steps of a measurement take, after its first on
 CPU_BATCH = 64  # on a CPU the rate hardly depends on the batch, and a large one takes too long to ask
 CPU_MACS = 2e8  # of one example: no larger network is trained on a CPU
 EVALUATION = 1 / 3  # of the cost of training on the same image: the forward pass alone
-BYTES_PER_PARAMETER = 8  # of a checkpoint: the weight and its momentum, in single precision
-CHECKPOINTS = 3  # a run keeps two while it writes the third; it removes them when it is finished
 
 # ResNet50 v1.5 on ImageNet, one A100 80GB, TF32, in which convolutions run here too; mixed precision is given as 2,470.
 REFERENCE_IMAGES_PER_S, REFERENCE_MACS = 938.0, 4_089_184_256
@@ -69,12 +67,15 @@ class Cost:
 
 def cost(spec: Spec, done: float = 0.0) -> Cost:
     """What the run of ``spec`` takes, of which the share ``done`` is behind it; measures where nothing is known yet."""
+    from paper_repro.training.checkpoint import room_bytes
+    from paper_repro.training.optimizer import values_each
+
     facts = dataset(spec.dataset)
     rate = rate_of(spec)
     images = facts.train_examples * spec.epochs
     seconds = (images + EVALUATION * facts.val_examples * spec.epochs) / rate.per_s
     parameters, _ = _size(spec.model, _text(spec.model_args), spec.dataset)
-    return Cost(images, CHECKPOINTS * BYTES_PER_PARAMETER * parameters / 1e6, seconds / 3600, done, rate)
+    return Cost(images, room_bytes(parameters, values_each(spec)) / 1e6, seconds / 3600, done, rate)
 
 
 def hours_text(hours: float) -> str:

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from paper_repro.spec import Spec
 WORKER = (sys.executable, "-m", "paper_repro.runs.worker")
 ORDER = "PAPER_REPRO_ORDER"  # in the environment, because torchrun's processes share no standard input
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what clusters send before they preempt
+PATIENCE_S = 5.0  # for the last words of a process that has ended
 OnEvent = Callable[[Spec, Mapping[str, Any]], None]
 
 
@@ -108,6 +109,7 @@ class Launch:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
+                errors="replace",  # a plug-in may print anything
                 env=self._environment(spec),
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
@@ -150,7 +152,11 @@ class Launch:
                 said.setdefault(event["event"], event["text"])
             self.on_event(spec, event)
         code = process.wait()
-        drain.join()
+        drain.join(PATIENCE_S)
+        if drain.is_alive():  # a plug-in has left a process behind, which would be waited for
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            drain.join()
         if code == 0 or "error" in said:
             return said.get("error")
         if self.signum is not None:  # whatever its exit code: it may have been stopped before it could handle signals

@@ -73,11 +73,11 @@ def _loaded(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def room_bytes(parameters: int) -> int:
-    """What the checkpoints of a network need on disk: weights and momentum in float32, of those that are kept and of
-    the next one while it is written.
+def room_bytes(parameters: int, values_each: int) -> int:
+    """What the checkpoints of a network need on disk, with ``values_each`` of a parameter in float32
+    (``optimizer.values_each``): of those that are kept, and of the next one while it is written.
     """
-    return (KEEP + 1) * 8 * parameters
+    return (KEEP + 1) * 4 * values_each * parameters
 
 
 def newest_step(folder: Path) -> int | None:

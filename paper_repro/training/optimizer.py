@@ -28,3 +28,8 @@ def optimizer(spec: Spec, groups: list[dict[str, Any]]) -> torch.optim.Optimizer
         return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=fused)
     kind = torch.optim.AdamW if spec.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=spec.lr, betas=(spec.momentum, BETA2), eps=EPS, weight_decay=0.0, fused=fused)
+
+
+def values_each(spec: Spec) -> int:
+    """What a checkpoint holds of a parameter: its value and SGD's momentum, or Adam's two running means."""
+    return 2 if spec.optimizer == "sgd" else 3

@@ -28,6 +28,7 @@ from paper_repro.training.distributed import require_gpus
 from paper_repro.training.forecast import require_pruning, steps_per_epoch
 from paper_repro.training.loop import stored_result
 from paper_repro.training.network import parameter_count
+from paper_repro.training.optimizer import values_each
 from paper_repro.training.options import require_applicable
 from paper_repro.workflows.job import Job
 
@@ -107,8 +108,8 @@ def require_trainable(job: Job, todo: Sequence[Spec]) -> None:
     """
     require_gpus(job.gpus)
     require_room(job.results)
-    largest = max((parameter_count(spec) for spec in todo), default=0)
-    require_room(job.runs, checkpoint.room_bytes(largest) * side_by_side(job, todo))
+    largest = max((checkpoint.room_bytes(parameter_count(spec), values_each(spec)) for spec in todo), default=0)
+    require_room(job.runs, largest * side_by_side(job, todo))
     for spec in todo:
         require_applicable(spec)
         Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)

@@ -278,7 +278,8 @@ def on_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[object, s
     subjects = {**SUBJECTS, **{key: broken(tmp_path_factory.mktemp("broken"), key) for key in keys}}
     path = tmp_path_factory.mktemp("prints") / "mine_prints.py"
     path.write_text(
-        START + "    def scores(self, raw):\n        print('.', end='')\n        return raw.detach().abs()\n"
+        START + "    def scores(self, raw):\n        print('.', end='')\n"
+        "        import os; os.write(1, b'\\xff')\n        return raw.detach().abs()\n"
     )
     subjects["prints"] = Subject(str(path), {"sparsity_pct": 90.0})
     return dict(zip(subjects, differences(list(subjects.values())), strict=True))

@@ -9,6 +9,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -390,9 +391,27 @@ def test_the_validation_split_holds_out_people_of_the_training_part(tmp_path: Pa
     assert list(split["y_test"]) == [3 * (person - 1) + at for person in sorted(held_out) for at in range(3)]
 
 
+def test_who_is_held_out() -> None:
+    """Other people would be another data set: settings have been chosen by these."""
+    people = [1, 3, 5, 6, 7, 8, 11, 14, 15, 16, 17, 19, 21, 22, 23, 25, 26, 27, 28, 29, 30]
+    assert har2_variants.validation_people(people) == [11, 26, 5, 17]
+
+
+@pytest.mark.parametrize("base", [har2, har2_rebuilt])
+def test_validation_variants_never_show_the_test_part(base: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor the windows of another source."""
+    people = np.repeat(np.arange(1, 12), 3)
+    own = {f"x_{part}": np.zeros((33, har2.STEPS, 9)) + people[:, None, None] for part in ("train", "test")}
+    own |= {f"y_{part}": people for part in ("train", "test")} | {"subject_train": people, "subject_test": people}
+    for other in (har2, har2_rebuilt):
+        monkeypatch.setattr(other, "windows", lambda folder, other=other: own if other is base else None)
+    for kind in ("validation", "validation_channels"):
+        (x, _), (held_out, _) = loaders.source(f"{base.__name__.rpartition('.')[2]}_{kind}").load(Path())
+        assert (len(x), len(held_out)) == (27, 6)
+
+
 def test_the_real_validation_split(tmp_path: Path) -> None:
     root = real("har2/uci_har_rebuilt.npz", tmp_path)
-    assert har2_variants.validation_people(list(har2.SUBJECTS["train"])) == [11, 26, 5, 17]
     whole = har2_rebuilt.load(root / "har2")[0][0]
     for name, columns in (("har2_rebuilt_validation", True), ("har2_rebuilt_validation_channels", False)):
         source, facts = loaders.source(name), catalog.dataset(name)

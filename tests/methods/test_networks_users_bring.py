@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,13 +119,40 @@ def test_a_target_is_reached_among_large_weights_where_g_can(name: str, slope: f
     assert nonzero_sparsity_pct(model) == pytest.approx(90.0, abs=0.05)
 
 
-def test_a_target_that_the_sigmoid_cannot_reach_is_said() -> None:
-    method = methods.get("str", target_sparsity_pct=90.0)
+@pytest.mark.parametrize("target", ["controller", "freeze"])
+def test_a_target_that_the_sigmoid_cannot_reach_is_said(target: str) -> None:
+    method = methods.get("str", target_sparsity_pct=90.0, target=target)
     model = method.attach(replaced(lambda weight: 3.0 * torch.randn_like(weight)))
-    with pytest.warns(Advice, match="out of reach") as said:
+    with pytest.warns(Advice, match="out of reach.*exp") as said:
         scheduled(method, model)
-    reached = nonzero_sparsity_pct(model)
-    assert reached < 50.0 and f"{reached:.2f} %" in str(said[0].message) and "exp" in str(said[0].message)
+    reached, told = nonzero_sparsity_pct(model), re.search(r"prune (\S+) %", str(said[0].message))
+    assert told and float(told[1]) == pytest.approx(reached, abs=0.05) and reached < 50.0
+
+
+def test_large_weights_are_not_what_a_target_that_is_overshot_is_explained_by() -> None:
+    """Three quarters of the weights are 0.05, the others 2."""
+    method = methods.get("str", target_sparsity_pct=50.0)
+    model = method.attach(replaced(lambda weight: torch.where(torch.rand_like(weight) < 0.75, 0.05, 2.0)))
+    with pytest.warns(Advice, match="overshot.*equal magnitude"):
+        scheduled(method, model)
+
+
+@pytest.mark.parametrize("g", ["sigmoid", "exp"])
+@pytest.mark.parametrize("name", ["str", "str-weight", "str-bn", "str-filter-pruning"])
+def test_a_target_that_equal_values_stand_in_the_way_of_is_said(name: str, g: str) -> None:
+    """All or none go. Importances of filters, and scales of batch norms, are equal before training."""
+    method = methods.get(name, target_sparsity_pct=50.0, s_init=-10.0, g=g)
+    model = method.attach(replaced(one_magnitude))
+    for operand in method.operands(model).values() if "-" in name else ():
+        operand.values.data.fill_(0.3)
+    with pytest.warns(Advice, match="the target is .*equal magnitude"):
+        scheduled(method, model)
+    assert abs(nonzero_sparsity_pct(model) - 50.0) > 10.0
+
+
+def test_a_target_for_a_network_without_layers_is_refused() -> None:
+    with pytest.raises(UserError, match="no convolution or fully connected layer"):
+        methods.get("str", target_sparsity_pct=50.0).attach(nn.Sequential(nn.BatchNorm1d(3)))
 
 
 # -- wrappers ---------------------------------------------------------------------------------------------------------
@@ -146,15 +174,19 @@ WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("name", ["gmp", "gmp-global", "dnw", "rigl", "str"])
-def test_a_wrapped_model_is_the_model(one_process: None, name: str, wrapper: str) -> None:
-    arguments = {"target_sparsity_pct": 80.0} if name == "str" else {"sparsity_pct": 80.0}
+@pytest.mark.parametrize("attach_to", ["model", "wrapper"])
+@pytest.mark.parametrize("name", ["gmp", "gmp-global", "dnw", "rigl", "str", "str-bn", "str-filter-pruning"])
+def test_a_wrapped_model_is_the_model(one_process: None, name: str, attach_to: str, wrapper: str) -> None:
+    arguments = {"s_init": -0.1, "g": "exp"} if name.startswith("str") else {"sparsity_pct": 80.0}
+    arguments |= {"target_sparsity_pct": 80.0} if name == "str" else {}
     ends = []
     for wrap in (lambda model: model, WRAPPERS[wrapper]):
         torch.manual_seed(0)
-        method = methods.get(name, **arguments)
-        model = method.attach(network())
-        wrapped = wrap(model)
+        method, model = methods.get(name, **arguments), network()
+        if attach_to == "model":
+            wrapped = wrap(method.attach(model))
+        else:
+            wrapped = method.attach(wrap(model))
         for step in range(STEPS):
             method.before_step(wrapped, step, STEPS)
             for _, raw in attached_layers(wrapped).values():
@@ -225,14 +257,15 @@ def test_a_finalized_copy_keeps_tied_weights_tied() -> None:
         (lambda layer: weight_norm(layer), "WeightNorm"),
         (lambda layer: spectral_norm(layer), "SpectralNorm"),
         (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), "L1Unstructured"),
+        (lambda layer: prune.random_unstructured(layer, "bias", 0.5), "RandomUnstructured"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("name", ["str", "gmp", "dense"])
 def test_what_makes_a_weight_already_is_named(name: str, change: Callable[[nn.Module], object], named: str) -> None:
     model = network()
-    change(model.get_submodule("wide.conv"))
-    with pytest.raises(UserError, match=rf"layer wide\.conv.*{named}"):
+    change(model.get_submodule("fc"))
+    with pytest.raises(UserError, match=rf"layer fc: .*{named}"):
         methods.get(name, **({"sparsity_pct": 50.0} if name == "gmp" else {})).attach(model)
 
 

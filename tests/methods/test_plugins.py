@@ -201,7 +201,8 @@ def test_what_a_plugin_prints_hides_nothing(tmp_path: Path) -> None:
     code = (
         "print('.', end='', flush=True)\n"
         + GOOD
-        + "        print('{\"event\": 1}', end='')\n        raise ValueError('mine')\n"
+        + "        print('{\"event\": 1}', end='', flush=True)\n        import os\n        os.write(1, b'\\xff')\n"
+        + "        raise ValueError('mine')\n"
     )
     with pytest.raises(UserError, match=r"\(in __init__\) raised ValueError: mine"):
         preflight.check(plugins.find(plugin_file(tmp_path, code)), 90.0, {})

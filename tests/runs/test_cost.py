@@ -28,6 +28,7 @@ def test_a_network_of_full_size_is_costed_by_the_reference() -> None:
     assert whole.images == 1_281_167 * 100 and whole.rate.unit == "GPU" and "A100" in whole.rate.source
     assert whole.hours == pytest.approx(100 * (1_281_167 + 50_000 / 3) / 938 / 3600)
     assert whole.checkpoints_mb == pytest.approx(3 * 8 * 25.556032)  # weights, momentum and batch norm's parameters
+    assert cost(replace(FULL, optimizer="adam")).checkpoints_mb == pytest.approx(1.5 * whole.checkpoints_mb)
     narrow = cost(replace(FULL, model="mobilenet_v1"))
     assert narrow.hours / whole.hours == pytest.approx(568_740_352 / 4_089_184_256)
 

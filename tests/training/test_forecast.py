@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paper_repro import tables
+from paper_repro import methods, tables
 from paper_repro.errors import UserError
 from paper_repro.spec import Spec
 from paper_repro.training.forecast import (
@@ -23,6 +23,7 @@ from paper_repro.training.forecast import (
     forecast_in_the_paper,
     require_pruning,
     steps_per_epoch,
+    suggestion,
 )
 from paper_repro.training.optimizer import optimizer
 from paper_repro.training.schedule import learning_rate
@@ -238,6 +239,13 @@ def test_under_adamw_ranks_fall_as_under_sgd_or_are_refused_with_a_decay() -> No
         require_pruning(never)
     decay = float(str(error.value).split("take rank_decay = ")[1].split()[0])
     assert require_pruning(replace(never, weight_decay=decay)).onset_epoch == pytest.approx(75, abs=1)
+
+
+def test_a_decay_of_adamw_may_exceed_1() -> None:
+    """It counts times the learning rate."""
+    spec = replace(SHORT, optimizer="adamw", lr=0.01)
+    _, decay = suggestion(spec, methods.get(spec.method, **spec.method_args))
+    assert decay > 1.0 and forecast(replace(spec, weight_decay=decay)).onset_epoch == pytest.approx(0.5, abs=0.02)
 
 
 def test_the_rate_of_the_rnns_drops_to_a_tenth_in_the_last_third() -> None:

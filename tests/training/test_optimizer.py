@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paper_repro.spec import Spec
-from paper_repro.training.optimizer import optimizer
+from paper_repro.spec import OPTIMIZERS, Spec
+from paper_repro.training.optimizer import optimizer, values_each
 from tests.training.tiny import SPEC
 
 GRADIENTS = (0.3, -0.1, 0.02, 0.5)
@@ -49,3 +49,14 @@ def test_steps_are_those_of_the_equations(kind: str, autocast: str) -> None:
     for values, decay in zip(found, DECAYS, strict=True):
         assert values == pytest.approx(by_hand(spec, 2.0, decay), rel=1e-9)
     assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_as_much_is_kept_of_a_parameter_as_room_is_asked_for(kind: str) -> None:
+    spec = replace(SPEC, optimizer=kind, momentum=0.9)
+    weight = torch.nn.Parameter(torch.ones(5, 7))
+    own = optimizer(spec, [{"params": [weight], "weight_decay": 0.1}])
+    weight.grad = torch.ones_like(weight)
+    own.step()
+    kept = [value for value in own.state[weight].values() if value.shape == weight.shape]
+    assert values_each(spec) == 1 + len(kept)

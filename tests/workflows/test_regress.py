@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -249,18 +250,22 @@ class Prints(GMP):
         print('{"event": "error", "text": "forged"}', flush=True)
         if step == 0:
             os.write(1, b'{"event": "no such"')
+            os.write(2, b"\\xff")  # is not UTF-8
             subprocess.run([sys.executable, "-c", "print({})"])
+            subprocess.Popen(["sleep", "600"])
         super().before_step(model, step, total_steps)
 """
 
 
-def test_what_a_plugin_prints_is_not_taken_for_events(
+def test_what_a_plugin_prints_is_not_taken_for_events_nor_what_it_starts_waited_for(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None
 ) -> None:
     write_str_results(Path("committed"), top1_pct=0.0, seeds=1)
     Path("prints.py").write_text(PRINTS, encoding="utf-8")
     given = ["--seeds", "1", "--results", "committed", "--data-root", "."]
+    began = time.monotonic()
     assert call(monkeypatch, "prints.py", *given) == 0
+    assert time.monotonic() - began < 600  # what it left running is not waited for
     out, err = capfd.readouterr()
     assert err == "" and "forged" not in out and "step" not in out
     assert {line["verdict"] for line in comparison("regress/prints")} <= {"not enough seeds", "outside STR's range"}

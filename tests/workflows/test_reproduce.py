@@ -21,6 +21,7 @@ from paper_repro.terminal import Console
 from paper_repro.training import checkpoint, distributed
 from paper_repro.training.forecast import steps_per_epoch
 from paper_repro.training.network import parameter_count
+from paper_repro.training.optimizer import values_each
 from paper_repro.workflows import train
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.plan import disk_mb, show_plan, state, what_it_takes
@@ -70,12 +71,16 @@ def test_what_cannot_be_trained_is_refused_at_once(
 
 
 def test_there_is_room_for_all_that_are_trained_at_once(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    each = checkpoint.room_bytes(parameter_count(SPEC))
+    each = checkpoint.room_bytes(parameter_count(SPEC), values_each(SPEC))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2.5 * each))
     require_trainable(replace(job, jobs=2), SPECS)
     require_trainable(replace(job, jobs=3), SPECS[:2])
     with pytest.raises(UserError, match="of free space"):
         require_trainable(replace(job, jobs=3), SPECS)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=each))
+    require_trainable(job, [SPEC])
+    with pytest.raises(UserError, match="of free space"):
+        require_trainable(job, [replace(SPEC, optimizer="adam")])
 
 
 def test_runs_side_by_side(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
