@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paper_repro.data.sources import Say, sha256
-from paper_repro.errors import UserError
+from paper_repro.data.sources import Say
 from paper_repro.files import replacing
 
 Arrays = dict[str, np.ndarray]
@@ -85,15 +84,3 @@ def cached(path: Path, made_from: str, make: Callable[[], Arrays], say: Say) -> 
     except OSError as error:
         say(f"cannot keep {path} ({error.strerror or error}): it will be made anew the next time")
     return arrays
-
-
-def verified(path: Path, digest: str, what: str, instead: str) -> Path:
-    """``path``, found and with the sha256 ``digest``. It cannot be fetched: UserError, which says ``what`` the file is
-    and what can be done ``instead``, when it is absent or another.
-    """
-    if not path.is_file():
-        raise UserError(f"{path} is not there: {what}. It cannot be fetched. {instead}, or set DATA_ROOT.")
-    found = sha256(path)
-    if found != digest:
-        raise UserError(f"{path} is not the file that is meant: its sha256 is {found}, not {digest}. {instead}.")
-    return path

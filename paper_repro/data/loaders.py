@@ -1,47 +1,21 @@
 """Batches of a data set. The order of an epoch is a function of (seed, epoch) alone, so that a run can stop after any
-step and go on with the very next batch. What fits in memory is served from there; ImageNet has readers of its own.
+step and go on with the very next batch. What fits in memory is served from there; ``readers`` serves the rest.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from paper_repro.data import imagenet1k
 from paper_repro.data.augmentation import Augmentation
-from paper_repro.data.catalog import FROM_FILES, dataset
-from paper_repro.data.har2_variants import VARIANTS
-from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
-from paper_repro.spec import LOADERS
 
 Batch = tuple[Tensor, Tensor]
-
-
-class Source(Protocol):
-    """What the module of a data set that fits in memory offers; ``AUGMENTATION`` too, where training augments."""
-
-    def present(self, root: Path) -> bool:
-        """Whether the files are under ``root``, packed or not; nothing is fetched, and nothing verified."""
-
-    def ensure(self, root: Path, say: Say = print) -> Path:
-        """Find the files under ``root``, or fetch them there, and verify them; returns what ``load`` takes."""
-
-    def load(self, folder: Path) -> tuple[Batch, Batch]:
-        """((training inputs, labels), (validation inputs, labels)), as they are kept in memory."""
-
-    def prepare(self, inputs: Tensor) -> Tensor:
-        """A batch of inputs as the network sees it: float32, normalised."""
-
-    def fingerprint(self, folder: Path) -> str:
-        """A sha256 of everything that ``load`` returns, directly or through the files that it is made from."""
 
 
 @dataclass(frozen=True)
@@ -157,54 +131,3 @@ class TensorLoader:
         if changes is not None and self.augmentation is not None:
             inputs = self.augmentation.apply(inputs, changes[indices])
         return self.prepare(inputs), self.labels[indices]
-
-
-def source(name: str) -> Source:
-    """The module of the data set called ``name``, or the variant of another one that it is."""
-    facts = dataset(name)
-    if facts.name in VARIANTS:
-        return VARIANTS[facts.name]
-    return importlib.import_module(f"paper_repro.data.{facts.name}")
-
-
-def ensure(name: str, root: Path, say: Say = print, loader: str = LOADERS[0]) -> None:
-    """Make sure that the data set is there and intact, and what reads it, or fail at once with what to do."""
-    data = source(name)
-    if name in FROM_FILES:
-        imagenet1k.ensure(root, say, loader)
-    else:
-        data.ensure(root, say)
-
-
-def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
-    """Data set -> its stand-in, for those of ``stand_ins`` that are not under ``root`` while their stand-in is."""
-    return {
-        name: other
-        for name, other in stand_ins.items()
-        if not source(name).present(root) and source(other).present(root)
-    }
-
-
-def open_loaders(
-    name: str,
-    root: Path,
-    batch_size: int,
-    device: torch.device | str = "cpu",
-    share: Share = ALONE,
-    loader: str = LOADERS[0],
-    say: Say = print,
-) -> tuple[Loader, Loader, str]:
-    """(training loader, validation loader, sha256 fingerprint of the data). Data that fits in memory is kept, and its
-    batches are made, on ``device``. ``loader``, of ``spec.LOADERS``, reads what does not fit; ``say`` is told of what
-    takes long.
-    """
-    data = source(name)
-    if name in FROM_FILES:
-        return imagenet1k.open_loaders(root, batch_size, share, loader, say)
-    share.require_fair(dataset(name).train_examples, batch_size)
-    folder = data.ensure(root, say)
-    (x_train, y_train), (x_val, y_val) = data.load(folder)
-    augmentation = getattr(data, "AUGMENTATION", None)
-    train = TensorLoader(x_train.to(device), y_train.to(device), data.prepare, batch_size, share, augmentation)
-    val = TensorLoader(x_val.to(device), y_val.to(device), data.prepare, 500, share)
-    return train, val, data.fingerprint(folder)

@@ -14,7 +14,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from paper_repro import tables
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import dataset, standing_in
 from paper_repro.errors import UserError, unknown
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
@@ -53,8 +53,6 @@ class Job:
         named = tables.load(self.table).tier(self.tier).stand_ins
         if not named:
             return {}
-        from paper_repro.data.loaders import standing_in
-
         return standing_in(named, self.data_root)
 
     def specs(self) -> list[tuple[tables.Row, Spec]]:
@@ -170,7 +168,6 @@ def unfinished(job: Job, console: Console) -> tuple[list[tuple[tables.Row, Spec]
     more hours than the job allows, and data that is neither there nor to be fetched, are UserErrors. Where only some
     rows lack their data, the others are trained.
     """
-    from paper_repro.data import loaders
     from paper_repro.evidence import provenance
     from paper_repro.runs.cost import require_affordable
     from paper_repro.training.forecast import require_pruning
@@ -203,7 +200,7 @@ def unfinished(job: Job, console: Console) -> tuple[list[tuple[tables.Row, Spec]
     lacking: dict[str, UserError] = {}
     for name, loader in dict.fromkeys((spec.dataset, spec.loader) for _, spec in todo):
         try:
-            loaders.ensure(name, job.data_root, say=console.print, loader=loader)
+            dataset(name).ensure(job.data_root, console.print, loader)
         except UserError as why:
             lacking[name] = why
     if lacking and all(spec.dataset in lacking for _, spec in todo):

@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms.functional import pil_to_tensor
 
-from paper_repro.data.images import Images, read_rgb
 from paper_repro.data.loaders import ALONE, Batch, Share, batches_of_epoch
+from paper_repro.data.readers.images import Images, read_rgb
 from paper_repro.errors import UserError
 from paper_repro.machine import cores
 

@@ -35,10 +35,10 @@ import torch
 from torch import Tensor
 
 from paper_repro.data.bar import Bar
-from paper_repro.data.beton import ENCODING, Beton, record_path, recorded, save_record, sha256
-from paper_repro.data.folder import CROP, RESIZE, cores_for, normalised
-from paper_repro.data.images import Images, read_rgb
 from paper_repro.data.loaders import ALONE, Batch, Share, batches_of_epoch
+from paper_repro.data.readers.beton import ENCODING, Beton, record_path, recorded, save_record, sha256
+from paper_repro.data.readers.folder import CROP, RESIZE, cores_for, normalised
+from paper_repro.data.readers.images import Images, read_rgb
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 from paper_repro.files import locked, replacing
