@@ -22,11 +22,11 @@ from paper_repro.data.augmentation import Augmentation
 from paper_repro.data.loaders import ALONE, Batch, Loader, Share, TensorLoader
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
-from paper_repro.spec import LOADERS
 
 VAL_BATCH = 500
 LEARNT = ("x_train", "y_train", "x_test", "y_test")  # of the arrays of a data set of sequences: inputs and labels
 
+Device = torch.device | str
 Parts = tuple[Batch, Batch]  # (training inputs, labels), (validation inputs, labels)
 Origin = tuple[str, Callable[[], None]]  # where the files may come from, and what brings them from there
 
@@ -83,7 +83,7 @@ class Dataset(ABC):
         """Whether the files are under ``root``, packed or not; nothing is fetched, and nothing verified."""
 
     @abstractmethod
-    def ensure(self, root: Path, say: Say = print, loader: str = LOADERS[0]) -> Path:
+    def ensure(self, root: Path, say: Say = print, loader: str = "") -> Path:
         """Find what ``loader`` reads under ``root``, or fetch it there, and verify it; returns its folder. UserError,
         with what to do, where it is not to be had. ``say`` is told of what takes long.
         """
@@ -93,9 +93,9 @@ class Dataset(ABC):
         self,
         root: Path,
         batch_size: int,
-        device: torch.device | str = "cpu",
+        device: Device = "cpu",
         share: Share = ALONE,
-        loader: str = LOADERS[0],
+        loader: str = "",
         say: Say = print,
     ) -> tuple[Loader, Loader, str]:
         """(training loader, validation loader, sha256 fingerprint of the data). Data that fits in memory is kept, and
@@ -154,7 +154,7 @@ class InMemory(Dataset):
         """Whether all that ``load`` needs is there and intact."""
         return not self.missing(folder)
 
-    def ensure(self, root: Path, say: Say = print, loader: str = LOADERS[0]) -> Path:
+    def ensure(self, root: Path, say: Say = print, loader: str = "") -> Path:
         folder = self.folder(root)
         if not self.fetch_mb:
             self.require_files(folder)
@@ -162,7 +162,11 @@ class InMemory(Dataset):
             with sources.claimed(self.lock(root), self.collection or self.title, self.fetch_mb):
                 if not self.is_whole(folder, say):  # another process may have brought it
                     self.fetch(root, folder, say)
+        self.verify(folder, say)
         return folder
+
+    def verify(self, folder: Path, say: Say) -> None:
+        """UserError for what the sha256 of its files do not show."""
 
     def require_files(self, folder: Path) -> None:
         """UserError, with what to use instead, for files that cannot be fetched and are absent or others."""
@@ -201,9 +205,9 @@ class InMemory(Dataset):
         self,
         root: Path,
         batch_size: int,
-        device: torch.device | str = "cpu",
+        device: Device = "cpu",
         share: Share = ALONE,
-        loader: str = LOADERS[0],
+        loader: str = "",
         say: Say = print,
     ) -> tuple[Loader, Loader, str]:
         share.require_fair(self.train_examples, batch_size)

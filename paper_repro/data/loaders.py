@@ -5,9 +5,10 @@ step and go on with the very next batch. What fits in memory is served from ther
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -50,40 +51,48 @@ class Share:
 ALONE = Share()
 
 
-class Loader(Protocol):
-    """Batches of a training or validation set; on several processes, this process's share of each."""
-
-    def __len__(self) -> int:
-        """Batches per epoch, counted over all processes together; the last one may be smaller."""
-
-    def epoch(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """The batches of one shuffled epoch, from number ``first`` on."""
-
-    def in_order(self) -> Iterator[Batch]:
-        """Every example exactly once over all processes, for evaluation."""
-
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """What the result of a run says about how its examples were read; nothing where there is nothing to say."""
-
-
-def batches_of_epoch(
-    examples: int, batch_size: int, share: Share, seed: int, epoch: int, first: int = 0
-) -> Iterator[Tensor]:
-    """This process's share of each batch of a shuffled epoch, from number ``first`` on, as positions of examples."""
-    order = torch.randperm(examples, generator=_generator(seed, epoch, "order"))
-    for start in range(first * batch_size, examples, batch_size):
-        yield share.of(order[start : start + batch_size])
-
-
-def _generator(seed: int, epoch: int, purpose: Literal["order", "changes"]) -> torch.Generator:
+def generator(seed: int, epoch: int, purpose: Literal["order", "changes"]) -> torch.Generator:
     """Random numbers that are a function of (seed, epoch) alone, others for each purpose."""
     return torch.Generator().manual_seed(1_000_003 * seed + epoch + (2**48 if purpose == "changes" else 0))
 
 
-class TensorLoader:
+class Loader(ABC):
+    """Batches of a training or validation set of so many ``examples``; on several processes, this process's share of
+    each. ``batch_size`` is that of all processes together.
+    """
+
+    def __init__(self, examples: int, batch_size: int, share: Share = ALONE) -> None:
+        self.examples, self.batch_size, self.share = examples, batch_size, share
+
+    def __len__(self) -> int:
+        """Batches per epoch, counted over all processes together; the last one may be smaller."""
+        return math.ceil(self.examples / self.batch_size)
+
+    def epoch(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of one shuffled epoch, augmented where training augments, from number ``first`` on. Which
+        examples a batch has is a function of (seed, epoch).
+        """
+        order = torch.randperm(self.examples, generator=generator(seed, epoch, "order"))
+        batches = order.split(self.batch_size)[first:]
+        return self.serve((self.share.of(batch) for batch in batches), (seed, epoch))
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every example exactly once over all processes, as it is, for evaluation."""
+        return self.serve(self.share.of(torch.arange(self.examples)).split(self.batch_size), None)
+
+    @abstractmethod
+    def serve(self, batches: Iterable[Tensor], key: tuple[int, int] | None) -> Iterator[Batch]:
+        """The batches of examples at these positions; ``key`` is (seed, epoch) where they are augmented."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What the result of a run says about how its examples were read; nothing where there is nothing to say."""
+        return {}
+
+
+class TensorLoader(Loader):
     """Inputs (N, ...) and labels (N,) in memory, served in batches as ``prepare`` makes them, on the device that they
-    are on. ``batch_size`` is that of all processes together.
+    are on.
     """
 
     def __init__(
@@ -95,39 +104,18 @@ class TensorLoader:
         share: Share = ALONE,
         augmentation: Augmentation | None = None,
     ) -> None:
-        self.inputs, self.labels, self.prepare, self.batch_size = inputs, labels, prepare, batch_size
-        self.share, self.augmentation = share, augmentation
+        super().__init__(len(labels), batch_size, share)
+        self.inputs, self.labels, self.prepare, self.augmentation = inputs, labels, prepare, augmentation
 
-    def __len__(self) -> int:
-        """Batches per epoch; the last one may be smaller."""
-        return math.ceil(len(self.labels) / self.batch_size)
-
-    def epoch(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """The batches of one shuffled epoch, augmented, from number ``first`` on."""
-        changes = self._changes(seed, epoch)
-        for indices in batches_of_epoch(len(self.labels), self.batch_size, self.share, seed, epoch, first):
-            yield self._batch(indices.to(self.labels.device), changes)
-
-    def in_order(self) -> Iterator[Batch]:
-        """Every example exactly once, for evaluation."""
-        everything = torch.arange(len(self.labels), device=self.labels.device)
-        for chunk in self.share.of(everything).split(self.batch_size):
-            yield self._batch(chunk)
-
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """Nothing: what is in memory can be read in one way only."""
-        return {}
-
-    def _changes(self, seed: int, epoch: int) -> Tensor | None:
-        """The number of the change that each example gets in an epoch, (N,)."""
-        if self.augmentation is None:
-            return None
-        ways = torch.randint(self.augmentation.ways, (len(self.labels),), generator=_generator(seed, epoch, "changes"))
-        return ways.to(self.labels.device)
-
-    def _batch(self, indices: Tensor, changes: Tensor | None = None) -> Batch:
-        inputs = self.inputs[indices]
-        if changes is not None and self.augmentation is not None:
-            inputs = self.augmentation.apply(inputs, changes[indices])
-        return self.prepare(inputs), self.labels[indices]
+    def serve(self, batches: Iterable[Tensor], key: tuple[int, int] | None) -> Iterator[Batch]:
+        device = self.labels.device
+        ways = None  # the number of the change that each example gets
+        if self.augmentation is not None and key is not None:
+            every = torch.randint(self.augmentation.ways, (self.examples,), generator=generator(*key, "changes"))
+            ways = every.to(device)
+        for batch in batches:
+            indices = batch.to(device)
+            inputs = self.inputs[indices]
+            if self.augmentation is not None and ways is not None:
+                inputs = self.augmentation.apply(inputs, ways[indices])
+            yield self.prepare(inputs), self.labels[indices]

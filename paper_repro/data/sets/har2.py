@@ -78,6 +78,10 @@ class HAR2(Sequences):
     test part.
     """
 
+    num_classes: int = 2
+    input_size: tuple[int, ...] = (STEPS, len(CHANNELS))
+    licence: str = "CC BY 4.0"
+    kept_in: str = "har2"
     validation: bool = False
 
     def windows(self, folder: Path) -> Arrays:
@@ -112,10 +116,8 @@ class OfficialHAR2(HAR2):
         """Whether the folder is there; its content is checked whenever it is read."""
         return folder.is_dir()
 
-    def ensure(self, root: Path, say: Say = print, loader: str = "") -> Path:
-        folder = super().ensure(root, say)
+    def verify(self, folder: Path, say: Say) -> None:
         parsed(folder, say)
-        return folder
 
     def windows(self, folder: Path) -> Arrays:
         return parsed(folder)
@@ -314,9 +316,6 @@ OFFICIAL = OfficialHAR2(
     title="HAR-2",
     train_examples=7_352,
     val_examples=2_947,
-    num_classes=2,
-    input_size=(STEPS, len(CHANNELS)),
-    licence="CC BY 4.0",
     disk_mb=299,
     fetch_mb=300,
     kept_in=FOLDER,
@@ -328,11 +327,7 @@ RECONSTRUCTED = HAR2(
     title="HAR-2 (reconstructed UCI HAR)",
     train_examples=7_352,
     val_examples=2_947,
-    num_classes=2,
-    input_size=(STEPS, len(CHANNELS)),
-    licence="CC BY 4.0, as the recordings",
     disk_mb=24,
-    kept_in="har2",
     files={REBUILT: REBUILT_SHA256},
     collection="a reconstruction of UCI HAR from the raw recordings of HAPT",
     by_hand="The official data is the data set har2 (`data har2` fetches it)",

@@ -16,7 +16,7 @@ import numpy as np
 
 from paper_repro.data import arrays
 from paper_repro.data.arrays import Arrays
-from paper_repro.data.sets.har2 import CHANNELS, CLASS_COUNTS, HAR2, REBUILT, REBUILT_SHA256, STEPS
+from paper_repro.data.sets.har2 import CLASS_COUNTS, HAR2, REBUILT, REBUILT_SHA256
 from paper_repro.errors import UserError
 
 FILE, SHA256 = "uci_har_original_subset.npz", "6deab25c9cb097b215b5e87595af2048096e35317beac4896afc2de1ff0e94b6"
@@ -54,11 +54,7 @@ DATASETS = (
         title="a third of HAR-2's original windows",
         train_examples=2_400,
         val_examples=950,
-        num_classes=2,
-        input_size=(STEPS, len(CHANNELS)),
-        licence="CC BY 4.0",
         disk_mb=14,
-        kept_in="har2",
         files={FILE: SHA256},
         collection="a third of the windows of UCI HAR, for a comparison with their reconstruction",
         by_hand="The official data is the data set har2",
@@ -68,11 +64,7 @@ DATASETS = (
         title="the same third of HAR-2, reconstructed",
         train_examples=2_400,
         val_examples=950,
-        num_classes=2,
-        input_size=(STEPS, len(CHANNELS)),
-        licence="CC BY 4.0, as the recordings",
         disk_mb=40,
-        kept_in="har2",
         files={REBUILT: REBUILT_SHA256, FILE: SHA256},
         collection="windows of UCI HAR, for a comparison of the original ones with their reconstruction",
         by_hand="The official data is the data set har2",

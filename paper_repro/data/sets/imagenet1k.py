@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from paper_repro.data import sources
-from paper_repro.data.dataset import Dataset, Step
+from paper_repro.data.dataset import Dataset, Device, Step
 from paper_repro.data.imagenet import layout
 from paper_repro.data.loaders import ALONE, Loader, Share
 from paper_repro.data.readers import beton
@@ -33,7 +31,7 @@ class ImageNet(Dataset):
         """Whether anything of it is under ``root``; ``ensure`` says whether it is whole."""
         return layout.home(root).is_dir()
 
-    def ensure(self, root: Path, say: Say = print, loader: str = LOADERS[0]) -> Path:
+    def ensure(self, root: Path, say: Say = print, loader: str = "") -> Path:
         """Check what ``loader`` reads, by names and sizes alone; returns the folder with train and val. UserError, with
         everything that is wrong and how to mend it.
         """
@@ -55,13 +53,11 @@ class ImageNet(Dataset):
         self,
         root: Path,
         batch_size: int,
-        device: torch.device | str = "cpu",
+        device: Device = "cpu",
         share: Share = ALONE,
-        loader: str = LOADERS[0],
+        loader: str = "",
         say: Say = print,
-        workers: int | None = None,
     ) -> tuple[Loader, Loader, str]:
-        """As ``Dataset.open``. ``workers``: processes or threads that decode; by default as many as there are cores."""
         folder, batches = layout.home(root), (("train", batch_size), ("val", VAL_BATCH))
         if loader == "ffcv":
             from paper_repro.data.readers.ffcv import FFCVLoader
@@ -72,13 +68,13 @@ class ImageNet(Dataset):
                 for part in layout.PARTS
             }
             share.require_fair(files["train"].examples, batch_size)
-            fast = [FFCVLoader(files[part], batch, share, workers) for part, batch in batches]
+            fast = [FFCVLoader(files[part], batch, share) for part, batch in batches]
             return fast[0], fast[1], sources.fingerprint({part: file.sha256 for part, file in files.items()})
         from paper_repro.data.readers.folder import FolderLoader
 
         images = layout.check(folder)
         share.require_fair(len(images["train"]), batch_size)
-        plain = [FolderLoader(images[part], batch, share, workers) for part, batch in batches]
+        plain = [FolderLoader(images[part], batch, share) for part, batch in batches]
         return plain[0], plain[1], sources.fingerprint({part: images[part].fingerprint for part in layout.PARTS})
 
     def make_ready(self, root: Path, say: Say, **steps: Any) -> None:

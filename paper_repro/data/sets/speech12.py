@@ -35,10 +35,8 @@ TEST_SHARE = 5  # one in five
 class Speech12(Sequences):
     """One file of clips that cannot be fetched, and the features that are made of it."""
 
-    def ensure(self, root: Path, say: Say = print, loader: str = "") -> Path:
-        folder = super().ensure(root, say)
+    def verify(self, folder: Path, say: Say) -> None:
         self.read(folder, say)
-        return folder
 
     def read(self, folder: Path, say: Say = print) -> Arrays:
         def make() -> Arrays:
