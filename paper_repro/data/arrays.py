@@ -7,8 +7,9 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,11 @@ def standardised(train: np.ndarray, test: np.ndarray, over: tuple[int, ...] = (0
     std[std < 1e-6] = 1.0
     scaled_train, scaled_test = (torch.from_numpy(((part - mean) / std).astype(np.float32)) for part in (train, test))
     return scaled_train, scaled_test
+
+
+def drawn(text: str, items: Iterable[Any]) -> list[Any]:
+    """The items in an order that depends on each alone, and is the same everywhere: of the sha256 of "TEXT ITEM"."""
+    return sorted(items, key=lambda item: hashlib.sha256(f"{text} {item}".encode()).hexdigest())
 
 
 def fingerprint(arrays: Mapping[str, np.ndarray]) -> str:

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from paper_repro.data.catalog import dataset
-from paper_repro.machine import cores
+from paper_repro.machine import STOP_SIGNALS, cores
 from paper_repro.runs.child import Child
 from paper_repro.spec import Spec
 
 WORKER = (sys.executable, "-m", "paper_repro.runs.worker")
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what clusters send before they preempt
 OnEvent = Callable[[Spec, Mapping[str, Any]], None]
 
 

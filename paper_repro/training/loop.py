@@ -32,8 +32,8 @@ from paper_repro.data.catalog import dataset
 from paper_repro.errors import Advice, UserError
 from paper_repro.files import write
 from paper_repro.interchange import networks
+from paper_repro.machine import STOP_SIGNALS
 from paper_repro.methods import Method, plugins
-from paper_repro.runs.launch import STOP_SIGNALS
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint, randomness
 from paper_repro.training.distributed import ONE_PROCESS, Processes

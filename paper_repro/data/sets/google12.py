@@ -24,7 +24,6 @@ and can be removed afterwards, and are kept in ``DATA_ROOT/google12/log_mel.npz`
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import tarfile
@@ -83,9 +82,7 @@ def choose(names: Collection[str], testing: Collection[str], validation: Collect
     chosen = {}
     for part, clips in lists.items():
         words = sorted(name for name in clips if _word(name) in WORDS)
-        others = sorted(
-            clips.difference(words), key=lambda name: hashlib.sha256(f"google12 {name}".encode()).hexdigest()
-        )
+        others = arrays.drawn("google12", clips.difference(words))
         if len(words) != WORD_CLIPS[part] or len(others) < extras(part):
             raise UserError(
                 f"{ARCHIVE} has {len(words):,} clips of the ten words for the {part} part, not {WORD_CLIPS[part]:,}"

@@ -20,7 +20,6 @@ windows for this purpose, and does not say which.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import shutil
 import tempfile
@@ -154,8 +153,7 @@ def validation_split(windows: Arrays) -> Arrays:
 
 def validation_people(people: list[int]) -> list[int]:
     """A fifth of them, rounded down: see the module's text."""
-    order = sorted(people, key=lambda person: hashlib.sha256(f"har2 {person}".encode()).hexdigest())
-    return order[: len(order) // VALIDATION_SHARE]
+    return arrays.drawn("har2", sorted(people))[: len(people) // VALIDATION_SHARE]
 
 
 def parsed(folder: Path, say: Say = print) -> Arrays:
