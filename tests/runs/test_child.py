@@ -68,7 +68,7 @@ def test_a_child_that_is_killed_is_explained(signum: signal.Signals) -> None:
 
 def test_bytes_that_are_no_text_do_not_stop_the_reading() -> None:
     script = START + "import os\nos.write(2, b'\\xff\\xfe\\n' * 50_000)\ntell('end')\n"
-    assert [event["event"] for event in told(script)[0]] == ["end"]
+    assert [event["event"] for event in told(script, patience_s=20.0)[0]] == ["end"]
 
 
 def test_one_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Path) -> None:
