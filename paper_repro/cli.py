@@ -232,7 +232,8 @@ def data(name: str | None, data_root: Path | None, root: Path | None, **steps: A
     from paper_repro.data.sources import data_root as resolve
 
     root, every = resolve(root or data_root), catalog.every()
-    item = None if name is None else catalog.dataset({other.alias: other.name for other in every}.get(name, name))
+    aliases = {other.alias: other.name for other in every if other.alias}
+    item = None if name is None else catalog.dataset(aliases.get(name, name))
     for other in every:
         if other is not item and any(steps[step.argument] for step in other.steps):
             flags = " and ".join(", ".join(step.flag for step in other.steps).rsplit(", ", 1))

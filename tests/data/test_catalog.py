@@ -91,6 +91,8 @@ def test_a_data_set_is_added_by_one_file_and_its_name(
     assert data("digits", "--root", str(tmp_path), "--twice").startswith("twice twice")
     with pytest.raises(UserError, match="--twice apply to `data digits` alone"):
         data("cifar10", "--twice")
+    with pytest.raises(UserError, match="unknown data set ''"):
+        data("")
     spec = Spec(model="m", dataset="digits", method="dense", epochs=9, batch_size=1, lr=1, weight_decay=0)
     with pytest.raises(UserError, match="loader 'ffcv' means nothing for Digits"):
         require_applicable(spec.with_options("loader=ffcv"))
