@@ -33,10 +33,26 @@ class _Path(click.Path):
 
 PATH = _Path()
 
-SORT_VAL = (
-    "imagenet: move validation images that lie in val itself into the folders of their classes. FILE is "
-    "ILSVRC2012_devkit_t12.tar.gz, LOC_val_solution.csv, or a text with image and WordNet id on each line."
-)
+
+class _DataCommand(click.Command):
+    """The verb ``data``, which has the options that data sets declare too. They are looked up when it is called: that
+    imports torch.
+    """
+
+    def get_params(self, context: click.Context) -> list[click.Parameter]:
+        from paper_repro.data import catalog
+
+        *own, help_ = super().get_params(context)
+        declared = [
+            click.Option(
+                [step.flag],
+                help=f"{item.alias or item.name}: {step.help}",
+                **({"type": PATH, "metavar": "FILE"} if step.takes_file else {"is_flag": True}),
+            )
+            for item in catalog.every()
+            for step in item.steps
+        ]
+        return [*own, *declared, help_]
 
 
 def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -202,43 +218,37 @@ def check(results: Path) -> int:
     return checks.main(results)
 
 
-@cli.command()
+@cli.command(cls=_DataCommand)
 @click.argument("name", required=False)
 @options("data_root")
 @click.option("--root", type=PATH, help="Another name of --data-root.")
-@click.option("--decode", is_flag=True, help="imagenet: read every image to its end, and list those that are damaged.")
-@click.option("--skip-unreadable", is_flag=True, help="imagenet: with --decode, leave them out from now on.")
-@click.option("--sort-val", type=PATH, metavar="FILE", help=SORT_VAL)
-@click.option("--write-ffcv", is_flag=True, help="imagenet: write train.beton and val.beton, for LOADER=ffcv.")
 def data(name: str | None, data_root: Path | None, root: Path | None, **steps: Any) -> int:
     """Find, fetch and verify the data set NAME; without a name, list the data sets.
 
     ImageNet-1K (imagenet) cannot be fetched. A copy of it is checked in seconds: DIR/train/WNID/*.JPEG and
     DIR/val/WNID/*.JPEG, where DIR is --root, or imagenet1k in it.
     """
-    from paper_repro.data import loaders
-    from paper_repro.data.catalog import DATASETS
-    from paper_repro.data.imagenet1k import FACTS
-    from paper_repro.data.imagenet_prepare import prepare
+    from paper_repro.data import catalog
     from paper_repro.data.sources import data_root as resolve
 
-    root = resolve(root or data_root)
-    name = {"imagenet": FACTS.name}.get(name or "", name)
-    if name == FACTS.name:
-        prepare(root, lambda text: console.print(text, soft_wrap=True), **steps)
-        return 0
-    if any(steps.values()):
-        raise UserError("--decode, --skip-unreadable, --sort-val and --write-ffcv apply to `data imagenet` alone")
-    if name is None:
-        for item in DATASETS.values():
+    root, every = resolve(root or data_root), catalog.every()
+    aliases = {other.alias: other.name for other in every if other.alias}
+    item = None if name is None else catalog.dataset(aliases.get(name, name))
+    for other in every:
+        if other is not item and any(steps[step.argument] for step in other.steps):
+            flags = " and ".join(", ".join(step.flag for step in other.steps).rsplit(", ", 1))
+            raise UserError(f"{flags} apply to `data {other.alias or other.name}` alone")
+    if item is None:
+        for other in every:
             console.print(
-                f"{item.name:<15} {item.title}: {item.train_examples:,} + {item.val_examples:,} examples, "
-                f"{item.num_classes} classes"
+                f"{other.name:<15} {other.title}: {other.train_examples:,} + {other.val_examples:,} examples, "
+                f"{other.num_classes} classes (licence: {other.licence})",
+                soft_wrap=True,
             )
         console.print(f"kept in {root}; `data NAME` finds, fetches and verifies one")
         return 0
-    loaders.ensure(name, root, say=console.print)
-    console.print(f"{name}: complete and verified in {root}")
+    asked = {step.argument: steps[step.argument] for step in item.steps}
+    item.make_ready(root, lambda text: console.print(text, soft_wrap=True), **asked)
     return 0
 
 
@@ -285,7 +295,7 @@ def export(run: Path, out: Path | None, kept: str | None) -> int:
 @cli.command("list")
 def list_() -> int:
     """The tables, their rows and tiers, the methods and the data sets."""
-    from paper_repro.data.catalog import DATASETS
+    from paper_repro.data.catalog import MODULES
     from paper_repro.methods import METHODS
     from paper_repro.methods.plugins import entry_points
 
@@ -298,7 +308,7 @@ def list_() -> int:
     console.print(_titled("methods", ", ".join(METHODS)))
     if entry_points():
         console.print(_titled("plug-ins", ", ".join(entry_points())))
-    console.print(_titled("data sets", ", ".join(DATASETS)))
+    console.print(_titled("data sets", ", ".join(MODULES)))
     return 0
 
 

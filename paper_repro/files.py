@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,21 +66,28 @@ def require_room(folder: Path, room_bytes: int = 0) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(
+    path: Path,
+    wait_s: float = LOCK_TIMEOUT_S,
+    busy: Callable[[], str] | None = None,
+    unusable: Callable[[OSError], UserError] | None = None,
+) -> Iterator[None]:
     """Hold the lock file ``path``, which stays where it is; the system frees the lock when a process dies.
 
-    Raises UserError (exit code 3) when another process holds it for more than a minute.
+    Raises UserError (exit code 3) with the text of ``busy`` when another process holds it for more than ``wait_s``
+    seconds (-1: waits for as long as it takes), and the UserError of ``unusable`` where the file cannot be made or
+    locked.
     """
-    lock = filelock.FileLock(path, timeout=LOCK_TIMEOUT_S)
+    lock = filelock.FileLock(path, timeout=wait_s)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout as error:
-        raise UserError(
-            f"{path} has been held by another process for {LOCK_TIMEOUT_S:.0f} s: wait for it to end, or stop it",
-            exit_code=3,
-        ) from error
+        by_default = f"{path} has been held by another process for {wait_s:.0f} s: wait for it to end, or stop it"
+        raise UserError(busy() if busy else by_default, exit_code=3) from error
     except OSError as error:
+        if unusable is not None:
+            raise unusable(error) from error
         raise UserError(f"cannot lock {path}: {error.strerror or error}", exit_code=3) from error
     try:
         yield

@@ -13,6 +13,8 @@ import pytest
 
 from paper_repro import cli, machine, tables
 from paper_repro.data import sources
+from paper_repro.data.dataset import InMemory
+from paper_repro.data.sets.har2 import OfficialHAR2
 from paper_repro.errors import UserError
 from paper_repro.runs import cost, launch
 from paper_repro.tables import loader
@@ -108,8 +110,8 @@ def test_mistakes(
 
 def test_missing_data_says_what_was_tried(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sources.shutil, "which", lambda name: None)
-    monkeypatch.setattr("paper_repro.data.fashion_mnist.MIRROR", "http://127.0.0.1:9")
-    monkeypatch.setattr("paper_repro.data.fashion_mnist.DEBIAN_FOLDER", "no/such/folder")
+    monkeypatch.setattr("paper_repro.data.sets.fashion_mnist.MIRROR", "http://127.0.0.1:9")
+    monkeypatch.setattr("paper_repro.data.sets.fashion_mnist.DEBIAN_FOLDER", "no/such/folder")
     assert call(monkeypatch, "reproduce", "resnet50", "--data-root", "some where") == 2
     assert "Put train-images-idx3-ubyte" in capfd.readouterr().err
     assert not Path("runs").exists()
@@ -220,11 +222,12 @@ def test_a_stand_in_takes_the_place_of_data_that_is_not_there_and_says_so(
 def test_rows_without_data_are_left_out_and_the_others_trained(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def ensure(name: str, root: Path, say: object, loader: str) -> None:
-        if name == "google12":
+    def ensure(data: InMemory, root: Path, say: object, loader: str) -> None:
+        if data.name == "google12":
             raise UserError("could not fetch Speech Commands")
 
-    monkeypatch.setattr("paper_repro.data.loaders.ensure", ensure)
+    for kind in (InMemory, OfficialHAR2):
+        monkeypatch.setattr(kind, "ensure", ensure)
     todo, left_out = unfinished(Job("rnn", "paper", rows=("har2-full", "google12-full")), cli.console)
     assert [row.id for row, _ in todo] == ["har2-full"]
     assert left_out == {"Google-12": "its rows (google12-full) were left out. could not fetch Speech Commands"}

@@ -10,12 +10,11 @@ Batch norms use their stored statistics, because those of half a batch are other
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,13 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from paper_repro.conformance.checks import STEPS, Broken, Subject, Training
+from paper_repro.conformance.trial import STEPS, Breach, Subject, Training
 from paper_repro.methods import plugins
-from paper_repro.runs.events import Events, parsed
+from paper_repro.runs import child
+from paper_repro.runs.child import Child, Event
 
 PATIENCE_S = 120.0  # for the pair to begin, and then for every method
+COMMAND = (sys.executable, "-m", "paper_repro.conformance.two_processes")
 TOLERANCE = 1e-4  # of a weight: sums of floats are taken in another order
 
 
@@ -42,52 +43,44 @@ def differences(subjects: Sequence[Subject]) -> list[str | None]:
 
 def _pair(subjects: Sequence[Subject]) -> list[str | None]:
     """The findings of one pair of processes: as many as it lived for, at least one."""
-    order = json.dumps([[subject.source, dict(subject.arguments)] for subject in subjects])
-    patience = PATIENCE_S * (1 + len(subjects))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "paper_repro.conformance.two_processes", str(Path(folder, "meeting"))]
-        pair = [
-            subprocess.Popen(
-                [*command, str(rank), order],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",  # a plug-in may print anything
-                env=environment,
-            )
-            for rank in range(2)
-        ]
+    order = {"subjects": [[subject.source, dict(subject.arguments)] for subject in subjects]}
+    patience_s = PATIENCE_S * (1 + len(subjects))
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        meeting = str(Path(folder, "meeting"))
+        pair = [stack.enter_context(Child(COMMAND, {**order, "meeting": meeting, "rank": rank})) for rank in (0, 1)]
         try:
-            said = [process.communicate(timeout=patience) for process in pair]
-        except subprocess.TimeoutExpired:
-            return ["hangs on two processes"]
+            told = [list(one.events(patience_s)) for one in pair]
         finally:
-            for process in pair:
-                process.kill()
-                process.communicate()
-    by_rank = [[event for line in out.splitlines() if (event := parsed(line))] for out, _ in said]
-    found: list[str | None] = [event["text"] for event in by_rank[0] if event["event"] == "difference"]
-    if len(found) < len(subjects):
-        errors = [event for events in by_rank for event in events if event["event"] == "error"]
-        first_hand = [event for event in errors if not event["lost_the_other"]]  # the other only lost its partner
-        last_words = " ".join(" ".join(err.split()[-30:]) for _, err in said)
-        found.append((first_hand or errors)[0]["text"] if errors else f"dies on two processes: {last_words}")
+            for one in pair:
+                one.end()
+        found: list[str | None] = [event["text"] for event in told[0] if event["event"] == "difference"]
+        if len(found) < len(subjects):
+            found.append(_why_it_ended(pair, [event for events in told for event in events]))
     return found
 
 
-def main(meeting: str, rank: int, order: str) -> None:
+def _why_it_ended(pair: Sequence[Child], told: Sequence[Event]) -> str:
+    if any(one.hung for one in pair):
+        return "hangs on two processes"
+    errors = [event for event in told if event["event"] == "error"]
+    first_hand = [event for event in errors if not event["lost_the_other"]]  # the other only lost its partner
+    if errors:
+        return str((first_hand or errors)[0]["text"])
+    return f"dies on two processes: {'; '.join(f'{one.how}, {one.last_words}' for one in pair)}"
+
+
+def main() -> None:
     """One of the two processes."""
-    say = Events().tell
+    say = child.Events().tell
     torch.set_num_threads(1)
-    subjects = [Subject(source, arguments) for source, arguments in json.loads(order)]
+    order = child.order()
+    rank, subjects = order["rank"], [Subject(source, arguments) for source, arguments in order["subjects"]]
     # before the processes meet, because methods look whether there are others
     alone: list[Any] = [
         _tried(lambda subject=subject: _train(subject, None)) if rank == 0 else None for subject in subjects
     ]
     distributed.init_process_group(
-        "gloo", init_method=f"file://{meeting}", rank=rank, world_size=2, timeout=timedelta(seconds=PATIENCE_S)
+        "gloo", init_method=f"file://{order['meeting']}", rank=rank, world_size=2, timeout=timedelta(seconds=PATIENCE_S)
     )
     failed = [[isinstance(expected, str) for expected in alone]]
     distributed.broadcast_object_list(failed)
@@ -144,10 +137,10 @@ def _tried(train: Any) -> Any:
 
 
 def _explained(subject: Subject, error: Exception) -> str:
-    if isinstance(error, Broken):
+    if isinstance(error, Breach):
         return str(error)
     return plugins.explanation(plugins.find(subject.source), error, "train on two processes")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main()

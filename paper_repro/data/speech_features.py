@@ -21,11 +21,7 @@ from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from paper_repro.data import arrays
-from paper_repro.data.arrays import Arrays
 from paper_repro.data.bar import Bar
 from paper_repro.errors import UserError
 
@@ -71,9 +67,3 @@ def extract(clips: Iterable[np.ndarray], count: int, title: str) -> np.ndarray:
             features[index] = log_mel(clip)
             bar.update(1)
     return features
-
-
-def standardised(parts: Arrays) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """((training inputs, labels), (test inputs, labels)) of x_train, y_train, x_test and y_test."""
-    x_train, x_test = arrays.standardised(parts["x_train"], parts["x_test"])
-    return (x_train, torch.from_numpy(parts["y_train"])), (x_test, torch.from_numpy(parts["y_test"]))

@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from paper_repro.data.catalog import Dataset, dataset
+from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
 from paper_repro.spec import Spec
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from paper_repro.data.dataset import Dataset
 
 MEASURED_S = 1.0  # how long the steps of a measurement take, after its first ones
 CPU_BATCH = 64  # on a CPU the rate hardly depends on the batch, and a large one takes too long to ask

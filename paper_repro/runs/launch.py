@@ -4,29 +4,22 @@ several processes train one run together (torchrun starts those), one run after 
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from paper_repro.data.catalog import dataset
-from paper_repro.machine import cores
-from paper_repro.runs.events import parsed
+from paper_repro.machine import STOP_SIGNALS, cores
+from paper_repro.runs.child import Child
 from paper_repro.spec import Spec
 
 WORKER = (sys.executable, "-m", "paper_repro.runs.worker")
-ORDER = "PAPER_REPRO_ORDER"  # in the environment, because torchrun's processes share no standard input
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what clusters send before they preempt
-PATIENCE_S = 5.0  # for the last words of a process that has ended
 OnEvent = Callable[[Spec, Mapping[str, Any]], None]
 
 
@@ -77,7 +70,7 @@ class Launch:
         plugin: str | None = None,
     ) -> None:
         """``plugin`` is what ``methods.plugins.find`` takes; the specs that carry its sha256 are trained with it."""
-        self.order = {
+        self.order: dict[str, Any] = {
             "runs": str(runs),
             "data_root": str(data_root),
             "provenance": dict(provenance),
@@ -85,7 +78,7 @@ class Launch:
             "plugin": plugin,
         }
         self.on_event, self.jobs, self.count = on_event, jobs or cores(), processes
-        self.processes: set[subprocess.Popen[str]] = set()
+        self.children: set[Child] = set()
         self.lock = threading.Lock()
         self.signum: int | None = None
 
@@ -103,27 +96,18 @@ class Launch:
         with self.lock:
             if self.signum is not None:
                 return "not started"
-            process = subprocess.Popen(
-                self._command(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",  # a plug-in may print anything
-                env=self._environment(spec),
-                start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
-            )
-            self.processes.add(process)
-        self._pass_on_a_signal()  # one may have come before this process was in the set
-        with process:  # closes its pipes
-            failure = self._follow(process, spec)
+            child = Child(self.command(), {**self.order, "spec": spec.to_dict()}, self.order["threads"])
+            self.children.add(child)
+        self._pass_on_a_signal()  # one may have come before this child was in the set
+        with child:
+            failure = self._follow(child, spec)
         with self.lock:
-            self.processes.discard(process)
+            self.children.discard(child)
         kind = "end" if failure is None else "failed" if self.signum is None else "stopped"
         self.on_event(spec, {"event": kind, "text": failure})
         return failure
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
         """What trains one run."""
         if self.count == 1:
             return [*WORKER]
@@ -131,45 +115,25 @@ class Launch:
         torchrun = ("--standalone", f"--nproc-per-node={self.count}", "--signals-to-handle=SIGTERM,SIGINT,SIGUSR1")
         return [WORKER[0], "-m", "torch.distributed.run", *torchrun, *WORKER[1:]]
 
-    def _environment(self, spec: Spec) -> dict[str, str]:
-        """The order to train ``spec``, in the environment of the process."""
-        order = json.dumps({**self.order, "spec": spec.to_dict()})
-        # processes on one machine need no network, and find each other in a container without one
-        return {"GLOO_SOCKET_IFNAME": "lo", **os.environ, "OMP_NUM_THREADS": str(self.order["threads"]), ORDER: order}
-
-    def _follow(self, process: subprocess.Popen[str], spec: Spec) -> str | None:
+    def _follow(self, child: Child, spec: Spec) -> str | None:
         """Pass the events of a run on until it ends; why it failed, or None."""
-        assert process.stdout and process.stderr
-        errors: deque[str] = deque(maxlen=100)  # and what a plug-in prints
-        drain = threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True)
-        drain.start()
         said: dict[str, str] = {}  # the first error of any process, and the first to be left alone by another
-        for line in process.stdout:
-            event = parsed(line)
-            if event is None:
-                continue
+        for event in child.events():
             if event["event"] in ("error", "lost"):
                 said.setdefault(event["event"], event["text"])
             self.on_event(spec, event)
-        code = process.wait()
-        drain.join(PATIENCE_S)
-        if drain.is_alive():  # a plug-in has left a process behind, which would be waited for
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            drain.join()
-        if code == 0 or "error" in said:
+        if "error" in said or child.process.returncode == 0:
             return said.get("error")
         if self.signum is not None:  # whatever its exit code: it may have been stopped before it could handle signals
             return "stopped; the same command goes on from here"
         if self.count > 1:  # the last words are torchrun's own
             return said.get("lost", "the training processes died; the same command goes on from the last checkpoint")
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"the training process died ({how}){': ' + errors[-1].strip() if errors else ''}"
+        return f"the training process died ({child.how}){f': {child.last_words}' if child.last_words else ''}"
 
     def _pass_on_a_signal(self) -> None:
-        for process in list(self.processes):
-            if self.signum is not None and process.poll() is None:
-                process.send_signal(self.signum)
+        for child in list(self.children):
+            if self.signum is not None:
+                child.send_signal(self.signum)
 
     @contextmanager
     def _forwarding_signals(self) -> Iterator[None]:

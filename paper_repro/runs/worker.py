@@ -1,10 +1,9 @@
 """The process that trains one run, alone or as one of several that torchrun has started: takes its order from the
-environment, and sends events (``paper_repro.runs.events``).
+environment, and sends events (``paper_repro.runs.child``).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -18,8 +17,7 @@ import torch
 
 from paper_repro.errors import UserError
 from paper_repro.methods import plugins
-from paper_repro.runs.events import Events
-from paper_repro.runs.launch import ORDER
+from paper_repro.runs import child
 from paper_repro.spec import Spec
 from paper_repro.training import distributed
 from paper_repro.training.loop import Interrupted, run
@@ -29,8 +27,8 @@ Tell = Callable[[dict[str, Any]], None]
 
 def main() -> int:
     """Train what was ordered; the exit code."""
-    tell = partial(_tell, Events())
-    order = json.loads(os.environ[ORDER])
+    tell = partial(_tell, child.Events())
+    order = child.order()
     torch.set_num_threads(order["threads"])
     try:
         with distributed.joined() as processes:
@@ -80,7 +78,7 @@ def abandon(error: Exception, processes: distributed.Processes, tell: Tell) -> N
     os._exit(error.exit_code if isinstance(error, UserError) else 1)
 
 
-def _tell(events: Events, event: dict[str, Any]) -> None:
+def _tell(events: child.Events, event: dict[str, Any]) -> None:
     """One event to whoever started this process; if nobody reads any more, stop as on SIGTERM, with the state saved."""
     try:
         events.tell(**event)

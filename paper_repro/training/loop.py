@@ -29,12 +29,11 @@ from torch import nn
 from paper_repro import methods
 from paper_repro.accounting import nonzero_sparsity_pct, ranks
 from paper_repro.data.catalog import dataset
-from paper_repro.data.loaders import open_loaders
 from paper_repro.errors import Advice, UserError
 from paper_repro.files import write
 from paper_repro.interchange import networks
+from paper_repro.machine import STOP_SIGNALS
 from paper_repro.methods import Method, plugins
-from paper_repro.runs.launch import STOP_SIGNALS
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint, randomness
 from paper_repro.training.distributed import ONE_PROCESS, Processes
@@ -130,8 +129,8 @@ class Run:
         self.spec, self.folder, self.forecast, self.processes = spec, folder, forecast, processes
         self.report: Report = report if processes.first else lambda event: None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.train_loader, self.val_loader, self.fingerprint = open_loaders(
-            spec.dataset, data_root, spec.batch_size, self.device, processes.share, spec.loader, self._note
+        self.train_loader, self.val_loader, self.fingerprint = dataset(spec.dataset).open(
+            data_root, spec.batch_size, self.device, processes.share, spec.loader, self._note
         )
         self.per_epoch = len(self.train_loader)
         self.total = self.per_epoch * spec.epochs

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from paper_repro import methods
-from paper_repro.data.catalog import FROM_FILES, dataset
+from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
 from paper_repro.methods import Method
-from paper_repro.spec import Spec
+from paper_repro.spec import LOADERS, Spec
 
 
 def require_applicable(spec: Spec) -> None:
     """UserError for an option of ``spec`` that its data set, network or method has no use for, with what to do."""
     data = dataset(spec.dataset)
-    if spec.loader != "folder" and spec.dataset not in FROM_FILES:
+    if spec.loader != LOADERS[0] and spec.loader not in data.readers:
         raise UserError(
             f"loader {spec.loader!r} means nothing for {data.title}, which is kept in memory; leave --loader out"
         )

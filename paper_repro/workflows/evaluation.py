@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 
 from paper_repro import tables
-from paper_repro.data import loaders
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import Batch
 from paper_repro.errors import UserError
@@ -122,11 +121,11 @@ def subjects(job: Job) -> list[Subject]:
 def _evaluate_all(todo: Sequence[Subject], data_root: Path, console: Console) -> None:
     if not todo:
         return
-    name = todo[0].spec.dataset
-    loaders.ensure(name, data_root, say=console.print)
-    _, validation, fingerprint = loaders.open_loaders(name, data_root, BATCH_SIZE)
+    data = dataset(todo[0].spec.dataset)
+    data.ensure(data_root, say=console.print)
+    _, validation, fingerprint = data.open(data_root, BATCH_SIZE)
     for subject in todo:
-        console.print(f"evaluating {subject.row.id} on {dataset(name).title}")
+        console.print(f"evaluating {subject.row.id} on {data.title}")
         keep(subject, validation.in_order(), fingerprint)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paper_repro import tables
+from paper_repro.data.catalog import standing_in
 from paper_repro.errors import UserError, unknown
 from paper_repro.spec import Spec
 
@@ -33,10 +34,6 @@ class Job:
     def stand_ins(self) -> dict[str, str]:
         """Data set -> the one that stands in for it on this machine."""
         named = tables.load(self.table).tier(self.tier).stand_ins
-        if not named:
-            return {}
-        from paper_repro.data.loaders import standing_in  # torch takes two seconds to import, and `list` needs none
-
         return standing_in(named, self.data_root)
 
     def specs(self) -> list[tuple[tables.Row, Spec]]:

@@ -182,14 +182,13 @@ def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], con
 
 def _prepare(job: Job, registered: Sequence[Spec], todo: Sequence[Spec], console: Console) -> None:
     """What could stop the runs, before any starts: a spec that would stay dense, and missing data."""
-    from paper_repro.data import loaders
     from paper_repro.training.forecast import require_pruning
 
     for spec in registered:
         require_pruning(spec)
     require_trainable(job, registered)
     for name, loader in {(spec.dataset, spec.loader) for spec in todo}:
-        loaders.ensure(name, job.data_root, say=console.print, loader=loader)
+        dataset(name).ensure(job.data_root, console.print, loader)
 
 
 def _stored(job: Job, specs: Sequence[Spec]) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,6 @@ from typing import Any
 from rich.text import Text
 
 from paper_repro import tables
-from paper_repro.data import loaders
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import Share
 from paper_repro.errors import UserError
@@ -94,7 +93,7 @@ def _without_data(job: Job, todo: Sequence[Run], console: Console) -> dict[str, 
     errors: dict[str, UserError] = {}
     for name, loader in dict.fromkeys((spec.dataset, spec.loader) for _, spec in todo):
         try:
-            loaders.ensure(name, job.data_root, say=console.print, loader=loader)
+            dataset(name).ensure(job.data_root, console.print, loader)
         except UserError as error:
             errors[name] = error
     if errors and all(spec.dataset in errors for _, spec in todo):

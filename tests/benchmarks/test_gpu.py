@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from paper_repro import methods
-from paper_repro.data.folder import FolderLoader
-from paper_repro.data.images import Images, list_images
 from paper_repro.data.loaders import Batch
+from paper_repro.data.readers.folder import FolderLoader
+from paper_repro.data.readers.images import Images, list_images
 from paper_repro.spec import Spec
 from paper_repro.training.distributed import Processes
 from paper_repro.training.network import untrained
@@ -152,7 +152,7 @@ def test_gpu_waiting_for_images(benchmark, device: torch.device, loader: str, tm
 def endless(images: Images, loader: str, batch_size: int) -> Any:
     """Batch after batch, epoch after epoch, whole ones alone."""
     if loader == "ffcv":
-        from paper_repro.data import ffcv
+        from paper_repro.data.readers import ffcv
 
         path = Path(images.path(0)).parents[2] / "train.beton"
         reader: Any = ffcv.FFCVLoader(ffcv.write(images, path, say=lambda _text: None), batch_size)

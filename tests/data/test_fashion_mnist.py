@@ -6,24 +6,33 @@ import gzip
 import hashlib
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import pytest
 import torch
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from paper_repro.data import fashion_mnist, loaders, sources
+from paper_repro.data import catalog, loaders, sources
+from paper_repro.data.sets import fashion_mnist
 from paper_repro.errors import UserError
 from tests.data.web import serving
 
-CONTENT = {name: f"content of {name}".encode() * 50 for name in fashion_mnist.SHA256}
+CONTENT = {name: f"content of {name}".encode() * 50 for name in fashion_mnist.DATASETS[0].files}
+
+
+def data() -> fashion_mnist.FashionMNIST:
+    """The data set, as a test has it."""
+    return catalog.dataset("fashion_mnist")
 
 
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Other content, other hashes, and no way to the outside."""
     packed = {name: gzip.compress(content, mtime=0) for name, content in CONTENT.items()}
-    monkeypatch.setattr(fashion_mnist, "SHA256", {n: hashlib.sha256(c).hexdigest() for n, c in CONTENT.items()})
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+    monkeypatch.setattr(fashion_mnist, "DATASETS", (replace(fashion_mnist.DATASETS[0], files=files),))
     monkeypatch.setattr(fashion_mnist, "MIRROR_MD5", {n: hashlib.md5(c).hexdigest() for n, c in packed.items()})
     monkeypatch.setattr(fashion_mnist, "MIRROR", "http://127.0.0.1:9")
     monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", "no/such/folder")
@@ -53,8 +62,8 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize("packed", [False, True])
 def test_found_in_data_root(tmp_path: Path, packed: bool) -> None:
     folder = put(tmp_path / "FashionMNIST" / "raw", packed)
-    assert fashion_mnist.ensure(tmp_path, say=lambda text: None) == folder
-    assert fashion_mnist.missing(folder) == []
+    assert data().ensure(tmp_path, say=lambda text: None) == folder
+    assert data().missing(folder) == []
 
 
 def test_what_is_whole_needs_no_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,30 +73,30 @@ def test_what_is_whole_needs_no_writing(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(30, "Read-only file system", str(path))
 
     monkeypatch.setattr(Path, "mkdir", read_only)
-    monkeypatch.setattr(sources, "FileLock", read_only)
-    assert fashion_mnist.ensure(tmp_path, say=lambda text: None) == folder
+    monkeypatch.setattr(filelock.FileLock, "acquire", read_only)
+    assert data().ensure(tmp_path, say=lambda text: None) == folder
     (folder / next(iter(CONTENT))).unlink()
     with pytest.raises(UserError, match="Read-only file system"):
-        fashion_mnist.ensure(tmp_path, say=lambda text: None)
+        data().ensure(tmp_path, say=lambda text: None)
 
 
 def test_fetched_from_the_mirror_and_verified(tmp_path: Path, mirror: Path) -> None:
     said = []
-    folder = fashion_mnist.ensure(tmp_path / "new", say=said.append)
-    assert fashion_mnist.missing(folder) == [] and "verified" in said[-1]
+    folder = data().ensure(tmp_path / "new", say=said.append)
+    assert data().missing(folder) == [] and "verified" in said[-1]
 
 
 def test_a_mirror_with_other_content_is_not_believed(tmp_path: Path, mirror: Path) -> None:
     (mirror / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"something else"))
     with pytest.raises(UserError, match="hash") as error:
-        fashion_mnist.ensure(tmp_path / "new", say=lambda text: None)
+        data().ensure(tmp_path / "new", say=lambda text: None)
     assert "Put train-images-idx3-ubyte" in str(error.value)
 
 
 def test_installed_debian_package_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "system", packed=True)
     monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", str(tmp_path / "system").lstrip("/"))
-    assert fashion_mnist.missing(fashion_mnist.ensure(tmp_path / "new", say=lambda text: None)) == []
+    assert data().missing(data().ensure(tmp_path / "new", say=lambda text: None)) == []
 
 
 def test_debian_package_is_fetched_and_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +113,8 @@ def test_debian_package_is_fetched_and_unpacked(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(sources.shutil, "which", lambda name: name)
     monkeypatch.setattr(sources.subprocess, "run", stand_in)
-    folder = fashion_mnist.ensure(tmp_path, say=lambda text: None)
-    assert fashion_mnist.missing(folder) == [] and calls == ["apt-get", "dpkg-deb"]
+    folder = data().ensure(tmp_path, say=lambda text: None)
+    assert data().missing(folder) == [] and calls == ["apt-get", "dpkg-deb"]
     assert not [path for path in folder.iterdir() if path.is_dir()]  # the scratch folder is gone
 
 
@@ -113,9 +122,9 @@ def test_a_damaged_file_is_kept_aside_and_fetched_anew(tmp_path: Path, mirror: P
     folder = put(tmp_path / "FashionMNIST" / "raw", packed=False)
     (folder / "t10k-labels-idx1-ubyte").write_bytes(b"damaged")
     said = []
-    fashion_mnist.ensure(tmp_path, say=said.append)
+    data().ensure(tmp_path, say=said.append)
     assert (folder / "t10k-labels-idx1-ubyte.corrupt").read_bytes() == b"damaged" and "wrong sha256" in said[0]
-    assert fashion_mnist.missing(folder) == []
+    assert data().missing(folder) == []
 
 
 def test_a_truncated_archive_is_not_used(tmp_path: Path) -> None:
@@ -123,13 +132,13 @@ def test_a_truncated_archive_is_not_used(tmp_path: Path) -> None:
     archive = folder / "train-images-idx3-ubyte.gz"
     archive.write_bytes(archive.read_bytes()[:-20])
     with pytest.raises(UserError, match="could not be fetched"):
-        fashion_mnist.ensure(tmp_path, say=lambda text: None)
-    assert fashion_mnist.missing(folder) == ["train-images-idx3-ubyte"] and not list(folder.glob(".train*"))
+        data().ensure(tmp_path, say=lambda text: None)
+    assert data().missing(folder) == ["train-images-idx3-ubyte"] and not list(folder.glob(".train*"))
 
 
 def test_out_of_reach_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
-        fashion_mnist.ensure(tmp_path, say=lambda text: None)
+        data().ensure(tmp_path, say=lambda text: None)
     text = str(error.value)
     assert "127.0.0.1:9" in text and "apt-get" in text and "DATA_ROOT" in text and error.value.exit_code == 2
 
@@ -137,12 +146,12 @@ def test_out_of_reach_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None
 def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="set DATA_ROOT"):
-        fashion_mnist.ensure(tmp_path / "file", say=lambda text: None)
+        data().ensure(tmp_path / "file", say=lambda text: None)
 
 
-def test_unknown_data_sets(tmp_path: Path) -> None:
+def test_unknown_data_sets() -> None:
     with pytest.raises(UserError, match="Did you mean 'fashion_mnist'"):
-        loaders.ensure("fashion_mnits", tmp_path)
+        catalog.dataset("fashion_mnits")
 
 
 def test_idx_files_are_read_as_torchvision_reads_them(tmp_path: Path) -> None:
@@ -151,7 +160,7 @@ def test_idx_files_are_read_as_torchvision_reads_them(tmp_path: Path) -> None:
         header = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28])
         (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(header + bytes(pixels.tolist()))
         (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 3]))
-    (images, labels), _ = fashion_mnist.load(tmp_path)
+    (images, labels), _ = data().load(tmp_path)
     assert torch.equal(images[:, 0], read_image_file(str(tmp_path / "train-images-idx3-ubyte")))
     assert torch.equal(labels, read_label_file(str(tmp_path / "t10k-labels-idx1-ubyte"))) and images.shape == (
         2,

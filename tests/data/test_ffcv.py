@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import sys
 import threading
@@ -13,14 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from paper_repro.data import beton, imagenet1k, loaders
-from paper_repro.data.beton import ENCODING, Beton
-from paper_repro.data.folder import FolderLoader
-from paper_repro.data.images import Images, list_images
+from paper_repro.data import loaders
+from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import Share
+from paper_repro.data.readers import beton
+from paper_repro.data.readers.beton import ENCODING, Beton
+from paper_repro.data.readers.folder import FolderLoader
+from paper_repro.data.readers.images import Images, list_images
 from paper_repro.errors import UserError
 from tests.data.photographs import copy_of_photographs, jpeg, replace, scaled_down
 
+IMAGENET = dataset("imagenet1k")
 COUNT = 23
 WNIDS = ("n01440764", "n01443537", "n01484850")
 quiet = {"say": lambda text: None}
@@ -86,12 +90,12 @@ class TestFiles:
         train.path.write_bytes(whole.path.read_bytes())
         beton.save_record(train)
         scaled_down(monkeypatch, 25, 25)
-        monkeypatch.setattr(imagenet1k.importlib.util, "find_spec", lambda name: name)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
         fake = SimpleNamespace(FFCVLoader=lambda *given: given)
-        monkeypatch.setitem(sys.modules, "paper_repro.data.ffcv", fake)
+        monkeypatch.setitem(sys.modules, "paper_repro.data.readers.ffcv", fake)
 
         def opened(batch_size: int = 4, share: Share = loaders.ALONE) -> tuple:
-            return imagenet1k.open_loaders(tmp_path, batch_size, share, "ffcv", **quiet)
+            return IMAGENET.open(tmp_path, batch_size, "cpu", share, "ffcv", **quiet)
 
         (first, *_), (second, *_), fingerprint = opened()
         assert (first, second) == (train, whole) and len(fingerprint) == 64
@@ -115,18 +119,18 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
 @pytest.fixture(scope="module")
 def written(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Beton:
     need_ffcv()
-    from paper_repro.data import ffcv
+    from paper_repro.data.readers import ffcv
 
     return ffcv.write(images, tmp_path_factory.mktemp("files") / "train.beton", **quiet, workers=2)
 
 
 def need_ffcv() -> None:
-    if imagenet1k.importlib.util.find_spec("ffcv") is None:
+    if importlib.util.find_spec("ffcv") is None:
         pytest.skip("FFCV is not installed (`make ffcv`)")
 
 
 def test_written_once_and_recorded(images: Images, written: Beton, monkeypatch: pytest.MonkeyPatch) -> None:
-    from paper_repro.data import ffcv
+    from paper_repro.data.readers import ffcv
 
     assert beton.verified(written.path, COUNT) == written and written.examples == COUNT
     assert sorted(item.name for item in written.path.parent.glob("*")) == [
@@ -142,7 +146,7 @@ def test_written_once_and_recorded(images: Images, written: Beton, monkeypatch: 
 def test_writing_ends_where_it_cannot_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """FFCV's own writer waits for ever for a process that died."""
     need_ffcv()
-    from paper_repro.data import ffcv
+    from paper_repro.data.readers import ffcv
 
     images = made(tmp_path / "images")
     path = tmp_path / "train.beton"
@@ -168,7 +172,7 @@ def die(*_given: object) -> None:
 
 @pytest.mark.slow
 def test_what_the_loader_gives_and_what_it_leaves_behind(images: Images, written: Beton) -> None:
-    from paper_repro.data.ffcv import FFCVLoader
+    from paper_repro.data.readers.ffcv import FFCVLoader
 
     threads = torch.get_num_threads()
     whole = FFCVLoader(written, 6, workers=99)
@@ -207,7 +211,7 @@ def test_what_the_loader_gives_and_what_it_leaves_behind(images: Images, written
 
 @pytest.mark.slow
 def test_a_thread_of_ffcv_that_dies_is_an_error_and_not_a_wait(written: Beton, monkeypatch: pytest.MonkeyPatch) -> None:
-    from paper_repro.data.ffcv import FFCVLoader
+    from paper_repro.data.readers.ffcv import FFCVLoader
 
     loader = FFCVLoader(written, 6, workers=1)
     from ffcv.loader.epoch_iterator import EpochIterator
@@ -224,11 +228,11 @@ def test_both_loaders_show_a_pretrained_network_the_same_photographs(
     """Validation tensors agree up to scaling (area against bilinear) and compression; top-1 within a point."""
     _, count = copy_of_photographs(tmp_path / "imagenet1k")
     need_ffcv()
-    from paper_repro.data.imagenet_prepare import prepare
+    from paper_repro.data.imagenet.prepare import prepare
 
     scaled_down(monkeypatch, count, count)
     prepare(tmp_path, **quiet, write_ffcv=True)
-    plain, fast = (loaders.open_loaders("imagenet1k", tmp_path, 50, loader=name)[1] for name in ("folder", "ffcv"))
+    plain, fast = (IMAGENET.open(tmp_path, 50, loader=name)[1] for name in ("folder", "ffcv"))
     network = pretrained()
     differences, agree, correct, seen = [], 0, np.zeros(2), 0
     for (pixels, labels), (others, theirs) in zip(plain.in_order(), fast.in_order(), strict=True):

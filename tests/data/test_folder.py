@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import signal
@@ -15,15 +16,18 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from paper_repro.data import folder, imagenet1k, loaders
-from paper_repro.data.folder import MEAN, STD, FolderLoader
-from paper_repro.data.images import Images, list_images
+from paper_repro.data.catalog import dataset
+from paper_repro.data.imagenet import layout
 from paper_repro.data.loaders import ALONE, Batch, Share
+from paper_repro.data.readers import folder
+from paper_repro.data.readers.folder import MEAN, STD, FolderLoader
+from paper_repro.data.readers.images import Images, list_images
 from paper_repro.errors import UserError
 from paper_repro.spec import Spec
 from paper_repro.training.loop import run
 from tests.data.photographs import jpeg, made_up, replace, scaled_down
 
+IMAGENET = dataset("imagenet1k")
 COUNT, BATCH = 23, 6
 ROOT = str(Path(__file__).parents[2])
 WNIDS = ("n01440764", "n01443537", "n01484850")
@@ -64,8 +68,8 @@ def test_batches_are_the_same_with_any_number_of_workers_and_from_any_step(image
 def test_a_process_ends_although_its_workers_ignore_signals(images: Images) -> None:
     script = (
         "from pathlib import Path\n"
-        "from paper_repro.data.folder import FolderLoader\n"
-        "from paper_repro.data.images import list_images\n"
+        "from paper_repro.data.readers.folder import FolderLoader\n"
+        "from paper_repro.data.readers.images import list_images\n"
         f"loader = FolderLoader(list_images(Path({str(images.folder)!r}), {WNIDS!r}), 6, workers=2)\n"
         "batches = loader.epoch(seed=0, epoch=0)\n"
         "next(batches)\n"
@@ -156,29 +160,29 @@ def test_the_data_set_opens_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
     made_up(tmp_path / "imagenet1k")
     scaled_down(monkeypatch, 1000, 1000)
     said: list[str] = []
-    loaders.ensure("imagenet1k", tmp_path, said.append)
+    IMAGENET.ensure(tmp_path, said.append)
     assert "about half of FFCV's speed" in said[0] and "--write-ffcv" in said[0]
-    train, val, fingerprint = loaders.open_loaders("imagenet1k", tmp_path, 256, share=Share(1, 2))
+    train, val, fingerprint = IMAGENET.open(tmp_path, 256, share=Share(1, 2))
     assert len(train) == 4 and len(fingerprint) == 64
     assert train.record["loader"] == "folder" and isinstance(val, FolderLoader)
     with pytest.raises(UserError, match="cannot be shared equally by 3 processes"):
-        loaders.open_loaders("imagenet1k", tmp_path, 256, share=Share(0, 3))
+        IMAGENET.open(tmp_path, 256, share=Share(0, 3))
 
 
 def test_the_fingerprint_of_the_data_is_that_of_both_parts(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     less = images.without({images.relative(8)})
     found = set()
     for parts in itertools.product((images, less), repeat=2):
-        monkeypatch.setattr(imagenet1k, "check", lambda _, parts=parts: dict(zip(("train", "val"), parts, strict=True)))
-        found.add(loaders.open_loaders("imagenet1k", images.folder, BATCH)[2])
+        monkeypatch.setattr(layout, "check", lambda _, parts=parts: dict(zip(("train", "val"), parts, strict=True)))
+        found.add(IMAGENET.open(images.folder, BATCH)[2])
     assert len(found) == 4
 
 
 def test_a_run_trains_on_it_and_says_how_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = made_up(tmp_path / "imagenet1k", train=0, val=0)
     for number in range(5):
-        (root / "train" / imagenet1k.wnids()[number] / f"{number}.JPEG").write_bytes(jpeg(number))
-        (root / "val" / imagenet1k.wnids()[number] / f"{number}.JPEG").write_bytes(jpeg(number))
+        (root / "train" / layout.wnids()[number] / f"{number}.JPEG").write_bytes(jpeg(number))
+        (root / "val" / layout.wnids()[number] / f"{number}.JPEG").write_bytes(jpeg(number))
     scaled_down(monkeypatch, 5, 5)
     spec = Spec(
         model="mobilenet_v1",
@@ -197,13 +201,13 @@ def test_a_run_trains_on_it_and_says_how_it_was_read(tmp_path: Path, monkeypatch
 
 
 def test_ffcv_without_ffcv_or_its_files_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imagenet1k.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for ask in (
-        lambda: loaders.ensure("imagenet1k", tmp_path, loader="ffcv"),
-        lambda: loaders.open_loaders("imagenet1k", tmp_path, 256, loader="ffcv"),
+        lambda: IMAGENET.ensure(tmp_path, loader="ffcv"),
+        lambda: IMAGENET.open(tmp_path, 256, loader="ffcv"),
     ):
         with pytest.raises(UserError, match=r"FFCV is not installed\. `make ffcv` installs it"):
             ask()
-    monkeypatch.setattr(imagenet1k.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(UserError, match=r"train\.beton is not there; python -m paper_repro data imagenet --write-ffcv"):
-        loaders.ensure("imagenet1k", tmp_path, loader="ffcv")
+        IMAGENET.ensure(tmp_path, loader="ffcv")

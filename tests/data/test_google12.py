@@ -12,13 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paper_repro.data import arrays, catalog, google12, speech_features
+from paper_repro.data import arrays, catalog, speech_features
+from paper_repro.data.sets import google12
 from paper_repro.errors import UserError
 from tests.data.web import serving
 
 quiet = {"say": lambda text: None}
 WORD_CLIPS = {"train": 20, "test": 11}  # so that 2 and 2 are added of noise and of background
 NOISES = ("bike.wav", "dishes.wav")
+
+
+def data() -> google12.Google12:
+    """The data set, as a test has it."""
+    return catalog.dataset("google12")
 
 
 def wav(samples: np.ndarray, hertz: int = 16_000) -> bytes:
@@ -73,7 +79,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sizes_are_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    facts = catalog.DATASETS["google12"]
+    facts = catalog.dataset("google12")
     sizes = {part: clips + 2 * google12.extras(part) for part, clips in google12.WORD_CLIPS.items()}
     assert sizes == {"train": facts.train_examples, "test": facts.val_examples} == {"train": 22_246, "test": 3_081}
     assert {part: google12.extras(part) for part in sizes} == {"train": 1854, "test": 257}
@@ -85,18 +91,18 @@ def test_found_features_labels_and_split(tmp_path: Path, monkeypatch: pytest.Mon
     content = files()
     trust(monkeypatch, packed(tmp_path / google12.ARCHIVE, content))
     said: list[str] = []
-    folder = google12.ensure(tmp_path, say=said.append)
-    (x, y), (x_test, y_test) = google12.load(folder)
+    folder = data().ensure(tmp_path, say=said.append)
+    (x, y), (x_test, y_test) = data().load(folder)
     assert x.shape == (24, 99, 32) and x_test.shape == (15, 99, 32)
     assert y.bincount().tolist() == [2, 2, *[2] * 10]
     assert y_test.bincount().tolist() == [2, 2, 1, 1, 2, *[1] * 7]  # two of "up"
     raw = arrays.read(folder / "log_mel.npz")
     for name, part in (("go/00000000_nohash_0.wav", "train"), ("go/00000002_nohash_0.wav", "test")):
-        clip = speech_features.one_second(google12._samples(content[name], name), name)
+        clip = speech_features.one_second(google12.samples_of(content[name], name), name)
         label = raw[f"y_{part}"][(raw[f"x_{part}"] == speech_features.log_mel(clip)).all((1, 2))]
         assert label.tolist() == [google12.CLASSES.index("go")]
     (tmp_path / google12.ARCHIVE).unlink()  # not needed any more
-    assert google12.ensure(tmp_path, say=said.append) == folder and len(said) == 1
+    assert data().ensure(tmp_path, say=said.append) == folder and len(said) == 1
 
 
 def test_the_sample_does_not_depend_on_the_order_of_the_archive(tmp_path: Path, monkeypatch) -> None:
@@ -104,7 +110,7 @@ def test_the_sample_does_not_depend_on_the_order_of_the_archive(tmp_path: Path, 
     for seed in range(2):
         (tmp_path / str(seed)).mkdir()
         trust(monkeypatch, packed(tmp_path / str(seed) / google12.ARCHIVE, files(), seed))
-        prints.append(google12.fingerprint(google12.ensure(tmp_path / str(seed), **quiet)))
+        prints.append(data().fingerprint(data().ensure(tmp_path / str(seed), **quiet)))
     assert prints[0] == prints[1]
 
 
@@ -139,21 +145,21 @@ def test_fetched_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (tmp_path / "google12").mkdir()
         (tmp_path / "google12" / google12.ARCHIVE).write_bytes(path.read_bytes()[:-99])  # an interrupted download
         said: list[str] = []
-        assert len(google12.load(google12.ensure(tmp_path, say=said.append))[0][1]) == 24
+        assert len(data().load(data().ensure(tmp_path, say=said.append))[0][1]) == 24
         assert "wrong sha256" in said[0] and "1.5 GB" in said[1]
         path.write_bytes(b"another")
         with pytest.raises(UserError, match="hash"):
-            google12.ensure(tmp_path / "new", **quiet)
+            data().ensure(tmp_path / "new", **quiet)
 
 
 def test_out_of_reach_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9(.|\n)*Put speech_commands_v0.01.tar.gz into"):
-        google12.ensure(tmp_path, **quiet)
+        data().ensure(tmp_path, **quiet)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="set DATA_ROOT to a folder you can write"):
-        google12.ensure(tmp_path / "file", **quiet)
+        data().ensure(tmp_path / "file", **quiet)
     with pytest.raises(UserError, match="`data google12` makes it"):
-        google12.load(tmp_path)
+        data().load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -168,18 +174,18 @@ def test_audio_that_is_not_as_expected_is_named(tmp_path: Path, monkeypatch, dam
     content = files() | {"yes/00000000_nohash_0.wav": damaged}
     trust(monkeypatch, packed(tmp_path / google12.ARCHIVE, content))
     with pytest.raises(UserError, match=message):
-        google12.ensure(tmp_path, **quiet)
+        data().ensure(tmp_path, **quiet)
     assert not (tmp_path / "google12/log_mel.npz").exists()
 
 
 def test_a_damaged_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trust(monkeypatch, packed(tmp_path / google12.ARCHIVE, files()))
-    folder = google12.ensure(tmp_path, **quiet)
-    before = google12.fingerprint(folder)
+    folder = data().ensure(tmp_path, **quiet)
+    before = data().fingerprint(folder)
     (folder / "log_mel.npz").write_bytes(b"PK")
     said: list[str] = []
-    google12.ensure(tmp_path, say=said.append)
-    assert "damaged: made anew" in said[0] and google12.fingerprint(folder) == before
+    data().ensure(tmp_path, say=said.append)
+    assert "damaged: made anew" in said[0] and data().fingerprint(folder) == before
 
 
 def test_a_full_disk_is_told_and_not_left_to_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,5 +199,5 @@ def test_a_full_disk_is_told_and_not_left_to_load(tmp_path: Path, monkeypatch: p
         with pytest.raises(
             UserError, match=r"google12 for Google-12: No space left on device; it needs up to 1,900 MB"
         ):
-            google12.ensure(tmp_path, **quiet)
-    assert len(google12.load(google12.ensure(tmp_path, **quiet))[0][1]) == 24  # once there is room
+            data().ensure(tmp_path, **quiet)
+    assert len(data().load(data().ensure(tmp_path, **quiet))[0][1]) == 24  # once there is room

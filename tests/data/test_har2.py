@@ -9,16 +9,17 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
-from paper_repro.data import arrays, catalog, har2, har2_matched, har2_original, har2_rebuilt, har2_variants, loaders
+from paper_repro.data import arrays, catalog
+from paper_repro.data.sets import har2, har2_third
 from paper_repro.errors import UserError
 from tests.data.web import real, serving
 
+ORIGINAL, MATCHED = har2_third.DATASETS
 COUNTS = {"train": (3, 1, 2, 1, 1, 2), "test": (1, 1, 1, 1, 1, 1)}
 SUBJECTS = {"train": (1, 3), "test": (2, 4)}
 quiet = {"say": lambda text: None}
@@ -76,7 +77,7 @@ def archive(folder: Path, scratch: Path, nested: bool, damage: Callable[[Path], 
 
 
 def check_loaded(folder: Path) -> None:
-    (x, y), (x_test, y_test) = har2.load(folder)
+    (x, y), (x_test, y_test) = har2.OFFICIAL.load(folder)
     assert x.shape == (10, 128, 9) and x_test.shape == (6, 128, 9) and x.dtype == torch.float32
     assert y.tolist() == [0, 0, 0, 1, 0, 0, 1, 0, 1, 1] and y_test.tolist() == [0, 1, 0, 1, 0, 1]
     assert torch.allclose(x.mean(0), torch.zeros(128, 9), atol=1e-5)
@@ -89,10 +90,10 @@ def check_loaded(folder: Path) -> None:
 def test_found_unpacked_and_kept_in_a_cache(tmp_path: Path) -> None:
     folder = unpacked(tmp_path)
     said: list[str] = []
-    assert har2.ensure(tmp_path, say=said.append) == folder and "reading the text files" in said[0]
-    first = har2.fingerprint(folder)
-    har2.ensure(tmp_path, say=said.append)
-    assert len(said) == 1 and har2.fingerprint(folder) == first and len(first) == 64
+    assert har2.OFFICIAL.ensure(tmp_path, say=said.append) == folder and "reading the text files" in said[0]
+    first = har2.OFFICIAL.fingerprint(folder)
+    har2.OFFICIAL.ensure(tmp_path, say=said.append)
+    assert len(said) == 1 and har2.OFFICIAL.fingerprint(folder) == first and len(first) == 64
     check_loaded(folder)
 
 
@@ -101,7 +102,7 @@ def test_unpacked_from_an_archive(tmp_path: Path, nested: bool) -> None:
     root = tmp_path / "root"
     root.mkdir()
     archive(root, tmp_path / "scratch", nested)
-    check_loaded(har2.ensure(root, **quiet))
+    check_loaded(har2.OFFICIAL.ensure(root, **quiet))
     assert not list(root.glob(".uci_har.[!l]*"))  # no scratch folder is left
 
 
@@ -115,10 +116,10 @@ def test_fetched_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, i
     with serving(tmp_path / "web") as address:
         monkeypatch.setattr(har2, "ADDRESSES", {f"{address}/outer.zip": f"sha256:{digest}"})
         if intact:
-            check_loaded(har2.ensure(tmp_path / "new", **quiet))
+            check_loaded(har2.OFFICIAL.ensure(tmp_path / "new", **quiet))
         else:
             with pytest.raises(UserError, match="hash"):
-                har2.ensure(tmp_path / "new", **quiet)
+                har2.OFFICIAL.ensure(tmp_path / "new", **quiet)
 
 
 def test_a_corrupt_archive_is_named(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_a_corrupt_archive_is_named(tmp_path: Path) -> None:
     content[300:400] = bytes(100)
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"UCI HAR Dataset.zip is damaged(.|\n)*Put UCI HAR Dataset.zip"):
-        har2.ensure(tmp_path, **quiet)
+        har2.OFFICIAL.ensure(tmp_path, **quiet)
     assert not (tmp_path / har2.FOLDER).exists()
 
 
@@ -135,7 +136,7 @@ def test_an_archive_of_something_else_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / har2.INNER_ARCHIVE, "w") as packed:
         packed.writestr("README.txt", "")
     with pytest.raises(UserError, match="is no archive of UCI HAR"):
-        har2.ensure(tmp_path, **quiet)
+        har2.OFFICIAL.ensure(tmp_path, **quiet)
 
 
 def test_an_archive_with_other_content_is_named_and_passed_over(
@@ -149,13 +150,13 @@ def test_an_archive_with_other_content_is_named_and_passed_over(
         rf"{wrong} has other content than UCI HAR: train/y_train\.txt has \(2, 2, 2, 1, 1, 2\) windows .*: remove it"
     )
     with pytest.raises(UserError, match=named):
-        har2.ensure(tmp_path / "root", **quiet)
+        har2.OFFICIAL.ensure(tmp_path / "root", **quiet)
     assert sorted(path.name for path in (tmp_path / "root").iterdir()) == [".uci_har.lock", wrong.name]
     with serving(tmp_path / "web") as address:
         digest = hashlib.sha256(served.read_bytes()).hexdigest()
         monkeypatch.setattr(har2, "ADDRESSES", {f"{address}/{served.name}": f"sha256:{digest}"})
         said: list[str] = []
-        check_loaded(har2.ensure(tmp_path / "root", say=said.append))
+        check_loaded(har2.OFFICIAL.ensure(tmp_path / "root", say=said.append))
     assert any(re.search(f"not used: {named}", text) for text in said)
 
 
@@ -170,27 +171,27 @@ def test_a_folder_with_other_content_is_fetched_anew_once_it_is_removed(
     archive(tmp_path / "root", tmp_path / "bad", nested=False, damage=swap)
     swap(unpacked(tmp_path / "root"))
     with pytest.raises(UserError, match=r"UCI HAR Dataset.*other data. Remove .*UCI HAR Dataset and run again"):
-        har2.ensure(tmp_path / "root", **quiet)
+        har2.OFFICIAL.ensure(tmp_path / "root", **quiet)
     shutil.rmtree(tmp_path / "root" / har2.FOLDER)
     with serving(tmp_path / "web") as address:
         monkeypatch.setattr(har2, "ADDRESSES", {f"{address}/{served.name}": f"sha256:{digest}"})
-        check_loaded(har2.ensure(tmp_path / "root", **quiet))
+        check_loaded(har2.OFFICIAL.ensure(tmp_path / "root", **quiet))
 
 
 def test_out_of_reach_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
-        har2.ensure(tmp_path, **quiet)
+        har2.OFFICIAL.ensure(tmp_path, **quiet)
     assert "127.0.0.1:9" in str(error.value) and "DATA_ROOT" in str(error.value) and error.value.exit_code == 2
 
 
 def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="set DATA_ROOT"):
-        har2.ensure(tmp_path / "file", **quiet)
+        har2.OFFICIAL.ensure(tmp_path / "file", **quiet)
 
 
 def swap(folder: Path) -> None:
-    one, other = (folder / har2._signals("train")[channel] for channel in (3, 6))
+    one, other = (folder / har2.signals("train")[channel] for channel in (3, 6))
     content = one.read_text()
     one.write_text(other.read_text())
     other.write_text(content)
@@ -232,31 +233,31 @@ SIGNAL = "train/Inertial Signals/body_gyro_y_train.txt"
 )
 def test_damage_is_noticed_and_named_even_with_a_cache(tmp_path: Path, damage, message: str) -> None:
     folder = unpacked(tmp_path)
-    har2.ensure(tmp_path, **quiet)
+    har2.OFFICIAL.ensure(tmp_path, **quiet)
     damage(folder)
     with pytest.raises(UserError, match=message):
-        har2.ensure(tmp_path, **quiet)
+        har2.OFFICIAL.ensure(tmp_path, **quiet)
 
 
 def test_a_damaged_or_stale_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = unpacked(tmp_path)
-    har2.ensure(tmp_path, **quiet)
-    expected, cache = har2.fingerprint(folder), folder / "inertial_signals.npz"
+    har2.OFFICIAL.ensure(tmp_path, **quiet)
+    expected, cache = har2.OFFICIAL.fingerprint(folder), folder / "inertial_signals.npz"
     intact = cache.read_bytes()
     for damaged in (intact[:-50], b"", intact[:2000] + b"\1" + intact[2001:]):
         cache.write_bytes(damaged)
         said: list[str] = []
-        har2.ensure(tmp_path, say=said.append)
-        assert "damaged: made anew" in said[0] and har2.fingerprint(folder) == expected
+        har2.OFFICIAL.ensure(tmp_path, say=said.append)
+        assert "damaged: made anew" in said[0] and har2.OFFICIAL.fingerprint(folder) == expected
     # whole, but with one value changed: only the digest inside shows it
     content = arrays.read(cache)
     content["x_train"][0, 0, 0] += 1
     np.savez(cache, **content)
     said = []
-    har2.ensure(tmp_path, say=said.append)
-    assert "made anew" in said[0] and har2.fingerprint(folder) == expected
+    har2.OFFICIAL.ensure(tmp_path, say=said.append)
+    assert "made anew" in said[0] and har2.OFFICIAL.fingerprint(folder) == expected
     monkeypatch.setattr(har2, "CACHE_VERSION", "another")
-    har2.ensure(tmp_path, say=said.append)
+    har2.OFFICIAL.ensure(tmp_path, say=said.append)
     assert "another version: made anew" in said[-2]
 
 
@@ -268,7 +269,7 @@ def test_a_folder_that_cannot_be_written_still_serves(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(arrays, "replacing", refuse)
     said: list[str] = []
-    har2.ensure(tmp_path, say=said.append)
+    har2.OFFICIAL.ensure(tmp_path, say=said.append)
     assert "Read-only file system" in said[-1]
     check_loaded(folder)
 
@@ -281,16 +282,16 @@ def test_the_tolerances_tell_every_two_channels_apart_with_the_real_statistics()
 
 def test_the_real_reconstruction_passes_the_checks_of_the_official_data(tmp_path: Path) -> None:
     root = real("har2/uci_har_rebuilt.npz", tmp_path)
-    folder = har2_rebuilt.ensure(root)
+    folder = har2.RECONSTRUCTED.ensure(root)
     content = arrays.read(folder / "uci_har_rebuilt.npz")
     har2.check(content)
     assert tuple(content["channels"]) == har2.CHANNELS
-    (x, y), (x_test, y_test) = har2_rebuilt.load(folder)
-    for facts in (catalog.DATASETS["har2"], catalog.DATASETS["har2_rebuilt"]):
+    (x, y), (x_test, y_test) = har2.RECONSTRUCTED.load(folder)
+    for facts in (har2.OFFICIAL, har2.RECONSTRUCTED):
         assert (len(x), len(x_test)) == (len(y), len(y_test)) == (facts.train_examples, facts.val_examples)
         assert tuple(x.shape[1:]) == facts.input_size and facts.num_classes == 2
     assert y.bincount().tolist() == [1226 + 986 + 1374, 1073 + 1286 + 1407]
-    assert len(har2_rebuilt.fingerprint(folder)) == 64
+    assert len(har2.RECONSTRUCTED.fingerprint(folder)) == 64
     content["x_train"][..., [1, 2]] = content["x_train"][..., [2, 1]]
     with pytest.raises(UserError, match="channel body_acc_y has std"):
         har2.check(content)
@@ -318,10 +319,10 @@ def test_the_real_windows_hold_what_the_labels_ask_for(tmp_path: Path) -> None:
     two classes when it learns UCI's six activities, 92.2 % when it learns the two classes. Nothing is chosen by the
     test set: for the penalty every fifth of the training people is held out.
     """
-    folder = har2_rebuilt.ensure(real("har2/uci_har_rebuilt.npz", tmp_path))
-    content = arrays.read(folder / har2_rebuilt.NAME)
+    folder = har2.RECONSTRUCTED.ensure(real("har2/uci_har_rebuilt.npz", tmp_path))
+    content = arrays.read(folder / har2.REBUILT)
     (windows, classes), (test_windows, test_classes) = (
-        tuple(map(np.asarray, part)) for part in har2_rebuilt.load(folder)
+        tuple(map(np.asarray, part)) for part in har2.RECONSTRUCTED.load(folder)
     )
     train, test = simple_features(windows), simple_features(test_windows)
     mean, std = train.mean(0), train.std(0)
@@ -355,19 +356,22 @@ def test_real_original_windows_have_the_statistics_that_are_checked(tmp_path: Pa
 def test_real_original_windows_and_their_reconstruction(tmp_path: Path) -> None:
     real("har2/uci_har_original_subset.npz", tmp_path)
     root = real("har2/uci_har_rebuilt.npz", tmp_path)
-    assert har2_original.present(root) and har2_matched.present(root)
-    ours, theirs = har2_matched.load(har2_matched.ensure(root)), har2_original.load(har2_original.ensure(root))
-    facts = [catalog.DATASETS[name] for name in ("har2_original", "har2_matched")]
+    assert ORIGINAL.present(root) and MATCHED.present(root)
+    ours, theirs = (
+        MATCHED.load(MATCHED.ensure(root)),
+        ORIGINAL.load(ORIGINAL.ensure(root)),
+    )
+    facts = har2_third.DATASETS
     for part, count in ((0, "train_examples"), (1, "val_examples")):
         assert torch.equal(ours[part][1], theirs[part][1])
         assert (ours[part][0] - theirs[part][0]).abs().median() < 2e-4
         assert all(getattr(item, count) == len(theirs[part][1]) for item in facts)
-    assert har2_matched.fingerprint(root / "har2") != har2_original.fingerprint(root / "har2")
+    assert MATCHED.fingerprint(root / "har2") != ORIGINAL.fingerprint(root / "har2")
 
 
 def test_one_mean_and_deviation_per_channel(tmp_path: Path) -> None:
     folder = unpacked(tmp_path)
-    source = loaders.source("har2_channels")
+    source = catalog.dataset("har2_channels")
     assert source.ensure(tmp_path, **quiet) == folder and source.present(tmp_path)
     (x, y), (x_test, _) = source.load(folder)
     assert torch.allclose(x.mean((0, 1)), torch.zeros(9), atol=1e-5)
@@ -375,14 +379,16 @@ def test_one_mean_and_deviation_per_channel(tmp_path: Path) -> None:
     assert x.mean(0).abs().max() > 0.1  # of a column it is not 0
     raw = windows("train")[:, :, 6]
     assert x_test[2, 17, 6].item() == pytest.approx((windows("test")[2, 17, 6] - raw.mean()) / raw.std(), abs=1e-4)
-    assert torch.equal(y, har2.load(folder)[0][1]) and source.fingerprint(folder) != har2.fingerprint(folder)
+    assert torch.equal(y, har2.OFFICIAL.load(folder)[0][1]) and source.fingerprint(folder) != har2.OFFICIAL.fingerprint(
+        folder
+    )
 
 
 def test_the_validation_split_holds_out_people_of_the_training_part(tmp_path: Path) -> None:
     people = np.repeat(np.arange(1, 12), 3)
     windows = {f"{name}_{part}": np.arange(33.0) for name in ("x", "y") for part in ("train", "test")}
-    split = har2_variants.validation_split({**windows, "subject_train": people, "x_test": np.full(33, -1.0)})
-    held_out = har2_variants.validation_people(list(range(1, 12)))
+    split = har2.validation_split({**windows, "subject_train": people, "x_test": np.full(33, -1.0)})
+    held_out = har2.validation_people(list(range(1, 12)))
     assert len(held_out) == 2 and set(split["subject_test"]) == set(held_out)
     assert set(split["subject_train"]) == set(range(1, 12)) - set(held_out)
     assert sorted([*split["x_train"], *split["x_test"]]) == list(
@@ -394,27 +400,27 @@ def test_the_validation_split_holds_out_people_of_the_training_part(tmp_path: Pa
 def test_who_is_held_out() -> None:
     """Other people would be another data set: settings have been chosen by these."""
     people = [1, 3, 5, 6, 7, 8, 11, 14, 15, 16, 17, 19, 21, 22, 23, 25, 26, 27, 28, 29, 30]
-    assert har2_variants.validation_people(people) == [11, 26, 5, 17]
+    assert har2.validation_people(people) == [11, 26, 5, 17]
 
 
-@pytest.mark.parametrize("base", [har2, har2_rebuilt])
-def test_validation_variants_never_show_the_test_part(base: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor the windows of another source."""
+@pytest.mark.parametrize("of", ["har2", "har2_rebuilt"])
+@pytest.mark.parametrize("kind", ["validation", "validation_channels"])
+def test_validation_variants_never_show_the_test_part(of: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     people = np.repeat(np.arange(1, 12), 3)
     own = {f"x_{part}": np.zeros((33, har2.STEPS, 9)) + people[:, None, None] for part in ("train", "test")}
     own |= {f"y_{part}": people for part in ("train", "test")} | {"subject_train": people, "subject_test": people}
-    for other in (har2, har2_rebuilt):
-        monkeypatch.setattr(other, "windows", lambda folder, other=other: own if other is base else None)
-    for kind in ("validation", "validation_channels"):
-        (x, _), (held_out, _) = loaders.source(f"{base.__name__.rpartition('.')[2]}_{kind}").load(Path())
-        assert (len(x), len(held_out)) == (27, 6)
+    for source in (har2.HAR2, har2.OfficialHAR2):
+        monkeypatch.setattr(source, "windows", lambda self, folder: own)
+    (x, _), (held_out, _) = catalog.dataset(f"{of}_{kind}").load(Path())
+    assert (len(x), len(held_out)) == (27, 6)
 
 
 def test_the_real_validation_split(tmp_path: Path) -> None:
     root = real("har2/uci_har_rebuilt.npz", tmp_path)
-    whole = har2_rebuilt.load(root / "har2")[0][0]
+    assert har2.validation_people(list(har2.SUBJECTS["train"])) == [11, 26, 5, 17]
+    whole = har2.RECONSTRUCTED.load(root / "har2")[0][0]
     for name, columns in (("har2_rebuilt_validation", True), ("har2_rebuilt_validation_channels", False)):
-        source, facts = loaders.source(name), catalog.dataset(name)
+        source = facts = catalog.dataset(name)
         (x, _), (held_out, labels) = source.load(source.ensure(root))
         assert (len(x), len(held_out)) == (facts.train_examples, facts.val_examples) and len(x) + len(held_out) == 7352
         assert (x.mean(0).abs().max() < 1e-4) == columns  # standardised over the 17 people alone
@@ -424,13 +430,13 @@ def test_the_real_validation_split(tmp_path: Path) -> None:
 
 def test_nearest_windows() -> None:
     among = np.arange(24.0).reshape(4, 3, 2)
-    assert har2_matched.nearest(among[[2, 0, 3]] + 0.4, among).tolist() == [2, 0, 3]
+    assert har2_third.nearest(among[[2, 0, 3]] + 0.4, among).tolist() == [2, 0, 3]
 
 
 def test_the_reconstruction_is_verified_and_its_absence_explained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"reconstruction of UCI HAR(.|\n)*data set har2"):
-        har2_rebuilt.ensure(tmp_path)
+        har2.RECONSTRUCTED.ensure(tmp_path)
     (tmp_path / "har2").mkdir()
     (tmp_path / "har2/uci_har_rebuilt.npz").write_bytes(b"another")
     with pytest.raises(UserError, match="not the file that is meant"):
-        har2_rebuilt.ensure(tmp_path)
+        har2.RECONSTRUCTED.ensure(tmp_path)

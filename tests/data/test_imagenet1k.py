@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import io
 import os
 import shutil
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
 
-from paper_repro import data
-from paper_repro.data import imagenet1k, loaders
-from paper_repro.data.imagenet_prepare import prepare
-from paper_repro.data.imagenet_val import read_truth, sort_val
-from paper_repro.data.images import Images, list_images, read_rgb, unreadable
+from paper_repro.data.catalog import dataset
+from paper_repro.data.imagenet import layout
+from paper_repro.data.imagenet.prepare import prepare
+from paper_repro.data.imagenet.sort_val import read_truth, sort_val
+from paper_repro.data.readers import ffcv
+from paper_repro.data.readers.images import Images, list_images, read_rgb, unreadable
 from paper_repro.errors import UserError
 from tests.data.photographs import jpeg, made_up, replace, scaled_down
 
-WNIDS = imagenet1k.wnids()
+IMAGENET = dataset("imagenet1k")
+WNIDS = layout.wnids()
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def copy(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fault(folder: Path) -> str:
     with pytest.raises(UserError) as error:
-        imagenet1k.check(folder)
+        layout.check(folder)
     assert error.value.exit_code == 2
     return str(error.value)
 
@@ -65,11 +66,11 @@ def test_a_whole_copy(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(copy.parent, said.append)
     assert "1,000 + 1,000 images in 1,000 classes, complete" in said[0]
     assert "--decode" in said[1]
-    images = imagenet1k.check(copy)["val"]
+    images = layout.check(copy)["val"]
     assert images.labels.tolist() == list(range(1000))
     assert images.path(3) == copy / "val" / WNIDS[3] / "ILSVRC2012_val_00000004.JPEG"
     for root in (copy, copy.parent):
-        assert imagenet1k.home(root) == copy and imagenet1k.present(root)
+        assert layout.home(root) == copy and IMAGENET.present(root)
 
 
 def test_the_fingerprint_is_that_of_names_and_sizes(copy: Path) -> None:
@@ -96,7 +97,7 @@ def test_images_are_in_the_order_of_their_names_whatever_the_disk_says(
             yield sorted(entries, key=lambda entry: names.index(os.fsdecode(entry.name)))
 
     scandir = os.scandir
-    monkeypatch.setattr("paper_repro.data.images.os.scandir", listed)
+    monkeypatch.setattr("paper_repro.data.readers.images.os.scandir", listed)
     assert list_images(tmp_path, WNIDS[:1]).names.tolist() == [b"a.JPEG", b"b.jpg", b"c.JPG"]
 
 
@@ -109,7 +110,7 @@ def test_every_one_of_many_files_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
         if path.name in bad:
             raise UserError("damaged")
 
-    monkeypatch.setattr("paper_repro.data.images.read_rgb", read)
+    monkeypatch.setattr("paper_repro.data.readers.images.read_rgb", read)
     steps: list[int] = []
     assert unreadable(many, steps.append) == [f"{WNIDS[0]}/{name}" for name in bad]
     assert sum(steps) == count
@@ -117,8 +118,8 @@ def test_every_one_of_many_files_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_no_imagenet_at_all(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no ImageNet-1K in .*image-net\.org.*train/WNID/\*\.JPEG.*DATA_ROOT"):
-        loaders.ensure("imagenet1k", tmp_path)
-    assert not imagenet1k.present(tmp_path)
+        IMAGENET.ensure(tmp_path)
+    assert not IMAGENET.present(tmp_path)
 
 
 def test_all_faults_are_named_at_once(copy: Path) -> None:
@@ -152,7 +153,7 @@ def test_what_else_lies_there_does_not_matter(copy: Path) -> None:
     for name in ("._ILSVRC2012_val_00000001.JPEG", "Thumbs.db", "notes.txt"):
         (copy / "val" / WNIDS[0] / name).write_bytes(b"")
         (copy / "val" / name).write_bytes(b"")
-    imagenet1k.check(copy)
+    layout.check(copy)
 
 
 def flattened(copy: Path) -> list[Path]:
@@ -204,7 +205,7 @@ class TestSortVal:
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
         assert sort_val(copy, kit) == 1000
-        assert imagenet1k.check(copy)["val"].relative(3) == f"{WNIDS[3]}/ILSVRC2012_val_00000004.JPEG"
+        assert layout.check(copy)["val"].relative(3) == f"{WNIDS[3]}/ILSVRC2012_val_00000004.JPEG"
 
     def test_nothing_is_moved_unless_all_can_be(self, copy: Path, tmp_path: Path) -> None:
         files = flattened(copy)
@@ -236,7 +237,7 @@ def test_damaged_files_are_found_listed_and_left_out(copy: Path) -> None:
     assert all(name in str(error.value) for name in bad) and "--decode --skip-unreadable" in str(error.value)
     said: list[str] = []
     prepare(copy, said.append, decode=True, skip_unreadable=True)
-    images = imagenet1k.check(copy)
+    images = layout.check(copy)
     assert [len(images[part]) for part in ("train", "val")] == [999, 999] and images["val"].left_out == 1
     assert "999 + 999 images" in said[-2] and "2 more are left out" in said[-1]
     assert bad[0].removeprefix("train/") not in {images["train"].relative(index) for index in range(999)}
@@ -249,28 +250,26 @@ def test_what_can_be_known_in_seconds_is_known_before_hours_of_reading(
     shutil.rmtree(copy / "train" / WNIDS[5])
     with pytest.raises(UserError, match=f"1 of 1,000 classes are missing: {WNIDS[5]}"):
         prepare(copy, said.append, decode=True)
-    monkeypatch.setattr(imagenet1k.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"^--write-ffcv: FFCV is not installed.*leave --write-ffcv out"):
         prepare(copy, said.append, decode=True, write_ffcv=True)
     assert not said
 
 
 def test_a_file_that_was_repaired_is_not_left_out_for_ever(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (copy / imagenet1k.UNREADABLE).write_text(f"train/{WNIDS[3]}/{WNIDS[3]}_0.JPEG\n", encoding="utf-8")
-    monkeypatch.setattr("paper_repro.data.imagenet_prepare.unreadable", lambda images, each: [])
+    (copy / layout.UNREADABLE).write_text(f"train/{WNIDS[3]}/{WNIDS[3]}_0.JPEG\n", encoding="utf-8")
+    monkeypatch.setattr("paper_repro.data.imagenet.prepare.unreadable", lambda images, each: [])
     for skip, count in ((False, 999), (True, 1000)):  # the list is changed where it is asked for alone
         prepare(copy, lambda text: None, decode=True, skip_unreadable=skip)
-        assert len(imagenet1k.check(copy)["train"]) == count
+        assert len(layout.check(copy)["train"]) == count
 
 
 def test_ffcv_gets_the_images_of_both_parts_that_can_be_read(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left_out = f"train/{WNIDS[3]}/{WNIDS[3]}_0.JPEG"
-    (copy / imagenet1k.UNREADABLE).write_text(f"{left_out}\n", encoding="utf-8")
+    (copy / layout.UNREADABLE).write_text(f"{left_out}\n", encoding="utf-8")
     written: dict[Path, int] = {}
-    fake = SimpleNamespace(write=lambda images, path, say: written.update({path: len(images)}))
-    monkeypatch.setitem(sys.modules, "paper_repro.data.ffcv", fake)
-    monkeypatch.setattr(data, "ffcv", fake, raising=False)
-    monkeypatch.setattr(imagenet1k.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(ffcv, "write", lambda images, path, say: written.update({path: len(images)}))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     prepare(copy, lambda text: None, write_ffcv=True)
     assert written == {copy / "train.beton": 999, copy / "val.beton": 1000}
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 
 import filelock
 import pytest
 
-from paper_repro.data import cifar10, fashion_mnist, google12, har2, sources, watch
+from paper_repro.data import catalog, sources
+from paper_repro.data.dataset import InMemory
 from paper_repro.errors import UserError
 
+FETCHED = [item for item in catalog.every() if isinstance(item, InMemory) and item.fetch_mb]
 
-@pytest.mark.parametrize("dataset", [cifar10, fashion_mnist, google12, har2, watch], ids=lambda module: module.__name__)
+
+@pytest.mark.parametrize("dataset", FETCHED, ids=lambda item: item.name)
 def test_a_folder_that_cannot_be_locked_is_named_with_the_room_it_takes(
-    dataset: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stands in for an existing folder that is read-only, which nothing is for root."""
 
@@ -31,9 +33,13 @@ def test_a_folder_that_cannot_be_locked_is_named_with_the_room_it_takes(
 
 def test_what_fails_under_the_claim_is_told_and_the_lock_released(tmp_path: Path) -> None:
     full = r"cannot use .*/set for a set: No space left on device; it needs up to 1,234 MB"
-    with pytest.raises(UserError, match=full), sources.claimed(tmp_path / "set", "a set", needs_mb=1234):
+    lock = tmp_path / "set" / ".lock"
+    with pytest.raises(UserError, match=full), sources.claimed(lock, "a set", needs_mb=1234):
         raise OSError(28, "No space left on device")
-    with pytest.raises(UserError, match=r"^as it is$"), sources.claimed(tmp_path / "set", "a set", needs_mb=1):
+    with (
+        pytest.raises(UserError, match=r"^as it is$"),
+        sources.claimed(tmp_path / "set" / ".lock", "a set", needs_mb=1),
+    ):
         raise UserError("as it is")
-    with filelock.FileLock(tmp_path / "set" / ".lock", timeout=0):
+    with filelock.FileLock(lock, timeout=0):
         pass

@@ -7,16 +7,23 @@ import io
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from paper_repro.data import catalog, sources, watch
+from paper_repro.data import catalog, sources
+from paper_repro.data.sets import watch
 from paper_repro.errors import UserError
 
 quiet = {"say": lambda text: None}
+
+
+def data() -> watch.Watch:
+    """The data set, as a test has it."""
+    return catalog.dataset("watch")
 
 
 def wheel_of(content: bytes) -> bytes:
@@ -38,7 +45,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> bytes:
     }
     content = io.BytesIO()
     np.save(content, np.array(data, dtype=object), allow_pickle=True)
-    monkeypatch.setattr(watch, "SHA256", hashlib.sha256(content.getvalue()).hexdigest())
+    files = {watch.FILE: hashlib.sha256(content.getvalue()).hexdigest()}
+    monkeypatch.setattr(watch, "DATASETS", (replace(watch.DATASETS[0], files=files),))
     wheel = wheel_of(content.getvalue())
 
     def pip(command: list[str], **_options) -> subprocess.CompletedProcess[str]:
@@ -51,12 +59,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 
 def test_fetched_with_pip_and_cut_into_windows(tmp_path: Path, small: bytes) -> None:
-    folder = watch.ensure(tmp_path, **quiet)
+    folder = data().ensure(tmp_path, **quiet)
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "watch_dataset.npy"]
-    (x, y), (x_test, y_test) = watch.load(folder)
+    (x, y), (x_test, y_test) = data().load(folder)
     assert x.shape == (4, 128, 9) and y.tolist() == [1, 2, 2, 2] and y_test.tolist() == [3, 3]
     assert x.dtype == x_test.dtype == torch.float32 and x.mean(0).abs().max() < 1e-5
-    assert watch.fingerprint(folder) == watch.fingerprint(folder)
+    assert data().fingerprint(folder) == data().fingerprint(folder)
 
 
 def test_a_wheel_that_is_there_is_used_and_verified(tmp_path: Path, small: bytes, monkeypatch) -> None:
@@ -65,21 +73,21 @@ def test_a_wheel_that_is_there_is_used_and_verified(tmp_path: Path, small: bytes
     wheel.parent.mkdir()
     wheel.write_bytes(wheel_of(b"another"))
     with pytest.raises(UserError, match="wrong sha256"):
-        watch.ensure(tmp_path, **quiet)
+        data().ensure(tmp_path, **quiet)
     wheel.write_bytes(small[:-30])
     with pytest.raises(UserError, match="is damaged or another package"):
-        watch.ensure(tmp_path, **quiet)
+        data().ensure(tmp_path, **quiet)
     wheel.write_bytes(small)
-    assert watch.ensure(tmp_path, **quiet) == tmp_path / "watch"
+    assert data().ensure(tmp_path, **quiet) == tmp_path / "watch"
 
 
 def test_another_file_is_never_unpickled(tmp_path: Path, small: bytes, monkeypatch) -> None:
-    folder = watch.ensure(tmp_path, **quiet)
+    folder = data().ensure(tmp_path, **quiet)
     path = folder / "watch_dataset.npy"
     path.write_bytes(path.read_bytes() + b" ")
     monkeypatch.setattr(watch.np, "load", lambda *_a, **_k: pytest.fail("it was unpickled"))
     with pytest.raises(UserError, match="remove it and run again"):
-        watch.load(folder)
+        data().load(folder)
     monkeypatch.undo()
 
 
@@ -89,7 +97,7 @@ def test_a_pip_that_fails_says_what_to_do(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(
         UserError, match=r"No matching distribution found\. Fetch its wheel from https://pypi\.org"
     ) as error:
-        watch.ensure(tmp_path, **quiet)
+        data().ensure(tmp_path, **quiet)
     assert str(tmp_path / "watch") in str(error.value)
 
 
@@ -105,15 +113,15 @@ def test_gravity_is_taken_from_the_acceleration_alone() -> None:
 
 def test_the_real_package_has_what_the_catalog_says(tmp_path: Path) -> None:
     try:
-        folder = watch.ensure(tmp_path, **quiet)
+        folder = data().ensure(tmp_path, **quiet)
     except UserError as error:
         pytest.skip(f"the package cannot be fetched here: {error}")
-    facts = catalog.DATASETS["watch"]
-    (x, y), (x_test, y_test) = watch.load(folder)
+    facts = catalog.dataset("watch")
+    (x, y), (x_test, y_test) = data().load(folder)
     assert (len(x), len(x_test)) == (len(y), len(y_test)) == (facts.train_examples, facts.val_examples)
     assert tuple(x.shape[1:]) == tuple(x_test.shape[1:]) == facts.input_size
     assert y.unique().tolist() == y_test.unique().tolist() == list(range(facts.num_classes))
-    people = watch._windows(folder)[2]
+    people = data().windows(folder)[2]
     assert sorted(set(people.tolist())) == list(range(1, 11)) and len(people) == len(x) + len(x_test)
     assert x.isfinite().all() and x_test.isfinite().all()
     shutil.rmtree(folder)  # 18 MB

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from paper_repro import methods
 from paper_repro.accounting import counted_layers, nonzero_sparsity_pct
-from paper_repro.conformance.checks import network
+from paper_repro.conformance.trial import network
 from paper_repro.errors import Advice, UserError
 from paper_repro.methods.base import attached_layers
 from paper_repro.methods.distributions import cut, uniform

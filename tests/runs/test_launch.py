@@ -86,7 +86,7 @@ def test_a_signal_stops_all_with_their_state_saved(tmp_path: Path, signum: int) 
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"
-        "from paper_repro.training import launch\n"
+        "from paper_repro.runs import launch\n"
         "from tests.runs.test_launch import GMP, SPEC, WORKER\n"
         "from dataclasses import replace\n"
         "launch.WORKER = WORKER\n"

@@ -24,7 +24,7 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 SCRIPT = f"""
 import json, sys
 from pathlib import Path
-from paper_repro.training import launch
+from paper_repro.runs import launch
 from tests.training.tiny import SPEC
 launch.WORKER = {WORKER!r}
 tell = lambda spec, event: print(json.dumps(event), flush=True)
@@ -207,5 +207,5 @@ def test_a_process_that_noticed_ends_the_others_of_its_machine_alone() -> None:
 
 def test_several_processes_are_started_by_torchrun() -> None:
     work = launch.Launch(Path(), Path(), {}, lambda spec, event: None, 1, processes=4)
-    assert work._command()[1:3] == ["-m", "torch.distributed.run"] and "--nproc-per-node=4" in work._command()
-    assert launch.Launch(Path(), Path(), {}, lambda spec, event: None, 1)._command() == list(launch.WORKER)
+    assert work.command()[1:3] == ["-m", "torch.distributed.run"] and "--nproc-per-node=4" in work.command()
+    assert launch.Launch(Path(), Path(), {}, lambda spec, event: None, 1).command() == list(launch.WORKER)

@@ -15,8 +15,8 @@ from filelock import FileLock
 
 from paper_repro import methods
 from paper_repro.accounting import account, ranks
-from paper_repro.data import fashion_mnist
 from paper_repro.data.augmentation import CROP_AND_FLIP
+from paper_repro.data.catalog import dataset
 from paper_repro.errors import Advice, UserError
 from paper_repro.interchange import networks
 from paper_repro.methods.str import STR
@@ -70,7 +70,7 @@ def test_the_weights_of_a_finished_run_are_those_that_were_measured(tmp_path: Pa
     found = networks.read(tmp_path / "runs" / SPEC.name)
     assert account(found.network, found.input_size).sparsity_pct == result["result"]["sparsity_pct"]
     images, labels = split(40, 1)
-    batch = (fashion_mnist.prepare(images), labels)
+    batch = (dataset("fashion_mnist").prepare(images), labels)
     top1_pct, _ = evaluate(found.network, [batch], 0.1, torch.device("cpu"))
     assert top1_pct == result["result"]["top1_pct"]
 
@@ -175,7 +175,7 @@ def test_losses_and_random_states_between_two_records_survive_a_stop(
 
 def test_augmented_examples_are_the_same_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = run(SPEC, tmp_path / "plain", tmp_path)
-    monkeypatch.setattr(fashion_mnist, "AUGMENTATION", CROP_AND_FLIP, raising=False)
+    install(monkeypatch, augmentation=CROP_AND_FLIP)
     whole = run(SPEC, tmp_path / "whole", tmp_path)
     assert whole["result"]["train_loss"] != plain["result"]["train_loss"]
     with pytest.raises(Interrupted):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from paper_repro.data import catalog, fashion_mnist, har2_rebuilt
+from paper_repro.data.catalog import dataset
+from paper_repro.data.dataset import Parts
+from paper_repro.data.sets import fashion_mnist, har2
+from paper_repro.data.sources import Say
 from paper_repro.spec import Spec
 
 SPEC = Spec(
@@ -34,12 +37,20 @@ def split(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return (noise + 20 * labels[:, None, None, None]).to(torch.uint8), labels
 
 
-def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the loaders serve the tiny data set in place of Fashion-MNIST."""
-    facts = replace(catalog.DATASETS["fashion_mnist"], train_examples=96, val_examples=40)
-    monkeypatch.setitem(catalog.DATASETS, "fashion_mnist", facts)
-    monkeypatch.setattr(fashion_mnist, "ensure", lambda root, say=print: Path(root))
-    monkeypatch.setattr(fashion_mnist, "load", lambda folder: (split(96, 0), split(40, 1)))
+class TinyImages(fashion_mnist.FashionMNIST):
+    """96 + 40 images."""
+
+    def ensure(self, root: Path, say: Say = print, loader: str = "") -> Path:
+        return Path(root)
+
+    def load(self, folder: Path) -> Parts:
+        return split(96, 0), split(40, 1)
+
+
+def install(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Serve the tiny data set in place of Fashion-MNIST, with these facts changed."""
+    facts = vars(dataset("fashion_mnist")) | {"train_examples": 96, "val_examples": 40} | changes
+    monkeypatch.setattr(fashion_mnist, "DATASETS", (TinyImages(**facts),))
 
 
 # a low-rank network whose ranks fall from 9/12 to about 2/2
@@ -65,10 +76,20 @@ def windows(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return inputs, (inputs[:, :, 0].sum(1) > 0).long()
 
 
+class TinyWindows(har2.HAR2):
+    """64 + 40 windows of 10 steps."""
+
+    def ensure(self, root: Path, say: Say = print, loader: str = "") -> Path:
+        return Path(root)
+
+    def load(self, folder: Path) -> Parts:
+        return windows(64, 0), windows(40, 1)
+
+    def fingerprint(self, folder: Path) -> str:
+        return "0" * 64
+
+
 def install_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same in place of the reconstructed HAR-2: 64 + 40 windows of 10 steps."""
-    facts = replace(catalog.DATASETS["har2_rebuilt"], train_examples=64, val_examples=40, input_size=(10, 9))
-    monkeypatch.setitem(catalog.DATASETS, "har2_rebuilt", facts)
-    monkeypatch.setattr(har2_rebuilt, "ensure", lambda root, say=print: Path(root))
-    monkeypatch.setattr(har2_rebuilt, "load", lambda folder: (windows(64, 0), windows(40, 1)))
-    monkeypatch.setattr(har2_rebuilt, "fingerprint", lambda folder: "0" * 64)
+    """The same in place of the reconstructed HAR-2."""
+    facts = vars(dataset("har2_rebuilt")) | {"train_examples": 64, "val_examples": 40, "input_size": (10, 9)}
+    monkeypatch.setattr(har2, "DATASETS", (TinyWindows(**facts),))

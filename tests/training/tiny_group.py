@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from paper_repro import models
-from paper_repro.data.loaders import open_loaders
+from paper_repro.data.catalog import dataset
 from paper_repro.training import distributed
 from paper_repro.training.distributed import Processes
 from paper_repro.training.evaluate import evaluate
@@ -46,7 +46,7 @@ def measure(processes: Processes, runs: Path) -> dict[str, Any]:
 def _measure(processes: Processes, runs: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
-    _, val, _ = open_loaders(SPEC.dataset, Path(), 12, share=processes.share)
+    _, val, _ = dataset(SPEC.dataset).open(Path(), 12, share=processes.share)
     torch.manual_seed(processes.share.rank)  # the processes draw different networks, with different statistics
     network = processes.with_first_buffers(models.get("resnet18", width=4, in_channels=1, num_classes=10))
     if processes.count > 1:

@@ -16,6 +16,7 @@ import torch
 
 from paper_repro import models, tables
 from paper_repro.accounting import counted_layers
+from paper_repro.data.sets.imagenet1k import ImageNet
 from paper_repro.data.sources import sha256
 from paper_repro.errors import UserError
 from paper_repro.evidence import claims, results, verdicts
@@ -167,8 +168,8 @@ def test_the_tier_from_end_to_end(
     mobilenet: Path, bring: Import, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = []
-    monkeypatch.setattr(evaluation.loaders, "ensure", lambda name, root, say: None)
-    monkeypatch.setattr(evaluation.loaders, "open_loaders", lambda name, root, size: (None, Validation(), "cd" * 32))
+    monkeypatch.setattr(ImageNet, "ensure", lambda self, root, say: root)
+    monkeypatch.setattr(ImageNet, "open", lambda self, root, size: (None, Validation(), "cd" * 32))
     monkeypatch.setattr(evaluation, "show", lambda job, console: shown.append(job))
     monkeypatch.setattr(
         evaluation.Subject,
@@ -208,7 +209,7 @@ def test_the_tier_from_end_to_end(
     ours = {claim.id: claim.verdict for claim in claims.check(found) if claim.tier == CHECKPOINT}
     assert ours["budget-shape"] != "MISSING" and ours["sparsity-after-onset"] == "UNTESTED"  # there is no history
 
-    monkeypatch.setattr(evaluation.loaders, "open_loaders", lambda *given: pytest.fail("evaluated once more"))
+    monkeypatch.setattr(ImageNet, "open", lambda *given: pytest.fail("evaluated once more"))
     assert reproduce.reproduce(job, Console(quiet=True)) == 0
     with monkeypatch.context() as failing:
         failing.setattr(evaluation, "write_audit", lambda job, console: False)

@@ -19,7 +19,7 @@ import pytest
 
 from paper_repro import cli, methods, tables
 from paper_repro.conformance import preflight
-from paper_repro.conformance.checks import CHECKS
+from paper_repro.conformance.protocol import CHECKS
 from paper_repro.evidence import provenance, results
 from paper_repro.runs import launch
 from paper_repro.spec import Spec

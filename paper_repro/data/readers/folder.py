@@ -7,7 +7,6 @@ processes, and wherever an epoch is taken up again, the batches are bit for bit 
 from __future__ import annotations
 
 import atexit
-import math
 import os
 import signal
 import warnings
@@ -23,8 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms.functional import pil_to_tensor
 
-from paper_repro.data.images import Images, read_rgb
-from paper_repro.data.loaders import ALONE, Batch, Share, batches_of_epoch
+from paper_repro.data.loaders import ALONE, Batch, Loader, Share
+from paper_repro.data.readers.images import Images, read_rgb
 from paper_repro.errors import UserError
 from paper_repro.machine import cores
 
@@ -67,36 +66,22 @@ class Decoded(Dataset[tuple[Tensor, Tensor] | str]):
             return pil_to_tensor(self.augment(image))
 
 
-class FolderLoader:
-    """``Loader`` over ``images``. ``batch_size`` is that of all processes together, ``workers`` are this one's."""
+class FolderLoader(Loader):
+    """``Loader`` over ``images``; ``workers`` are this process's."""
 
     def __init__(self, images: Images, batch_size: int, share: Share = ALONE, workers: int | None = None) -> None:
-        self.images, self.batch_size, self.share = images, batch_size, share
+        super().__init__(len(images), batch_size, share)
+        self.images = images
         self.workers = cores_for(share) if workers is None else min(workers, cores())
         self.plan: Iterable[Work] = ()
         self.passes = 0
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """What a run's result says about how its images were read."""
         return {"loader": "folder", "exact_resume": True, "skipped_images": self.images.left_out}
 
-    def __len__(self) -> int:
-        """Batches per epoch; the last one may be smaller."""
-        return math.ceil(len(self.images) / self.batch_size)
-
-    def epoch(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """The batches of one shuffled and augmented epoch, from number ``first`` on."""
-        parts = batches_of_epoch(len(self.images), self.batch_size, self.share, seed, epoch, first)
-        return self._serve(Work(part.tolist(), (seed, epoch)) for part in parts)
-
-    def in_order(self) -> Iterator[Batch]:
-        """The centre of every image, exactly once over all processes."""
-        parts = self.share.of(torch.arange(len(self.images))).split(self.batch_size)
-        return self._serve(Work(part.tolist(), None) for part in parts)
-
-    def _serve(self, plan: Iterable[Work]) -> Iterator[Batch]:
-        self.plan = plan
+    def serve(self, batches: Iterable[Tensor], key: tuple[int, int] | None) -> Iterator[Batch]:
+        self.plan = (Work(batch.tolist(), key) for batch in batches)
         self.passes += 1
         this = self.passes
         ahead = iter(self._batches)

@@ -9,10 +9,10 @@ import tarfile
 from collections import Counter
 from pathlib import Path
 
-import scipy.io
+import scipy
 
-from paper_repro.data import imagenet1k
-from paper_repro.data.images import is_image
+from paper_repro.data.imagenet import layout
+from paper_repro.data.readers.images import is_image
 from paper_repro.errors import UserError
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"  # one number per line, of the image of that line
@@ -29,7 +29,7 @@ def sort_val(folder: Path, truth: Path) -> int:
     if not flat:
         raise UserError(f"no images lie in {val} itself, so there is nothing to sort")
     classes = read_truth(truth)
-    most = imagenet1k.PARTS["val"].most
+    most = layout.PARTS["val"].most
     crowded = [f"{count:,} of {wnid}" for wnid, count in Counter(classes.values()).most_common(1) if count > most]
     if crowded:
         raise UserError(f"{truth} names {crowded[0]}, and every class has {most} validation images; nothing was moved")
@@ -40,7 +40,7 @@ def sort_val(folder: Path, truth: Path) -> int:
             f"{unknown[0]}; nothing was moved"
         )
     try:
-        for wnid in imagenet1k.wnids():
+        for wnid in layout.wnids():
             (val / wnid).mkdir(exist_ok=True)
         for item in flat:
             item.rename(val / classes[item.stem] / item.name)
@@ -57,10 +57,10 @@ def read_truth(path: Path) -> dict[str, str]:
         if isinstance(error, OSError) and error.strerror:
             raise UserError(f"{path} cannot be read: {error.strerror.lower()}") from error
         raise UserError(f"{path} cannot be read as the classes of the validation images: {error}") from error
-    foreign = set(classes.values()) - set(imagenet1k.wnids())
+    foreign = set(classes.values()) - set(layout.wnids())
     if foreign or not classes:
         what = f"names classes that ImageNet-1K has not, such as {min(foreign)}" if foreign else "names no classes"
-        raise UserError(f"{path} {what}; {imagenet1k.COMMAND} --help says which files are read")
+        raise UserError(f"{path} {what}; {layout.COMMAND} --help says which files are read")
     return classes
 
 

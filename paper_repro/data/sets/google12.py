@@ -1,4 +1,4 @@
-"""Google-12: Speech Commands v0.01 (Warden, 2017; CC BY 4.0), 22,246 and 3,081 clips of one second in 12 classes.
+"""Google-12: Speech Commands v0.01 (Warden, 2017), 22,246 and 3,081 clips of one second in 12 classes.
 
 The classes: noise, background, and ten words: yes no up down left right on off stop go. STR's appendix A.7 and the
 FastGRNN paper's appendix B give the two sizes, "10 Kaggle words + noise + background", and that the background is taken
@@ -24,7 +24,6 @@ and can be removed afterwards, and are kept in ``DATA_ROOT/google12/log_mel.npz`
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import tarfile
@@ -32,21 +31,23 @@ import wave
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from paper_repro.data import arrays, sources, speech_features
 from paper_repro.data.arrays import Arrays
 from paper_repro.data.bar import Bar
+from paper_repro.data.dataset import Sequences
 from paper_repro.data.sources import Say
-from paper_repro.data.speech_features import HERTZ
+from paper_repro.data.speech_features import FILTERS, FRAMES, HERTZ
 from paper_repro.errors import UserError
 
 ARCHIVE = "speech_commands_v0.01.tar.gz"
 ADDRESS = f"https://storage.googleapis.com/download.tensorflow.org/data/{ARCHIVE}"
 SHA256 = "743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d"  # as torchaudio lists it
+FEATURES = "log_mel.npz"
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 CLASSES = ("noise", "background", *WORDS)
 NOISE_FOLDER = "_background_noise_"
@@ -54,40 +55,25 @@ WORD_CLIPS = {"train": 18_538, "test": 2_567}
 TEST_NOISE = 1 / 8  # of each recording
 
 
-def ensure(root: Path, say: Say = print) -> Path:
-    """The folder of the features: those kept there, or made from the archive, which is found or fetched and verified.
+@dataclass(frozen=True, kw_only=True)
+class Google12(Sequences):
+    """Features that are kept, or made from the archive, which is found or fetched."""
 
-    UserError when it cannot be fetched, is another file, or nothing can be written.
-    """
-    folder = root / "google12"
-    path = folder / "log_mel.npz"
-    if arrays.kept(path, _made_from(), lambda text: None) is not None:
-        return folder
-    with sources.claimed(folder, "Google-12", needs_mb=1_900):
-        if arrays.kept(path, _made_from(), say) is None:
-            arrays.keep(path, _made_from(), _make(root, say))  # not ``cached``: ``load`` needs the file to be there
-    return folder
+    def present(self, root: Path) -> bool:
+        return (self.folder(root) / FEATURES).is_file() or any((place / ARCHIVE).is_file() for place in places(root))
 
+    def is_whole(self, folder: Path, say: Say) -> bool:
+        return arrays.kept(folder / FEATURES, made_from(), say) is not None
 
-def present(root: Path) -> bool:
-    """Whether the features, or the archive, are under ``root``."""
-    places = (root / "google12", root, root / "SpeechCommands")
-    return (root / "google12" / "log_mel.npz").is_file() or any((folder / ARCHIVE).is_file() for folder in places)
+    def fetch(self, root: Path, folder: Path, say: Say) -> None:
+        # not ``cached``: ``read`` needs the file to be there
+        arrays.keep(folder / FEATURES, made_from(), _make(root, say))
 
-
-def load(folder: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """((training inputs, labels), (test inputs, labels)): float32 (N, 99, 32), standardised, and int64 (N,)."""
-    return speech_features.standardised(_kept(folder))
-
-
-def prepare(inputs: Tensor) -> Tensor:
-    """The inputs: ``load`` has standardised them."""
-    return inputs
-
-
-def fingerprint(folder: Path) -> str:
-    """Of the features before standardising, and of the labels."""
-    return arrays.fingerprint(_kept(folder))
+    def read(self, folder: Path) -> Arrays:
+        content = arrays.kept(folder / FEATURES, made_from(), lambda text: None)
+        if content is None:
+            raise UserError(f"{folder / FEATURES} is not there or damaged: `data google12` makes it")
+        return content
 
 
 def choose(names: Collection[str], testing: Collection[str], validation: Collection[str]) -> dict[str, dict[str, int]]:
@@ -96,9 +82,7 @@ def choose(names: Collection[str], testing: Collection[str], validation: Collect
     chosen = {}
     for part, clips in lists.items():
         words = sorted(name for name in clips if _word(name) in WORDS)
-        others = sorted(
-            clips.difference(words), key=lambda name: hashlib.sha256(f"google12 {name}".encode()).hexdigest()
-        )
+        others = arrays.drawn("google12", clips.difference(words))
         if len(words) != WORD_CLIPS[part] or len(others) < extras(part):
             raise UserError(
                 f"{ARCHIVE} has {len(words):,} clips of the ten words for the {part} part, not {WORD_CLIPS[part]:,}"
@@ -124,15 +108,14 @@ def _word(name: str) -> str:
     return name.split("/")[0]
 
 
-def _made_from() -> str:
+def places(root: Path) -> tuple[Path, ...]:
+    """Where the archive is looked for."""
+    return root / "google12", root, root / "SpeechCommands"
+
+
+def made_from() -> str:
+    """What the features are made from, and how."""
     return f"{SHA256}, sample 1, {speech_features.VERSION}"
-
-
-def _kept(folder: Path) -> Arrays:
-    content = arrays.kept(folder / "log_mel.npz", _made_from(), lambda text: None)
-    if content is None:
-        raise UserError(f"{folder / 'log_mel.npz'} is not there or damaged: `data google12` makes it")
-    return content
 
 
 def _make(root: Path, say: Say) -> Arrays:
@@ -148,7 +131,7 @@ def _make(root: Path, say: Say) -> Arrays:
 
 def _archive(root: Path, say: Say) -> Path:
     """The verified archive: in one of three places, or fetched."""
-    for folder in (root / "google12", root, root / "SpeechCommands"):
+    for folder in places(root):
         if (folder / ARCHIVE).is_file():
             if sources.is_intact(folder / ARCHIVE, SHA256):
                 return folder / ARCHIVE
@@ -174,7 +157,7 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read()
 
 
-def _samples(content: bytes, name: str) -> np.ndarray:
+def samples_of(content: bytes, name: str) -> np.ndarray:
     """int16 samples of a mono .wav file of 16 kHz."""
     try:
         with wave.open(io.BytesIO(content)) as audio:
@@ -208,7 +191,7 @@ def _features(archive: Path) -> Arrays:
     with Bar("features", total=sum(len(clips) + extras(part) for part, clips in chosen.items())) as bar:
         for name, tar, member in _members(archive):
             if name in pieces:
-                samples = _samples(_content(tar, member), name)
+                samples = samples_of(_content(tar, member), name)
                 for part, count in pieces[name]:
                     for start in noise_starts(len(samples), part, count):
                         piece = speech_features.log_mel(samples[start : start + HERTZ])
@@ -216,7 +199,7 @@ def _features(archive: Path) -> Arrays:
                         bar.update(1)
             for part, clips in chosen.items():
                 if name in clips:
-                    clip = speech_features.one_second(_samples(_content(tar, member), name), name)
+                    clip = speech_features.one_second(samples_of(_content(tar, member), name), name)
                     found[part].append((name, clips[name], speech_features.log_mel(clip)))
                     bar.update(1)
     result = {}
@@ -225,3 +208,19 @@ def _features(archive: Path) -> Arrays:
         result[f"x_{part}"] = np.stack([features for _, _, features in clips_found])
         result[f"y_{part}"] = np.array([label for _, label, _ in clips_found], dtype=np.int64)
     return result
+
+
+DATASETS = (
+    Google12(
+        name="google12",
+        title="Google-12",
+        train_examples=22_246,
+        val_examples=3_081,
+        num_classes=len(CLASSES),
+        input_size=(FRAMES, FILTERS),
+        licence="CC BY 4.0",
+        disk_mb=1_850,
+        fetch_mb=1_900,
+        kept_in="google12",
+    ),
+)

@@ -21,7 +21,7 @@ import queue
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib import import_module
@@ -35,10 +35,10 @@ import torch
 from torch import Tensor
 
 from paper_repro.data.bar import Bar
-from paper_repro.data.beton import ENCODING, Beton, record_path, recorded, save_record, sha256
-from paper_repro.data.folder import CROP, RESIZE, cores_for, normalised
-from paper_repro.data.images import Images, read_rgb
-from paper_repro.data.loaders import ALONE, Batch, Share, batches_of_epoch
+from paper_repro.data.loaders import ALONE, Batch, Loader, Share
+from paper_repro.data.readers.beton import ENCODING, Beton, record_path, recorded, save_record, sha256
+from paper_repro.data.readers.folder import CROP, RESIZE, cores_for, normalised
+from paper_repro.data.readers.images import Images, read_rgb
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 from paper_repro.files import locked, replacing
@@ -79,22 +79,23 @@ def library() -> ModuleType:
     return ffcv
 
 
-class FFCVLoader:
-    """``Loader`` over an FFCV file. ``batch_size`` is that of all processes together; ``workers`` are threads of this
-    one. Its code is compiled when it is first used, which takes some seconds.
+class FFCVLoader(Loader):
+    """``Loader`` over an FFCV file; ``workers`` are threads of this process. Its code is compiled when it is first
+    used, which takes some seconds. Which images a batch has is a function of (seed, epoch); their crops and flips are
+    not.
     """
 
     def __init__(self, beton: Beton, batch_size: int, share: Share = ALONE, workers: int | None = None) -> None:
+        super().__init__(beton.examples, batch_size, share)
         library()
         import numba  # half a second
 
-        self.beton, self.batch_size, self.share = beton, batch_size, share
+        self.beton = beton
         wanted = cores_for(share) if workers is None else workers
         self.workers = max(1, min(wanted, cores(), numba.config.NUMBA_NUM_THREADS))
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """What a run's result says about how its images were read."""
         return {
             "loader": "ffcv",
             "exact_resume": False,
@@ -103,22 +104,8 @@ class FFCVLoader:
             "ffcv": importlib.metadata.version("ffcv"),
         }
 
-    def __len__(self) -> int:
-        """Batches per epoch; the last one may be smaller."""
-        return math.ceil(self.beton.examples / self.batch_size)
-
-    def epoch(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """The batches of one shuffled and augmented epoch, from number ``first`` on: the images of every batch are a
-        function of (seed, epoch), their crops and flips are not.
-        """
-        parts = batches_of_epoch(self.beton.examples, self.batch_size, self.share, seed, epoch, first)
-        return self._serve(torch.cat([*parts, torch.arange(0)]), augmented=True)
-
-    def in_order(self) -> Iterator[Batch]:
-        """The centre of every image, exactly once over all processes."""
-        return self._serve(self.share.of(torch.arange(self.beton.examples)), augmented=False)
-
-    def _serve(self, order: Tensor, augmented: bool) -> Iterator[Batch]:
+    def serve(self, batches: Iterable[Tensor], key: tuple[int, int] | None) -> Iterator[Batch]:
+        order, augmented = torch.cat([*batches, torch.arange(0)]), key is not None
         if not len(order):
             return
         for images, labels in _passing(self._loader(augmented), order.numpy().astype(np.uint64)):

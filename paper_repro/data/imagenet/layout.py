@@ -1,33 +1,23 @@
-"""ImageNet-1K (ILSVRC 2012): 1,281,167 and 50,000 photographs in 1000 classes, in one folder per class, and the FFCV
-files that can be made of them. It cannot be fetched without an account: this finds and checks it, and says what to
-mend.
+"""Where a copy of ImageNet-1K is, and whether it is whole: all that is wrong, and how to mend it, by names, counts and
+sizes alone.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paper_repro.data import sources
-from paper_repro.data.catalog import dataset
-from paper_repro.data.images import DANGLING, Images, is_image, list_images, wnid_of
-from paper_repro.data.sources import Say
+from paper_repro.data.readers.images import DANGLING, Images, is_image, list_images, wnid_of
 from paper_repro.errors import UserError
 
-if TYPE_CHECKING:  # loaders.py knows this module by name
-    from paper_repro.data.loaders import Loader, Share
-
-FACTS = dataset("imagenet1k")
-FOLDERS = ("", "imagenet1k", "imagenet", "ImageNet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC")  # under DATA_ROOT
+FOLDER = "imagenet1k"
+FOLDERS = ("", FOLDER, "imagenet", "ImageNet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC")  # under DATA_ROOT
 UNREADABLE = "unreadable.txt"  # beside train and val: relative paths of files that the user left out
 COMMAND = "python -m paper_repro data imagenet"
-VAL_BATCH = 250  # of each process; one that divides 50,000
 SHOWN = 5  # of each kind of fault, in a message
 
 
@@ -40,7 +30,7 @@ class Part:
     most: int
 
 
-PARTS = {"train": Part(FACTS.train_examples, 732, 1300), "val": Part(FACTS.val_examples, 50, 50)}
+PARTS = {"train": Part(1_281_167, 732, 1300), "val": Part(50_000, 50, 50)}
 
 
 @lru_cache
@@ -55,74 +45,7 @@ def home(root: Path) -> Path:
     for name in FOLDERS:
         if any((root / name / part).exists() for part in ("train", "val", "train.beton")):
             return root / name
-    return root / FACTS.name
-
-
-def present(root: Path) -> bool:
-    """Whether anything of it is under ``root``; ``ensure`` says whether it is whole."""
-    return home(root).is_dir()
-
-
-def ensure(root: Path, say: Say = print, loader: str = "folder") -> Path:
-    """Check what ``loader`` reads, by names and sizes alone; returns the folder with train and val. UserError, with
-    everything that is wrong and how to mend it.
-    """
-    folder = home(root)
-    if loader == "ffcv":
-        from paper_repro.data import beton
-
-        require_ffcv()
-        for part in PARTS:
-            beton.recorded(folder / f"{part}.beton", PARTS[part].examples)
-    else:
-        check(folder)
-        say(slower())
-    return folder
-
-
-def slower() -> str:
-    """What reading the folder costs, and what would not."""
-    how = "is installed" if importlib.util.find_spec("ffcv") else "comes with `make ffcv`"
-    return (
-        "ImageNet-1K is read from the folder with torchvision, at about half of FFCV's speed for each core "
-        f"(FFCV {how}; then `{COMMAND} --write-ffcv`, and LOADER=ffcv)"
-    )
-
-
-def require_ffcv(asked: str = "LOADER=ffcv") -> None:
-    """UserError where FFCV is not installed; ``asked`` is the option that needs it."""
-    if importlib.util.find_spec("ffcv") is None:
-        raise UserError(
-            f"{asked}: FFCV is not installed. `make ffcv` installs it (environment.yml says how with conda); without "
-            f"it, leave {asked.partition('=')[0]} out: torchvision reads the folder, at about half the speed for each "
-            "core."
-        )
-
-
-def open_loaders(
-    root: Path, batch_size: int, share: Share, loader: str, say: Say = print, workers: int | None = None
-) -> tuple[Loader, Loader, str]:
-    """(training loader, validation loader, fingerprint of what they read). ``loader`` is one of ``spec.LOADERS``."""
-    folder = home(root)
-    if loader == "ffcv":
-        from paper_repro.data import beton
-        from paper_repro.data.ffcv import FFCVLoader
-
-        require_ffcv()
-        files = {part: beton.verified(folder / f"{part}.beton", PARTS[part].examples, say) for part in PARTS}
-        share.require_fair(files["train"].examples, batch_size)
-        fast = [FFCVLoader(files[part], batch, share, workers) for part, batch in _batches(batch_size)]
-        return fast[0], fast[1], sources.fingerprint({part: file.sha256 for part, file in files.items()})
-    from paper_repro.data.folder import FolderLoader
-
-    images = check(folder)
-    share.require_fair(len(images["train"]), batch_size)
-    plain = [FolderLoader(images[part], batch, share, workers) for part, batch in _batches(batch_size)]
-    return plain[0], plain[1], sources.fingerprint({part: images[part].fingerprint for part in PARTS})
-
-
-def _batches(batch_size: int) -> tuple[tuple[str, int], ...]:
-    return ("train", batch_size), ("val", VAL_BATCH)
+    return root / FOLDER
 
 
 def check(folder: Path, empty: bool = True) -> dict[str, Images]:
@@ -131,7 +54,7 @@ def check(folder: Path, empty: bool = True) -> dict[str, Images]:
     """
     if not any((folder / part).is_dir() for part in PARTS):
         looked = f"{folder.parent} does not exist" if not folder.parent.is_dir() else "it has neither train nor val"
-        if folder.name == FACTS.name and folder.parent.is_dir():
+        if folder.name == FOLDER and folder.parent.is_dir():
             looked += f", nor has {folder.parent}"
         raise UserError(
             f"there is no ImageNet-1K in {folder}: {looked}. It is free for research, from "

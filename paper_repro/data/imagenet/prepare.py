@@ -6,8 +6,11 @@ import time
 from pathlib import Path
 
 from paper_repro.data.bar import Bar
-from paper_repro.data.imagenet1k import COMMAND, FACTS, PARTS, UNREADABLE, check, home, require_ffcv, wnids
-from paper_repro.data.images import list_images, unreadable
+from paper_repro.data.imagenet.layout import COMMAND, PARTS, UNREADABLE, check, home, wnids
+from paper_repro.data.imagenet.sort_val import sort_val as sort
+from paper_repro.data.readers import ffcv
+from paper_repro.data.readers.beton import require_ffcv
+from paper_repro.data.readers.images import list_images, unreadable
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 from paper_repro.files import write
@@ -30,8 +33,6 @@ def prepare(
     if write_ffcv:  # before the steps that take hours
         require_ffcv("--write-ffcv")
     if sort_val is not None:
-        from paper_repro.data.imagenet_val import sort_val as sort
-
         say(f"{sort(folder, sort_val):,} validation images moved into the folders of their classes")
     if decode:
         check(folder, empty=False)
@@ -40,15 +41,13 @@ def prepare(
     images = check(folder)
     counts = " + ".join(f"{len(images[part]):,}" for part in PARTS)
     how = f"by names, counts and sizes, in {time.monotonic() - began:.1f} s"
-    say(f"{FACTS.title} in {folder}: {counts} images in {len(wnids()):,} classes, complete {how}")
+    say(f"ImageNet-1K in {folder}: {counts} images in {len(wnids()):,} classes, complete {how}")
     left_out = sum(part.left_out for part in images.values())
     if left_out:
         say(f"  {left_out:,} more are left out, as {folder / UNREADABLE} says")
     if not decode:
         say("  the files themselves were not read: --decode does that, in minutes to hours")
     if write_ffcv:
-        from paper_repro.data import ffcv
-
         for part in PARTS:
             ffcv.write(images[part], folder / f"{part}.beton", say)
 

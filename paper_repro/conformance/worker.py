@@ -1,0 +1,43 @@
+"""The process that performs the checks on one method: takes its order and sends events (``paper_repro.runs.child``)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import torch
+
+from paper_repro.conformance.protocol import CHECKS, perform
+from paper_repro.conformance.trial import Subject
+from paper_repro.errors import UserError
+from paper_repro.methods import plugins
+from paper_repro.runs import child
+
+
+def main() -> None:
+    """Take the order, perform the checks."""
+    tell = child.Events().tell
+    torch.set_num_threads(1)
+    ordered = child.order()
+    try:
+        plugin = plugins.find(ordered["source"])
+        argument = plugins.sparsity_argument(plugin, plugins.load(plugin))
+        arguments = {argument: ordered["sparsity_pct"], **ordered["arguments"]}
+        subject = Subject(plugin.source, arguments)
+        with plugins.explained(plugin if plugin.sha256 else None, "be built"):
+            subject.build()
+    except UserError as error:
+        tell("error", text=str(error))
+        return
+    broken = False
+    for item in CHECKS:
+        if broken and not item.needed:
+            continue  # it will not be trained anyhow
+        tell("begin", doing=f"pass the check {item.name!r} ({item.sentence})")
+        outcome = perform(item, subject)
+        broken |= item.needed and not outcome.passed
+        tell("outcome", outcome=asdict(outcome))
+    tell("end", sparsity_argument=argument)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What reads images that do not fit in memory: the folder, by torchvision, and FFCV's files."""

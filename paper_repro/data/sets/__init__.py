@@ -1,0 +1,1 @@
+"""The data sets: a file for each, or for several with the same examples. ``catalog.MODULES`` names them."""
