@@ -276,7 +276,7 @@ def test_a_fault_of_the_program_ends_in_a_code_that_is_no_answer(
 ) -> None:
     monkeypatch.setattr(regress, "regress", lambda question, console: {}["missing"])
     assert call(monkeypatch, "gmp", "--data-root", ".") == cli.CRASHED
-    assert f"  {cli.CRASHED}  " in regress.EXIT_CODES and "KeyError: 'missing'" in capfd.readouterr().err
+    assert f"  {cli.CRASHED}  " in cli.EXIT_CODES and "KeyError: 'missing'" in capfd.readouterr().err
 
 
 def test_a_broken_plugin_is_not_trained(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
