@@ -50,7 +50,7 @@ def reference_numbers(root: Path) -> Iterator[Finding]:
 
 def audits(root: Path) -> Iterator[Finding]:
     """Reported numbers: every audit is there, is what the code computes now, and has no FAIL; the errata are valid."""
-    from paper_repro.workflows.reproduce import audited  # the only check that needs torch
+    from paper_repro.workflows.audit import audited  # the only check that needs torch
 
     for name in tables.names():
         if not tables.load(name).audited:
@@ -85,7 +85,7 @@ def audits(root: Path) -> Iterator[Finding]:
 
 def balance(root: Path) -> Iterator[Finding]:
     """The balance of thresholds on the paper's data is what the code computes now."""
-    from paper_repro.workflows.reproduce import audited_balance
+    from paper_repro.workflows.audit import audited_balance
 
     for name in tables.names():
         for kind, now in audited_balance(name).items():
@@ -330,7 +330,10 @@ def main(root: Path | None = None, complete: bool = False) -> int:
     ``complete`` on INCOMPLETE too.
     """
     of_repository("ci")
-    found = check(root or repository() / "results")
+    root = root or repository() / "results"
+    if not root.is_dir():
+        raise UserError(f"there is no folder {root} with results to check")
+    found = check(root)
     for name, status, sentence in found:
         print(f"{status:<11} {name}: {sentence}")
     final = verdict(found)

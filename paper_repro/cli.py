@@ -15,15 +15,13 @@ from rich.text import Text
 
 from paper_repro import __version__, tables
 from paper_repro.data.sources import data_root
-from paper_repro.errors import UserError
+from paper_repro.errors import CRASHED, EXIT_CODES, UserError
 from paper_repro.spec import AUTOCASTS, LOADERS, OPTIONS, options_text
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console, in_any_encoding
-from paper_repro.workflows.regress import EXIT_CODES
-from paper_repro.workflows.reproduce import Job
+from paper_repro.workflows.job import Job
 
 console = Console()
-CRASHED = 70  # EX_SOFTWARE of sysexits.h; no verb has it as an answer
 
 
 class _Path(click.Path):
@@ -121,13 +119,13 @@ def reproduce(table: str | None, **given: Any) -> int:
 @options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results")
 def run(table: str | None, row: tuple[str, ...], rows: str | None, **given: Any) -> int:
     """Train what is missing of a table: the headline rows, or those named (here or by --rows)."""
-    from paper_repro.workflows import reproduce as steps
+    from paper_repro.workflows import train
 
     work = job(table, rows=",".join([*row, *([rows] if rows else [])]), **given)
     if work.tier in (AUDIT, CHECKPOINT):
         training = [tier for tier in tables.load(work.table).tiers if tier != CHECKPOINT]
         raise UserError(f"tier {work.tier} trains nothing; take one of: {', '.join(training)}")
-    return steps.run(work, console)
+    return train.run(work, console)
 
 
 @cli.command()
@@ -145,7 +143,7 @@ def plan(table: str | None, **given: Any) -> int:
 @options("results")
 def audit(table: str | None, results: Path) -> int:
     """Recompute the paper's printed numbers from its own budgets (all tables, or the one named); no training."""
-    from paper_repro.workflows.reproduce import write_audit
+    from paper_repro.workflows.audit import write_audit
 
     chosen = tables.names() if table is None else [require_table(table)]
     return 0 if all(write_audit(Job(name, AUDIT, results=results), console, every=True) for name in chosen) else 1
@@ -156,7 +154,7 @@ def audit(table: str | None, results: Path) -> int:
 @options("tier", "results")
 def render(table: str | None, tier: str, results: Path) -> int:
     """Draw the figures and execute the notebook from the results that are there."""
-    from paper_repro.workflows.reproduce import show
+    from paper_repro.workflows.show import show
 
     show(job(table, tier=tier, results=results), console)
     return 0

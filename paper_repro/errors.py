@@ -65,3 +65,16 @@ def _plainly(kind: str, message: str, value: object) -> str:
 
 def _alike_from_the_start(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+CRASHED = 70  # EX_SOFTWARE of sysexits.h; no verb has it as an answer
+# of the verb `regress`
+EXIT_CODES = """\
+Exit code:
+  0  worse in none; not every regime need be decided
+  1  worse than STR in at least one regime
+  2  bad input, a broken plug-in, or a run of the method that failed, diverged or pruned nothing
+  3  a stored state that cannot be used
+  4  with --strict (STRICT=1): as 0, but a regime is not decided: more seeds are needed, or STR has no run there
+  70  a fault of this program
+Only the comparison at equal sparsity counts for it; the one at equal multiply-adds is shown."""

@@ -16,7 +16,8 @@ from paper_repro.data import sources
 from paper_repro.errors import UserError
 from paper_repro.runs import cost, launch
 from paper_repro.tables import loader
-from paper_repro.workflows.reproduce import Job, unfinished
+from paper_repro.workflows.job import Job
+from paper_repro.workflows.train import unfinished
 from tests.runs.test_launch import ROOT, WORKER
 from tests.training.tiny import install
 

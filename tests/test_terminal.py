@@ -10,9 +10,10 @@ from rich.progress import TextColumn
 from rich.table import Table
 
 import paper_repro
+from paper_repro.report.console import print_whole
 from paper_repro.runs.progress import TrainingProgress
 from paper_repro.terminal import Console
-from paper_repro.workflows.reproduce import print_whole, report
+from paper_repro.workflows.train import list_failures
 
 FOREIGN = "[bold]x[/bold] [/some/where] :smile: [red]"
 
@@ -25,7 +26,7 @@ def test_foreign_text_is_printed_as_it_is() -> None:
     grid.add_row(FOREIGN)
     console.print(grid)
     print_whole(grid, console)
-    report({FOREIGN: FOREIGN}, console)
+    list_failures({FOREIGN: FOREIGN}, console)
     with TrainingProgress(console, 1) as progress:
         progress(FOREIGN, {"event": "note", "text": FOREIGN})
         columns = [column for column in progress.bars.columns if isinstance(column, TextColumn)]

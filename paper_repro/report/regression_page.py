@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
+from paper_repro.errors import EXIT_CODES
 from paper_repro.evidence import provenance
 from paper_repro.evidence.regression import EDGE, Measured, Regime
 from paper_repro.evidence.statistics import summarise
@@ -60,7 +61,7 @@ def page(
         checks=checks.outcomes,
         sentence=regress.summary(plugin.name, regimes),
         code=code,
-        exit_codes=regress.EXIT_CODES,
+        exit_codes=EXIT_CODES,
         notes=regress.notes(regimes),
         claims=regress.claims(mine),
         scale=_scale(regimes, question.margin),

@@ -67,7 +67,7 @@ class Report:
                 + (
                     "Sparsity, parameters and MACs of the full-size network are "
                     "recomputed from the published budgets (tier `audit`)."
-                    if has_budgets(e.table)
+                    if e.table.has_budgets
                     else ""
                 )
             )
@@ -223,11 +223,6 @@ class Report:
 def paper_data(plan: tables.Table) -> str:
     """The data sets of the paper's own numbers: "ImageNet-1K"."""
     return " and ".join(dict.fromkeys(dataset(row.dataset).title for row in plan.rows if row.model == plan.model))
-
-
-def has_budgets(plan: tables.Table) -> bool:
-    """Whether the table is of sparse networks: low-rank ones have no budget."""
-    return any(row.reported.sparsity_pct is not None for row in plan.rows)
 
 
 def _regimes(e: Evidence) -> list[float]:

@@ -106,6 +106,11 @@ class Table:
     tiers: Mapping[str, TierPlan]
     claims: tuple[Claim, ...]
 
+    @property
+    def has_budgets(self) -> bool:
+        """Whether the table is of sparse networks: low-rank ones have no budget."""
+        return any(row.reported.sparsity_pct is not None for row in self.rows)
+
     def row(self, id: str) -> Row:
         """The row called ``id``; an unknown one is an error that names the nearest."""
         for row in self.rows:

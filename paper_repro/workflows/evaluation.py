@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import torch
 
 from paper_repro import tables
@@ -20,20 +21,22 @@ from paper_repro.data import loaders
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import Batch
 from paper_repro.errors import UserError
+from paper_repro.evidence import evidence, provenance, results, verdicts
 from paper_repro.files import write
 from paper_repro.interchange import networks
 from paper_repro.interchange.networks import Stored
 from paper_repro.methods import balance
 from paper_repro.methods.balance import Balance
+from paper_repro.report.console import comparison_grid, legend, print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import CHECKPOINT
 from paper_repro.terminal import Console
 from paper_repro.training.evaluate import evaluate
 from paper_repro.training.measure import measure
+from paper_repro.workflows.audit import write_audit
 from paper_repro.workflows.checkpoints import same_shapes
-
-if TYPE_CHECKING:
-    from paper_repro.workflows.reproduce import Job
+from paper_repro.workflows.job import Job
+from paper_repro.workflows.show import show
 
 BATCH_SIZE = 256
 
@@ -75,13 +78,10 @@ def reproduce(job: Job, console: Console) -> int:
     Raises UserError when there is none, and when accuracy cannot be measured for lack of data: after everything that
     can be compared without it has been shown.
     """
-    from paper_repro.evidence import results
-    from paper_repro.workflows import reproduce as steps
-
     if job.seeds != 1:
         raise UserError(f"tier {CHECKPOINT} trains nothing, so that it has no seeds; leave --seeds (SEEDS=) out")
     there = subjects(job)
-    sound = steps.write_audit(job, console)
+    sound = write_audit(job, console)
     todo = [subject for subject in there if not subject.evaluated()]
     console.print(f"checkpoints: {len(there)} of {len(job.specs())} rows, {len(there) - len(todo)} evaluated already")
     for subject in there:
@@ -96,7 +96,7 @@ def reproduce(job: Job, console: Console) -> int:
         show_without_accuracy(job, there, console)
         raise UserError(f"the accuracy of the checkpoints was not measured: {error}", error.exit_code) from error
     results.collect(job.table, job.tier, [subject.folder for subject in there], job.results)
-    steps.show(job, console)
+    show(job, console)
     return 0 if sound else 1
 
 
@@ -132,8 +132,6 @@ def _evaluate_all(todo: Sequence[Subject], data_root: Path, console: Console) ->
 
 def keep(subject: Subject, batches: Iterable[Batch], fingerprint: str) -> None:
     """Evaluate on ``batches`` and write it down as a run's result. ``fingerprint``: of the data."""
-    from paper_repro.evidence import provenance
-
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     began = time.monotonic()
     whole, layers = subject.measured()
@@ -162,14 +160,9 @@ def keep(subject: Subject, batches: Iterable[Batch], fingerprint: str) -> None:
 
 def show_without_accuracy(job: Job, there: Sequence[Subject], console: Console) -> None:
     """The comparison as far as it goes without data; nothing is written to the results."""
-    import pandas as pd
-
-    from paper_repro.evidence import evidence, results, verdicts
-    from paper_repro.workflows import reproduce as steps
-
     known = {"seed": 0, "status": "finished", "dataset": tables.load(job.table).dataset, "options": ""}
     records = [{"row": subject.row.id, **known, **subject.measured()[0]} for subject in there]
     runs = pd.DataFrame(records).reindex(columns=results.empty("runs").columns)
     found = replace(evidence.load(job.table, job.tier, job.results), runs=runs)
-    steps.print_whole(steps.comparison_grid(verdicts.comparisons(found)), console)
-    console.print(steps.legend(found), soft_wrap=True)
+    print_whole(comparison_grid(verdicts.comparisons(found)), console)
+    console.print(legend(found), soft_wrap=True)

@@ -12,6 +12,7 @@ from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import Share
 from paper_repro.errors import UserError
+from paper_repro.report.console import print_whole
 from paper_repro.runs.cost import Cost, hours_text, require_affordable
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
@@ -20,7 +21,8 @@ from paper_repro.training import checkpoint
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
 from paper_repro.training.loop import stored_result
 from paper_repro.training.options import require_applicable
-from paper_repro.workflows.reproduce import Job, costs, print_whole, side_by_side
+from paper_repro.workflows.job import Job
+from paper_repro.workflows.train import costs, side_by_side
 
 COLUMNS = ("row", "seed", "weight decay", "s_init", "epochs", "steps", "g(s) leaves zero", "images", "disk MB", "hours",
            "state", "run")  # fmt: skip

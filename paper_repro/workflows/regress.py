@@ -21,25 +21,17 @@ from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
 from paper_repro.files import write
+from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.tables.recipes import MethodKeys
 from paper_repro.terminal import Console
-from paper_repro.workflows.reproduce import Job, print_whole, report, require_trainable, train_named
+from paper_repro.workflows.job import Job
+from paper_repro.workflows.train import list_failures, require_trainable, train_named
 
 if TYPE_CHECKING:
     from paper_repro.evidence.regression import Comparison, Measured, Regime
     from paper_repro.methods.plugins import Plugin
-
-EXIT_CODES = """\
-Exit code:
-  0  worse in none; not every regime need be decided
-  1  worse than STR in at least one regime
-  2  bad input, a broken plug-in, or a run of the method that failed, diverged or pruned nothing
-  3  a stored state that cannot be used
-  4  with --strict (STRICT=1): as 0, but a regime is not decided: more seeds are needed, or STR has no run there
-  70  a fault of this program
-Only the comparison at equal sparsity counts for it; the one at equal multiply-adds is shown."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +155,7 @@ def regress(question: Question, console: Console) -> int:
     code = regression.exit_code(regimes, question.strict)
     write(out / "regress.csv", csv_text(regimes))
     write(out / "report.html", page(question, plugin, checks, regimes, str_runs, code))
-    report(failures, console)
+    list_failures(failures, console)
     console.print(f"\n{summary(plugin.name, regimes)}\nreport:  {out / 'report.html'}\nnumbers: {out / 'regress.csv'}")
     return code
 

@@ -12,7 +12,8 @@ from paper_repro.errors import UserError
 from paper_repro.evidence import provenance, tolerances
 from paper_repro.report import notebook
 from paper_repro.terminal import Console
-from paper_repro.workflows.reproduce import Job, write_audit
+from paper_repro.workflows.audit import write_audit
+from paper_repro.workflows.job import Job
 
 
 def git(folder: Path, *arguments: str) -> None:

@@ -14,9 +14,9 @@ from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.provenance import repository
 from paper_repro.report import summary
+from paper_repro.report.console import comparison_grid
 from paper_repro.report.report import Report
 from paper_repro.verdict import Verdict
-from paper_repro.workflows.reproduce import comparison_grid
 from tests.made_up import MakeRuns, write_audit
 
 

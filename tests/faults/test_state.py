@@ -22,8 +22,8 @@ from paper_repro.errors import UserError
 from paper_repro.spec import Spec
 from paper_repro.training import checkpoint
 from paper_repro.training.loop import Interrupted, run
-from paper_repro.workflows import reproduce
-from paper_repro.workflows.reproduce import Job
+from paper_repro.workflows import train
+from paper_repro.workflows.job import Job
 from tests.runs.test_launch import ROOT
 from tests.training.test_loop import kill_at, without_time
 from tests.training.tiny import SPEC, install
@@ -61,14 +61,14 @@ def test_no_room_is_said_before_training(tmp_path: Path, monkeypatch: pytest.Mon
     for free, enough in ((needed - 1, False), (needed, True)):
         monkeypatch.setattr(shutil, "disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
         if enough:
-            reproduce.require_trainable(replace(job, jobs=1), [spec])
+            train.require_trainable(replace(job, jobs=1), [spec])
             continue
         with pytest.raises(UserError, match=r"runs has 538 MiB of free space, and 538 MiB are needed") as error:
-            reproduce.require_trainable(replace(job, jobs=1), [spec])
+            train.require_trainable(replace(job, jobs=1), [spec])
         assert error.value.exit_code == 3
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write to .*file"):
-        reproduce.require_trainable(replace(job, results=tmp_path / "file"), [spec])
+        train.require_trainable(replace(job, results=tmp_path / "file"), [spec])
 
 
 def test_a_disk_that_fills_up_while_training_keeps_the_last_checkpoint(

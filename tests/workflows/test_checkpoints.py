@@ -25,7 +25,7 @@ from paper_repro.tables import CHECKPOINT
 from paper_repro.terminal import Console
 from paper_repro.workflows import evaluation, reproduce
 from paper_repro.workflows.checkpoints import Candidate, import_file
-from paper_repro.workflows.reproduce import Job
+from paper_repro.workflows.job import Job
 from tests.interchange.test_released import dense, native, save
 
 Import = Callable[..., tuple[Path, str]]
@@ -169,7 +169,7 @@ def test_the_tier_from_end_to_end(
     shown = []
     monkeypatch.setattr(evaluation.loaders, "ensure", lambda name, root, say: None)
     monkeypatch.setattr(evaluation.loaders, "open_loaders", lambda name, root, size: (None, Validation(), "cd" * 32))
-    monkeypatch.setattr(reproduce, "show", lambda job, console: shown.append(job))
+    monkeypatch.setattr(evaluation, "show", lambda job, console: shown.append(job))
     monkeypatch.setattr(
         evaluation.Subject,
         "evaluated",
@@ -211,7 +211,7 @@ def test_the_tier_from_end_to_end(
     monkeypatch.setattr(evaluation.loaders, "open_loaders", lambda *given: pytest.fail("evaluated once more"))
     assert reproduce.reproduce(job, Console(quiet=True)) == 0
     with monkeypatch.context() as failing:
-        failing.setattr(reproduce, "write_audit", lambda job, console: False)
+        failing.setattr(evaluation, "write_audit", lambda job, console: False)
         assert reproduce.reproduce(job, Console(quiet=True)) == 1
     state = torch.load(mobilenet, weights_only=True)["state_dict"]
     state["module.model.0.0.sparseThreshold"] -= 1e-4

@@ -21,9 +21,10 @@ from paper_repro.terminal import Console
 from paper_repro.training import checkpoint, distributed
 from paper_repro.training.forecast import steps_per_epoch
 from paper_repro.training.network import parameter_count
-from paper_repro.workflows import reproduce
+from paper_repro.workflows import train
+from paper_repro.workflows.job import Job
 from paper_repro.workflows.plan import disk_mb, show_plan, state, what_it_takes
-from paper_repro.workflows.reproduce import Job, costs, require_trainable, side_by_side, train_named
+from paper_repro.workflows.train import costs, require_trainable, side_by_side, train_named, unfinished
 from tests.training.tiny import SPEC
 
 SPECS = [replace(SPEC, seed=seed) for seed in range(3)]
@@ -101,7 +102,7 @@ def test_the_processes_of_a_job_train_each_of_its_runs(job: Job, monkeypatch: py
     assert started == [(1, 4), (2, 1)]
 
 
-@pytest.mark.parametrize("ask", [show_plan, reproduce.unfinished])
+@pytest.mark.parametrize("ask", [show_plan, unfinished])
 def test_options_that_mean_nothing_are_refused_by_the_plan_and_by_the_run(job: Job, made_up_rate: None, ask) -> None:
     with pytest.raises(UserError, match="leave --loader out"):
         ask(replace(job, options="loader=ffcv"), Console(quiet=True))
@@ -135,6 +136,6 @@ def test_what_is_trained_already_costs_nothing_more(
     assert [found[spec.name].done for spec in (dense, gmp)] == [1.0, pytest.approx(0.5, abs=0.01)]
     assert [state(job, spec) for spec in (dense, gmp)] == ["finished", f"stopped at step {half:,}"]
     limit = sum(item.hours_to_do for item in found.values())
-    monkeypatch.setattr(reproduce, "require_trainable", lambda job, todo: None)
+    monkeypatch.setattr(train, "require_trainable", lambda job, todo: None)
     with pytest.raises(UserError, match="the 1 runs to do take about"):
-        reproduce.unfinished(replace(job, max_gpu_hours=0.99 * limit), Console(quiet=True))
+        unfinished(replace(job, max_gpu_hours=0.99 * limit), Console(quiet=True))

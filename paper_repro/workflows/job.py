@@ -1,0 +1,70 @@
+"""What a command was asked for: a table at a tier, some of its rows, and where things are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paper_repro import tables
+from paper_repro.errors import UserError, unknown
+from paper_repro.spec import Spec
+
+ALL_ROWS = "all"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a command works on: a table at a tier, with these seeds, in these folders."""
+
+    table: str
+    tier: str = "smoke"
+    seeds: int = 1
+    method: str | None = None
+    rows: tuple[str, ...] = ()  # none: the headline rows, or all of ``method``; ALL_ROWS alone: all
+    jobs: int | None = None
+    max_gpu_hours: float | None = None
+    gpus: int = 1  # processes that train one run together
+    options: str = ""  # of every run: see spec.OPTIONS
+    data_root: Path = field(default_factory=Path)
+    runs: Path = Path("runs")
+    results: Path = Path("results")
+    checkpoints: Path = Path("checkpoints")
+
+    def stand_ins(self) -> dict[str, str]:
+        """Data set -> the one that stands in for it on this machine."""
+        named = tables.load(self.table).tier(self.tier).stand_ins
+        if not named:
+            return {}
+        from paper_repro.data.loaders import standing_in  # torch takes two seconds to import, and `list` needs none
+
+        return standing_in(named, self.data_root)
+
+    def specs(self) -> list[tuple[tables.Row, Spec]]:
+        """The runs that this job asks for, in table order; UserError for a tier, method or row that does not exist."""
+        table = tables.load(self.table)
+        pairs = [
+            (row, spec.with_options(self.options))
+            for row, spec in table.specs(self.tier, range(self.seeds), self.stand_ins())
+        ]
+        known = {row.id for row, _ in pairs}
+        for row in () if self.rows == (ALL_ROWS,) else self.rows:
+            table.row(row)
+            if row not in known:
+                raise UserError(
+                    f"row {row!r} is not trained at tier {self.tier}; these are: {', '.join(sorted(known))}"
+                )
+        wanted = self.wanted_rows()
+        used = {row.method for row, _ in pairs}
+        if self.method is not None and self.method not in used:
+            raise unknown(f"method in table {self.table} at tier {self.tier}", self.method, used)
+        return [
+            (row, spec) for row, spec in pairs if (not wanted or row.id in wanted) and self.method in (None, row.method)
+        ]
+
+    def wanted_rows(self) -> tuple[str, ...]:
+        """The rows that this job names, or the headline rows where it names none; empty for all of them."""
+        if self.rows == (ALL_ROWS,):
+            return ()
+        if self.rows or self.method is not None:
+            return self.rows
+        return tables.load(self.table).tier(self.tier).headline

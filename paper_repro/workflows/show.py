@@ -1,0 +1,43 @@
+"""The verb ``render``: figures and notebook from the results, and how reported and reproduced numbers compare."""
+
+from __future__ import annotations
+
+from paper_repro.evidence import claims, evidence, provenance, verdicts
+from paper_repro.report import balance_report, notebook, summary
+from paper_repro.report.console import best_epochs, comparison_grid, legend, print_whole, whose
+from paper_repro.tables import AUDIT
+from paper_repro.terminal import Console
+from paper_repro.workflows.job import Job
+
+
+def show(job: Job, console: Console) -> None:
+    """Render figures and notebook, then print the summary, and reported beside reproduced with a verdict for each row.
+
+    Tier audit draws nothing: its numbers are part of every other tier's notebook. It prints each claim at length
+    instead, as the notebook does.
+    """
+    table_evidence = evidence.load(job.table, job.tier, job.results)
+    rendered = None
+    if job.tier != AUDIT:
+        console.print("notebook and figures: being rendered (nothing is done where the results have not changed)")
+        rendered = notebook.render(job.table, job.tier, job.results)
+    compared, checked = verdicts.comparisons(table_evidence), claims.check(table_evidence)
+    console.print()
+    for line in summary.summary(table_evidence, compared, checked, rendered):
+        console.print(line, soft_wrap=True, highlight=False)
+    console.print()
+    print_whole(comparison_grid(compared, best_epochs(table_evidence)), console)
+    console.print(legend(table_evidence), soft_wrap=True)
+    if rendered is None and checked:
+        console.print()
+        for claim in checked:
+            console.print(f"{claim.verdict:<12} {claim.id}: {claim.sentence}", soft_wrap=True)
+    if rendered is not None:
+        console.print(whose(table_evidence, job.runs), soft_wrap=True)
+    console.print(f"numbers: {job.results / job.table}", soft_wrap=True)
+    home = provenance.repository()
+    if job.results.resolve() == home / "results":
+        if not verdicts.update_status_table(home / "README.md", job.results):
+            console.print("README.md: its status table now counts these results")
+        if not balance_report.update_page(home / "docs" / "balance.md", job.results):
+            console.print("docs/balance.md: its numbers are now those of these results")
