@@ -49,7 +49,8 @@ PLAIN = {
 
 def problems(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
     """(place, what is wrong there) for everything that pydantic found."""
-    return [(item["loc"], _plainly(item["type"], item["msg"], item["input"])) for item in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    return [(item["loc"], _plainly(item["type"], item["msg"], item["input"])) for item in found]
 
 
 def _plainly(kind: str, message: str, value: object) -> str:
@@ -59,7 +60,7 @@ def _plainly(kind: str, message: str, value: object) -> str:
         return "empty, and a value is needed"
     if kind in PLAIN:
         return PLAIN[kind].format(value=value)
-    subject, should, wanted = message.partition(" should ")
+    _, should, wanted = message.partition(" should ")
     return f"{value!r} must {wanted}" if should else f"{message}, not {value!r}"
 
 

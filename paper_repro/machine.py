@@ -1,8 +1,11 @@
-"""What this process may use of its machine."""
+"""What this process may use of its machine, and how it is asked to stop."""
 
 from __future__ import annotations
 
 import os
+import signal
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what clusters send before they preempt
 
 
 def cores() -> int:

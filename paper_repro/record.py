@@ -45,8 +45,8 @@ class Layer(Part):
 class Accuracy(Part):
     """On the validation set. The loss, in nats, has the label smoothing of training."""
 
-    top1_pct: float | None
-    val_loss: float | None
+    top1_pct: float
+    val_loss: float
 
 
 class Size(Part):
@@ -144,7 +144,7 @@ def _spec(value: Any) -> Spec:
 
 
 class Record(Part):
-    """One finished run. Runs of one epoch have no ``epochs``. ``kept``: state that the method was to keep -> network."""
+    """One finished run. Runs of one epoch have no ``epochs``. ``kept``: milestone of the method -> network."""
 
     spec: Annotated[Spec, PlainValidator(_spec), PlainSerializer(Spec.to_dict)]
     result: Result

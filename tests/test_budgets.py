@@ -12,7 +12,7 @@ from paper_repro import budgets, methods, models, tables
 from paper_repro.accounting import account, counted_layers
 from paper_repro.errors import UserError
 from paper_repro.terminal import Console
-from paper_repro.workflows.checkpoints import import_file
+from paper_repro.workflows.released_checkpoints import import_file
 from tests.interchange.test_released import native, save, weights_of
 
 

@@ -29,7 +29,7 @@ from paper_repro.accounting import account, counted_layers, nonzero_sparsity_pct
 from paper_repro.errors import UserError
 from paper_repro.methods import plugins
 from paper_repro.methods.base import Method
-from paper_repro.training.measure import measure
+from paper_repro.training import measure
 from paper_repro.training.schedule import scaled
 
 STEPS = 12
@@ -264,7 +264,7 @@ def record(subject: Subject) -> None:
                 f"returns from {name}() what cannot be written to the record of a run ({error}); it takes plain "
                 "numbers and texts, such as tensor.item()"
             ) from error
-    json.dumps(measure(method.finalize(model), INPUT_SIZE, told["thresholds"], told["balances"]))
+    measure.size(method.finalize(model), INPUT_SIZE, told["thresholds"], told["balances"])
 
 
 def state(subject: Subject) -> None:

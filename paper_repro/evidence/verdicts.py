@@ -25,7 +25,7 @@ from paper_repro.evidence import results, tolerances
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.provenance import repository
 from paper_repro.evidence.tolerances import Tolerances
-from paper_repro.files import write
+from paper_repro.files import replace_between
 from paper_repro.tables import AUDIT
 from paper_repro.verdict import Verdict, worst
 
@@ -334,11 +334,7 @@ def update_status_table(readme_path: Path, results_dir: Path | None = None, chec
 
     With ``check``, nothing is written. Raises UserError when the markers are missing.
     """
-    text = readme_path.read_text(encoding="utf-8")
-    new = results.replace_between(text, BEGIN, END, status_markdown(results_dir), readme_path)
-    if new != text and not check:
-        write(readme_path, new)
-    return new == text
+    return replace_between(readme_path, BEGIN, END, status_markdown(results_dir), check)
 
 
 if __name__ == "__main__":

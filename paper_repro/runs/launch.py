@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from paper_repro.data.catalog import dataset
-from paper_repro.machine import cores
+from paper_repro.machine import STOP_SIGNALS, cores
 from paper_repro.runs.events import parsed
 from paper_repro.spec import Spec
 
 WORKER = (sys.executable, "-m", "paper_repro.runs.worker")
 ORDER = "PAPER_REPRO_ORDER"  # in the environment, because torchrun's processes share no standard input
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what clusters send before they preempt
 OnEvent = Callable[[Spec, Mapping[str, Any]], None]
 
 

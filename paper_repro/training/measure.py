@@ -1,4 +1,4 @@
-"""What is measured of a finalized network: its accuracy, and its size and costs. Nothing that a method claims counts."""
+"""What is measured of a finalized network: accuracy, size and costs. Nothing that a method claims counts."""
 
 from __future__ import annotations
 

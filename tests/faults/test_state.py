@@ -20,7 +20,7 @@ import torch
 from paper_repro import cli
 from paper_repro.errors import UserError
 from paper_repro.spec import Spec
-from paper_repro.training import checkpoint
+from paper_repro.training import saved_state
 from paper_repro.training.loop import Interrupted, run
 from paper_repro.workflows import train
 from paper_repro.workflows.job import Job
@@ -85,7 +85,7 @@ def test_a_disk_that_fills_up_while_training_keeps_the_last_checkpoint(
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="No space left"):
         run(SHORT, tmp_path / "runs", tmp_path)
-    assert checkpoint.newest_step(tmp_path / "runs" / SHORT.name) == 8
+    assert saved_state.newest_step(tmp_path / "runs" / SHORT.name) == 8
     monkeypatch.setattr(torch, "save", save)
     assert without_time(run(SHORT, tmp_path / "runs", tmp_path)) == without_time(whole)
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from paper_repro.models import fastgrnn_kernels  # noqa: F401
-from paper_repro.training import checkpoint
+from paper_repro.training import saved_state
 from paper_repro.training.loop import Run, run
 from tests.training.tiny import RANKS, install_sequences
 
@@ -63,5 +63,5 @@ def train_and_die_while_saving(runs: Path, said: Path) -> None:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
             os.kill(os.getpid(), signal.SIGKILL)
 
-    checkpoint.torch.save = half
+    saved_state.torch.save = half
     train(runs, said)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from paper_repro.training.evaluate import evaluate
 
 from paper_repro import methods
 from paper_repro.accounting import account, ranks
@@ -22,8 +23,7 @@ from paper_repro.interchange import networks
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_low_rank import STRLowRank
 from paper_repro.spec import Spec
-from paper_repro.training import checkpoint, loop
-from paper_repro.training.evaluate import evaluate
+from paper_repro.training import loop, saved_state
 from paper_repro.training.loop import Interrupted, run
 from tests.training.tiny import RANKS, SPEC, STEPS, install, install_sequences, split
 
@@ -118,7 +118,7 @@ def test_adam_goes_on_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     whole = run(spec, tmp_path / "whole", tmp_path)
     with pytest.raises(Interrupted):
         train(tmp_path, spec, report=kill_at(21))
-    saved = checkpoint.load(tmp_path / "runs" / spec.name)
+    saved = saved_state.load(tmp_path / "runs" / spec.name)
     state = saved["optimizer"]["state"]
     assert all(entry["exp_avg_sq"].abs().sum() > 0 and entry["step"] == 21 for entry in state.values())
     assert without_time(train(tmp_path, spec)) == without_time(whole)
@@ -169,7 +169,7 @@ def test_losses_and_random_states_between_two_records_survive_a_stop(
         stopping.setattr(loop.Run, "_train_step", step)
         with pytest.raises(Interrupted):
             train(tmp_path, spec)
-    assert checkpoint.newest_step(tmp_path / "runs" / spec.name) == 12
+    assert saved_state.newest_step(tmp_path / "runs" / spec.name) == 12
     assert without_time(train(tmp_path, spec)) == without_time(whole)
 
 
@@ -192,7 +192,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, report=die)
-    assert checkpoint.newest_step(tmp_path / "runs" / SPEC.name) == 24
+    assert saved_state.newest_step(tmp_path / "runs" / SPEC.name) == 24
     assert without_time(train(tmp_path)) == without_time(whole)
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from paper_repro.training.evaluate import evaluate
 from torch import Tensor
 
 from paper_repro import models
 from paper_repro.data.loaders import open_loaders
 from paper_repro.training import distributed
 from paper_repro.training.distributed import Processes
-from paper_repro.training.evaluate import evaluate
 from paper_repro.training.loop import Run, run
 from tests.training.tiny import RANKS, SPEC, install, install_sequences
 

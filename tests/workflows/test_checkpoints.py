@@ -24,8 +24,8 @@ from paper_repro.interchange import networks, released
 from paper_repro.tables import CHECKPOINT
 from paper_repro.terminal import Console
 from paper_repro.workflows import evaluation, reproduce
-from paper_repro.workflows.checkpoints import Candidate, import_file
 from paper_repro.workflows.job import Job
+from paper_repro.workflows.released_checkpoints import Candidate, import_file
 from tests.interchange.test_released import dense, native, save
 
 Import = Callable[..., tuple[Path, str]]
