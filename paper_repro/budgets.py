@@ -88,6 +88,8 @@ def _of_run(folder: Path) -> Budget:
 
 
 def _of_csv(path: Path) -> Budget:
+    if not path.exists():
+        raise UserError(f"budget {path} does not exist")
     lines = read_rows(path, LayerSparsity, "layer")
     return Budget({line.layer: line.sparsity_pct for line in lines}, str(path))
 

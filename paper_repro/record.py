@@ -61,11 +61,15 @@ class Size(Part):
 
 
 class Images(Part):
-    """How the images of a part of the data set were read. ``encoding``: by FFCV, which encodes them anew."""
+    """How the images of a part of the data set were read. ``exact_resume``: whether an interrupted run ends bit by bit
+    as if it had not been. ``encoding``: how FFCV, of this version, encoded them anew.
+    """
 
     loader: str
-    skipped_images: int = 0
+    exact_resume: bool
+    skipped_images: int
     encoding: dict[str, int | float | str] = {}
+    ffcv: str = ""
 
 
 class Outcome(Part):

@@ -40,8 +40,9 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 text at byte {error.start}") from None
 
 
-def read_cells(path: Path, *key: str) -> tuple[list[str], list[Row]]:
+def read_cells(path: Path, *key: str, model: type[BaseModel] | None = None) -> tuple[list[str], list[Row]]:
     """The columns of a CSV file, and (line, column -> text) of every row; the ``key`` columns together are unique.
+    ``model``: what a row is to be, if the columns follow from that.
 
     UserError for an empty file, a column that appears twice, a row with too few or too many cells, or a repeated key.
     """
@@ -54,9 +55,13 @@ def read_cells(path: Path, *key: str) -> tuple[list[str], list[Row]]:
         for column in header:
             if header.count(column) > 1:
                 raise at(path, 1, column, "this column appears twice")
-        for column in key:
+        fields = model.model_fields if model else {}
+        for column in (*key, *(name for name, field in fields.items() if field.is_required())):
             if column not in header:
                 raise at(path, 1, None, f"column {column!r} is missing; the columns are {', '.join(header)}")
+        for column in header if model else ():
+            if column not in fields:
+                raise at(path, 1, None, str(unknown("column", column, fields)))
         for cells in reader:
             if len(cells) != len(header):
                 column = header[min(len(cells), len(header) - 1)]
@@ -83,13 +88,7 @@ def read_rows(
     A column may be left out where the model has a default for it. ``complete`` is given the line and the cells of each
     row, and returns the cells to validate.
     """
-    columns, rows = read_cells(path, *key)
-    for column, field in model.model_fields.items():
-        if column not in columns and field.is_required():
-            raise at(path, 1, None, f"column {column!r} is missing; the columns are {', '.join(columns)}")
-    for column in columns:
-        if column not in model.model_fields:
-            raise at(path, 1, None, str(unknown("column", column, model.model_fields)))
+    _, rows = read_cells(path, *key, model=model)
     if not rows and not may_be_empty:
         raise UserError(f"{path}: no rows below the header")
     return validated(path, [(line, complete(line, cells)) for line, cells in rows], model)
@@ -127,7 +126,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path} is not valid TOML: {error}") from None
 
 
 def validate(path: Path, where: str, values: Mapping[str, Any], model: type[M]) -> M:

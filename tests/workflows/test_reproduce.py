@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from paper_repro.workflows import train
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.plan import disk_mb, show_plan, state, what_it_takes
 from paper_repro.workflows.train import costs, require_trainable, side_by_side, train_named, unfinished
+from tests.made_up_record import finished, leave
 from tests.training.tiny import SPEC
 
 SPECS = [replace(SPEC, seed=seed) for seed in range(3)]
@@ -127,9 +127,7 @@ def test_what_is_trained_already_costs_nothing_more(
     (_, dense), (_, gmp) = job.specs()
     assert [state(job, spec) for spec in (dense, gmp)] == ["to do", "to do"]
     assert [item.done for item in costs(job).values()] == [0.0, 0.0]
-    (job.runs / dense.name).mkdir(parents=True)
-    result = {"spec": dense.to_dict(), "provenance": {}}
-    (job.runs / dense.name / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    leave(job.runs, dense, finished(dense))
     half = steps_per_epoch(gmp) * gmp.epochs // 2
     saved_state.save(job.runs / gmp.name, half, {})
     found = costs(job)
