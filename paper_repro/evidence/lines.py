@@ -16,14 +16,12 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from paper_repro import tables
 from paper_repro.files import replace_between
+from paper_repro.record import Accuracy, Size
 from paper_repro.tables.printed import File, Name, Number, NumberOrEmpty, Percent, PercentOrEmpty
 from paper_repro.verdict import MEANING, Verdict
 
 WITHOUT_NETWORK = ("diverged", "not_reached")  # statuses of a run that measures nothing
-MEASURES = (
-    "top1_pct", "val_loss", "sparsity_pct", "backbone_sparsity_pct", "params_m", "nonzero_params_m", "macs_m",
-    "sparse_macs_m",
-)  # fmt: skip
+MEASURES = (*Accuracy.model_fields, *Size.model_fields)
 
 _EMPTY_IS_NONE = BeforeValidator(lambda cell: None if cell == "" else cell)
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -113,29 +111,33 @@ class RunLine(Line):
     def _consistent(self) -> Self:
         """Notices a fraction typed for a percentage, and thousands for millions, among other things."""
         missing = [name for name in MEASURES if getattr(self, name) is None]
-        if self.status in WITHOUT_NETWORK:
-            if self.top1_pct is not None:
-                raise ValueError(f"top1_pct of a run that is {self.status}, and so has no network")
-        elif missing:
+        if self.status in WITHOUT_NETWORK and "top1_pct" not in missing:
+            raise ValueError(f"top1_pct of a run that is {self.status}, and so has no network")
+        if missing:
+            if self.status in WITHOUT_NETWORK:
+                return self
             raise ValueError(f"{', '.join(missing)}: empty, though the run is {self.status} and so has a network")
-        if self.nonzero_params_m is None or self.params_m is None or self.sparsity_pct is None:
-            return self
-        if self.nonzero_params_m > self.params_m * (1 + 1e-9):
-            raise ValueError("nonzero_params_m cannot exceed params_m (mixed units?)")
-        if self.sparse_macs_m is not None and self.macs_m is not None and self.sparse_macs_m > self.macs_m * (1 + 1e-9):
-            raise ValueError("sparse_macs_m cannot exceed macs_m (mixed units?)")
-        if abs(100.0 * (1.0 - self.nonzero_params_m / self.params_m) - self.sparsity_pct) >= 0.01:
+        values = self.model_dump()
+        for part, whole in (("nonzero_params_m", "params_m"), ("sparse_macs_m", "macs_m")):
+            if values[part] > values[whole] * (1 + 1e-9):
+                raise ValueError(f"{part} cannot exceed {whole} (mixed units?)")
+        if abs(100.0 * (1.0 - values["nonzero_params_m"] / values["params_m"]) - values["sparsity_pct"]) >= 0.01:
             raise ValueError("sparsity_pct is not 100 * (1 - nonzero_params_m / params_m) (mixed units?)")
         return self
 
 
-class BudgetLine(Line):
+class OfRun(Line):
+    """A line about a run for a row of the table."""
+
+    row: Name = of("row of the table")
+    seed: Count = of("seed of the run")
+
+
+class BudgetLine(OfRun):
     """One line per row, seed and layer: the budget that a run ended with."""
 
     FILE, KEY = "<tier>_budgets.csv", ("row", "seed", "layer")
 
-    row: Name = of("row of the table")
-    seed: Count = of("seed of the run")
     layer: Name = of("name of the layer's module; lines stand in the order of definition")
     params: Count = of("weights of the layer")
     macs: Count = of("multiply-adds of the dense layer for one image")
@@ -156,13 +158,11 @@ class BudgetLine(Line):
     )
 
 
-class HistoryLine(Line):
+class HistoryLine(OfRun):
     """Several lines per run: sparsity and thresholds while it trained."""
 
     FILE, KEY = "<tier>_history.csv", ("row", "seed", "epoch")
 
-    row: Name = of("row of the table")
-    seed: Count = of("seed of the run")
     epoch: Amount = of("time of the record, in passes over the training set", ".4f", "epoch")
     lr: AmountOrEmpty = of("learning rate of the step before the record", ".6g")
     train_loss: AmountOrEmpty = of("training loss since the last record", ".4f", "nat")
@@ -186,13 +186,11 @@ class HistoryLine(Line):
     balance_max: AmountOrEmpty = of("largest of the same", ".5g", default=None)
 
 
-class EpochLine(Line):
+class EpochLine(OfRun):
     """One line per row, seed and epoch, where a run takes more than one: accuracy and ranks meanwhile."""
 
     FILE, KEY = "<tier>_epochs.csv", ("row", "seed", "epoch")
 
-    row: Name = of("row of the table")
-    seed: Count = of("seed of the run")
     epoch: Count = of("epochs of training done", unit="epoch")
     val_top1_pct: Percent = of("top-1 accuracy then, on the data of `top1_pct`", ".2f", "%")
     rank_w: CountOrEmpty = of("inner dimension of W then; empty where W is no product")

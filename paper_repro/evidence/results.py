@@ -92,11 +92,8 @@ def _dtype(column: Column) -> Any:
 def validate(frame: pd.DataFrame, kind: str, file: Path) -> list[Line]:
     """The lines of a frame, which is what ``file`` is to hold; UserErrors as by ``read``."""
     cells = [["" if pd.isna(value) else value for value in frame[name].tolist()] for name in columns(KINDS[kind])]
-    rows = [
-        (at, dict(zip(columns(KINDS[kind]), line, strict=True))) for at, line in enumerate(zip(*cells, strict=True), 2)
-    ]
-    require_unique(file, rows, KINDS[kind].KEY)
-    return validated(file, rows, KINDS[kind])
+    rows = enumerate((dict(zip(columns(KINDS[kind]), line, strict=True)) for line in zip(*cells, strict=True)), 2)
+    return validated(file, list(rows), KINDS[kind])
 
 
 def write(frame: pd.DataFrame, file: Path, kind: str = "runs") -> Path:
@@ -114,6 +111,7 @@ def write_lines(lines: Iterable[Line], file: Path, kind: str) -> Path:
         key = [name for name in model.KEY if name != "layer"]
         lines = sorted(lines, key=lambda line: [_natural_if_text(getattr(line, name)) for name in key])
     lines = list(lines)
+    require_unique(file, enumerate((line.model_dump(include=set(model.KEY)) for line in lines), 2), model.KEY)
     shown = {
         name: column
         for name, column in columns(model).items()
@@ -209,10 +207,9 @@ def _new_lines(plan: tables.Table, tier: str, runs: Mapping[Path, Record]) -> di
                 for kind, line in _lines(run, row, plan, tier):
                     new[kind].append(line)
             except ValidationError as error:
-                place, problem = problems(error)[0]
-                raise UserError(
-                    f"{folder / record.FILE}, for {error.title}, {place}: {problem}", exit_code=3
-                ) from error
+                (column, *_), problem = problems(error)[0]
+                where = f"{folder / record.FILE}, for column {column} of {error.title}"
+                raise UserError(f"{where}: {problem}", exit_code=3) from error
     return new
 
 

@@ -35,7 +35,7 @@ class Tolerances(File):
     density_slack: Tolerance
     accuracy_margin: Tolerance
     onset_before_pct: Tolerance
-    full_scale: dict[str, FullScale] = {}
+    full_scale: dict[str, FullScale] = Field(default_factory=dict)
 
 
 def load(file: Path | None = None) -> Tolerances:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
@@ -9,12 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from paper_repro import tables
+from paper_repro import record, tables
 from paper_repro.errors import UserError
 from paper_repro.evidence import evidence, results
 from paper_repro.evidence.lines import update_schema_document
 from paper_repro.evidence.provenance import repository
 from tests.made_up import MakeRuns, fake_run
+from tests.made_up_record import change
 
 
 @pytest.fixture
@@ -100,14 +100,11 @@ def test_layers_without_weights_and_an_s_of_zero_are_left_out_of_the_balance(
     make_runs: MakeRuns, tmp_path: Path
 ) -> None:
     (folder,) = make_runs(rows=["str-90.23"], recorded=True)
-    run = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    names = list(run["history"][-1]["balance"])
-    run["history"][-1]["balance"] = {name: [0.0, 0.0] for name in names} | {
-        names[0]: [2.0, 0.5], names[1]: [3.0, 4.0], names[2]: [5.0, math.inf]
-    }  # fmt: skip
-    run["history"][-2]["balance"] = {name: [0.0, 0.0] for name in names}
-    run["layers"][0]["balance"] = math.inf
-    (folder / "result.json").write_text(json.dumps(run), encoding="utf-8")
+    none: dict[str, list[float]] = {name: [0.0, 0.0] for name in record.read(folder).history[-1].balance}
+    some = dict(zip(none, ([2.0, 0.5], [3.0, 4.0], [5.0, math.inf]), strict=False))
+    change(folder, "history", -1, "balance", value=none | some)
+    change(folder, "history", -2, "balance", value=none)
+    change(folder, "layers", 0, "balance", value=math.inf)
     results.collect("resnet50", "smoke", [folder], tmp_path / "results")
     history = results.read(results.path(tmp_path / "results", "resnet50", "smoke", "history"), "history")
     last, before = history.iloc[-1], history.iloc[-2]
@@ -258,24 +255,17 @@ def test_collect_refuses_what_it_cannot_place(make_runs: MakeRuns, tmp_path: Pat
         results.collect("mobilenetv1", "smoke", [run], tmp_path / "results")
     with pytest.raises(UserError, match="no recipe for tier 'small'"):
         results.collect("mobilenetv1", "small", [run], tmp_path / "results")
-    content = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    for damage, message in (
-        ("{", "is damaged"),
-        (json.dumps({**content, "schema": 99}), "another version"),
-        (
-            json.dumps({key: value for key, value in content.items() if key != "layers"}),
-            ": layers is missing",
-        ),
-        (json.dumps({**content, "result": {**content["result"], "dataset": None}}), "result.dataset empty"),
-        (json.dumps({**content, "history": [{"epoch": 1}]}), r"history.0.sparsity_pct is missing"),
-        (
-            json.dumps({**content, "result": {**content["result"], "seconds": "long"}}),
-            "result.seconds 'long' is not a plain number",
-        ),
+    for place, value, message in (  # what test_record.py shows of records, this does of lines
+        (("layers", 0, "sparsity_pct"), 101.0, "column sparsity_pct of BudgetLine: 101.0 must be less than"),
+        (("result", "dataset_sha256"), "ab", "column dataset_sha256 of RunLine: 'ab' must match"),
+        (("result", "seconds"), "long", "result.seconds 'long' is not a plain number"),
     ):
-        (run / "result.json").write_text(damage, encoding="utf-8")
-        with pytest.raises(UserError, match=message):
+        before = (run / "result.json").read_bytes()
+        change(run, *place, value=value)
+        with pytest.raises(UserError, match=message) as error:
             results.collect("resnet50", "smoke", [run], tmp_path / "results")
+        assert str(run / "result.json") in str(error.value)
+        (run / "result.json").write_bytes(before)
     (run / "result.json").unlink()
     with pytest.raises(UserError, match="holds no finished run"):
         results.collect("resnet50", "smoke", [run], tmp_path / "results")
@@ -378,10 +368,13 @@ def test_runs_with_options_say_so_and_are_not_mixed_with_others(make_runs: MakeR
 
 def test_how_images_were_read_is_in_the_row(make_runs: MakeRuns, tmp_path: Path) -> None:
     plain, read = make_runs(rows=["dense", "gmp-80"])
-    part = {"loader": "ffcv", "skipped_images": 2, "encoding": {"max_resolution": 500, "jpeg_quality": 90}}
-    content = json.loads((read / "result.json").read_text(encoding="utf-8"))
-    content["result"]["images"] = {"train": part, "val": {**part, "skipped_images": 1}}
-    (read / "result.json").write_text(json.dumps(content), encoding="utf-8")
+    part = {
+        "loader": "ffcv",
+        "exact_resume": False,
+        "skipped_images": 2,
+        "encoding": {"max_resolution": 500, "jpeg_quality": 90},
+    }
+    change(read, "result", "images", value={"train": part, "val": {**part, "skipped_images": 1}})
     frame = results.read(results.collect("resnet50", "smoke", [plain, read], tmp_path / "results")).set_index("row")
     assert frame.loc["gmp-80", "skipped_images"] == 3 and math.isnan(frame.loc["dense", "skipped_images"])
     assert frame["encoding"].to_dict() == {"dense": "", "gmp-80": "max_resolution=500 jpeg_quality=90"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from paper_repro.tables.printed import Reported
 from paper_repro.tables.quantity import parse
 from paper_repro.verdict import Verdict
 from tests.made_up import MakeRuns, write_audit
+from tests.made_up_record import change
 
 
 def collect(make_rnn_runs: MakeRuns, tmp_path: Path, tier: str = "paper", **given: object) -> Evidence:
@@ -193,9 +193,7 @@ def test_a_rank_must_be_whole(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
 
 def test_a_run_without_a_record_of_its_epochs_is_damaged(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     (run,) = make_rnn_runs(rows=["har2-full"])
-    content = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    del content["epochs"][0]["val_top1_pct"]
-    (run / "result.json").write_text(json.dumps(content), encoding="utf-8")
+    change(run, "epochs", 0, value={"epoch": 1, "ranks": {}})
     with pytest.raises(UserError, match=r"epochs\.0\.val_top1_pct is missing"):
         results.collect("rnn", "paper", [run], tmp_path / "results")
 
