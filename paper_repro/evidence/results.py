@@ -207,8 +207,8 @@ def _new_lines(plan: tables.Table, tier: str, runs: Mapping[Path, Record]) -> di
                 for kind, line in _lines(run, row, plan, tier):
                     new[kind].append(line)
             except ValidationError as error:
-                (column, *_), problem = problems(error)[0]
-                where = f"{folder / record.FILE}, for column {column} of {error.title}"
+                place, problem = problems(error)[0]
+                where = f"{folder / record.FILE}, for {error.title}{''.join(f', column {name}' for name in place)}"
                 raise UserError(f"{where}: {problem}", exit_code=3) from error
     return new
 

@@ -256,8 +256,9 @@ def test_collect_refuses_what_it_cannot_place(make_runs: MakeRuns, tmp_path: Pat
     with pytest.raises(UserError, match="no recipe for tier 'small'"):
         results.collect("mobilenetv1", "small", [run], tmp_path / "results")
     for place, value, message in (  # what test_record.py shows of records, this does of lines
-        (("layers", 0, "sparsity_pct"), 101.0, "column sparsity_pct of BudgetLine: 101.0 must be less than"),
-        (("result", "dataset_sha256"), "ab", "column dataset_sha256 of RunLine: 'ab' must match"),
+        (("layers", 0, "sparsity_pct"), 101.0, "for BudgetLine, column sparsity_pct: 101.0 must be less than"),
+        (("result", "dataset_sha256"), "ab", "for RunLine, column dataset_sha256: 'ab' must match"),
+        (("result", "top1_pct"), None, "for RunLine: top1_pct: empty, though the run is finished"),
         (("result", "seconds"), "long", "result.seconds 'long' is not a plain number"),
     ):
         before = (run / "result.json").read_bytes()
