@@ -6,22 +6,26 @@ method that takes a ``budget`` takes it.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from paper_repro import tables
+from paper_repro import record, tables
 from paper_repro.accounting import counted_layers, require_fit
 from paper_repro.errors import UserError, unknown
-from paper_repro.files import write
+from paper_repro.files import write_csv
 from paper_repro.interchange import networks, released
 from paper_repro.methods.distributions import BUDGETS, Budget
+from paper_repro.tables.files import read_rows
+from paper_repro.tables.printed import File, Name, Percent
 
-COLUMNS = ("layer", "sparsity_pct")
+
+class LayerSparsity(File):
+    """A line of a budget file: a layer, and its sparsity."""
+
+    layer: Name
+    sparsity_pct: Percent
 
 
 def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
@@ -42,7 +46,7 @@ def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
     path = Path(source)
     if colon and rule in BUDGETS:
         budget = BUDGETS[rule](layers, _number(number, source), ())
-    elif (path / networks.ABOUT).exists():
+    elif (path / networks.IMPORTED).exists():
         budget = _of_tensors(path, networks.read_weights(path / networks.WEIGHTS), layers)
     elif path.is_dir():
         budget = _of_run(path)
@@ -65,11 +69,8 @@ def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
 
 def save(budget: Mapping[str, float], path: Path) -> Path:
     """Write a budget as a CSV file of two columns, in the order of its layers."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((layer, f"{sparsity_pct:.4f}") for layer, sparsity_pct in budget.items())
-    return write(path, text.getvalue())
+    rows = ((layer, f"{sparsity_pct:.4f}") for layer, sparsity_pct in budget.items())
+    return write_csv(path, LayerSparsity.model_fields, rows)
 
 
 def _number(text: str, source: str) -> float:
@@ -80,35 +81,17 @@ def _number(text: str, source: str) -> float:
 
 
 def _of_run(folder: Path) -> Budget:
-    path = folder / "result.json"
-    try:
-        layers = json.loads(path.read_text(encoding="utf-8"))["layers"]
-        by_layer = {layer["layer"]: float(layer["sparsity_pct"]) for layer in layers}
-    except FileNotFoundError:
-        raise UserError(f"{folder} has no result.json: a budget is taken from a finished run") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged or no result ({error})", exit_code=3) from error
+    by_layer = {layer.layer: layer.sparsity_pct for layer in record.read(folder).layers}
     if not by_layer:
         raise UserError(f"{folder}: the run diverged and has no budget")
     return Budget(by_layer, f"run {folder.name}")
 
 
 def _of_csv(path: Path) -> Budget:
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"))))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"budget {path} cannot be read: {error}") from error
-    if not rows or any(set(COLUMNS) - row.keys() for row in rows):
-        raise UserError(f"{path}: a budget has the columns {' and '.join(COLUMNS)}, and a line for each layer")
-    by_layer: dict[str, float] = {}
-    for line, row in enumerate(rows, 2):
-        if row["layer"] in by_layer:
-            raise UserError(f"{path}, line {line}: layer {row['layer']!r} stands there twice")
-        try:
-            by_layer[row["layer"]] = float(row["sparsity_pct"])
-        except (TypeError, ValueError):
-            raise UserError(f"{path}, line {line}, column sparsity_pct: {row['sparsity_pct']!r} is no number") from None
-    return Budget(by_layer, str(path))
+    if not path.exists():
+        raise UserError(f"budget {path} does not exist")
+    lines = read_rows(path, LayerSparsity, "layer")
+    return Budget({line.layer: line.sparsity_pct for line in lines}, str(path))
 
 
 def _of_tensors(path: Path, tensors: Mapping[str, Tensor], layers: Mapping[str, nn.Module]) -> Budget:

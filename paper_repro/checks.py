@@ -19,6 +19,7 @@ from paper_repro.errors import UserError
 from paper_repro.evidence import claims, results, tolerances, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.lines import KINDS, WITHOUT_NETWORK, update_schema_document
 from paper_repro.evidence.provenance import of_repository, repository
 from paper_repro.report import documents as page_parts
 from paper_repro.report import figures, notebook, summary
@@ -94,7 +95,7 @@ def balance(root: Path) -> Iterator[Finding]:
             if not file.exists():
                 yield INCOMPLETE, f"{file} is missing: run `make audit`"
                 continue
-            stored, key = results.read(file, kind), list(results.SCHEMAS[kind].unique)
+            stored, key = results.read(file, kind), list(KINDS[kind].KEY)
             same = stored[key].to_dict("list") == now[key].to_dict("list")
             numbers = [column for column in now if now[column].dtype.kind == "f"]
             if same and np.allclose(stored[numbers], now[numbers].astype(float), rtol=1e-3, equal_nan=True):
@@ -110,7 +111,7 @@ def results_files(root: Path) -> Iterator[Finding]:
     for found in _tiers(root):
         file = results.path(root, found.table.name, found.tier)
         runs = {(row, seed) for row, seed in zip(found.runs["row"], found.runs["seed"], strict=True)}
-        alive = found.runs[~found.runs["status"].isin(results.WITHOUT_NETWORK)]
+        alive = found.runs[~found.runs["status"].isin(WITHOUT_NETWORK)]
         trained = {(row, seed) for row, seed in zip(alive["row"], alive["seed"], strict=True)}
         recorded = set() if found.tier == tables.CHECKPOINT else trained  # what is not trained here has no history
         # of runs of one epoch there is no such file
@@ -262,10 +263,10 @@ def notebooks(root: Path) -> Iterator[Finding]:
 
 def documents(root: Path) -> Iterator[Finding]:
     """Generated parts are current: the columns in results/schema.md, the numbers in README.md and docs/."""
-    if results.update_schema_document(root / "schema.md", check=True):
+    if update_schema_document(root / "schema.md", check=True):
         yield OK, "results/schema.md is current"
     else:
-        yield FAIL, "results/schema.md is not current: run `python -m paper_repro.evidence.results`"
+        yield FAIL, "results/schema.md is not current: run `python -m paper_repro.evidence.lines`"
     for name, parts in page_parts.DOCUMENTS.items():
         file = root.resolve().parent / name
         if not file.exists():

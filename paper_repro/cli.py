@@ -264,7 +264,7 @@ def checkpoint() -> None:
 @options("checkpoints")
 def import_(file: Path, table: str | None, row: str | None, checkpoints: Path) -> int:
     """Read FILE, a checkpoint as the authors released them; say what it is, and keep it for tier checkpoint."""
-    from paper_repro.workflows.checkpoints import import_file
+    from paper_repro.workflows.released_checkpoints import import_file
 
     import_file(file, table, row, checkpoints, console)
     return 0

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class UserError(Exception):
@@ -31,6 +35,33 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     near.sort(key=lambda item: _alike_from_the_start(item, str(name)), reverse=True)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return UserError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
+
+
+# pydantic's kinds of problems that can be said more plainly
+PLAIN = {
+    "missing": "is missing",
+    "finite_number": "{value!r} is not a finite number",
+    "float_parsing": "{value!r} is not a plain number; write it like 1014.45, without separators or unit",
+    "int_parsing": "{value!r} must be a whole number, without separators or unit",
+    "int_from_float": "{value!r} must be a whole number",
+}
+
+
+def problems(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+    """(place, what is wrong there) for everything that pydantic found."""
+    found = error.errors(include_url=False)
+    return [(item["loc"], _plainly(item["type"], item["msg"], item["input"])) for item in found]
+
+
+def _plainly(kind: str, message: str, value: object) -> str:
+    if kind == "value_error":  # said by a validator of ours, in full
+        return message.removeprefix("Value error, ")
+    if value in ("", None) and kind != "missing":
+        return "empty, and a value is needed"
+    if kind in PLAIN:
+        return PLAIN[kind].format(value=value)
+    _, should, wanted = message.partition(" should ")
+    return f"{value!r} must {wanted}" if should else f"{message}, not {value!r}"
 
 
 def _alike_from_the_start(one: str, other: str) -> int:

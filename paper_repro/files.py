@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +47,28 @@ def write(path: Path, content: str | bytes) -> Path:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}", exit_code=3) from error
     return path
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Path:
+    """Write a CSV file with LF line ends; complete or not there, as by ``write``."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return write(path, text.getvalue())
+
+
+def replace_between(path: Path, begin: str, end: str, content: str, check: bool = False) -> bool:
+    """Replace what stands between two marker lines of a text file; whether it stood there already. With ``check``,
+    nothing is written. Raises UserError when a marker is missing.
+    """
+    text = path.read_text(encoding="utf-8")
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise UserError(f"{path} needs the lines {begin!r} and {end!r} once each, in this order")
+    new = f"{text.split(begin)[0]}{begin}\n{content}{end}{text.split(end)[1]}"
+    if new != text and not check:
+        write(path, new)
+    return new == text
 
 
 def require_room(folder: Path, room_bytes: int = 0) -> None:

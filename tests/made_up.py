@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,9 +11,11 @@ import pytest
 
 from paper_repro import tables
 from paper_repro.evidence import results
+from paper_repro.record import Layer, Point, Result, Size
 from paper_repro.spec import Spec
 from paper_repro.tables import loader
 from tests import made_up_rnn as rnn
+from tests.made_up_record import finished, leave
 
 MakeRuns = Callable[..., list[Path]]
 
@@ -22,107 +23,75 @@ MakeRuns = Callable[..., list[Path]]
 def fake_run(
     directory: Path, table: str, row: tables.Row, spec: Spec, recorded: bool = False, **changes: object
 ) -> Path:
-    """One finished run of made-up but consistent numbers: 8 layers, sparsity at the recipe's target, thresholds
-    that rise. ``recorded``: with the balance of its thresholds, where it has any.
+    """One finished run of made-up but consistent numbers: sparsity at the recipe's target, thresholds that rise.
+    ``recorded``: with the balance of its thresholds, where it has any.
     """
-    plan = tables.load(table).tier("smoke").rows[row.id]
-    target, seed = plan.target_sparsity_pct or 0.0, spec.seed
-    names = list(next(iter(tables.budgets(table).values())))
-    sizes = [400 + 40 * index for index in range(len(names))]
-    slope = (100 - target) * 0.5 if row.method == "str" else 0.0
-    middle = sum(size * index for index, size in enumerate(sizes)) / sum(sizes)
-    layers, nonzero = [], 0
-    for index, (name, params) in enumerate(zip(names, sizes, strict=True)):
-        sparsity = target + slope * (middle - index) / middle  # sparser at first, denser at last, on target overall
-        left = round(params * (1 - sparsity / 100))
-        nonzero += left
-        layers.append(
-            {
-                "layer": name,
-                "params": params,
-                "macs": params * (2 * len(names) - index),
-                "sparsity_pct": 100 * (1 - left / params),
-                "threshold": 0.01 + 0.001 * index if row.method == "str" else None,
-                **({"kept_l1": 0.05 * left, "balance": 1 + index / 100} if recorded and row.method == "str" else {}),
-            }
-        )
-    params, macs = sum(layer["params"] for layer in layers), sum(layer["macs"] for layer in layers)
-    overall = 100 * (1 - nonzero / params)
-    backbone = layers[:-1]
-    sparse_macs = sum(layer["macs"] * (1 - layer["sparsity_pct"] / 100) for layer in layers)
-    history = []
-    for step in range(1, 41):
-        epoch = spec.epochs * step / 40
-        done = max(0.0, (step - 8) / 32)
-        thresholds = (
-            {n: 1e-5 * math.exp(7 * step / 40) * (1 + i / 50) for i, n in enumerate(names)}
-            if row.method == "str"
-            else {}
-        )
-        history.append(
-            {
-                "epoch": epoch,
-                "lr": 0.1,
-                "train_loss": 2 - done,
-                "sparsity_pct": overall * done**0.5,
-                "thresholds": thresholds,
-                **(
-                    {"balance": {n: [40 - step, step / 40 * (1 + i)] for i, n in enumerate(thresholds)}}
-                    if recorded
-                    else {}
-                ),
-            }
-        )
-    is_str = row.method == "str"
-    result = {
-        "status": "finished",
-        "top1_pct": 89.0
+    target, seed = tables.load(table).tier("smoke").rows[row.id].target_sparsity_pct or 0.0, spec.seed
+    is_str, names = row.method == "str", list(next(iter(tables.budgets(table).values())))
+    layers = _layers(names, target, is_str, recorded)
+    size = _size(layers)
+    result = finished(
+        spec,
+        **size.model_dump(),
+        top1_pct=89.0
         - max(0.0, target - 80) * (0.2 if is_str else 0.5)
         + 0.13 * seed
         + (0.05 if is_str else 0.0) * seed**2,
-        "val_loss": 0.81,
-        "train_loss": 0.92,
-        "sparsity_pct": overall,
-        "backbone_sparsity_pct": 100
-        * sum(x["params"] * x["sparsity_pct"] / 100 for x in backbone)
-        / sum(x["params"] for x in backbone),
-        "params_m": params / 1e6,
-        "nonzero_params_m": nonzero / 1e6,
-        "macs_m": macs / 1e6,
-        "sparse_macs_m": sparse_macs / 1e6,
-        "forecast_onset_epoch": 0.2 * spec.epochs if is_str else None,
-        "onset_epoch": 0.25 * spec.epochs if is_str else None,
-        "epochs": spec.epochs,
-        "dataset": spec.dataset,
-        "dataset_sha256": "ab" * 32,
-        "seconds": 61.25,
-        **changes,
-    }
-    if result["status"] == "diverged":
-        result |= {"top1_pct": None, "val_loss": None, "params_m": None, "nonzero_params_m": None, "macs_m": None}
-        result |= {"sparse_macs_m": None, "sparsity_pct": None, "backbone_sparsity_pct": None}
-        layers = []
-    content = {
-        "schema": 1,
-        "spec": spec.to_dict(),
-        "result": result,
-        "layers": layers,
-        "history": history,
-        "provenance": {
-            "commit": "0123456789" * 4,
-            "dirty": "false",
-            "torch": "2.0",
-            "python": "3.11",
-            "device": "cpu",
-            "cpu": "Test CPU",
-            "threads": 1,
-            "platform": "Linux x86_64",
-        },
-    }
-    folder = directory / spec.name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_text(json.dumps(content), encoding="utf-8")
-    return folder
+        val_loss=0.81,
+        train_loss=0.92,
+        forecast_onset_epoch=0.2 * spec.epochs if is_str else None,
+        onset_epoch=0.25 * spec.epochs if is_str else None,
+    )
+    result = Result.model_validate(result.model_dump() | changes)
+    history = [_point(step, names, spec.epochs, size.sparsity_pct or 0.0, is_str, recorded) for step in range(1, 41)]
+    return leave(directory, spec, result, layers, history=history)
+
+
+def _layers(names: Sequence[str], target: float, is_str: bool, recorded: bool) -> list[Layer]:
+    """Sparser at first and denser at last for STR, on target overall."""
+    sizes = [400 + 40 * index for index in range(len(names))]
+    slope = (100 - target) * 0.5 if is_str else 0.0
+    middle = sum(size * index for index, size in enumerate(sizes)) / sum(sizes)
+    layers = []
+    for index, (name, params) in enumerate(zip(names, sizes, strict=True)):
+        left = round(params * (1 - (target + slope * (middle - index) / middle) / 100))
+        values = {"layer": name, "params": params, "macs": params * (2 * len(names) - index)}
+        values |= {"sparsity_pct": 100 * (1 - left / params), "threshold": 0.01 + 0.001 * index if is_str else None}
+        balance = {"kept_l1": 0.05 * left, "balance": 1 + index / 100} if recorded and is_str else {}
+        layers.append(Layer.model_validate(values | balance))
+    return layers
+
+
+def _size(layers: Sequence[Layer]) -> Size:
+    def sparsity_pct(some: Sequence[Layer]) -> float:
+        return 100 * sum(x.params * x.sparsity_pct / 100 for x in some) / sum(x.params for x in some)
+
+    params, macs = sum(layer.params for layer in layers), sum(layer.macs for layer in layers)
+    nonzero = sum(round(layer.params * (1 - layer.sparsity_pct / 100)) for layer in layers)
+    return Size(
+        sparsity_pct=100 * (1 - nonzero / params),
+        backbone_sparsity_pct=sparsity_pct(layers[:-1]),
+        params_m=params / 1e6,
+        nonzero_params_m=nonzero / 1e6,
+        macs_m=macs / 1e6,
+        sparse_macs_m=sum(layer.macs * (1 - layer.sparsity_pct / 100) for layer in layers) / 1e6,
+    )
+
+
+def _point(step: int, names: Sequence[str], epochs: int, overall: float, is_str: bool, recorded: bool) -> Point:
+    """The ``step``-th of 40 points of the history; sparsity begins after the 8th."""
+    done = max(0.0, (step - 8) / 32)
+    rising = 1e-5 * math.exp(7 * step / 40)
+    thresholds = {name: rising * (1 + i / 50) for i, name in enumerate(names)} if is_str else {}
+    balance = {name: (40.0 - step, step / 40 * (1 + i)) for i, name in enumerate(thresholds)} if recorded else {}
+    return Point(
+        epoch=epochs * step / 40,
+        lr=0.1,
+        train_loss=2 - done,
+        sparsity_pct=overall * done**0.5,
+        thresholds=thresholds,
+        balance=balance,
+    )
 
 
 @pytest.fixture

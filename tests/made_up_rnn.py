@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from paper_repro import tables
+from paper_repro.record import Epoch, Layer, Point, Provenance, Size
 from paper_repro.spec import Spec
 from paper_repro.tables import loader
+from tests.made_up_record import finished, leave
 
 PROTOCOL = """
 epochs = 6
@@ -66,20 +67,20 @@ def specs(tier: str, seeds: Iterable[int], stand_in: bool = False) -> list[tuple
     return plan.specs(tier, seeds, plan.tier(tier).stand_ins if stand_in else {})
 
 
-def network(ranks: tuple[int, int] | None, hidden: int, inputs: int, steps: int) -> tuple[dict[str, float], list[Any]]:
+def network(ranks: tuple[int, int] | None, hidden: int, inputs: int, steps: int) -> tuple[Size, list[Layer]]:
     """Size and layers of a network, as a run measures them."""
     sizes = {"w": inputs * hidden, "u": hidden * hidden}
     if ranks is not None:
         sizes = {"w.down": inputs * ranks[0], "w.up": hidden * ranks[0]}
         sizes |= {"u.down": hidden * ranks[1], "u.up": hidden * ranks[1]}
     layers = [
-        {"layer": name, "params": size, "macs": steps * size, "sparsity_pct": 0.0, "threshold": None}
+        Layer(layer=name, params=size, macs=steps * size, sparsity_pct=0.0, threshold=None)
         for name, size in sizes.items()
     ]
     params = sum(sizes.values()) / 1e6
     macs = steps * params
-    measures = {"sparsity_pct": 0.0, "backbone_sparsity_pct": 0.0, "params_m": params, "nonzero_params_m": params}
-    return {**measures, "macs_m": macs, "sparse_macs_m": macs}, layers
+    sparsity = {"sparsity_pct": 0.0, "backbone_sparsity_pct": 0.0}
+    return Size(**sparsity, params_m=params, nonzero_params_m=params, macs_m=macs, sparse_macs_m=macs), layers
 
 
 def fake_run(directory: Path, row: tables.Row, spec: Spec, **changes: object) -> Path:
@@ -94,41 +95,15 @@ def fake_run(directory: Path, row: tables.Row, spec: Spec, **changes: object) ->
     for epoch, ranks in enumerate(by_epoch, 1):
         top1_pct = 93.0 + LEAD[row.method] - 0.1 * epoch + 0.2 * spec.seed + spread
         named = {} if ranks is None else dict(zip("wu", ranks, strict=True))
-        epochs.append({"epoch": epoch, "val_top1_pct": top1_pct, "ranks": named})
-        measures, layers = network(ranks, *shape)
-        accuracy: dict[str, Any] = {"top1_pct": top1_pct, "val_loss": 0.2}
+        epochs.append(Epoch(epoch=epoch, val_top1_pct=top1_pct, ranks=named))
+        size, layers = network(ranks, *shape)
+        measured = {"top1_pct": top1_pct, "val_loss": 0.2, **size.model_dump()}
         if ranks is not None and list(ranks) in spec.method_args.get("keep", []):
-            kept["/".join(map(str, ranks))] = {"epoch": epoch, "result": {**accuracy, **measures}, "layers": layers}
-    result: dict[str, Any] = {
-        "status": "finished",
-        **accuracy,
-        **measures,
-        "train_loss": 0.1,
-        "forecast_onset_epoch": None,
-        "onset_epoch": None,
-        "epochs": spec.epochs,
-        "dataset": spec.dataset,
-        "dataset_sha256": "ab" * 32,
-        "seconds": 60.0,
-        **changes,
-    }
-    if result["status"] == "diverged":
-        result |= {"top1_pct": None, "val_loss": None}
-        layers = []
-    content: Mapping[str, Any] = {
-        "schema": 1,
-        "spec": spec.to_dict(),
-        "result": result,
-        "layers": layers,
-        "history": [
-            {"epoch": float(epoch), "lr": 0.01, "train_loss": 0.5, "sparsity_pct": 0.0, "thresholds": {}}
-            for epoch in range(1, spec.epochs + 1)
-        ],
-        "epochs": epochs,
-        "kept": kept,
-        "provenance": {"commit": "0" * 40, "dirty": "false", "torch": "2.0", "device": "cpu", "threads": 1},
-    }
-    folder = directory / spec.name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_text(json.dumps(content), encoding="utf-8")
-    return folder
+            kept["/".join(map(str, ranks))] = {"epoch": epoch, "result": measured, "layers": layers}
+    result = finished(spec, **{**measured, "train_loss": 0.1, "seconds": 60.0, **changes})
+    history = [
+        Point(epoch=epoch, lr=0.01, train_loss=0.5, sparsity_pct=0.0, thresholds={})
+        for epoch in range(1, spec.epochs + 1)
+    ]
+    made_by = Provenance(commit="0" * 40, dirty="false", torch="2.0", device="cpu", threads=1)
+    return leave(directory, spec, result, layers, history=history, epochs=epochs, kept=kept, provenance=made_by)

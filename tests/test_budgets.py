@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,12 @@ import torch
 from paper_repro import budgets, methods, models, tables
 from paper_repro.accounting import account, counted_layers
 from paper_repro.errors import UserError
+from paper_repro.record import Layer
 from paper_repro.terminal import Console
-from paper_repro.workflows.checkpoints import import_file
+from paper_repro.workflows.released_checkpoints import import_file
 from tests.interchange.test_released import native, save, weights_of
+from tests.made_up_record import finished, leave
+from tests.training.tiny import SPEC
 
 
 def network() -> torch.nn.Module:
@@ -49,12 +51,14 @@ def test_a_finished_run_and_a_state_dict_give_the_budget_that_was_measured(tmp_p
         method.before_step(model, step, 10)
     plain = method.finalize(model)
     layers = account(plain, (1, 28, 28)).layers
-    (tmp_path / "run").mkdir()
-    lines = [{"layer": layer.name, "sparsity_pct": layer.sparsity_pct} for layer in layers]
-    (tmp_path / "run" / "result.json").write_text(json.dumps({"layers": lines}), encoding="utf-8")
+    measured = [
+        Layer(layer=layer.name, params=layer.params, macs=layer.macs, sparsity_pct=layer.sparsity_pct)
+        for layer in layers
+    ]
+    run = leave(tmp_path, SPEC, finished(SPEC), measured)
     torch.save(plain.state_dict(), tmp_path / "model.pt")
     expected = {layer.name: layer.sparsity_pct for layer in layers}
-    assert dict(budgets.load(str(tmp_path / "run"), network())) == expected
+    assert dict(budgets.load(str(run), network())) == expected
     assert dict(budgets.load(str(tmp_path / "model.pt"), network())) == pytest.approx(expected)
 
 
@@ -88,12 +92,12 @@ def test_any_method_that_takes_a_budget_takes_it() -> None:
 @pytest.mark.parametrize(
     "content, message",
     [
-        ("layer,percent\nconv1,1\n", "columns layer and sparsity_pct"),
-        ("layer,sparsity_pct\nconv1,much\n", "line 2, column sparsity_pct: 'much'"),
-        ("layer,sparsity_pct\nconv1,1\nconv1,2\n", "line 3: layer 'conv1' stands there twice"),
-        ("layer,sparsity_pct\nconv1,101\n", "between 0 and 100"),
+        ("layer,percent\nconv1,1\n", "column 'sparsity_pct' is missing"),
+        ("layer,sparsity_pct\nconv1,much\n", "line 2, column 'sparsity_pct': 'much'"),
+        ("layer,sparsity_pct\nconv1,1\nconv1,2\n", "line 3, column 'layer': 'conv1' is already on line 2"),
+        ("layer,sparsity_pct\nconv1,101\n", "less than or equal to 100"),
         ("layer,sparsity_pct\nconv1,10\n", "does not fit the network"),
-        ("", "columns layer and sparsity_pct"),
+        ("", "empty; a header line"),
     ],
 )
 def test_a_bad_file_says_what_is_wrong(tmp_path: Path, content: str, message: str) -> None:
@@ -107,7 +111,7 @@ def test_a_bad_file_says_what_is_wrong(tmp_path: Path, content: str, message: st
     [
         ("str-90.32", "Did you mean 'str-90.23'"),
         ("erk:ninety", "'ninety' is no sparsity"),
-        ("nowhere.csv", "cannot be read"),
+        ("nowhere.csv", "does not exist"),
         ("nowhere.pt", "does not exist"),
         ("nowhere.safetensors", "does not exist"),
     ],
@@ -128,6 +132,6 @@ def test_a_malicious_pickle_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_diverged_run_has_no_budget(tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text('{"layers": []}', encoding="utf-8")
+    run = leave(tmp_path, SPEC, finished(SPEC, status="diverged"))
     with pytest.raises(UserError, match="diverged"):
-        budgets.load(str(tmp_path), network())
+        budgets.load(str(run), network())

@@ -6,7 +6,7 @@ import pytest
 
 from paper_repro import checks
 from paper_repro.errors import UserError
-from paper_repro.evidence import results
+from paper_repro.evidence import lines, results
 from paper_repro.evidence.provenance import repository
 from tests.made_up import MakeRuns
 
@@ -102,7 +102,7 @@ def test_a_damaged_file_fails_with_its_place(make_runs: MakeRuns, tmp_path: Path
     found = [
         sentence for name, status, sentence in checks.check(tmp_path) if (name, status) == ("results_files", "FAIL")
     ]
-    assert "line 2, column seconds: '1,014.45' is not a plain number" in found[0]
+    assert "line 2, column 'seconds': '1,014.45' is not a plain number" in found[0]
 
 
 def test_the_audit_must_be_current_and_without_fail(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_balance_on_the_papers_data_must_be_current(tmp_path: Path) -> None:
 def test_documents_must_be_current(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     document = tmp_path / "results" / "schema.md"
-    document.write_text(f"{results.BEGIN}\nold\n{results.END}\n", encoding="utf-8")
+    document.write_text(f"{lines.BEGIN}\nold\n{lines.END}\n", encoding="utf-8")
     page = tmp_path / "docs" / "balance.md"
     page.parent.mkdir()
     page.write_bytes((repository() / "docs" / "balance.md").read_bytes())

@@ -15,7 +15,7 @@ PACKAGE = Path(paper_repro.__file__).parent
 # Lowest first. What stands on a line may import what stands on it or above, and nothing below.
 LAYERS = (
     ("errors", "files", "machine", "terminal", "verdict"),
-    ("spec",),
+    ("spec", "record"),
     ("accounting", "models", "methods"),
     ("data",),
     ("interchange",),

@@ -22,8 +22,6 @@ show: the cells of the smallest layers it cannot judge, which the checksums of t
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -44,7 +42,7 @@ from paper_repro.audit.recompute import (
 )
 from paper_repro.audit.sizes import Size, size_of
 from paper_repro.errors import UserError
-from paper_repro.files import write
+from paper_repro.files import write_csv
 from paper_repro.methods.distributions import erk, uniform
 from paper_repro.tables import files, loader
 from paper_repro.tables.loader import AVERAGE_POOL, TOTALS
@@ -146,18 +144,16 @@ def audit_all(errata_path: Path | None = None) -> list[Finding]:
 
 def save(findings: Iterable[Finding], path: Path) -> Path:
     """Write the findings as ``audit.csv``: counts in full, other numbers with four decimals, NaN as an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ("table", "row", "quantity", "unit", "printed", "recomputed", "difference", "verdict", "convention", "note")
-    )
+    columns = (
+        "table", "row", "quantity", "unit", "printed", "recomputed", "difference", "verdict", "convention", "note",
+    )  # fmt: skip
+    rows = []
     for finding in findings:
         decimals = 0 if finding.quantity in ("params", "macs") else 4
         numbers = ("" if math.isnan(x) else f"{x:.{decimals}f}" for x in (finding.recomputed, finding.difference))
         key = (finding.paper_table, finding.row, finding.quantity, finding.unit, finding.printed)
-        writer.writerow((*key, *numbers, finding.verdict.value, finding.convention, finding.note))
-    write(path, text.getvalue())
-    return path
+        rows.append((*key, *numbers, finding.verdict.value, finding.convention, finding.note))
+    return write_csv(path, columns, rows)
 
 
 def compare(printed: Quantity, estimate: Estimate) -> tuple[Verdict, str]:

@@ -37,7 +37,7 @@ from paper_repro.conformance.trial import (
 )
 from paper_repro.errors import UserError
 from paper_repro.methods import plugins
-from paper_repro.training.measure import measure
+from paper_repro.training import measure
 
 TARGET_POINTS = 0.1  # a method that is asked for a sparsity may miss it by this much, beside whole weights
 SPARSE_FROM_PCT = 1.0
@@ -260,7 +260,7 @@ def record(subject: Subject) -> None:
                 f"returns from {name}() what cannot be written to the record of a run ({error}); it takes plain "
                 "numbers and texts, such as tensor.item()"
             ) from error
-    json.dumps(measure(method.finalize(model), INPUT_SIZE, told["thresholds"], told["balances"]))
+    measure.size(method.finalize(model), INPUT_SIZE, told["thresholds"], told["balances"])
 
 
 class WithUnused(nn.Sequential):

@@ -2,67 +2,45 @@
 
 from __future__ import annotations
 
-import math
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
-from paper_repro.errors import UserError, unknown
+from pydantic import Field
+
+from paper_repro.errors import UserError
 from paper_repro.evidence.provenance import of_repository
+from paper_repro.tables.files import read_toml, validate
+from paper_repro.tables.printed import File
+
+Tolerance = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True)
-class FullScale:
+class FullScale(File):
     """How far a full-scale run may lie from the printed number: points of accuracy, or a fraction of the number.
 
     The tolerance of its sparsity stands with the row's recipe in ``paper_repro/tables``.
     """
 
-    top1_pct: float
-    params_rel: float
-    macs_rel: float
+    top1_pct: Tolerance
+    params_rel: Tolerance
+    macs_rel: Tolerance
 
 
-@dataclass(frozen=True)
-class Tolerances:
+class Tolerances(File):
     """``density_slack``: how much denser (as a fraction) one network may be than another and still count as equally
     sparse. ``accuracy_margin``: by how many points it may be less accurate and still count as at least as accurate.
     """
 
-    seeds: int
-    density_slack: float
-    accuracy_margin: float
-    onset_before_pct: float
-    full_scale: Mapping[str, FullScale]
+    seeds: Annotated[int, Field(strict=True, ge=0)]
+    density_slack: Tolerance
+    accuracy_margin: Tolerance
+    onset_before_pct: Tolerance
+    full_scale: dict[str, FullScale] = Field(default_factory=dict)
 
 
 def load(file: Path | None = None) -> Tolerances:
     """Read the file; an unknown, missing or negative tolerance is a UserError that names it."""
     file = file or of_repository("ci", "tolerances.toml")
-    try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{file} does not exist: the tolerances are part of the repository") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not valid TOML: {error}") from error
-    full_scale = {
-        tier: FullScale(**_numbers(file, f"full_scale.{tier}", values, [f.name for f in fields(FullScale)]))
-        for tier, values in data.pop("full_scale", {}).items()
-    }
-    names = ["seeds", "density_slack", "accuracy_margin", "onset_before_pct"]
-    rest = _numbers(file, "top level", data, names)
-    return Tolerances(int(rest.pop("seeds")), full_scale=full_scale, **rest)
-
-
-def _numbers(file: Path, where: str, values: Mapping[str, object], names: list[str]) -> dict[str, float]:
-    for name in values:
-        if name not in names:
-            raise UserError(f"{file}, {where}: {unknown('tolerance', name, names)}")
-    checked: dict[str, float] = {}
-    for name in names:
-        value = values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise UserError(f"{file}, {where}: {name} must be a number that is not negative, not {value!r}")
-        checked[name] = float(value)
-    return checked
+    if not file.exists():
+        raise UserError(f"{file} does not exist: the tolerances are part of the repository")
+    return validate(file, "top level", read_toml(file), Tolerances)

@@ -16,32 +16,52 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
-from paper_repro import models
+from paper_repro import models, record
 from paper_repro.accounting import low_rank_products
 from paper_repro.data.catalog import dataset
-from paper_repro.errors import UserError
+from paper_repro.errors import UserError, problems
 from paper_repro.files import write
 from paper_repro.interchange import released
+from paper_repro.methods.balance import Balance
 from paper_repro.models.low_rank import keep_ranks
+from paper_repro.record import TRAIN_AGAIN, Record
 from paper_repro.spec import Spec
 
-WEIGHTS, ABOUT, RESULT = "model.safetensors", "checkpoint.json", "result.json"
-RETRAIN = "delete the folder, and the same command that trained it trains it again"
+WEIGHTS, IMPORTED = "model.safetensors", "checkpoint.json"
+
+
+class Imported(BaseModel):
+    """Where an imported network is from, and what it is. ``source``: the file that it was read from, with its sha256.
+    ``stated``: what that file says of itself. Layers without a threshold have none in ``thresholds``.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    sha256: str
+    form: str
+    model: str
+    model_args: dict[str, Any]
+    input_size: tuple[int, ...]
+    stated: dict[str, Any] = {}
+    thresholds: dict[str, float] = {}
+    balances: dict[str, Balance] = {}  # earlier versions did not keep them
 
 
 @dataclass(frozen=True)
 class Stored:
     """A network that was read. ``model_args``: as it was before training, which may have left its low-rank products
-    fewer ranks. ``input_size``: of one example, without the batch. ``about``: the folder's JSON.
+    fewer ranks. ``input_size``: of one example, without the batch. ``about``: what the folder says of it.
     """
 
     network: nn.Module
     model: str
     model_args: Mapping[str, Any]
     input_size: tuple[int, ...]
-    about: Mapping[str, Any]
+    about: Record | Imported
 
 
 def network_args(spec: Spec) -> dict[str, Any]:
@@ -74,19 +94,37 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} cannot be read as safetensors: {error}", exit_code=3) from error
 
 
+def keep(network: nn.Module, imported: Imported, folder: Path) -> None:
+    """Write an imported network into a folder, in which ``read`` finds it."""
+    write_weights(network.state_dict(), folder / WEIGHTS)
+    write(folder / IMPORTED, json.dumps({"schema": 1, **imported.model_dump()}, indent=1) + "\n")
+
+
+def imported(folder: Path) -> Imported:
+    """Where the network in a folder is from; UserError when it is no imported one, or its file is damaged."""
+    file = folder / IMPORTED
+    try:
+        return Imported.model_validate(json.loads(file.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        kinds = f"neither a finished run ({record.FILE}) nor an imported checkpoint ({IMPORTED})"
+        raise UserError(f"{folder} is {kinds}") from None
+    except ValidationError as error:
+        place, problem = problems(error)[0]
+        raise UserError(f"{file} is damaged: {place[0]} {problem}; import it again", exit_code=3) from error
+    except ValueError as error:
+        raise UserError(f"{file} is damaged ({error}); import it again", exit_code=3) from error
+
+
 def read(folder: Path, kept: str | None = None) -> Stored:
     """The network of a finished run or of an imported checkpoint, or the one that the run kept under the name ``kept``;
     UserError when there is none, or it is damaged.
     """
-    about = _about(folder)
-    try:
-        if "spec" in about:
-            spec = Spec.from_dict(about["spec"])
-            model, arguments, input_size = spec.model, network_args(spec), dataset(spec.dataset).input_size
-        else:
-            model, arguments, input_size = about["model"], about["model_args"], tuple(about["input_size"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{folder}: its JSON does not say what network it is ({error})", exit_code=3) from error
+    about = record.read(folder) if (folder / record.FILE).exists() else imported(folder)
+    if isinstance(about, Record):
+        spec = about.spec
+        model, arguments, input_size = spec.model, network_args(spec), dataset(spec.dataset).input_size
+    else:
+        model, arguments, input_size = about.model, about.model_args, about.input_size
     path = _last(folder, about) if kept is None else _kept(folder, about, kept)
     tensors = released.load_safely(path) if path.suffix == ".pt" else read_weights(path)
     try:
@@ -111,32 +149,21 @@ def filled(model: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tenso
     return network.eval()
 
 
-def _last(folder: Path, about: Mapping[str, Any]) -> Path:
+def _last(folder: Path, about: Record | Imported) -> Path:
     if (folder / WEIGHTS).exists():
         return folder / WEIGHTS
-    diverged = about.get("result", {}).get("status") == "diverged"
+    diverged = isinstance(about, Record) and about.result.status == "diverged"
     raise UserError(
         f"{folder} has no {WEIGHTS}: "
-        + ("the run diverged" if diverged else f"it was trained by a version that kept no weights; {RETRAIN}")
+        + ("the run diverged" if diverged else f"it was trained by a version that kept no weights; {TRAIN_AGAIN}")
     )
 
 
-def _kept(folder: Path, about: Mapping[str, Any], kept: str) -> Path:
-    there = about.get("kept", {})
+def _kept(folder: Path, about: Record | Imported, kept: str) -> Path:
+    there = about.kept if isinstance(about, Record) else {}
     if kept not in there:
         known = f"it kept those at {', '.join(there)}" if there else "it kept none on its way, and has its last alone"
         raise UserError(f"{folder} has no network kept at {kept}: {known}")
     path = kept_weights(folder, kept)
     earlier = path.with_suffix(".pt")  # the form of earlier versions
     return earlier if earlier.exists() and not path.exists() else path
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    for path in (folder / RESULT, folder / ABOUT):
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except ValueError as error:
-            raise UserError(f"{path} is damaged ({error})", exit_code=3) from error
-    raise UserError(f"{folder} is neither a finished run ({RESULT}) nor an imported checkpoint ({ABOUT})")

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from rich.table import Table as Grid
 
+from paper_repro import record
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Comparison, Judgement
 from paper_repro.tables import CHECKPOINT
@@ -90,7 +91,7 @@ def whose(evidence: Evidence, runs: Path) -> str:
     if evidence.tier == CHECKPOINT:
         return "Nothing was trained: these are the networks that the authors released."
     names = evidence.runs["spec"].unique()
-    here = sum((runs / name / "result.json").exists() for name in names)
+    here = sum((runs / name / record.FILE).exists() for name in names)
     text = f"Of the {len(names)} runs behind this table {here} were trained in {runs}/"
     if here < len(names):
         text += f" and {len(names) - here} came with {evidence.results_dir}/; for yours alone, add ARGS='--results DIR'"

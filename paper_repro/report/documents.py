@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from paper_repro.evidence import claims, evidence, results, verdicts
+from paper_repro.evidence import claims, evidence, verdicts
 from paper_repro.evidence.provenance import repository
-from paper_repro.files import write
+from paper_repro.files import replace_between
 from paper_repro.report import balance_report, summary
 
 Part = Callable[[Path], str]
@@ -35,13 +35,11 @@ def update(file: Path, parts: Mapping[str, Part], results_dir: Path, check: bool
     """Bring the generated parts of a file up to date; returns whether they already were. With ``check``, nothing is
     written. Raises UserError when a marker is missing.
     """
-    text = new = file.read_text(encoding="utf-8")
+    current = True
     for name, part in parts.items():
         begin, end = f"<!-- {name}, generated from results: begin -->", f"<!-- {name}: end -->"
-        new = results.replace_between(new, begin, end, part(results_dir), file)
-    if new != text and not check:
-        write(file, new)
-    return new == text
+        current &= replace_between(file, begin, end, part(results_dir), check)
+    return current
 
 
 if __name__ == "__main__":

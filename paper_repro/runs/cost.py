@@ -69,8 +69,8 @@ class Cost:
 
 def cost(spec: Spec, done: float = 0.0) -> Cost:
     """What the run of ``spec`` takes, of which the share ``done`` is behind it; measures where nothing is known yet."""
-    from paper_repro.training.checkpoint import room_bytes
     from paper_repro.training.optimizer import values_each
+    from paper_repro.training.saved_state import room_bytes
 
     facts = dataset(spec.dataset)
     rate = rate_of(spec)

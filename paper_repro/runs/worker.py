@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from paper_repro.methods import plugins
 from paper_repro.runs import child
 from paper_repro.spec import Spec
 from paper_repro.training import distributed
-from paper_repro.training.loop import Interrupted, run
+from paper_repro.training.guards import Interrupted
+from paper_repro.training.hooks import Hook
+from paper_repro.training.loop import run
 
 Tell = Callable[[dict[str, Any]], None]
 
 
-def main() -> int:
+def main(hooks: Sequence[Hook] = ()) -> int:
     """Train what was ordered; the exit code."""
     tell = partial(_tell, child.Events())
     order = child.order()
@@ -33,7 +35,7 @@ def main() -> int:
     try:
         with distributed.joined() as processes:
             try:
-                return train(order, processes, tell)
+                return train(order, processes, tell, hooks)
             except Exception as error:
                 if processes.count == 1:
                     raise
@@ -46,7 +48,7 @@ def main() -> int:
     return 0
 
 
-def train(order: dict[str, Any], processes: distributed.Processes, tell: Tell) -> int:
+def train(order: dict[str, Any], processes: distributed.Processes, tell: Tell, hooks: Sequence[Hook]) -> int:
     """The exit code, where nothing is raised."""
     spec = Spec.from_dict(order["spec"])
     if spec.method_sha256:
@@ -58,9 +60,10 @@ def train(order: dict[str, Any], processes: distributed.Processes, tell: Tell) -
         provenance=order["provenance"],
         report=tell,
         processes=processes,
-    )["result"]
+        hooks=hooks,
+    ).result
     if processes.first:
-        tell({"event": "result", **{key: done.get(key) for key in ("status", "top1_pct", "sparsity_pct")}})
+        tell({"event": "result", **{key: getattr(done, key) for key in ("status", "top1_pct", "sparsity_pct")}})
     return 0
 
 

@@ -9,17 +9,19 @@ import csv
 import hashlib
 import io
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError, problems, unknown
 from paper_repro.files import write
 
 CHECKSUMS = "CHECKSUMS"
 M = TypeVar("M", bound=BaseModel)
+Row = tuple[int, dict[str, Any]]  # line in the file, and column -> cell
 
 
 def at(path: Path, line: int, column: str | None, problem: str) -> UserError:
@@ -38,37 +40,39 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 text at byte {error.start}") from None
 
 
-def read_cells(path: Path, *key: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def read_cells(path: Path, *key: str, model: type[BaseModel] | None = None) -> tuple[list[str], list[Row]]:
     """The columns of a CSV file, and (line, column -> text) of every row; the ``key`` columns together are unique.
+    ``model``: what a row is to be, if the columns follow from that.
 
     UserError for an empty file, a column that appears twice, a row with too few or too many cells, or a repeated key.
     """
     reader = csv.reader(io.StringIO(read_text(path)), strict=True)
-    rows: list[tuple[int, dict[str, str]]] = []
-    seen: dict[tuple[str, ...], int] = {}
+    rows: list[Row] = []
     try:
-        header = next(reader, None)
+        header = [column.strip() for column in next(reader, [])]
         if not header:
             raise UserError(f"{path}: empty; a header line and rows are expected")
         for column in header:
             if header.count(column) > 1:
                 raise at(path, 1, column, "this column appears twice")
-        for column in key:
+        fields = model.model_fields if model else {}
+        for column in (*key, *(name for name, field in fields.items() if field.is_required())):
             if column not in header:
                 raise at(path, 1, None, f"column {column!r} is missing; the columns are {', '.join(header)}")
+        for column in header if model else ():
+            if column not in fields:
+                raise at(path, 1, None, str(unknown("column", column, fields)))
         for cells in reader:
-            line = reader.line_num
             if len(cells) != len(header):
                 column = header[min(len(cells), len(header) - 1)]
-                raise at(path, line, column, f"{len(cells)} cells in this row, {len(header)} in the header")
-            row = dict(zip(header, cells, strict=True))
-            name = tuple(row[column] for column in key)
-            if name in seen:
-                raise at(path, line, key[-1], f"{', '.join(name)!r} is already on line {seen[name]}")
-            seen[name] = line
-            rows.append((line, row))
+                problem = (
+                    f"{len(cells)} cells in this row, {len(header)} in the header; a cell with a comma needs quotes"
+                )
+                raise at(path, reader.line_num, column, problem)
+            rows.append((reader.line_num, dict(zip(header, cells, strict=True))))
     except csv.Error as error:
         raise at(path, reader.line_num, None, str(error)) from None
+    require_unique(path, rows, key)
     return header, rows
 
 
@@ -84,23 +88,37 @@ def read_rows(
     A column may be left out where the model has a default for it. ``complete`` is given the line and the cells of each
     row, and returns the cells to validate.
     """
-    columns, rows = read_cells(path, *key)
-    for column, field in model.model_fields.items():
-        if column not in columns and field.is_required():
-            raise at(path, 1, None, f"column {column!r} is missing; the columns are {', '.join(columns)}")
-    for column in columns:
-        if column not in model.model_fields:
-            raise at(path, 1, None, str(unknown("column", column, model.model_fields)))
+    _, rows = read_cells(path, *key, model=model)
     if not rows and not may_be_empty:
         raise UserError(f"{path}: no rows below the header")
-    validated = []
-    for line, cells in rows:
-        try:
-            validated.append(model.model_validate(complete(line, cells)))
-        except ValidationError as error:
-            column, problem = _first(error)
-            raise at(path, line, column, problem) from None
-    return validated
+    return validated(path, [(line, complete(line, cells)) for line, cells in rows], model)
+
+
+def validated(path: Path, rows: Sequence[Row], model: type[M]) -> list[M]:
+    """Rows of a file as ``model``s; the UserError names what is wrong by line and column, at most ten in words."""
+    try:
+        return _rows_of(model).validate_python([cells for _, cells in rows])
+    except ValidationError as error:
+        found = []
+        for (index, *column), problem in problems(error):
+            found.append(str(at(path, rows[int(index)][0], str(column[0]) if column else None, problem)))
+        more = [f"... and {len(found) - 10} more"] if len(found) > 10 else []
+        raise UserError("\n".join(found[:10] + more)) from None
+
+
+@cache
+def _rows_of(model: type[M]) -> TypeAdapter[list[M]]:
+    return TypeAdapter(list[model])  # type: ignore[valid-type]
+
+
+def require_unique(path: Path, rows: Iterable[Row], key: Sequence[str]) -> None:
+    """UserError when two rows have the same in the ``key`` columns; it names both lines."""
+    seen: dict[tuple[Any, ...], int] = {}
+    for line, cells in rows if key else ():
+        name = tuple(cells[column] for column in key)
+        if name in seen:
+            raise at(path, line, key[-1], f"{', '.join(map(str, name))!r} is already on line {seen[name]}")
+        seen[name] = line
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -108,7 +126,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path} is not valid TOML: {error}") from None
 
 
 def validate(path: Path, where: str, values: Mapping[str, Any], model: type[M]) -> M:
@@ -119,21 +137,8 @@ def validate(path: Path, where: str, values: Mapping[str, Any], model: type[M]) 
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        key, problem = _first(error)
-        raise UserError(f"{path}, {where}, key {key!r}: {problem}") from None
-
-
-def _first(error: ValidationError) -> tuple[str, str]:
-    """Where and what the first problem is, without pydantic's wrapping."""
-    details = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in details["loc"])
-    given = details["input"]
-    message = details["msg"].removeprefix("Value error, ")
-    if not place:  # about the whole row or section: what was given would only repeat it
-        return place, message
-    if details["type"] == "missing":
-        return place, "is missing"
-    return place, message if repr(given) in message else f"{message}, not {given!r}"
+        place, problem = problems(error)[0]
+        raise UserError(f"{path}, {where}, key {'.'.join(map(str, place))!r}: {problem}") from None
 
 
 def checksum(path: Path) -> str:

@@ -1,44 +1,69 @@
-"""Size and cost of a finalized network, in the words of a run's ``result.json``."""
+"""What is measured of a finalized network: accuracy, size and costs. Nothing that a method claims counts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from paper_repro.accounting import account
 from paper_repro.methods.balance import Balance
+from paper_repro.record import Accuracy, Layer, Size
+from paper_repro.training.distributed import ONE_PROCESS, Processes
 
 
-def measure(
+@torch.no_grad()
+def accuracy(
+    plain: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    label_smoothing: float,
+    device: torch.device,
+    processes: Processes = ONE_PROCESS,
+) -> Accuracy:
+    """Top-1 accuracy and mean loss, with the label smoothing of training as the authors report it, over the ``batches``
+    of all processes: every example counts exactly once, and the network computes in float32.
+    """
+    plain.eval()
+    correct, loss, count = 0, 0.0, 0
+    for images, labels in batches:
+        logits, labels = plain(images.to(device)), labels.to(device)
+        correct += int((logits.argmax(1) == labels).sum())
+        loss += float(cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="sum"))
+        count += len(labels)
+    correct_in_all, loss_in_all, count_in_all = processes.total(correct, loss, count)
+    return Accuracy(top1_pct=100.0 * correct_in_all / count_in_all, val_loss=loss_in_all / count_in_all)
+
+
+def size(
     plain: nn.Module,
     input_size: tuple[int, ...],
     thresholds: Mapping[str, float],
     balances: Mapping[str, Balance] = MappingProxyType({}),
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """(the network as a whole, its layers); ``thresholds``: layer -> g(s), for those that have one, and ``balances``
-    what holds a threshold that is learned.
+) -> tuple[Size, list[Layer]]:
+    """Of the network as a whole and of its layers. ``thresholds``: layer -> g(s), for those that have one;
+    ``balances``: what holds a threshold that is learned.
     """
     report = account(plain, input_size)
-    whole = {
-        "sparsity_pct": report.sparsity_pct,
-        "backbone_sparsity_pct": report.backbone().sparsity_pct,
-        "params_m": report.params / 1e6,
-        "nonzero_params_m": report.nonzero_params / 1e6,
-        "macs_m": report.macs / 1e6,
-        "sparse_macs_m": report.sparse_macs / 1e6,
-    }
+    whole = Size(
+        sparsity_pct=report.sparsity_pct,
+        backbone_sparsity_pct=report.backbone().sparsity_pct,
+        params_m=report.params / 1e6,
+        nonzero_params_m=report.nonzero_params / 1e6,
+        macs_m=report.macs / 1e6,
+        sparse_macs_m=report.sparse_macs / 1e6,
+    )
     layers = [
-        {
-            "layer": layer.name,
-            "params": layer.params,
-            "macs": layer.macs,
-            "sparsity_pct": layer.sparsity_pct,
-            "threshold": thresholds.get(layer.name),
+        Layer(
+            layer=layer.name,
+            params=layer.params,
+            macs=layer.macs,
+            sparsity_pct=layer.sparsity_pct,
+            threshold=thresholds.get(layer.name),
             **_balance(balances.get(layer.name)),
-        }
+        )
         for layer in report.layers
     ]
     return whole, layers

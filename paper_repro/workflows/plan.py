@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from rich.table import Table as Grid
 from rich.text import Text
 
-from paper_repro import tables
+from paper_repro import record, tables
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import Share
 from paper_repro.errors import UserError
@@ -17,9 +17,8 @@ from paper_repro.runs.cost import Cost, hours_text, require_affordable
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console
-from paper_repro.training import checkpoint
+from paper_repro.training import saved_state
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
-from paper_repro.training.loop import stored_result
 from paper_repro.training.options import require_applicable
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import costs, side_by_side
@@ -155,7 +154,7 @@ def refusal(spec: Spec) -> str:
 def state(job: Job, spec: Spec) -> str:
     """finished, the step it stopped at, or to do."""
     folder = job.runs / spec.name
-    if stored_result(folder, spec) is not None:
+    if record.finished(folder, spec) is not None:
         return "finished"
-    step = checkpoint.newest_step(folder)
+    step = saved_state.newest_step(folder)
     return "to do" if step is None else f"stopped at step {step:,}"

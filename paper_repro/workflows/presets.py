@@ -38,7 +38,7 @@ import click
 import pandas as pd
 from torch import Tensor
 
-from paper_repro import methods, tables
+from paper_repro import methods, record, tables
 from paper_repro.accounting import counted_layers
 from paper_repro.errors import UserError
 from paper_repro.files import write
@@ -48,7 +48,6 @@ from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
 from paper_repro.training import randomness
 from paper_repro.training.forecast import decay_factors, forecast, onset_s, steps_per_epoch
-from paper_repro.training.loop import stored_result
 from paper_repro.training.network import untrained
 from paper_repro.training.schedule import learning_rate
 
@@ -136,9 +135,9 @@ def slopes(table: str, tier: str, runs: Path) -> list[dict[str, Any]]:
                 tensors = networks.read_weights(folder / networks.WEIGHTS)
                 trained = {layer: tensors[f"{layer}.weight"] for layer in wanted}
                 lines.append(_line(table, tier, "dense training", layer_slopes(trained, wanted).values()))
-        elif row.method == "str" and (result := stored_result(folder, spec)) is not None:
+        elif row.method == "str" and (run := record.finished(folder, spec)) is not None:
             steep = float(spec.method_args.get("slope", 1.0))
-            ends = [steep / math.sqrt(layer["balance"]) for layer in result["layers"] if layer.get("balance")]
+            ends = [steep / math.sqrt(layer.balance) for layer in run.layers if layer.balance]
             lines.append(_line(table, tier, row.id, ends))
     return lines
 

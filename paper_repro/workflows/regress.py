@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table as Grid
 from rich.text import Text
 
-from paper_repro import tables
+from paper_repro import record, tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
 from paper_repro.files import write
+from paper_repro.record import as_written
 from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
@@ -194,20 +195,19 @@ def _prepare(job: Job, registered: Sequence[Spec], todo: Sequence[Spec], console
 def _stored(job: Job, specs: Sequence[Spec]) -> dict[str, dict[str, Any]]:
     """Spec name -> what is known of a finished run: of ``runs/`` first, then of the results that are committed."""
     from paper_repro.evidence import provenance, results
-    from paper_repro.training.loop import stored_result
 
     found: dict[str, dict[str, Any]] = {}
     for spec in specs:
-        run = stored_result(job.runs / spec.name, spec)
+        run = record.finished(job.runs / spec.name, spec)
         if run is not None:
-            found[spec.name] = {**run["provenance"], **run["result"], "origin": f"{job.runs}/"}
+            found[spec.name] = {**as_written(run.provenance), **as_written(run.result), "origin": f"{job.runs}/"}
     folders = dict.fromkeys(folder.resolve() for folder in (job.results, provenance.repository() / "results"))
     for file in (file for folder in folders for file in sorted(folder.glob(f"*/{job.tier}.csv"))):
         wanted = {spec.name for spec in specs} - found.keys()
         if not wanted:
             break
-        for record in results.read(file).to_dict("records"):
-            line = {str(key): value for key, value in record.items()}
+        for values in results.read(file).to_dict("records"):
+            line = {str(key): value for key, value in values.items()}
             if line["spec"] in wanted:
                 found[line["spec"]] = {**line, "origin": f"{_from_here(file)} (commit {line['commit'][:7]})"}
     return found

@@ -10,7 +10,7 @@ from rich.text import Text
 from paper_repro import tables
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console
-from paper_repro.workflows import evaluation
+from paper_repro.workflows import checkpoint_tier
 from paper_repro.workflows.audit import write_audit
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.show import show
@@ -22,7 +22,7 @@ def reproduce(job: Job, console: Console) -> int:
     table = tables.load(job.table)
     console.print(Text.assemble((f"{table.paper_table}: {table.title}", "bold"), f", tier {job.tier}"))
     if job.tier == CHECKPOINT:
-        return evaluation.reproduce(job, console)
+        return checkpoint_tier.reproduce(job, console)
     todo, failures = ([], {}) if job.tier == AUDIT else unfinished(job, console)
     sound = write_audit(job, console)
     if job.tier != AUDIT:

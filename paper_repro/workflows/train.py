@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.text import Text
 
-from paper_repro import tables
+from paper_repro import record, tables
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import Share
 from paper_repro.errors import UserError
@@ -22,10 +22,9 @@ from paper_repro.runs.cost import Cost, cost, require_affordable
 from paper_repro.runs.progress import TrainingProgress
 from paper_repro.spec import Spec
 from paper_repro.terminal import Console
-from paper_repro.training import checkpoint
+from paper_repro.training import saved_state
 from paper_repro.training.distributed import require_gpus
 from paper_repro.training.forecast import require_pruning, steps_per_epoch
-from paper_repro.training.loop import stored_result
 from paper_repro.training.network import parameter_count
 from paper_repro.training.optimizer import values_each
 from paper_repro.training.options import require_applicable
@@ -73,13 +72,13 @@ def unfinished(job: Job, console: Console) -> tuple[list[Run], dict[str, str]]:
 def _without_result(job: Job, console: Console) -> list[Run]:
     """The runs of the job that are not finished. Says how many are, and when other code trained them."""
     runs = job.specs()
-    stored = {spec.name: stored_result(job.runs / spec.name, spec) for _, spec in runs}
+    stored = {spec.name: record.finished(job.runs / spec.name, spec) for _, spec in runs}
     todo = [(row, spec) for row, spec in runs if stored[spec.name] is None]
     if len(todo) < len(runs):
         console.print(f"runs: {len(runs) - len(todo)} of {len(runs)} are finished already (in {job.runs}/)")
     now = provenance.code_version()
-    made_by = [result["provenance"] for result in stored.values() if result is not None]
-    other = sum((made.get("commit"), made.get("dirty")) != now or made.get("dirty") == "true" for made in made_by)
+    made_by = [run.provenance for run in stored.values() if run is not None]
+    other = sum((made.commit, made.dirty) != now or made.dirty == "true" for made in made_by)
     if other:
         console.print(
             f"note: {other} of them were trained by another commit or by changed code, and are not trained again; "
@@ -107,7 +106,7 @@ def require_trainable(job: Job, todo: Sequence[Spec]) -> None:
     """
     require_gpus(job.gpus)
     require_room(job.results)
-    largest = max((checkpoint.room_bytes(parameter_count(spec), values_each(spec)) for spec in todo), default=0)
+    largest = max((saved_state.room_bytes(parameter_count(spec), values_each(spec)) for spec in todo), default=0)
     require_room(job.runs, largest * side_by_side(job, todo))
     for spec in todo:
         require_applicable(spec)
@@ -124,9 +123,9 @@ def costs(job: Job) -> dict[str, Cost]:
 
     def done(spec: Spec) -> float:
         folder = job.runs / spec.name
-        if stored_result(folder, spec) is not None:
+        if record.finished(folder, spec) is not None:
             return 1.0
-        return (checkpoint.newest_step(folder) or 0) / (steps_per_epoch(spec) * spec.epochs)
+        return (saved_state.newest_step(folder) or 0) / (steps_per_epoch(spec) * spec.epochs)
 
     return {spec.name: cost(spec, done(spec)) for spec in {spec.name: spec for _, spec in job.specs()}.values()}
 
@@ -175,7 +174,7 @@ def collect(job: Job) -> None:
     finished: dict[str, list[Path]] = {job.table: []}
     for row, spec in job.specs():
         folder = job.runs / spec.name
-        if (folder / "result.json").exists():
+        if (folder / record.FILE).exists():
             finished.setdefault(holders[row.id][0], []).append(folder)
     for table, folders in finished.items():
         results.collect(table, job.tier, dict.fromkeys(folders), job.results)

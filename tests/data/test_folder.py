@@ -23,6 +23,7 @@ from paper_repro.data.readers import folder
 from paper_repro.data.readers.folder import MEAN, STD, FolderLoader
 from paper_repro.data.readers.images import Images, list_images
 from paper_repro.errors import UserError
+from paper_repro.record import as_written
 from paper_repro.spec import Spec
 from paper_repro.training.loop import run
 from tests.data.photographs import jpeg, made_up, replace, scaled_down
@@ -194,10 +195,10 @@ def test_a_run_trains_on_it_and_says_how_it_was_read(tmp_path: Path, monkeypatch
         lr=0.01,
         weight_decay=0.0,
     )
-    result = run(spec, tmp_path / "runs", tmp_path)["result"]
-    assert result["status"] == "finished" and len(result["dataset_sha256"]) == 64
+    result = run(spec, tmp_path / "runs", tmp_path).result
+    assert result.status == "finished" and len(result.dataset_sha256) == 64
     read = {"loader": "folder", "exact_resume": True, "skipped_images": 0}
-    assert result["images"] == {"train": read, "val": read}
+    assert as_written(result)["images"] == {"train": read, "val": read}
 
 
 def test_ffcv_without_ffcv_or_its_files_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

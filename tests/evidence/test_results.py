@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
@@ -9,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from paper_repro import tables
+from paper_repro import record, tables
 from paper_repro.errors import UserError
 from paper_repro.evidence import evidence, results
+from paper_repro.evidence.lines import update_schema_document
 from paper_repro.evidence.provenance import repository
 from tests.made_up import MakeRuns, fake_run
+from tests.made_up_record import change
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_an_optional_column_is_in_a_file_only_where_it_says_something(file: Path
     assert file.read_text(encoding="utf-8").splitlines()[0].endswith(",seconds,checkpoint_sha256")
     assert results.read(file)["checkpoint_sha256"].to_list() == ["cd" * 32, ""]
     edit(file, "cd" * 32, "cd")
-    with pytest.raises(UserError, match="column checkpoint_sha256: 'cd' must be 64 hexadecimal digits"):
+    with pytest.raises(UserError, match="column 'checkpoint_sha256': 'cd' must match pattern"):
         results.read(file)
 
 
@@ -99,14 +100,11 @@ def test_layers_without_weights_and_an_s_of_zero_are_left_out_of_the_balance(
     make_runs: MakeRuns, tmp_path: Path
 ) -> None:
     (folder,) = make_runs(rows=["str-90.23"], recorded=True)
-    run = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    names = list(run["history"][-1]["balance"])
-    run["history"][-1]["balance"] = {name: [0.0, 0.0] for name in names} | {
-        names[0]: [2.0, 0.5], names[1]: [3.0, 4.0], names[2]: [5.0, math.inf]
-    }  # fmt: skip
-    run["history"][-2]["balance"] = {name: [0.0, 0.0] for name in names}
-    run["layers"][0]["balance"] = math.inf
-    (folder / "result.json").write_text(json.dumps(run), encoding="utf-8")
+    none: dict[str, list[float]] = {name: [0.0, 0.0] for name in record.read(folder).history[-1].balance}
+    some = dict(zip(none, ([2.0, 0.5], [3.0, 4.0], [5.0, math.inf]), strict=False))
+    change(folder, "history", -1, "balance", value=none | some)
+    change(folder, "history", -2, "balance", value=none)
+    change(folder, "layers", 0, "balance", value=math.inf)
     results.collect("resnet50", "smoke", [folder], tmp_path / "results")
     history = results.read(results.path(tmp_path / "results", "resnet50", "smoke", "history"), "history")
     last, before = history.iloc[-1], history.iloc[-2]
@@ -127,22 +125,30 @@ def test_byte_order_mark_and_crlf_are_accepted(file: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("top1_pct,val_loss", "val_loss", "line 1: column top1_pct is missing"),
-        (",top1_pct,", ",accuracy,", "line 1: column top1_pct is missing"),
-        (",seconds\n", ",seconds,seconds\n", "line 1: column seconds stands there twice"),
-        (",61.2\n", ",1,014.45\n", "line 2: 29 cells under 28 columns"),
-        (",61.2\n", ',"1,014.45"\n', "line 2, column seconds: '1,014.45' is not a plain number"),
-        (",61.2\n", ",nan\n", "line 2, column seconds: 'nan' is not a plain number"),
-        (",61.2\n", ",\n", "line 2, column seconds: empty"),
-        (",61.2\n", ",-61.2\n", "line 2, column seconds: -61.2 must not be negative"),
-        (",0.8100,", ",fast,", "line 2, column val_loss: 'fast' is not a plain number"),
-        ("dense,dense,smoke,0,", "dense,dense,smoke,0.5,", "line 2, column seed: '0.5' must be a whole number"),
-        ("dense,dense,smoke,", "dense,dense,smoky,", "line 2, column tier: 'smoky' must be one of"),
-        (",finished,", ",done,", "line 2, column status: 'done' must be one of"),
-        (",0.0000,0.0000,", ",100.5,0.0000,", "line 2, column sparsity_pct: 100.5 must lie between 0 and 100"),
-        (",false,", ",no,", "line 2, column dirty: 'no' must be one of"),
-        ("abababab", "xyz", "column dataset_sha256"),
-        (",89.00,", ",,", "line 2: a row that is not diverged or not_reached needs"),
+        ("top1_pct,val_loss", "val_loss", "line 1: column 'top1_pct' is missing"),
+        (",top1_pct,", ",accuracy,", "line 1: column 'top1_pct' is missing"),
+        (",seconds\n", ",seconds,seconds\n", "line 1, column 'seconds': this column appears twice"),
+        (",61.2\n", ",1,014.45\n", "line 2, column 'seconds': 29 cells in this row, 28 in the header"),
+        (",61.2\n", ',"1,014.45"\n', "line 2, column 'seconds': '1,014.45' is not a plain number"),
+        (",61.2\n", ",nan\n", "line 2, column 'seconds': 'nan' is not a finite number"),
+        (",61.2\n", ",\n", "line 2, column 'seconds': empty"),
+        (",61.2\n", ",-61.2\n", "line 2, column 'seconds': '-61.2' must be greater than or equal to 0"),
+        (",0.8100,", ",fast,", "line 2, column 'val_loss': 'fast' is not a plain number"),
+        ("dense,dense,smoke,0,", "dense,dense,smoke,0.5,", "line 2, column 'seed': '0.5' must be a whole number"),
+        (
+            "dense,dense,smoke,",
+            "dense,dense,smoky,",
+            "line 2, column 'tier': 'smoky' must match pattern '^(audit|",
+        ),
+        (",finished,", ",done,", "line 2, column 'status': 'done' must be 'finished', 'not_sparse'"),
+        (
+            ",0.0000,0.0000,",
+            ",100.5,0.0000,",
+            "line 2, column 'sparsity_pct': '100.5' must be less than",
+        ),
+        (",false,", ",no,", "line 2, column 'dirty': 'no' must be 'false', 'true' or 'unknown'"),
+        ("abababab", "xyz", "line 2, column 'dataset_sha256': 'xyz"),
+        (",89.00,", ",,", "line 2: top1_pct: empty, though the run is finished"),
     ],
 )
 def test_bad_input_is_named_by_line_and_column(file: Path, old: str, new: str, message: str) -> None:
@@ -169,14 +175,14 @@ def test_mixed_units_are_refused(file: Path) -> None:
         results.validate(frame, "runs", file)
     frame = results.read(file)
     frame.loc[1, "sparse_macs_m"] *= 1000
-    with pytest.raises(UserError, match="line 3: nonzero_params_m and sparse_macs_m cannot exceed"):
+    with pytest.raises(UserError, match="line 3: sparse_macs_m cannot exceed macs_m"):
         results.validate(frame, "runs", file)
 
 
 def test_duplicate_key_names_both_lines(file: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
     file.write_text("\n".join([*lines, lines[1]]) + "\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"line 4: row=dense, seed=0 stands there twice \(first in line 2\)"):
+    with pytest.raises(UserError, match="line 4, column 'seed': 'dense, 0' is already on line 2"):
         results.read(file)
 
 
@@ -185,7 +191,7 @@ def test_missing_empty_and_foreign_files(tmp_path: Path) -> None:
         results.read(tmp_path / "none.csv")
     file = tmp_path / "smoke.csv"
     file.write_bytes(b"")
-    with pytest.raises(UserError, match="is empty"):
+    with pytest.raises(UserError, match="empty; a header line"):
         results.read(file)
     file.write_bytes("größe".encode("utf-16"))
     with pytest.raises(UserError, match="UTF-8"):
@@ -249,22 +255,20 @@ def test_collect_refuses_what_it_cannot_place(make_runs: MakeRuns, tmp_path: Pat
         results.collect("mobilenetv1", "smoke", [run], tmp_path / "results")
     with pytest.raises(UserError, match="no recipe for tier 'small'"):
         results.collect("mobilenetv1", "small", [run], tmp_path / "results")
-    content = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    for damage, message in (
-        ("{", "is damaged"),
-        (json.dumps({**content, "schema": 99}), "another version"),
-        (json.dumps({key: value for key, value in content.items() if key != "layers"}), "lacks layers"),
-        (json.dumps({**content, "result": {**content["result"], "dataset": None}}), "dataset is missing"),
-        (
-            json.dumps({**content, "result": {**content["result"], "seconds": "long"}}),
-            "seconds in runs is not a number",
-        ),
+    for place, value, message in (  # what test_record.py shows of records, this does of lines
+        (("layers", 0, "sparsity_pct"), 101.0, "for BudgetLine, column sparsity_pct: 101.0 must be less than"),
+        (("result", "dataset_sha256"), "ab", "for RunLine, column dataset_sha256: 'ab' must match"),
+        (("result", "top1_pct"), None, "for RunLine: top1_pct: empty, though the run is finished"),
+        (("result", "seconds"), "long", "result.seconds 'long' is not a plain number"),
     ):
-        (run / "result.json").write_text(damage, encoding="utf-8")
-        with pytest.raises(UserError, match=message):
+        before = (run / "result.json").read_bytes()
+        change(run, *place, value=value)
+        with pytest.raises(UserError, match=message) as error:
             results.collect("resnet50", "smoke", [run], tmp_path / "results")
+        assert str(run / "result.json") in str(error.value)
+        (run / "result.json").write_bytes(before)
     (run / "result.json").unlink()
-    with pytest.raises(UserError, match="has not finished"):
+    with pytest.raises(UserError, match="holds no finished run"):
         results.collect("resnet50", "smoke", [run], tmp_path / "results")
     assert not results.path(tmp_path / "results", "resnet50", "smoke").exists()
 
@@ -322,13 +326,13 @@ def test_failed_write_leaves_the_old_file(file: Path, monkeypatch: pytest.Monkey
 
 
 def test_schema_document_is_current() -> None:
-    assert results.update_schema_document(repository() / "results" / "schema.md", check=True)
+    assert update_schema_document(repository() / "results" / "schema.md", check=True)
 
 
 def test_documents_without_markers_are_errors(tmp_path: Path) -> None:
     (tmp_path / "schema.md").write_text("nothing", encoding="utf-8")
     with pytest.raises(UserError, match="needs the lines"):
-        results.update_schema_document(tmp_path / "schema.md")
+        update_schema_document(tmp_path / "schema.md")
 
 
 def test_reporting_does_not_import_torch() -> None:
@@ -365,10 +369,13 @@ def test_runs_with_options_say_so_and_are_not_mixed_with_others(make_runs: MakeR
 
 def test_how_images_were_read_is_in_the_row(make_runs: MakeRuns, tmp_path: Path) -> None:
     plain, read = make_runs(rows=["dense", "gmp-80"])
-    part = {"loader": "ffcv", "skipped_images": 2, "encoding": {"max_resolution": 500, "jpeg_quality": 90}}
-    content = json.loads((read / "result.json").read_text(encoding="utf-8"))
-    content["result"]["images"] = {"train": part, "val": {**part, "skipped_images": 1}}
-    (read / "result.json").write_text(json.dumps(content), encoding="utf-8")
+    part = {
+        "loader": "ffcv",
+        "exact_resume": False,
+        "skipped_images": 2,
+        "encoding": {"max_resolution": 500, "jpeg_quality": 90},
+    }
+    change(read, "result", "images", value={"train": part, "val": {**part, "skipped_images": 1}})
     frame = results.read(results.collect("resnet50", "smoke", [plain, read], tmp_path / "results")).set_index("row")
     assert frame.loc["gmp-80", "skipped_images"] == 3 and math.isnan(frame.loc["dense", "skipped_images"])
     assert frame["encoding"].to_dict() == {"dense": "", "gmp-80": "max_resolution=500 jpeg_quality=90"}

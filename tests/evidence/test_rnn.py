@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from paper_repro.tables.printed import Reported
 from paper_repro.tables.quantity import parse
 from paper_repro.verdict import Verdict
 from tests.made_up import MakeRuns, write_audit
+from tests.made_up_record import change
 
 
 def collect(make_rnn_runs: MakeRuns, tmp_path: Path, tier: str = "paper", **given: object) -> Evidence:
@@ -187,16 +187,14 @@ def test_rows_of_one_run_are_all_held_by_the_table(make_rnn_runs: MakeRuns) -> N
 
 def test_a_rank_must_be_whole(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = collect(make_rnn_runs, tmp_path, rows=["har2-low-9-8"])
-    with pytest.raises(UserError, match=r"column rank_u: 7.5 must be a whole number"):
+    with pytest.raises(UserError, match=r"column 'rank_u': 7.5 must be a whole number"):
         results.validate(evidence.epochs.assign(rank_u=7.5), "epochs", tmp_path / "x.csv")
 
 
 def test_a_run_without_a_record_of_its_epochs_is_damaged(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     (run,) = make_rnn_runs(rows=["har2-full"])
-    content = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    del content["epochs"][0]["val_top1_pct"]
-    (run / "result.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(UserError, match="val_top1_pct is missing from epochs"):
+    change(run, "epochs", 0, value={"epoch": 1, "ranks": {}})
+    with pytest.raises(UserError, match=r"epochs\.0\.val_top1_pct is missing"):
         results.collect("rnn", "paper", [run], tmp_path / "results")
 
 

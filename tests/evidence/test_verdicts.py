@@ -12,6 +12,7 @@ from paper_repro.errors import UserError
 from paper_repro.evidence import claims, results, tolerances, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.lines import KINDS
 from paper_repro.evidence.provenance import repository
 from paper_repro.report import summary
 from paper_repro.report.console import comparison_grid
@@ -251,9 +252,9 @@ def test_the_committed_tolerances_load() -> None:
     ("old", "new", "message"),
     [
         ("seeds = 3", "seed = 3", "Did you mean 'seeds'"),
-        ("top1_pct = 0.5", "top1_pct = -0.5", "top1_pct must be a number that is not negative"),
-        ("top1_pct = 0.5", "top1_pct = nan", "top1_pct must be a number"),
-        ("macs_rel = 0.10", "", "macs_rel must be a number"),
+        ("top1_pct = 0.5", "top1_pct = -0.5", "'full_scale.paper.top1_pct': -0.5 must be greater than or equal to 0"),
+        ("top1_pct = 0.5", "top1_pct = nan", "'full_scale.paper.top1_pct': nan is not a finite number"),
+        ("macs_rel = 0.10", "", "'full_scale.paper.macs_rel': is missing"),
         ("seeds = 3", "seeds = ", "not valid TOML"),
     ],
 )
@@ -270,8 +271,8 @@ def test_no_tolerances(tmp_path: Path) -> None:
         tolerances.load(tmp_path / "none.toml")
 
 
-def test_frames_of_nothing_have_the_right_types() -> None:
-    for kind, schema in results.SCHEMAS.items():
+def test_frames_of_nothing_have_the_right_types(tmp_path: Path) -> None:
+    for kind, line in KINDS.items():
         frame = results.empty(kind)
-        assert list(frame.columns) == list(schema.columns)
-        pd.testing.assert_frame_equal(results.validate(frame, kind, Path("x.csv")), frame)
+        assert list(frame.columns) == list(line.model_fields)
+        pd.testing.assert_frame_equal(results.read(results.write(frame, tmp_path / "x.csv", kind), kind), frame)

@@ -19,21 +19,21 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         "SIGKILL while a checkpoint is written",
         (
             "faults/test_sigkill.py::test_killed_while_a_checkpoint_is_written_the_previous_one_is_used",
-            "training/test_checkpoint.py::test_a_write_that_was_cut_off_is_named_and_discarded",
+            "training/test_saved_state.py::test_a_write_that_was_cut_off_is_named_and_discarded",
         ),
     ),
     3: (
         "a truncated or damaged checkpoint",
         (
-            "training/test_checkpoint.py::test_predecessor_takes_over",
-            "training/test_checkpoint.py::test_all_damaged_stops_and_never_restarts",
-            "training/test_checkpoint.py::test_damaged_index_stops",
+            "training/test_saved_state.py::test_predecessor_takes_over",
+            "training/test_saved_state.py::test_all_damaged_stops_and_never_restarts",
+            "training/test_saved_state.py::test_damaged_index_stops",
         ),
     ),
     4: (
         "the checkpoint to resume from is gone (it is never named by hand)",
         (
-            "training/test_checkpoint.py::test_predecessor_takes_over",
+            "training/test_saved_state.py::test_predecessor_takes_over",
             "faults/test_state.py::test_checkpoints_that_are_gone_stop_the_run_at_once",
         ),
     ),
@@ -48,7 +48,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         "a checkpoint of another spec",
         ("training/test_loop.py::test_results_and_checkpoints_of_another_spec_are_refused",),
     ),
-    7: ("a malicious checkpoint", ("training/test_checkpoint.py::test_nothing_in_a_checkpoint_is_executed",)),
+    7: ("a malicious checkpoint", ("training/test_saved_state.py::test_nothing_in_a_checkpoint_is_executed",)),
     8: ("two processes at one run", ("training/test_loop.py::test_a_run_at_work_elsewhere_is_left_alone",)),
     9: ("two processes write results", ("evidence/test_results.py::test_two_processes_at_once_lose_no_line",)),
     10: (
@@ -57,7 +57,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
             "faults/test_state.py::test_no_room_is_said_before_training",
             "faults/test_state.py::test_a_disk_that_fills_up_while_training_keeps_the_last_checkpoint",
             "training/test_loop.py::test_runs_folder_that_cannot_be_written",
-            "training/test_checkpoint.py::test_a_failing_write_keeps_the_old_checkpoint",
+            "training/test_saved_state.py::test_a_failing_write_keeps_the_old_checkpoint",
             "evidence/test_results.py::test_failed_write_leaves_the_old_file",
         ),
     ),

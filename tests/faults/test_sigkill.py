@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import time
@@ -12,9 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from paper_repro import record
 from paper_repro.interchange import networks
+from paper_repro.record import Record
 from tests.faults import victim
 from tests.runs.test_launch import ROOT
+from tests.training.test_loop import without_time
 
 DRAWS = 20
 
@@ -24,11 +26,10 @@ def from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # where the forked processes import from
 
 
-def ended(runs: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def ended(runs: Path) -> tuple[Record, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Everything that a finished run leaves, but for its time: result, final weights, the network kept on the way."""
     folder = runs / victim.SPEC.name
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    result["result"].pop("seconds")
+    result = without_time(record.read(folder))
     final = torch.load(folder / victim.WEIGHTS, weights_only=True)
     return result, final, networks.read_weights(networks.kept_weights(folder, "9/12"))
 

@@ -20,8 +20,9 @@ import torch
 from paper_repro import cli
 from paper_repro.errors import UserError
 from paper_repro.spec import Spec
-from paper_repro.training import checkpoint
-from paper_repro.training.loop import Interrupted, run
+from paper_repro.training import saved_state
+from paper_repro.training.guards import Interrupted
+from paper_repro.training.loop import run
 from paper_repro.workflows import train
 from paper_repro.workflows.job import Job
 from tests.runs.test_launch import ROOT
@@ -85,7 +86,7 @@ def test_a_disk_that_fills_up_while_training_keeps_the_last_checkpoint(
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="No space left"):
         run(SHORT, tmp_path / "runs", tmp_path)
-    assert checkpoint.newest_step(tmp_path / "runs" / SHORT.name) == 8
+    assert saved_state.newest_step(tmp_path / "runs" / SHORT.name) == 8
     monkeypatch.setattr(torch, "save", save)
     assert without_time(run(SHORT, tmp_path / "runs", tmp_path)) == without_time(whole)
 
@@ -94,8 +95,8 @@ def test_a_layer_without_weights_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     spec = replace(SHORT, method_args={"s_init": 5.0}, weight_decay=0.0)  # thresholds of 0.99
     result = run(spec, tmp_path, tmp_path, report=lambda event: said.append(event.get("text", "")))
-    empty = [layer["layer"] for layer in result["layers"] if layer["sparsity_pct"] == 100.0]
-    assert empty and result["result"]["empty_layers"] == empty
+    empty = [layer.layer for layer in result.layers if layer.sparsity_pct == 100.0]
+    assert empty and result.result.empty_layers == empty
     (warning,) = (text for text in said if text.startswith("warning"))
     assert all(name in warning for name in empty)
 
@@ -103,7 +104,7 @@ def test_a_layer_without_weights_is_said(tmp_path: Path) -> None:
 def test_a_clock_that_jumps_changes_no_duration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(1e9, -86_400.0)  # back by a day whenever it is read
     monkeypatch.setattr(time, "time", lambda: next(clock))
-    assert 0.0 < run(SHORT, tmp_path, tmp_path)["result"]["seconds"] < 600.0
+    assert 0.0 < run(SHORT, tmp_path, tmp_path).result.seconds < 600.0
 
 
 @pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])

@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from paper_repro.models import fastgrnn_kernels  # noqa: F401
-from paper_repro.training import checkpoint
-from paper_repro.training.loop import Run, run
+from paper_repro.training import saved_state
+from paper_repro.training.hooks import Hook
+from paper_repro.training.loop import run
+from paper_repro.training.run import Run
 from tests.training.tiny import RANKS, install_sequences
 
 SPEC = replace(RANKS, epochs=16)  # its ranks fall, networks are kept on the way, and it takes longer than to begin
@@ -38,18 +41,16 @@ def train(runs: Path, said: Path) -> None:
     """Train to the end, leave the final weights beside the result, and the notes in ``said``."""
     torch.set_num_threads(1)
     install_sequences(pytest.MonkeyPatch())
-    finish = Run._finish
 
-    def keep_weights(self: Run) -> dict[str, Any]:
-        torch.save(self.model.state_dict(), self.folder / WEIGHTS)
-        return finish(self)
+    class RawWeights(Hook):
+        def on_finish(self, run: Run, plain: nn.Module) -> None:
+            torch.save(run.model.state_dict(), run.folder / WEIGHTS)
 
     def note(event: dict[str, Any]) -> None:
         with said.open("a", encoding="utf-8") as file:
             file.write(f"{event['event']} {event.get('text', '')}\n")
 
-    Run._finish = keep_weights
-    run(SPEC, runs, Path(), report=note)
+    run(SPEC, runs, Path(), report=note, hooks=[RawWeights()])
 
 
 def train_and_die_while_saving(runs: Path, said: Path) -> None:
@@ -63,5 +64,5 @@ def train_and_die_while_saving(runs: Path, said: Path) -> None:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
             os.kill(os.getpid(), signal.SIGKILL)
 
-    checkpoint.torch.save = half
+    saved_state.torch.save = half
     train(runs, said)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,8 @@ from paper_repro.errors import UserError
 from paper_repro.interchange import export as exporting
 from paper_repro.interchange import networks
 from paper_repro.interchange.export import Exported, export
+from paper_repro.interchange.networks import Imported
+from tests.made_up_record import finished, leave
 from tests.training.tiny import SPEC
 
 
@@ -28,9 +29,10 @@ def kept(folder: Path, model: str, input_size: tuple[int, ...], **arguments: int
         elif isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             with torch.no_grad():
                 module.weight.mul_(torch.rand_like(module.weight) > 1 / 3)
-    about = {"model": model, "model_args": arguments, "input_size": input_size}
-    networks.write_weights(network.state_dict(), folder / networks.WEIGHTS)
-    (folder / networks.ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    about = Imported(
+        source="x.pth", sha256="0" * 64, form="dense", model=model, model_args=arguments, input_size=input_size
+    )
+    networks.keep(network, about, folder)
     return folder, network.eval()
 
 
@@ -114,19 +116,27 @@ def test_missing_libraries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("result", "message"),
+    ("file", "content", "message"),
     [
-        (None, "neither a finished run"),
-        ({"spec": SPEC.to_dict(), "result": {"status": "diverged"}}, "the run diverged"),
-        ({"spec": SPEC.to_dict(), "result": {"status": "finished"}}, "kept no weights; delete the folder"),
-        ({"schema": 1}, "does not say what network it is"),
+        ("other.json", "", "neither a finished run"),
+        ("result.json", '{"schema": 1}', r"result\.json is damaged: spec is missing"),
+        ("checkpoint.json", '{"schema": 1}', r"checkpoint\.json is damaged: source is missing; import it again"),
+        ("checkpoint.json", "{", r"checkpoint\.json is damaged \(.*\); import it again"),
     ],
 )
-def test_a_folder_without_a_network_says_why(tmp_path: Path, result: dict | None, message: str) -> None:
-    if result is not None:
-        (tmp_path / networks.RESULT).write_text(json.dumps(result), encoding="utf-8")
+def test_a_folder_without_a_network_says_why(tmp_path: Path, file: str, content: str, message: str) -> None:
+    (tmp_path / file).write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         written(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("status", "message"), [("diverged", "the run diverged"), ("finished", "kept no weights; delete its folder")]
+)
+def test_a_run_that_left_no_weights_says_why(tmp_path: Path, status: str, message: str) -> None:
+    run = leave(tmp_path, SPEC, finished(SPEC, status=status))
+    with pytest.raises(UserError, match=message):
+        written(run, tmp_path / "out")
 
 
 def test_weights_of_any_memory_format_are_kept(tmp_path: Path) -> None:

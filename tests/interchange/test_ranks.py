@@ -5,7 +5,6 @@ exported.
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -16,14 +15,18 @@ import pytest
 import torch
 from torch import nn
 
-from paper_repro import cli, methods, models
+from paper_repro import cli, methods, models, record
 from paper_repro.accounting import account, low_rank_products, ranks
 from paper_repro.errors import UserError
 from paper_repro.interchange import networks
 from paper_repro.interchange.export import Exported, export, run_onnx
 from paper_repro.methods.base import attached
+from paper_repro.record import Record
 from paper_repro.spec import Spec
 from paper_repro.training import loop
+from paper_repro.training import run as training_run
+from paper_repro.training.hooks import Hook
+from paper_repro.training.run import Run
 from tests.training.tiny import RANKS, install_sequences
 
 ANY = [[w, u] for w in range(10) for u in range(13)]  # whichever it passes: they differ between processors
@@ -35,7 +38,7 @@ class Finished:
     """A finished run of ``spec``, and its plain networks as they were in the process that trained it."""
 
     folder: Path
-    result: dict
+    result: Record
     last: nn.Module
     kept: dict[str, nn.Module]
 
@@ -54,7 +57,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     runs = tmp_path_factory.mktemp("runs")
     spec = replace(RANKS, epochs=5, method_args={**RANKS.method_args, "keep": ANY})
     last, kept = [], {}
-    untrained, keep, result_of = loop.untrained, loop.Run._keep, loop.Run._result
+    untrained = training_run.untrained
 
     def eager(spec: Spec) -> nn.Module:
         network = untrained(spec)
@@ -63,20 +66,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
                 nn.init.normal_(layer.weight, std=0.5)
         return network
 
-    def keep_too(self: loop.Run, milestone: str, step: int, plain: nn.Module) -> None:
-        kept[milestone] = copy.deepcopy(plain)
-        keep(self, milestone, step, plain)
+    class Watch(Hook):
+        def on_step(self, run: Run) -> None:
+            milestone = run.method.milestone(run.model)
+            if milestone is not None:
+                kept[milestone] = copy.deepcopy(run.finalized())
 
-    def end(self: loop.Run, *, plain: nn.Module, **measured) -> dict:
-        last.append(copy.deepcopy(plain))
-        return result_of(self, plain=plain, **measured)
+        def on_finish(self, run: Run, plain: nn.Module) -> None:
+            last.append(copy.deepcopy(plain))
 
     with pytest.MonkeyPatch.context() as patch:
         install_sequences(patch)
-        patch.setattr(loop, "untrained", eager)
-        patch.setattr(loop.Run, "_keep", keep_too)
-        patch.setattr(loop.Run, "_result", end)
-        result = loop.run(spec, runs, runs)
+        patch.setattr(training_run, "untrained", eager)
+        result = loop.run(spec, runs, runs, hooks=[Watch()])
         yield Finished(runs / spec.name, result, last[0], kept)
 
 
@@ -116,14 +118,14 @@ def test_a_run_leaves_as_a_plain_network_of_the_ranks_that_it_has(
 
 
 def test_every_network_that_was_kept_is_the_one_that_was_measured(finished: Finished) -> None:
-    assert list(finished.kept) == list(finished.result["kept"]) and len(finished.kept) > 2
+    assert list(finished.kept) == list(finished.result.kept) and len(finished.kept) > 2
     assert finished.passing() in finished.kept
     for name, original in finished.kept.items():
         found = networks.read(finished.folder, name)
         assert "/".join(map(str, ranks(found.network).values())) == name
         assert torch.equal(logits(found.network), logits(original))
         params = account(found.network, found.input_size).params
-        assert params / 1e6 == finished.result["kept"][name]["result"]["params_m"]
+        assert params / 1e6 == finished.result.kept[name].result.params_m
 
 
 def test_the_command_line_names_the_ranks(
@@ -159,10 +161,9 @@ def test_what_is_not_there_is_said(finished: Finished) -> None:
     networks.kept_weights(finished.folder, kept).unlink()
     with pytest.raises(UserError, match=rf"{kept.replace('/', '-')}\.safetensors does not exist"):
         networks.read(finished.folder, kept)
-    path = finished.folder / networks.RESULT
     for none in ({"kept": {}}, {}):  # runs of one epoch say nothing of it
-        about = {key: value for key, value in finished.result.items() if key != "kept"} | none
-        path.write_text(json.dumps(about), encoding="utf-8")
+        said = finished.result.model_dump(exclude={"kept"}) | none
+        record.write(Record.model_validate(said), finished.folder)
         with pytest.raises(UserError, match=f"no network kept at {kept}: it kept none on its way, and has its last"):
             networks.read(finished.folder, kept)
 

@@ -15,7 +15,7 @@ import pytest
 
 from paper_repro.errors import UserError
 from paper_repro.runs import launch
-from paper_repro.training import checkpoint, distributed
+from paper_repro.training import distributed, saved_state
 from tests.runs.test_launch import ROOT, WORKER, result
 from tests.training import tiny_group
 from tests.training.tiny import SPEC
@@ -139,17 +139,17 @@ def test_a_run_that_lost_processes_again_and_again_ends_as_if_it_had_not(tmp_pat
     folder = runs / SPEC.name
     events, seconds = train(runs, KILL_AT_STEP="30")
     assert "another process of this run died" in events[-1]["text"] and seconds < 60
-    assert checkpoint.newest_step(folder) == 24
+    assert saved_state.newest_step(folder) == 24
 
     events, seconds = train(runs, HANG_AT_STEP="40")
     assert any(event.get("text") == "resumed at step 24 of 72" for event in events)
     assert "hangs" in events[-1]["text"] and distributed.PATIENCE in events[-1]["text"]
     assert distributed.PATIENCE_S <= seconds < 60
-    assert checkpoint.newest_step(folder) == 24
+    assert saved_state.newest_step(folder) == 24
 
     events, _ = train(runs, signum=signal.SIGUSR1, SECONDS_PER_STEP="0.2")
     assert events[-1]["signum"] == signal.SIGUSR1 and "stopped; the same command" in events[-1]["text"]
-    stopped_at = checkpoint.newest_step(folder)
+    stopped_at = saved_state.newest_step(folder)
     assert stopped_at is not None and 24 < stopped_at < 72
 
     events, _ = train(runs)

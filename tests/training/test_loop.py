@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import warnings
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from torch import nn
 
 from paper_repro import methods
 from paper_repro.accounting import account, ranks
@@ -21,10 +21,13 @@ from paper_repro.errors import Advice, UserError
 from paper_repro.interchange import networks
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_low_rank import STRLowRank
+from paper_repro.record import Record
 from paper_repro.spec import Spec
-from paper_repro.training import checkpoint, loop
-from paper_repro.training.evaluate import evaluate
-from paper_repro.training.loop import Interrupted, run
+from paper_repro.training import loop, measure, saved_state
+from paper_repro.training.guards import Interrupted
+from paper_repro.training.hooks import Hook
+from paper_repro.training.loop import run
+from paper_repro.training.run import Run
 from tests.training.tiny import RANKS, SPEC, STEPS, install, install_sequences, split
 
 
@@ -33,7 +36,7 @@ def tiny_data(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
 
 
-def train(tmp_path: Path, spec: Spec = SPEC, **options) -> dict:
+def train(tmp_path: Path, spec: Spec = SPEC, **options) -> Record:
     return run(spec, tmp_path / "runs", tmp_path, **options)
 
 
@@ -47,10 +50,8 @@ def kill_at(step: int, signum: int = signal.SIGTERM):
     return report
 
 
-def without_time(result: dict) -> dict:
-    result = json.loads(json.dumps(result))
-    result["result"].pop("seconds")
-    return result
+def without_time(run: Record) -> Record:
+    return run.model_copy(update={"result": run.result.model_copy(update={"seconds": 0.0})})
 
 
 def test_what_a_method_advises_is_a_note_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,27 +69,27 @@ def test_what_a_method_advises_is_a_note_of_the_run(tmp_path: Path, monkeypatch:
 def test_the_weights_of_a_finished_run_are_those_that_were_measured(tmp_path: Path) -> None:
     result = train(tmp_path)
     found = networks.read(tmp_path / "runs" / SPEC.name)
-    assert account(found.network, found.input_size).sparsity_pct == result["result"]["sparsity_pct"]
+    assert account(found.network, found.input_size).sparsity_pct == result.result.sparsity_pct
     images, labels = split(40, 1)
     batch = (dataset("fashion_mnist").prepare(images), labels)
-    top1_pct, _ = evaluate(found.network, [batch], 0.1, torch.device("cpu"))
-    assert top1_pct == result["result"]["top1_pct"]
+    measured = measure.accuracy(found.network, [batch], 0.1, torch.device("cpu"))
+    assert measured.top1_pct == result.result.top1_pct
 
 
 def test_a_run_from_spec_to_result(tmp_path: Path) -> None:
     events = []
     result = train(tmp_path, provenance={"commit": "abc"}, report=events.append)
-    values = result["result"]
-    assert values["status"] == "finished"
-    correct = values["top1_pct"] * 40 / 100
+    values = result.result
+    assert values.status == "finished"
+    correct = values.top1_pct * 40 / 100
     assert 0 <= correct <= 40 and correct == pytest.approx(round(correct))
-    assert 1.0 < values["sparsity_pct"] < 100.0
-    assert values["nonzero_params_m"] == pytest.approx(values["params_m"] * (1 - values["sparsity_pct"] / 100))
-    assert values["sparse_macs_m"] < values["macs_m"]
-    assert values["forecast_onset_epoch"] <= values["onset_epoch"] <= 3
-    assert len(result["layers"]) == 21 and all(layer["threshold"] > 0 for layer in result["layers"])
-    assert len(result["history"]) == STEPS and result["history"][-1]["epoch"] == 3.0
-    assert result["provenance"]["commit"] == "abc" and result["provenance"]["threads"] == torch.get_num_threads()
+    assert 1.0 < values.sparsity_pct < 100.0
+    assert values.nonzero_params_m == pytest.approx(values.params_m * (1 - values.sparsity_pct / 100))
+    assert values.sparse_macs_m < values.macs_m
+    assert values.forecast_onset_epoch <= values.onset_epoch <= 3
+    assert len(result.layers) == 21 and all(layer.threshold > 0 for layer in result.layers)
+    assert len(result.history) == STEPS and result.history[-1].epoch == 3.0
+    assert result.provenance.commit == "abc" and result.provenance.threads == torch.get_num_threads()
     assert events[0]["event"] == "start" and events[-1] == {**events[-1], "event": "epoch", "step": STEPS}
     assert sorted(path.name for path in (tmp_path / "runs" / SPEC.name).iterdir()) == [
         "lock",
@@ -101,14 +102,14 @@ def test_a_run_from_spec_to_result(tmp_path: Path) -> None:
 
 def test_sparsity_stays_at_zero_until_the_forecast_onset(tmp_path: Path) -> None:
     result = train(tmp_path)
-    onset = result["result"]["forecast_onset_epoch"]
-    before = [item["sparsity_pct"] for item in result["history"] if item["epoch"] <= onset]
-    assert before and max(before) < 1.0 and result["history"][-1]["sparsity_pct"] > 5.0
+    onset = result.result.forecast_onset_epoch
+    before = [point.sparsity_pct for point in result.history if point.epoch <= onset]
+    assert before and max(before) < 1.0 and result.history[-1].sparsity_pct > 5.0
 
 
 def test_nesterovs_momentum_is_another_training(tmp_path: Path) -> None:
-    plain, ahead = (train(tmp_path, replace(SPEC, nesterov=nesterov))["history"] for nesterov in (False, True))
-    assert plain[0]["train_loss"] == ahead[0]["train_loss"] and plain[1]["train_loss"] != ahead[1]["train_loss"]
+    plain, ahead = (train(tmp_path, replace(SPEC, nesterov=nesterov)).history for nesterov in (False, True))
+    assert plain[0].train_loss == ahead[0].train_loss and plain[1].train_loss != ahead[1].train_loss
 
 
 @pytest.mark.parametrize("kind, s_init", [("adam", -1.5), ("adamw", -0.03)])
@@ -118,7 +119,7 @@ def test_adam_goes_on_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     whole = run(spec, tmp_path / "whole", tmp_path)
     with pytest.raises(Interrupted):
         train(tmp_path, spec, report=kill_at(21))
-    saved = checkpoint.load(tmp_path / "runs" / spec.name)
+    saved = saved_state.load(tmp_path / "runs" / spec.name)
     state = saved["optimizer"]["state"]
     assert all(entry["exp_avg_sq"].abs().sum() > 0 and entry["step"] == 21 for entry in state.values())
     assert without_time(train(tmp_path, spec)) == without_time(whole)
@@ -127,7 +128,7 @@ def test_adam_goes_on_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_finished_run_is_never_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train(tmp_path)
     monkeypatch.setattr(loop, "Run", None)  # training would fail
-    assert train(tmp_path) == json.loads(json.dumps(first))
+    assert train(tmp_path) == first
 
 
 @pytest.mark.parametrize("step", [1, 24, 40, 71])
@@ -150,26 +151,24 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(
 def test_losses_and_random_states_between_two_records_survive_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Every step draws a random number that changes the weights."""
+
+    def noisy(self: methods.Method, model: nn.Module, step: int, total_steps: int) -> None:
+        with torch.no_grad():
+            next(model.parameters()).mul_(1 + 0.1 * torch.rand(1))
+
+    class Stop(Hook):
+        def on_step(self, run: Run) -> None:
+            if run.step == 12:
+                os.kill(os.getpid(), signal.SIGTERM)
+
     spec = replace(SPEC, method="dense", method_args={}, epochs=1)
-    train_step = loop.Run._train_step
-
-    def noisy(self: loop.Run, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return train_step(self, images + torch.rand(1), labels)
-
-    def step(self: loop.Run, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        if self.step == 11:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return noisy(self, images, labels)
-
-    monkeypatch.setattr(loop, "RECORDS", 3)  # one in 8 steps
-    monkeypatch.setattr(loop.Run, "_train_step", noisy)
+    monkeypatch.setattr("paper_repro.training.run.RECORDS", 3)  # one in 8 steps
+    monkeypatch.setattr("paper_repro.methods.dense.Dense.before_step", noisy)
     whole = run(spec, tmp_path / "whole", tmp_path)
-
-    with monkeypatch.context() as stopping:
-        stopping.setattr(loop.Run, "_train_step", step)
-        with pytest.raises(Interrupted):
-            train(tmp_path, spec)
-    assert checkpoint.newest_step(tmp_path / "runs" / spec.name) == 12
+    with pytest.raises(Interrupted):
+        train(tmp_path, spec, hooks=[Stop()])
+    assert saved_state.newest_step(tmp_path / "runs" / spec.name) == 12
     assert without_time(train(tmp_path, spec)) == without_time(whole)
 
 
@@ -177,7 +176,7 @@ def test_augmented_examples_are_the_same_after_a_stop(tmp_path: Path, monkeypatc
     plain = run(SPEC, tmp_path / "plain", tmp_path)
     install(monkeypatch, augmentation=CROP_AND_FLIP)
     whole = run(SPEC, tmp_path / "whole", tmp_path)
-    assert whole["result"]["train_loss"] != plain["result"]["train_loss"]
+    assert whole.result.train_loss != plain.result.train_loss
     with pytest.raises(Interrupted):
         train(tmp_path, report=kill_at(40))
     assert without_time(train(tmp_path)) == without_time(whole)
@@ -192,7 +191,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, report=die)
-    assert checkpoint.newest_step(tmp_path / "runs" / SPEC.name) == 24
+    assert saved_state.newest_step(tmp_path / "runs" / SPEC.name) == 24
     assert without_time(train(tmp_path)) == without_time(whole)
 
 
@@ -214,29 +213,29 @@ def test_a_diverged_run_stops_at_once_and_claims_no_accuracy(tmp_path: Path, mon
 
     monkeypatch.setattr(STR, "before_step", poison)
     result = train(tmp_path)
-    assert result["result"]["status"] == "diverged"
-    assert result["result"]["top1_pct"] is None and "sparsity_pct" not in result["result"]
-    assert len(result["history"]) == 4
+    assert result.result.status == "diverged"
+    assert result.result.top1_pct is None and result.result.sparsity_pct is None
+    assert len(result.history) == 4
 
 
 def test_every_epoch_is_measured(tmp_path: Path) -> None:
     result = train(tmp_path)
-    assert [item["epoch"] for item in result["epochs"]] == [1, 2, 3]
-    assert result["epochs"][-1]["val_top1_pct"] == result["result"]["top1_pct"]
-    assert result["kept"] == {} and all(item["ranks"] == {} for item in result["epochs"])
+    assert [epoch.epoch for epoch in result.epochs] == [1, 2, 3]
+    assert result.epochs[-1].val_top1_pct == result.result.top1_pct
+    assert result.kept == {} and all(epoch.ranks == {} for epoch in result.epochs)
 
 
 def test_networks_are_kept_at_the_ranks_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_sequences(monkeypatch)
     result = train(tmp_path, RANKS)
-    met = [item for item in result["epochs"] if item["ranks"] == {"w": 9, "u": 12}]
+    met = [epoch for epoch in result.epochs if epoch.ranks == {"w": 9, "u": 12}]
     assert 0 < len(met) < RANKS.epochs  # they are there at first, and then they are not
-    kept = result["kept"]["9/12"]
-    assert met[-1]["epoch"] <= kept["epoch"] < met[-1]["epoch"] + 1
-    assert kept["result"]["params_m"] == pytest.approx(1e-6 * (9 * 21 + 12 * 24 + 24))
-    final = result["epochs"][-1]["ranks"]
-    assert result["result"]["params_m"] == pytest.approx(1e-6 * (final["w"] * 21 + final["u"] * 24 + 24))
-    assert result["result"]["status"] == "finished"
+    kept = result.kept["9/12"]
+    assert met[-1].epoch <= kept.epoch < met[-1].epoch + 1
+    assert kept.result.params_m == pytest.approx(1e-6 * (9 * 21 + 12 * 24 + 24))
+    final = result.epochs[-1].ranks
+    assert result.result.params_m == pytest.approx(1e-6 * (final["w"] * 21 + final["u"] * 24 + 24))
+    assert result.result.status == "finished"
     stored = networks.read_weights(tmp_path / "runs" / RANKS.name / "kept" / "9-12.safetensors")
     assert stored["u.down.weight"].shape == (12, 12)
 
@@ -253,18 +252,18 @@ def test_the_network_kept_is_that_of_the_last_step_with_the_ranks(
 
     monkeypatch.setattr(STRLowRank, "after_backward", watch)
     probe = train(tmp_path, RANKS)
-    ends = [tuple(item["ranks"].values()) for item in probe["epochs"]]
+    ends = [tuple(epoch.ranks.values()) for epoch in probe.epochs]
     passing = [tuple(at.values()) for _, at, _ in seen if tuple(at.values()) not in ends]
     assert passing  # ranks that no epoch ends with
     seen.clear()
     result = train(tmp_path, replace(RANKS, method_args={**RANKS.method_args, "keep": [list(passing[-1])]}))
     last = [(epoch, state) for epoch, at, state in seen if tuple(at.values()) == passing[-1]][-1]
     name = "/".join(map(str, passing[-1]))
-    assert result["kept"][name]["epoch"] == last[0]
+    assert result.kept[name].epoch == last[0]
     (file,) = tmp_path.glob(f"runs/*/kept/{name.replace('/', '-')}.safetensors")
     stored = networks.read_weights(file)
     assert all(torch.equal(value, stored[key]) for key, value in last[1].items())
-    assert without_time(result)["epochs"] == probe["epochs"]  # looking back changes nothing of the training
+    assert result.epochs == probe.epochs  # looking back changes nothing of the training
 
 
 @pytest.mark.parametrize("after", [0, 1, None])  # steps after the last with the ranks; the end of an epoch
@@ -273,7 +272,7 @@ def test_kept_networks_survive_an_interruption(
 ) -> None:
     install_sequences(monkeypatch)
     whole = run(RANKS, tmp_path / "whole", tmp_path)
-    last = round(8 * whole["kept"]["9/12"]["epoch"])
+    last = round(8 * whole.kept["9/12"].epoch)
     assert last % 8 not in (0, 7)
     with pytest.raises(Interrupted):
         train(tmp_path, RANKS, report=kill_at(16 if after is None else last + after))
@@ -285,8 +284,8 @@ def test_kept_networks_survive_an_interruption(
 
 def test_a_method_that_prunes_nothing_is_not_called_finished(tmp_path: Path) -> None:
     result = train(tmp_path, replace(SPEC, method="gmp", method_args={"sparsity_pct": 0.0}))
-    assert result["result"]["status"] == "not_sparse"
-    assert train(tmp_path, replace(SPEC, method="dense", method_args={}))["result"]["status"] == "finished"
+    assert result.result.status == "not_sparse"
+    assert train(tmp_path, replace(SPEC, method="dense", method_args={})).result.status == "finished"
 
 
 def test_a_spec_that_stays_dense_is_refused_before_training(tmp_path: Path) -> None:
@@ -301,7 +300,7 @@ def test_a_run_at_work_elsewhere_is_left_alone(tmp_path: Path) -> None:
     (folder / "owner").write_text("pid 123 on elsewhere\n")
     with FileLock(folder / "lock"), pytest.raises(UserError, match=r"already running \(pid 123 on elsewhere\)"):
         train(tmp_path)
-    assert train(tmp_path)["result"]["status"] == "finished"  # the lock of a process that is gone is free again
+    assert train(tmp_path).result.status == "finished"  # the lock of a process that is gone is free again
 
 
 def test_results_and_checkpoints_of_another_spec_are_refused(tmp_path: Path) -> None:
@@ -322,7 +321,7 @@ def test_a_result_that_is_no_result_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "runs" / SPEC.name / "result.json"
     path.parent.mkdir(parents=True)
     path.write_text("{")
-    with pytest.raises(UserError, match="is damaged or no result") as error:
+    with pytest.raises(UserError, match=r"result\.json is damaged") as error:
         train(tmp_path)
     assert error.value.exit_code == 3 and path.read_text() == "{"
 

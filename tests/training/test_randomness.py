@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from paper_repro.training import checkpoint, randomness
+from paper_repro.training import randomness, saved_state
 
 
 def drawn() -> list[float]:
@@ -18,10 +18,10 @@ def drawn() -> list[float]:
 
 def test_a_checkpoint_has_every_state(tmp_path: Path) -> None:
     drawn()
-    checkpoint.save(tmp_path, 1, randomness.state())
+    saved_state.save(tmp_path, 1, randomness.state())
     expected = drawn()
     drawn()
-    states = checkpoint.load(tmp_path)
+    states = saved_state.load(tmp_path)
     assert states is not None
     randomness.restore(states)
     assert drawn() == pytest.approx(expected, abs=0.0)

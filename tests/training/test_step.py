@@ -20,7 +20,8 @@ from paper_repro.methods.base import attached_layers
 from paper_repro.spec import Spec
 from paper_repro.training import step as steps
 from paper_repro.training.distributed import ONE_PROCESS
-from paper_repro.training.loop import Interrupted, run
+from paper_repro.training.guards import Interrupted
+from paper_repro.training.loop import run
 from paper_repro.training.network import parameter_count, untrained
 from paper_repro.training.options import require_applicable
 from paper_repro.training.step import Step, memory_format

@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paper_repro import models
 from paper_repro.data.catalog import dataset
+from paper_repro.record import as_written
 from paper_repro.training import distributed
 from paper_repro.training.distributed import Processes
-from paper_repro.training.evaluate import evaluate
-from paper_repro.training.loop import Run, run
+from paper_repro.training.hooks import Hook
+from paper_repro.training.loop import run
+from paper_repro.training.measure import accuracy
+from paper_repro.training.run import Run
 from tests.training.tiny import RANKS, SPEC, install, install_sequences
 
 # no batch norm; 64 windows, so that the last batch of an epoch has 4: shares of 2, 1 and 1 for three processes
@@ -31,6 +34,13 @@ NETWORKS = (
     replace(STR, grad_clip_norm=0.05, seed=1),
     replace(STR, optimizer="adam", lr=0.01, weight_decay=0.01, seed=2),
 )
+
+
+class Weights(Hook):
+    """The raw weights that a run ends with, and the state of its method."""
+
+    def on_finish(self, run: Run, plain: nn.Module) -> None:
+        self.final = {name: value.tolist() for name, value in run.model.state_dict().items()}
 
 
 def measure(processes: Processes, runs: Path) -> dict[str, Any]:
@@ -52,30 +62,28 @@ def _measure(processes: Processes, runs: Path) -> dict[str, Any]:
     if processes.count > 1:
         for parameter in network.parameters():
             torch.distributed.broadcast(parameter.data, src=0)
-    found["evaluated"] = evaluate(network, val.in_order(), 0.1, torch.device("cpu"), processes)
+    measured = accuracy(network, val.in_order(), 0.1, torch.device("cpu"), processes)
+    found["evaluated"] = (measured.top1_pct, measured.val_loss)
     found["served"] = sum(processes.gathered(sum(len(labels) for _, labels in val.in_order())))
 
     found["largest"] = processes.largest(processes.share.rank, -processes.share.rank)
     found["total"] = processes.total(processes.share.rank)
 
     gradients: dict[int, list[Any]] = {}
-    clip, finish = torch.nn.utils.clip_grad_norm_, Run._finish
+    clip, weights = torch.nn.utils.clip_grad_norm_, Weights()
 
     def keep_gradients(parameters: Any, norm: float) -> Tensor:
         parameters = list(parameters)
         gradients[len(gradients)] = [parameter.grad.tolist() for parameter in parameters]
         return clip(parameters, norm)
 
-    def keep_weights(self: Run) -> dict[str, Any]:
-        weights = {name: value.tolist() for name, value in self.model.state_dict().items()}
-        return {**finish(self), "weights": weights}
-
-    torch.nn.utils.clip_grad_norm_, Run._finish = keep_gradients, keep_weights
+    torch.nn.utils.clip_grad_norm_ = keep_gradients
     try:
         for spec in NETWORKS:
-            found[spec.name] = run(spec, runs, Path(), processes=processes)
+            done = as_written(run(spec, runs, Path(), processes=processes, hooks=[weights]))
+            found[spec.name] = done | {"weights": weights.final}
     finally:
-        torch.nn.utils.clip_grad_norm_, Run._finish = clip, finish
+        torch.nn.utils.clip_grad_norm_ = clip
     return found | {"gradients": [gradients[0], gradients[10]]}
 
 

@@ -12,7 +12,8 @@ import time
 import pytest
 
 from paper_repro.runs import worker
-from paper_repro.training.loop import Run
+from paper_repro.training.hooks import Hook
+from paper_repro.training.run import Run
 from tests.training.tiny import install
 
 if __name__ == "__main__":
@@ -21,16 +22,14 @@ if __name__ == "__main__":
     hang_at = int(os.environ.get("HANG_AT_STEP", "-1"))
     kill_at = int(os.environ.get("KILL_AT_STEP", "-1"))
     slow = float(os.environ.get("SECONDS_PER_STEP", "0"))
-    train_step = Run._train_step
 
-    def step(self: Run, images, labels):
-        time.sleep(slow)
-        if self.step == crash_at and self.spec.method == "gmp":
-            os.kill(os.getpid(), signal.SIGKILL)
-        for at, signum in ((kill_at, signal.SIGKILL), (hang_at, signal.SIGSTOP)):
-            if self.step == at and os.environ.get("RANK") == "1":
-                os.kill(os.getpid(), signum)
-        return train_step(self, images, labels)
+    class Trouble(Hook):
+        def on_step(self, run: Run) -> None:
+            time.sleep(slow)
+            if run.step == crash_at and run.spec.method == "gmp":
+                os.kill(os.getpid(), signal.SIGKILL)
+            for at, signum in ((kill_at, signal.SIGKILL), (hang_at, signal.SIGSTOP)):
+                if run.step == at and os.environ.get("RANK") == "1":
+                    os.kill(os.getpid(), signum)
 
-    Run._train_step = step
-    sys.exit(worker.main())
+    sys.exit(worker.main([Trouble()]))

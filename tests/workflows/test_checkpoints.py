@@ -24,9 +24,9 @@ from paper_repro.evidence import evidence as ev
 from paper_repro.interchange import networks, released
 from paper_repro.tables import CHECKPOINT
 from paper_repro.terminal import Console
-from paper_repro.workflows import evaluation, reproduce
-from paper_repro.workflows.checkpoints import Candidate, import_file
+from paper_repro.workflows import checkpoint_tier, reproduce
 from paper_repro.workflows.job import Job
+from paper_repro.workflows.released_checkpoints import Candidate, import_file
 from tests.interchange.test_released import dense, native, save
 
 Import = Callable[..., tuple[Path, str]]
@@ -87,7 +87,7 @@ def test_a_full_size_file_is_recognised_by_sparsity_and_macs(mobilenet: Path, br
         "row: str-89.01, whose printed sparsity and MACs are those of the file",
     ):
         assert text in said
-    about = json.loads((folder / networks.ABOUT).read_text(encoding="utf-8"))
+    about = json.loads((folder / networks.IMPORTED).read_text(encoding="utf-8"))
     assert (about["sha256"], about["source"], about["form"]) == (sha256(mobilenet), "mobilenet é.pth", "native")
     kept, original = networks.read(folder).network.state_dict(), released.read(mobilenet).network.state_dict()
     assert all(torch.equal(kept[key], original[key]) for key in original)
@@ -130,7 +130,7 @@ def test_the_nearest_row_is_one_that_the_authors_trained(tmp_path: Path) -> None
 
 def test_without_any_checkpoint_the_tier_says_how_to_get_one(job: Job) -> None:
     with pytest.raises(UserError, match="checkpoint import FILE"):
-        evaluation.reproduce(job, Console(quiet=True))
+        checkpoint_tier.reproduce(job, Console(quiet=True))
 
 
 def test_without_data_all_but_accuracy_is_compared(mobilenet: Path, bring: Import, job: Job) -> None:
@@ -170,11 +170,11 @@ def test_the_tier_from_end_to_end(
     shown = []
     monkeypatch.setattr(ImageNet, "ensure", lambda self, root, say: root)
     monkeypatch.setattr(ImageNet, "open", lambda self, root, size: (None, Validation(), "cd" * 32))
-    monkeypatch.setattr(evaluation, "show", lambda job, console: shown.append(job))
+    monkeypatch.setattr(checkpoint_tier, "show", lambda job, console: shown.append(job))
     monkeypatch.setattr(
-        evaluation.Subject,
+        checkpoint_tier.Subject,
         "evaluated",
-        lambda self, real=evaluation.Subject.evaluated: real(self) or shown.append("no"),
+        lambda self, real=checkpoint_tier.Subject.evaluated: real(self) or shown.append("no"),
     )
     bring(mobilenet)
     assert reproduce.reproduce(job, Console(quiet=True)) == 0
@@ -212,12 +212,12 @@ def test_the_tier_from_end_to_end(
     monkeypatch.setattr(ImageNet, "open", lambda *given: pytest.fail("evaluated once more"))
     assert reproduce.reproduce(job, Console(quiet=True)) == 0
     with monkeypatch.context() as failing:
-        failing.setattr(evaluation, "write_audit", lambda job, console: False)
+        failing.setattr(checkpoint_tier, "write_audit", lambda job, console: False)
         assert reproduce.reproduce(job, Console(quiet=True)) == 1
     state = torch.load(mobilenet, weights_only=True)["state_dict"]
     state["module.model.0.0.sparseThreshold"] -= 1e-4
     bring(save(state, tmp_path / "changed.pth"), row="str-89.01")
-    (changed,) = evaluation.subjects(job)
+    (changed,) = checkpoint_tier.subjects(job)
     assert not changed.evaluated()
 
 
@@ -225,12 +225,12 @@ def test_a_checkpoint_imported_before_balance_was_kept_is_measured_without_it(
     mobilenet: Path, bring: Import, job: Job
 ) -> None:
     folder, _ = bring(mobilenet)
-    about = json.loads((folder / networks.ABOUT).read_text(encoding="utf-8"))
+    about = json.loads((folder / networks.IMPORTED).read_text(encoding="utf-8"))
     del about["balances"]
-    (folder / networks.ABOUT).write_text(json.dumps(about), encoding="utf-8")
-    (subject,) = evaluation.subjects(job)
-    _, layers = subject.measured()
-    assert len(layers) == 28 and all("balance" not in layer for layer in layers)
+    (folder / networks.IMPORTED).write_text(json.dumps(about), encoding="utf-8")
+    (subject,) = checkpoint_tier.subjects(job)
+    _, layers = subject.size()
+    assert len(layers) == 28 and all(layer.balance is None for layer in layers)
 
 
 def test_a_number_that_the_audit_knows_to_be_wrong_is_an_erratum_when_it_is_measured(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from paper_repro import cli, methods, tables
 from paper_repro.conformance import preflight
 from paper_repro.conformance.protocol import CHECKS
 from paper_repro.evidence import provenance, results
+from paper_repro.evidence.lines import RunLine
 from paper_repro.runs import launch
 from paper_repro.spec import Spec
 from paper_repro.workflows import regress
@@ -90,7 +91,7 @@ def write_str_results(folder: Path, top1_pct: float, seeds: int = 2) -> None:
         target = tables.load("resnet50").tiers["smoke"].rows[row.id].target_sparsity_pct
         sparsity = STR_SPARSITY[target]
         lines.append(
-            dict.fromkeys(results.RUNS.columns)
+            dict.fromkeys(RunLine.model_fields)
             | {"row": row.id, "method": "str", "tier": "smoke", "seed": spec.seed, "spec": spec.name}
             | {"status": "finished", "target_sparsity_pct": target, "top1_pct": top1_pct, "val_loss": 1.0}
             | {"sparsity_pct": sparsity, "backbone_sparsity_pct": sparsity, "params_m": 1.0}
@@ -105,7 +106,7 @@ def write_str_results(folder: Path, top1_pct: float, seeds: int = 2) -> None:
     path = results.path(folder, "resnet50", "smoke")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(results.RUNS.columns))
+        writer = csv.DictWriter(file, list(RunLine.model_fields))
         writer.writeheader()
         writer.writerows(lines)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from paper_repro.runs import cost, launch
 from paper_repro.runs.cost import Cost, Rate
 from paper_repro.spec import Spec
 from paper_repro.terminal import Console
-from paper_repro.training import checkpoint, distributed
+from paper_repro.training import distributed, saved_state
 from paper_repro.training.forecast import steps_per_epoch
 from paper_repro.training.network import parameter_count
 from paper_repro.training.optimizer import values_each
@@ -26,6 +25,7 @@ from paper_repro.workflows import train
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.plan import disk_mb, show_plan, state, what_it_takes
 from paper_repro.workflows.train import costs, require_trainable, side_by_side, train_named, unfinished
+from tests.made_up_record import finished, leave
 from tests.training.tiny import SPEC
 
 SPECS = [replace(SPEC, seed=seed) for seed in range(3)]
@@ -71,7 +71,7 @@ def test_what_cannot_be_trained_is_refused_at_once(
 
 
 def test_there_is_room_for_all_that_are_trained_at_once(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    each = checkpoint.room_bytes(parameter_count(SPEC), values_each(SPEC))
+    each = saved_state.room_bytes(parameter_count(SPEC), values_each(SPEC))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2.5 * each))
     require_trainable(replace(job, jobs=2), SPECS)
     require_trainable(replace(job, jobs=3), SPECS[:2])
@@ -132,11 +132,9 @@ def test_what_is_trained_already_costs_nothing_more(
     (_, dense), (_, gmp) = job.specs()
     assert [state(job, spec) for spec in (dense, gmp)] == ["to do", "to do"]
     assert [item.done for item in costs(job).values()] == [0.0, 0.0]
-    (job.runs / dense.name).mkdir(parents=True)
-    result = {"spec": dense.to_dict(), "provenance": {}}
-    (job.runs / dense.name / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    leave(job.runs, dense, finished(dense))
     half = steps_per_epoch(gmp) * gmp.epochs // 2
-    checkpoint.save(job.runs / gmp.name, half, {})
+    saved_state.save(job.runs / gmp.name, half, {})
     found = costs(job)
     assert [found[spec.name].done for spec in (dense, gmp)] == [1.0, pytest.approx(0.5, abs=0.01)]
     assert [state(job, spec) for spec in (dense, gmp)] == ["finished", f"stopped at step {half:,}"]

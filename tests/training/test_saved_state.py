@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from paper_repro.errors import UserError
-from paper_repro.training import checkpoint
+from paper_repro.training import saved_state
 
 
 def state(step: int) -> dict:
@@ -19,13 +19,13 @@ def state(step: int) -> dict:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for step in (10, 20, 30):
-        checkpoint.save(tmp_path, step, state(step))
+        saved_state.save(tmp_path, step, state(step))
     return tmp_path
 
 
 def test_newest_two_are_kept(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoints.json", "step-0000020.pt", "step-0000030.pt"]
-    assert checkpoint.load(folder)["step"] == checkpoint.newest_step(folder) == 30
+    assert saved_state.load(folder)["step"] == saved_state.newest_step(folder) == 30
 
 
 @pytest.mark.parametrize("damage", ["truncated", "one byte", "gone"])
@@ -40,7 +40,7 @@ def test_predecessor_takes_over(folder: Path, damage: str) -> None:
     else:
         newest.unlink()
     said = []
-    assert checkpoint.load(folder, said.append)["step"] == 20
+    assert saved_state.load(folder, said.append)["step"] == 20
     assert "step-0000030.pt" in said[0] and "predecessor" in said[0]
 
 
@@ -48,21 +48,21 @@ def test_all_damaged_stops_and_never_restarts(folder: Path) -> None:
     for path in folder.glob("*.pt"):
         path.write_bytes(b"")
     with pytest.raises(UserError, match="every checkpoint") as error:
-        checkpoint.load(folder, lambda text: None)
+        saved_state.load(folder, lambda text: None)
     assert error.value.exit_code == 3
 
 
 def test_damaged_index_stops(folder: Path) -> None:
-    (folder / checkpoint.INDEX).write_text("[{")
+    (folder / saved_state.INDEX).write_text("[{")
     with pytest.raises(UserError, match="not readable"):
-        checkpoint.load(folder)
+        saved_state.load(folder)
 
 
 def test_a_write_that_was_cut_off_is_named_and_discarded(folder: Path) -> None:
     leftover = folder / ".step-0000040.pt.abc.tmp"
     leftover.write_bytes(b"half")
     said = []
-    assert checkpoint.load(folder, said.append)["step"] == 30
+    assert saved_state.load(folder, said.append)["step"] == 30
     assert not leftover.exists() and leftover.name in said[0]
 
 
@@ -72,8 +72,8 @@ def test_a_failing_write_keeps_the_old_checkpoint(folder: Path, monkeypatch: pyt
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(folder, 40, state(40))
-    assert checkpoint.load(folder)["step"] == 30 and not list(folder.glob(".*"))
+        saved_state.save(folder, 40, state(40))
+    assert saved_state.load(folder)["step"] == 30 and not list(folder.glob(".*"))
 
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
@@ -81,9 +81,9 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "executed"),)
 
-    checkpoint.save(tmp_path, 1, {"step": 1, "payload": Malicious()})
+    saved_state.save(tmp_path, 1, {"step": 1, "payload": Malicious()})
     with pytest.raises(UserError, match=r"could run foreign code.*save its tensors alone") as error:
-        checkpoint.load(tmp_path)
+        saved_state.load(tmp_path)
     assert error.value.exit_code == 3
     assert not (tmp_path / "executed").exists()
 
@@ -91,6 +91,6 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
 def test_no_checkpoint_is_none_and_remove_leaves_nothing(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert checkpoint.load(tmp_path_factory.mktemp("empty")) is None
-    checkpoint.remove(folder)
+    assert saved_state.load(tmp_path_factory.mktemp("empty")) is None
+    saved_state.remove(folder)
     assert list(folder.iterdir()) == []

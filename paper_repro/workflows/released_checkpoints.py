@@ -6,7 +6,6 @@ An imported network lies in ``checkpoints/<table>/<row>``, or under the file's o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,13 @@ from torch import nn
 from paper_repro import models, tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError, unknown
-from paper_repro.files import write
 from paper_repro.interchange import networks, released
+from paper_repro.interchange.networks import Imported
 from paper_repro.interchange.released import Released
 from paper_repro.methods import balance
 from paper_repro.tables import CHECKPOINT, Row, Table
 from paper_repro.terminal import Console
-from paper_repro.training.measure import measure
+from paper_repro.training import measure
 
 MADE_BY_THE_AUTHORS = ("str", "dense")  # methods of the rows that a file of theirs may be of
 FORMS = {
@@ -115,8 +114,8 @@ def _candidate(file: Path, table: str | None) -> Candidate:
         known = ", ".join(f"{name} ({plan.model})" for name, plan in having.items())
         raise UserError(f"{file} is of {found.model}, and no table with a tier {CHECKPOINT} is; those are: {known}")
     input_size = (found.model_args["in_channels"], *dataset(fitting[0].dataset).input_size[1:])
-    measured, _ = measure(found.network, input_size, {})
-    return Candidate(found, fitting[0], input_size, measured)
+    size, _ = measure.size(found.network, input_size, {})
+    return Candidate(found, fitting[0], input_size, size.model_dump())
 
 
 def _named(candidate: Candidate, row: str) -> Row:
@@ -156,28 +155,26 @@ def description(candidate: Candidate) -> list[str]:
 def _replaced(folder: Path, sha256: str) -> list[str]:
     """What is lost when a file of this sha256 is kept in ``folder``, in a sentence; nothing where it is that file."""
     try:
-        about = json.loads((folder / networks.ABOUT).read_text(encoding="utf-8"))
-        source, digest = about["source"], about["sha256"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        there = networks.imported(folder)
+    except UserError:  # none, or one of which nothing can be said
         return []
-    if digest == sha256:
+    if there.sha256 == sha256:
         return []
-    return [f"note: it takes the place of another file, {source} (sha256 {digest[:12]}...), imported earlier"]
+    which = f"{there.source} (sha256 {there.sha256[:12]}...)"
+    return [f"note: it takes the place of another file, {which}, imported earlier"]
 
 
 def _keep(candidate: Candidate, file: Path, folder: Path) -> None:
-    found = candidate.released
+    read = candidate.released
     about = {
-        "schema": 1,
         "source": file.name,
-        "sha256": found.sha256,
-        "form": found.weights.form,
-        "model": found.model,
-        "model_args": found.model_args,
+        "sha256": read.sha256,
+        "form": read.weights.form,
+        "model": read.model,
+        "model_args": read.model_args,
         "input_size": candidate.input_size,
-        "stated": found.stated,
-        "thresholds": found.weights.thresholds,
-        "balances": found.weights.balances,
+        "stated": read.stated,
+        "thresholds": read.weights.thresholds,
+        "balances": read.weights.balances,
     }
-    networks.write_weights(found.network.state_dict(), folder / networks.WEIGHTS)
-    write(folder / networks.ABOUT, json.dumps(about, indent=1) + "\n")
+    networks.keep(read.network, Imported.model_validate(about), folder)

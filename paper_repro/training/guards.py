@@ -1,0 +1,85 @@
+"""What surrounds a run: the lock on its folder, the signals that stop it, and what methods advise meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from paper_repro.errors import Advice, UserError
+from paper_repro.machine import STOP_SIGNALS
+
+
+class Interrupted(BaseException):  # like KeyboardInterrupt: no handler of errors may take it for one
+    """The run was asked to stop and has saved its state; ``signum`` says how."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, or say who does. The operating system frees the lock of a process that died."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        try:
+            owner = (folder / "owner").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            owner = "another process"
+        raise UserError(f"{folder} is already running ({owner})", exit_code=3) from None
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
+    try:
+        (folder / "owner").write_text(f"pid {os.getpid()} on {os.uname().nodename}\n", encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+class StopRequest:
+    """The signal that asked this process to stop, or 0."""
+
+    signum = 0
+
+
+@contextmanager
+def stop_signals() -> Iterator[StopRequest]:
+    """Take note of Ctrl-C and of the cluster's signals, so that the run can end after a step with its state saved."""
+    request = StopRequest()
+
+    def stop(signum: int, _frame: object) -> None:
+        request.signum = signum
+
+    previous = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def advice_to(note: Callable[[str], None]) -> Iterator[None]:
+    """Make a note of what a method advises, which would be lost among the warnings of libraries."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Advice)
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, Advice):
+                note(f"warning: {message}")
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = tell
+        yield
