@@ -20,10 +20,10 @@ from paper_repro.evidence import claims, results, tolerances, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.provenance import of_repository, repository
+from paper_repro.paper.printed import File, Name
+from paper_repro.reading import read_rows
 from paper_repro.report import balance_report, figures, notebook, summary
 from paper_repro.tables import AUDIT
-from paper_repro.tables.files import read_rows
-from paper_repro.tables.printed import File, Name
 
 OK, INCOMPLETE, ON_RECORD, FAIL = "OK", "INCOMPLETE", "ON RECORD", "FAIL"
 REQUIRED_TIERS = (

@@ -31,6 +31,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from paper_repro import reading as files
 from paper_repro.audit.conventions import OVERALL_COUNTS_POOL, other_readings
 from paper_repro.audit.recompute import (
     Estimate,
@@ -44,12 +45,12 @@ from paper_repro.audit.recompute import (
 )
 from paper_repro.audit.sizes import Size, size_of
 from paper_repro.errors import UserError
+from paper_repro.experiments import loader
+from paper_repro.experiments.loader import AVERAGE_POOL, TOTALS
 from paper_repro.files import write
 from paper_repro.methods.distributions import erk, uniform
-from paper_repro.tables import files, loader
-from paper_repro.tables.loader import AVERAGE_POOL, TOTALS
-from paper_repro.tables.printed import Name, Printed, PrintedRow, QuotedRow, Row
-from paper_repro.tables.quantity import Quantity, parse
+from paper_repro.paper.printed import Name, Printed, PrintedRow, QuotedRow, Row
+from paper_repro.paper.quantity import Quantity, parse
 from paper_repro.verdict import Verdict
 
 UNITS = {

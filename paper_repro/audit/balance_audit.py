@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from paper_repro.audit.recompute import network
+from paper_repro.experiments import loader
 from paper_repro.methods.balance import implied_l1s
-from paper_repro.tables import loader
 
 Numbers = NDArray[np.float64]
 DRAWS = 300

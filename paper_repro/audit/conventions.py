@@ -22,8 +22,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from paper_repro.audit.recompute import Estimate, Network, under_uniform
-from paper_repro.tables.printed import PrintedRow
-from paper_repro.tables.quantity import Quantity, parse
+from paper_repro.paper.printed import PrintedRow
+from paper_repro.paper.quantity import Quantity, parse
 
 BATCH_NORM, SHARE, PRUNED = "batch norm counts", "share of dense", "pruned layers"
 # The overall FLOPs of Table 6 count the average pool, which is one of its lines; those of Table 8 do not.

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from paper_repro import models
 from paper_repro.accounting import Account, account, counted_layers
 from paper_repro.data.catalog import dataset
+from paper_repro.experiments.loader import TOTALS, load
 from paper_repro.methods.distributions import erk, uniform
-from paper_repro.tables.loader import TOTALS, load
-from paper_repro.tables.quantity import Quantity
+from paper_repro.paper.quantity import Quantity
 
 MILLION = 1e6
 

@@ -15,7 +15,7 @@ from paper_repro.evidence import statistics
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.finding import Finding, of_nearest_sparsity, span, who
 from paper_repro.evidence.tolerances import Tolerances
-from paper_repro.tables.loader import layer_rows
+from paper_repro.experiments.loader import layer_rows
 from paper_repro.verdict import Verdict
 
 FEWER_UP_TO_PCT = 98.0  # the last regime of Table 1 in which the published budgets need fewer MACs than uniform ones

@@ -123,7 +123,7 @@ def _sparsity_fits(frame: pd.DataFrame) -> pd.Series:
 
 RUNS = pa.DataFrameSchema(
     {
-        "row": _column("text", "row of the table, as in `paper_repro/tables/`"),
+        "row": _column("text", "row of the table, as in `paper_repro/paper/` and `experiments/`"),
         "method": _column("text", "method that was trained"),
         "tier": _one_of("how far the evidence goes", tables.TIERS),
         "seed": _amount("seed of the run; (row, seed) is the key of the file", unit="", fmt="d", kind="integer"),

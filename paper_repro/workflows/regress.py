@@ -20,11 +20,11 @@ from rich.text import Text
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
+from paper_repro.experiments.recipe import MethodKeys
 from paper_repro.files import write
 from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
-from paper_repro.tables.recipes import MethodKeys
 from paper_repro.terminal import Console
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import list_failures, require_trainable, train_named

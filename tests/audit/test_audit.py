@@ -14,10 +14,10 @@ from paper_repro.audit.audit import Finding, audit, audit_all, compare, read_err
 from paper_repro.audit.conventions import BATCH_NORM, PRUNED, SHARE
 from paper_repro.audit.recompute import Estimate, erk, network, spread
 from paper_repro.errors import UserError
-from paper_repro.tables import loader
-from paper_repro.tables.quantity import parse
+from paper_repro.experiments import loader
+from paper_repro.paper.quantity import parse
 from paper_repro.verdict import Verdict
-from tests.tables.conftest import Edit
+from tests.tables_copy import Edit
 
 ERRATA = Path(__file__).parents[2] / "results" / "errata.csv"
 

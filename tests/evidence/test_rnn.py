@@ -14,12 +14,12 @@ from paper_repro.evidence import claims, results, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.paper.printed import Reported
+from paper_repro.paper.quantity import parse
 from paper_repro.report import choice_figures, figures
 from paper_repro.report.console import best_epochs, comparison_grid, legend
 from paper_repro.report.looks import LOOKS
 from paper_repro.report.report import Report
-from paper_repro.tables.printed import Reported
-from paper_repro.tables.quantity import parse
 from paper_repro.verdict import Verdict
 from tests.made_up import MakeRuns, write_audit
 

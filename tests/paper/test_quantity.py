@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paper_repro.tables.quantity import parse
+from paper_repro.paper.quantity import parse
 from paper_repro.verdict import PRECEDENCE, Verdict, worst
 
 

@@ -8,11 +8,11 @@ from paper_repro import methods, models, tables
 from paper_repro.accounting import counted_layers
 from paper_repro.audit.audit import audit_all
 from paper_repro.errors import UserError
+from paper_repro.experiments.targets import overall_sparsity_pct
 from paper_repro.methods import METHODS, plugins
-from paper_repro.tables import loader
-from paper_repro.tables.targets import overall_sparsity_pct
+from paper_repro.paper import library
 from paper_repro.workflows.regress import Question
-from tests.tables.conftest import Edit
+from tests.tables_copy import Edit
 
 
 def test_names_and_sizes() -> None:
@@ -352,7 +352,7 @@ def test_a_reference_number_changed_by_hand_is_noticed(edit: Edit) -> None:
 
 
 def test_new_and_missing_reference_files_are_noticed(edit: Edit) -> None:
-    edit("resnet50_rows.csv", "row,method", "row,method").rename(loader.DATA / "other.csv")
+    edit("resnet50_rows.csv", "row,method", "row,method").rename(library.FOLDER / "other.csv")
     with pytest.raises(UserError, match=r"missing: resnet50_rows\.csv; without a checksum: other\.csv"):
         tables.verify()
 

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from paper_repro import reading as files
 from paper_repro.errors import UserError, unknown
-from paper_repro.tables import files
-from paper_repro.tables.printed import File, Name, Percent, Positive, Row
-from paper_repro.tables.targets import overall_sparsity_pct
+from paper_repro.experiments.targets import overall_sparsity_pct
+from paper_repro.paper.printed import File, Name, Percent, Positive, Row
 
 Decay = Annotated[float, Field(allow_inf_nan=False, ge=0)]
 Optimizer = Literal["sgd", "adam", "adamw"]

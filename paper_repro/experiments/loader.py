@@ -34,10 +34,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from paper_repro import reading as files
 from paper_repro.errors import UserError, unknown
-from paper_repro.spec import Spec
-from paper_repro.tables import files, recipes
-from paper_repro.tables.printed import (
+from paper_repro.experiments import recipe as recipes
+from paper_repro.experiments.recipe import PROTOCOL, TierPlan
+from paper_repro.paper import library
+from paper_repro.paper.printed import (
     Claim,
     CurvePoint,
     File,
@@ -52,10 +54,10 @@ from paper_repro.tables.printed import (
     SizeRow,
     TextClaim,
 )
-from paper_repro.tables.quantity import Quantity, parse
-from paper_repro.tables.recipes import PROTOCOL, TierPlan
+from paper_repro.paper.quantity import Quantity, parse
+from paper_repro.spec import Spec
 
-DATA = Path(__file__).parent
+FOLDER = Path(__file__).parent
 AUDIT = "audit"  # the tier that trains nothing, and so has no recipe
 CHECKPOINT = "checkpoint"  # the tier that trains nothing either: its networks are the authors' own
 TIERS = (AUDIT, "smoke", "small", CHECKPOINT, "paper")
@@ -180,13 +182,14 @@ def holders(table: Table, tier: str) -> dict[str, tuple[str, str]]:
 
 def names() -> list[str]:
     """The tables that can be trained."""
-    return sorted(path.stem for path in DATA.glob("*.toml"))
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def _path(table: str, file: str) -> Path:
     if table not in names():
         raise unknown("table", table, names())
-    return DATA / f"{table}{file}"
+    own = FOLDER / f"{table}{file}"  # the rows of this project's own experiments, and every recipe
+    return own if own.suffix == ".toml" or own.exists() else library.FOLDER / own.name
 
 
 def load(name: str) -> Table:
@@ -432,8 +435,3 @@ def curve(table: str, name: str) -> list[tuple[float, float]]:
     if name not in known:
         raise unknown(f"curve of table {table}", name, known)
     return [(point.x, point.y) for point in points if point.curve == name]
-
-
-def verify() -> None:
-    """Raise UserError when the paper's numbers were changed by hand (their checksums differ from those on file)."""
-    files.verify(DATA)

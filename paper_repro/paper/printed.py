@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from paper_repro.tables.quantity import Quantity, parse
+from paper_repro.paper.quantity import Quantity, parse
 
 NUMBERS = ("top1_pct", "params_m", "sparsity_pct", "macs_m")
 
