@@ -311,9 +311,9 @@ def trained(tier: tables.TierPlan) -> str:
     from paper_repro.data.catalog import dataset
 
     if tier.name == CHECKPOINT:
-        return f"no training: {len(tier.rows)} released networks, evaluated on {dataset(tier.dataset).title}"
-    data = dict.fromkeys(dataset(row.network[2]).title for row in tier.rows.values())
-    return f"{len(tier.rows)} rows on {', '.join(data) or dataset(tier.dataset).title}"
+        return f"no training: {len(tier.rows)} released networks, evaluated on {dataset(tier.base.dataset).title}"
+    data = dict.fromkeys(dataset(row.spec.dataset).title for row in tier.rows.values())
+    return f"{len(tier.rows)} rows on {', '.join(data) or dataset(tier.base.dataset).title}"
 
 
 def job(table: str | None, **given: Any) -> Job:

@@ -5,22 +5,11 @@
 
 from __future__ import annotations
 
-from paper_repro.experiments.loader import (
-    AUDIT,
-    CHECKPOINT,
-    FULL_SCALE,
-    TIERS,
-    Table,
-    budgets,
-    curve,
-    holders,
-    load,
-    names,
-    sources,
-)
 from paper_repro.experiments.recipe import RowPlan, TierPlan
+from paper_repro.experiments.table import Table, budgets, holders, layer_rows, load, names, sources
+from paper_repro.experiments.tiers import AUDIT, CHECKPOINT, FULL_SCALE, TIERS, Tier
 from paper_repro.paper import library
-from paper_repro.paper.library import verify
+from paper_repro.paper.library import curve, verify
 from paper_repro.paper.printed import Claim, Reported, Row
 from paper_repro.paper.quantity import Quantity
 
@@ -35,10 +24,12 @@ __all__ = [
     "Row",
     "RowPlan",
     "Table",
+    "Tier",
     "TierPlan",
     "budgets",
     "curve",
     "holders",
+    "layer_rows",
     "load",
     "names",
     "sources",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paper_repro.experiments import loader
+from paper_repro.experiments import table
 from paper_repro.paper import library
 
 Edit = Callable[[str, str, str], Path]
@@ -16,7 +16,7 @@ Edit = Callable[[str, str, str], Path]
 
 def use_copy(to: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Copy both folders to ``to``, and let tables be read from there."""
-    for module in (library, loader):
+    for module in (library, table):
         copy = to / module.FOLDER.name
         shutil.copytree(module.FOLDER, copy, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         monkeypatch.setattr(module, "FOLDER", copy)

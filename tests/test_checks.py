@@ -106,7 +106,7 @@ def test_a_damaged_file_fails_with_its_place(make_runs: MakeRuns, tmp_path: Path
 
 
 def test_the_audit_must_be_current_and_without_fail(tmp_path: Path) -> None:
-    from paper_repro.audit.audit import audit, save
+    from paper_repro.audit.whole_table import audit, save
 
     (tmp_path / "errata.csv").write_bytes((repository() / "results" / "errata.csv").read_bytes())
     file = save(audit("mobilenetv1", tmp_path / "errata.csv"), results.path(tmp_path, "mobilenetv1", "audit", "audit"))

@@ -62,7 +62,7 @@ def test_runs_give_the_same_results_files(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", [name for name in tables.names() if tables.load(name).audited])
 def test_the_audit_writes_the_committed_file(name: str, tmp_path: Path) -> None:
-    from paper_repro.audit.audit import save
+    from paper_repro.audit.whole_table import save
     from paper_repro.workflows.audit import audited
 
     committed = ROOT / "results" / name / "audit.csv"

@@ -15,7 +15,7 @@ from paper_repro.evidence import statistics
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.finding import Finding, of_nearest_sparsity, span, who
 from paper_repro.evidence.tolerances import Tolerances
-from paper_repro.experiments.loader import layer_rows
+from paper_repro.tables import layer_rows
 from paper_repro.verdict import Verdict
 
 FEWER_UP_TO_PCT = 98.0  # the last regime of Table 1 in which the published budgets need fewer MACs than uniform ones
@@ -207,7 +207,7 @@ def baselines_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
 
 def _non_uniform(evidence: Evidence, id: str) -> bool:
     """Whether a row's recipe leaves some layers denser than others."""
-    keeps = evidence.plan is not None and "keep_dense" in evidence.plan.rows[id].method_args
+    keeps = evidence.plan is not None and "keep_dense" in evidence.plan.rows[id].spec.method_args
     return keeps or evidence.table.row(id).method in NON_UNIFORM
 
 

@@ -1,47 +1,43 @@
 """How the rows of a table are trained: a tier of ``NAME.toml`` becomes one ``RowPlan`` per row.
 
-What holds for a row is put together from the general to the particular: the tier's protocol (or that of another
-table's tier, ``protocol_of``, or of another tier, ``trained_as``), the tier's defaults for the row's method
-(``methods``), the row's own values.
+A recipe is put together from the general to the particular: the tier (or that of another table, ``protocol_of``, or
+another tier, ``trained_as``), the tier's section for the row's method (``methods``), the hyperparameters that the paper
+prints (``printed_hyperparameters``), the row's own entry. Each may set any field of ``Spec`` but those that say what
+the row is; ``model_args`` and ``method_args`` are merged key by key. What comes out is validated once, as a ``Spec``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Any, TypeVar
 
 from pydantic import Field
 
-from paper_repro import reading as files
 from paper_repro.errors import UserError, unknown
 from paper_repro.experiments.targets import overall_sparsity_pct
 from paper_repro.paper.printed import File, Name, Percent, Positive, Row
+from paper_repro.reading import unique, validate
+from paper_repro.spec import Spec, SpecError
 
-Decay = Annotated[float, Field(allow_inf_nan=False, ge=0)]
-Optimizer = Literal["sgd", "adam", "adamw"]
 Budgets = Mapping[str, Mapping[str, float]]  # budget -> layer -> sparsity in percent
+Section = Mapping[str, Any]
+NO_RECIPE = ("model", "method", "seed", "method_sha256")  # fields of a spec that say what a run is of
+ARGUMENTS = ("model_args", "method_args")
+ASKED = {"sparsity_pct", "budget", "target_sparsity_pct"}  # arguments that say how sparse a network becomes
 
 
-class MethodKeys(File):
-    """What a row, or all rows of a method, may set; unset values come from further up."""
+class Goal(File):
+    """What a row's result is held to. ``target_sparsity_pct``: where its arguments do not say it."""
 
-    method_args: dict[str, Any] = Field(default_factory=dict)
-    model_args: dict[str, Any] = Field(default_factory=dict)
-    dataset: Name | None = None
-    optimizer: Optimizer | None = None
-    lr: Positive | None = None
-    weight_decay: Decay | None = None
-    nesterov: bool | None = None
-    grad_clip_norm: Decay | None = None
     target_sparsity_pct: Percent | None = None
-    tolerance_pct: Positive | None = None
+    tolerance_pct: Positive
 
 
-class RowKeys(MethodKeys):
+class RowKeys(File):
     """An entry of ``rows``. ``budget`` names a published budget, which becomes method_args.budget, layer by layer."""
 
     row: Name
@@ -49,7 +45,7 @@ class RowKeys(MethodKeys):
 
 
 class TierKeys(File):
-    """The keys of a tier. ``recipes_of_same``: rows that are the same as another table's are trained by its recipe.
+    """A tier. ``recipes_of_same``: rows that are the same as another table's are trained by its recipe.
     ``trained_as``: the tier whose recipes the networks of this one were trained by. ``stand_ins``: data set -> the one
     that takes its place on a machine that has that one only. ``headline``: the rows that a command trains when it names
     none; all where there is no such list.
@@ -57,20 +53,6 @@ class TierKeys(File):
 
     protocol_of: Name | None = None
     trained_as: Name | None = None
-    dataset: Name
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    optimizer: Optimizer = "sgd"
-    lr: Positive
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    warmup_epochs: Annotated[int, Field(ge=0)]
-    schedule: Literal["epoch", "step", "drop"]
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    autocast: Literal["", "bf16", "fp16"] = ""
-    channels_last: bool = False
-    weight_decay: Decay
-    tolerance_pct: Positive
-    model_args: dict[str, Any] = Field(default_factory=dict)
     stand_ins: dict[str, Name] = Field(default_factory=dict)
     printed_hyperparameters: bool = False
     recipes_of_same: bool = False
@@ -79,27 +61,17 @@ class TierKeys(File):
     headline: list[Name] = Field(default_factory=list)
 
 
-PROTOCOL = (
-    "dataset", "epochs", "batch_size", "optimizer", "lr", "momentum", "warmup_epochs", "schedule", "label_smoothing",
-    "autocast", "channels_last",
-)  # fmt: skip
+Keys = TypeVar("Keys", bound=File)
 
 
 @dataclass(frozen=True)
 class RowPlan:
-    """How one row is trained at one tier. ``network``: model, its arguments and the data set it is made for."""
+    """How one row is trained at one tier: the spec of seed 0, and what the result is held to."""
 
     row: str
-    method_args: Mapping[str, Any]
-    optimizer: str
-    lr: float
-    weight_decay: float
-    nesterov: bool
-    grad_clip_norm: float
+    spec: Spec
     tolerance_pct: float
     stated_target_pct: float | None
-    network: tuple[str, Mapping[str, Any], str]
-    method: str
 
     @cached_property
     def target_sparsity_pct(self) -> float | None:
@@ -108,102 +80,163 @@ class RowPlan:
         """
         if self.stated_target_pct is not None:
             return self.stated_target_pct
-        return overall_sparsity_pct(*self.network, self.method, self.method_args)
+        return overall_sparsity_pct(self.spec)
 
 
 @dataclass(frozen=True)
 class TierPlan:
-    """The recipe of one tier; ``rows`` in table order. ``weight_decay`` holds where nothing more special is said,
-    ``methods`` what all rows of a method share.
+    """The recipe of one tier. ``base``: what holds where no method or row says otherwise, as the spec of a dense
+    network. ``sections``: method -> what all of its rows share. ``rows`` are in table order.
     """
 
     name: str
-    dataset: str
-    model_args: Mapping[str, Any]
-    epochs: int
-    batch_size: int
-    optimizer: str
-    lr: float
-    momentum: float
-    warmup_epochs: int
-    schedule: str
-    label_smoothing: float
-    autocast: str
-    channels_last: bool
-    weight_decay: float
+    base: Spec
     stand_ins: Mapping[str, str]
-    methods: Mapping[str, MethodKeys]
+    sections: Mapping[str, Section]
     rows: Mapping[str, RowPlan]
     headline: tuple[str, ...]
 
+    def spec(self, method: str, *sections: Section, shared: bool = True) -> Spec:
+        """The spec of ``method`` by the tier's recipe, what ``sections`` say over it; ``shared``: with what all rows of
+        the method share.
+        """
+        of_method = self.sections.get(method, {}) if shared else {}
+        sparing = merged({name: getattr(self.base, name) for name in ARGUMENTS}, of_method, *sections)
+        return replace(self.base, method=method, **{key: sparing[key] for key in sparing if key in hyperparameters()})
 
-def merged(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """A tier's keys over those of the tier whose protocol it takes; ``methods`` are merged method by method."""
-    inherited = {key: value for key, value in base.items() if key not in ("rows", "recipes_of_same", "headline")}
-    methods = dict(inherited.get("methods", {}))
-    for name, own in values.get("methods", {}).items():
-        under = methods.get(name, {})
-        methods[name] = {**under, **own, "method_args": {**under.get("method_args", {}), **own.get("method_args", {})}}
-    return {**inherited, **values, "methods": methods}
+
+def hyperparameters() -> list[str]:
+    """What a recipe may set."""
+    return [item.name for item in fields(Spec) if item.name not in NO_RECIPE]
+
+
+def merged(*sections: Section) -> dict[str, Any]:
+    """Sections over each other, the particular ones last; arguments, and methods of a tier, key by key."""
+    result: dict[str, Any] = {}
+    for section in sections:
+        for key, value in section.items():
+            if key in ARGUMENTS and key in result:
+                value = {**result[key], **value}
+            elif key == "methods" and key in result:
+                value = {**result[key], **{name: merged(result[key].get(name, {}), own) for name, own in value.items()}}
+            result[key] = value
+    return result
+
+
+def inherited(tier: Section, base: Section) -> dict[str, Any]:
+    """A tier over the one whose protocol it takes; which rows are trained is its own."""
+    own = ("rows", "recipes_of_same", "headline")
+    return merged({key: value for key, value in base.items() if key not in own}, tier)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A section of a TOML file, and how to say where it is."""
+
+    path: Path
+    where: str
+    section: Section = field(default_factory=dict)
+
+    def split(self, model: type[Keys]) -> tuple[Keys, Place]:
+        """The keys of ``model``, and the others, which are to be hyperparameters or of the goal."""
+        recipe = {*hyperparameters(), *Goal.model_fields}
+        for key in self.section:
+            if key not in model.model_fields and key not in recipe:
+                raise self.error(str(unknown("key", key, [*model.model_fields, *recipe])))
+        own = {key: value for key, value in self.section.items() if key in model.model_fields}
+        rest = {key: value for key, value in self.section.items() if key in recipe}
+        return validate(self.path, self.where, own, model), replace(self, section=rest)
+
+    def error(self, problem: str) -> UserError:
+        return UserError(f"{self.path}, {self.where}: {problem}")
+
+
+def recipe(model: str, method: str, *places: Place) -> tuple[Spec, Goal]:
+    """Everything that ``places`` say, the particular ones last. UserError where it makes no spec: it names the place
+    that says so.
+    """
+    values = merged(*(place.section for place in places))
+    goal = {key: values.pop(key) for key in Goal.model_fields if key in values}
+    try:
+        spec = Spec.from_dict({"model": model, "method": method, **values})
+    except SpecError as error:
+        place = next((place for place in reversed(places) if error.key in place.section), places[0])
+        raise UserError(f"{place.path}, {place.where}, key {error.key!r} = {error.value!r}: {error.problem}") from None
+    except UserError as error:
+        raise places[0].error(str(error)) from None
+    return spec, validate(places[0].path, places[0].where, goal, Goal)
 
 
 def tier_plan(
-    path: Path,
+    tier: Place,
     name: str,
-    values: Mapping[str, Any],
-    rows: tuple[Row, ...],
+    rows: Sequence[Row],
     model: str,
-    methods: Callable[[], Iterable[str]],
+    methods: Callable[[], set[str]],
     budgets: Callable[[], Budgets],
     other_tier: Callable[[str], TierPlan],
 ) -> TierPlan:
     """The recipe of tier ``name``, validated. ``methods``: those that any table has rows of; ``other_tier``: the same
     tier of another table.
     """
-    keys = files.validate(path, f"[tiers.{name}]", values, TierKeys)
-    where = f"[tiers.{name}] rows"
-    known_methods = set(methods()) if keys.methods else set()
-    for method in keys.methods:
-        if method not in known_methods:
-            raise UserError(f"{path}, [tiers.{name}.methods]: {unknown('method', method, known_methods)}")
-    defaults = {
-        method: files.validate(path, f"[tiers.{name}.methods] {method}", given, MethodKeys)
-        for method, given in keys.methods.items()
-    }
-    given = [files.validate(path, f"{where}, entry {at}", row, RowKeys) for at, row in enumerate(keys.rows, 1)]
-    files.unique(path, where, (row.row for row in given))
+    keys, protocol = tier.split(TierKeys)
+    shared = _of_methods(tier, keys, methods)
+    base, _ = recipe(model, "dense", protocol)
     known = {row.id: row for row in rows}
-    for entry in given:
+    plans = _recipes_of_same(tier, base, rows, other_tier) if keys.recipes_of_same else {}
+    where = f"{tier.where} rows"
+    entries = [Place(tier.path, f"{where}, entry {at}", entry).split(RowKeys) for at, entry in enumerate(keys.rows, 1)]
+    unique(tier.path, where, (entry.row for entry, _ in entries))
+    for entry, own in entries:
         if entry.row not in known:
-            raise UserError(f"{path}, {where}: {unknown('row', entry.row, known)}")
-    plans = _recipes_of_same(path, name, keys, rows, other_tier) if keys.recipes_of_same else {}
-    for entry in given:
+            raise UserError(f"{tier.path}, {where}: {unknown('row', entry.row, known)}")
         row = known[entry.row]
-        method_args = dict(entry.method_args)
+        own = replace(own, where=f"{where}, {row.id!r}")
         if entry.budget is not None:
-            published = budgets()
-            if entry.budget not in published:
-                raise UserError(f"{path}, {where}, {row.id!r}: {unknown('budget', entry.budget, published)}")
-            method_args["budget"] = dict(published[entry.budget])
-        entry = entry.model_copy(update={"method_args": method_args})
-        plans[row.id] = _row_plan(path, where, entry, row, keys, defaults.get(row.method, MethodKeys()), model)
+            own = _with_budget(own, entry.budget, budgets())
+        of_method = shared.get(row.method, Place(tier.path, tier.where))
+        printed = _printed(tier, row) if keys.printed_hyperparameters else Place(tier.path, tier.where)
+        plans[row.id] = _row_plan(row, model, protocol, of_method, printed, own)
     for id in keys.headline:
         if id not in plans:
-            raise UserError(f"{path}, [tiers.{name}] headline: {unknown('trained row', id, plans)}")
+            raise UserError(f"{tier.path}, {tier.where} headline: {unknown('trained row', id, plans)}")
     return TierPlan(
         name=name,
-        model_args=keys.model_args,
-        weight_decay=keys.weight_decay,
+        base=base,
         stand_ins=MappingProxyType(keys.stand_ins),
-        methods=MappingProxyType(defaults),
+        sections=MappingProxyType({method: place.section for method, place in shared.items()}),
         rows=MappingProxyType({id: plans[id] for id in known if id in plans}),
         headline=tuple(keys.headline),
-        **{key: getattr(keys, key) for key in PROTOCOL},
     )
 
 
+def _of_methods(tier: Place, keys: TierKeys, methods: Callable[[], set[str]]) -> dict[str, Place]:
+    """What all rows of a method share."""
+    known = methods() if keys.methods else set()
+    where = f"{tier.where.removesuffix(']')}.methods]"
+    for method in keys.methods:
+        if method not in known:
+            raise UserError(f"{tier.path}, {where}: {unknown('method', method, known)}")
+    places = {method: Place(tier.path, f"{where} {method}", section) for method, section in keys.methods.items()}
+    return {method: place.split(File)[1] for method, place in places.items()}
+
+
+def _printed(tier: Place, row: Row) -> Place:
+    """The hyperparameters that the paper prints of a row."""
+    section: dict[str, Any] = {} if row.weight_decay is None else {"weight_decay": row.weight_decay}
+    if row.s_init is not None:
+        section["method_args"] = {"s_init": row.s_init}
+    return Place(tier.path, f"{tier.where}, hyperparameters printed of {row.id!r}", section)
+
+
+def _with_budget(own: Place, name: str, budgets: Budgets) -> Place:
+    if name not in budgets:
+        raise own.error(str(unknown("budget", name, budgets)))
+    return replace(own, section=merged(own.section, {"method_args": {"budget": dict(budgets[name])}}))
+
+
 def _recipes_of_same(
-    path: Path, name: str, keys: TierKeys, rows: tuple[Row, ...], other_tier: Callable[[str], TierPlan]
+    tier: Place, base: Spec, rows: Sequence[Row], other_tier: Callable[[str], TierPlan]
 ) -> dict[str, RowPlan]:
     """The recipes of the rows that are the same as a row of another table which has one at this tier."""
     plans = {}
@@ -211,64 +244,31 @@ def _recipes_of_same(
         if row.same_as is None:
             continue
         table, id = row.same_as
-        theirs = other_tier(table)
-        for key in (*PROTOCOL, "model_args"):
-            if getattr(theirs, key) != getattr(keys, key):
-                raise UserError(
-                    f"{path}, [tiers.{name}]: row {row.id!r} is to be trained as in table {table}, whose {key} differs"
-                )
-        if id in theirs.rows:
-            plans[row.id] = replace(theirs.rows[id], row=row.id)
+        other = other_tier(table)
+        for key in base.differences(other.base):
+            raise tier.error(f"row {row.id!r} is to be trained as in table {table}, whose {key} differs")
+        if id in other.rows:
+            plans[row.id] = replace(other.rows[id], row=row.id)
     return plans
 
 
-def _row_plan(
-    path: Path,
-    where: str,
-    given: RowKeys,
-    row: Row,
-    tier: TierKeys,
-    method: MethodKeys,
-    model: str,
-) -> RowPlan:
+def _row_plan(row: Row, model: str, tier: Place, method: Place, printed: Place, own: Place) -> RowPlan:
     """The row's own values over those of its method over those of the tier."""
-    method_args = {**method.method_args, **given.method_args}
-    if "budget" in given.method_args:  # the row says how sparse each layer is, whatever its method does otherwise
-        method_args.pop("distribution", None)
-
-    def first(*values: float | None) -> float | None:
-        return next((value for value in values if value is not None), None)
-
-    printed = row if tier.printed_hyperparameters else None
-    if printed is not None and printed.s_init is not None:
-        method_args = {**method.method_args, "s_init": printed.s_init, **given.method_args}
-    weight_decay = first(given.weight_decay, printed.weight_decay if printed else None, method.weight_decay)
-    model_args = {**tier.model_args, **method.model_args, **given.model_args}
-    dataset = given.dataset or method.dataset or tier.dataset
-    aimed = "target_sparsity_pct" in method_args
-    if row.method == "str" and not aimed and ("s_init" not in method_args or weight_decay is None):
-        raise UserError(f"{path}, {where}: STR row {row.id!r} needs weight_decay and method_args.s_init")
-    target = first(given.target_sparsity_pct, method.target_sparsity_pct)
+    if "budget" in own.section.get("method_args", {}):  # it says how sparse each layer is, whatever its method does
+        kept = {name: value for name, value in method.section.get("method_args", {}).items() if name != "distribution"}
+        method = replace(method, section={**method.section, "method_args": kept})
+    spec, goal = recipe(model, row.method, tier, method, printed, own)
+    arguments = spec.method_args
+    decays = any("weight_decay" in place.section for place in (method, printed, own))
+    if row.is_str and "target_sparsity_pct" not in arguments and not ("s_init" in arguments and decays):
+        raise own.error(f"STR row {row.id!r} needs weight_decay and method_args.s_init")
+    target = goal.target_sparsity_pct
     # low rank leaves no zeros behind
-    if target is None and not row.ranks and not {"sparsity_pct", "budget", "target_sparsity_pct"} & method_args.keys():
-        target = None if row.method == "dense" else row.reported.sparsity_pct
-        if target is None and row.method not in ("dense", "str-rank"):  # the latter ends where it ends
-            raise UserError(
-                f"{path}, {where}: nothing says how sparse {row.id!r} is to be; give target_sparsity_pct, a budget, or "
+    if target is None and not row.ranks and not row.is_dense and not ASKED & arguments.keys():
+        target = row.reported.sparsity_pct
+        if target is None and not row.learns_ranks:  # it ends where it ends
+            raise own.error(
+                f"nothing says how sparse {row.id!r} is to be; give target_sparsity_pct, a budget, or "
                 "method_args.sparsity_pct"
             )
-    tolerance = first(given.tolerance_pct, method.tolerance_pct, tier.tolerance_pct)
-    assert tolerance is not None
-    return RowPlan(
-        row=row.id,
-        method_args=MappingProxyType(method_args),
-        optimizer=given.optimizer or method.optimizer or tier.optimizer,
-        lr=first(given.lr, method.lr) or tier.lr,
-        weight_decay=tier.weight_decay if weight_decay is None else weight_decay,
-        nesterov=bool(first(given.nesterov, method.nesterov)),
-        grad_clip_norm=first(given.grad_clip_norm, method.grad_clip_norm) or 0.0,
-        tolerance_pct=tolerance,
-        stated_target_pct=target,
-        network=(model, MappingProxyType(model_args), dataset),
-        method=row.method,
-    )
+    return RowPlan(row.id, spec, goal.tolerance_pct, target)

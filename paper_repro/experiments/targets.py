@@ -12,26 +12,26 @@ from functools import lru_cache
 from typing import Any
 
 from paper_repro.data.catalog import dataset as facts_of
+from paper_repro.spec import Spec
 
 
-def overall_sparsity_pct(
-    model: str, model_args: Mapping[str, Any], dataset: str, method: str, method_args: Mapping[str, Any]
-) -> float | None:
+def overall_sparsity_pct(spec: Spec) -> float | None:
     """In percent, to two decimals; None where ``method_args`` name neither a sparsity nor a budget.
 
     A sparsity alone is the overall one, however a method spreads it over the layers. With ``keep_dense`` it is that
     of the layers that are pruned, but for ERK and one ranking of all layers, which meet the overall sparsity without
     them. UserError for a budget that does not fit the network.
     """
+    arguments = spec.method_args
     for name in ("sparsity_pct", "target_sparsity_pct"):
-        if name in method_args and not method_args.get("keep_dense"):
-            return float(method_args[name])
-    if not {"budget", "sparsity_pct"} & method_args.keys():
+        if name in arguments and not arguments.get("keep_dense"):
+            return float(arguments[name])
+    if not {"budget", "sparsity_pct"} & arguments.keys():
         return None
-    if _distribution(method, method_args) not in (None, "uniform"):
-        return float(method_args["sparsity_pct"])
-    given = {name: method_args[name] for name in ("budget", "sparsity_pct", "keep_dense") if name in method_args}
-    return _counted(model, json.dumps(dict(model_args), sort_keys=True), dataset, json.dumps(given, sort_keys=True))
+    if _distribution(spec.method, arguments) not in (None, "uniform"):
+        return float(arguments["sparsity_pct"])
+    asked = {name: arguments[name] for name in ("budget", "sparsity_pct", "keep_dense") if name in arguments}
+    return _counted(spec.model, json.dumps(spec.model_args), spec.dataset, json.dumps(asked))
 
 
 def _distribution(method: str, method_args: Mapping[str, Any]) -> Any:

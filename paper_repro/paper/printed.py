@@ -41,6 +41,41 @@ class File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class BudgetRule(File):
+    """A rule that the cells of a published budget follow. ``keep_dense``: kinds of layers that it leaves out."""
+
+    distribution: Literal["uniform", "erk"]
+    sparsity_pct: Percent
+    keep_dense: tuple[Name, ...] = ()
+
+
+class TableFacts(File):
+    """What a table is of: where it is printed, its network and its data. ``budgets_of``: the table whose layers and
+    published budgets are this one's too; its own by default.
+    """
+
+    title: Name
+    paper_table: Name
+    model: Name
+    dataset: Name
+    budgets_of: str = ""
+
+
+class PrintedTable(TableFacts):
+    """A section of ``tables.toml``. ``audited``: tables of the paper, numbers of its text and other sources that it
+    stands for, in the order of the audit. ``figure_row`` and ``figure_layer``: the model of Figures 1 to 3 and the
+    layer of Figure 1. ``budget_tables``: file of budgets -> where they are printed. ``layers_count_average_pool``:
+    whether the overall FLOPs do. ``budget_rules``: budget -> the rule that it follows.
+    """
+
+    audited: tuple[Name, ...]
+    figure_row: Name | None = None
+    figure_layer: Name | None = None
+    budget_tables: dict[str, Name] = Field(default_factory=dict)
+    layers_count_average_pool: bool = False
+    budget_rules: dict[str, BudgetRule] = Field(default_factory=dict)
+
+
 class PrintedRow(File):
     """A line of ``_rows.csv``. A row has an accuracy and a sparsity, or no number at all; one of full matrices or of
     low-rank ones may have an accuracy alone. Columns with a default here may be left out of a file.
@@ -135,11 +170,19 @@ class QuotedRow(File):
 
 
 class TextClaim(File):
-    """A number of the running text."""
+    """A number of the running text. ``rule``: how it follows from ``row``, and from the one that it is set
+    ``against``.
+    """
 
     claim: Name
     printed: Printed
     unit: Name
+    rule: Literal[
+        "macs saved", "macs saved, share", "accuracy", "accuracy gain", "largest accuracy gain at equal ranks",
+        "compression",
+    ]  # fmt: skip
+    row: Name
+    against: str = ""
     text: Name
     source: Name
 
@@ -191,6 +234,21 @@ class Row:
     model: str
     dataset: str
     ranks: str
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is the network that nothing is taken from."""
+        return self.method == "dense"
+
+    @property
+    def is_str(self) -> bool:
+        """Whether it is STR itself, one learned threshold per layer."""
+        return self.method == "str"
+
+    @property
+    def learns_ranks(self) -> bool:
+        """Whether its ranks are learned by STR."""
+        return self.method == "str-rank"
 
 
 @dataclass(frozen=True)

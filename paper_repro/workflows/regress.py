@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ from rich.text import Text
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
-from paper_repro.experiments.recipe import MethodKeys
 from paper_repro.files import write
 from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
@@ -74,25 +73,15 @@ class Question:
         the defaults that the tier gives it, so that its runs are those of the tables.
         """
         plan = tables.load(self.job.table).tier(self.job.tier)
-        own = MethodKeys() if plugin.sha256 else plan.methods.get(plugin.name, MethodKeys())
-        decay = next(x for x in (self.weight_decay, own.weight_decay, plan.weight_decay) if x is not None)
-        return [
-            (
-                target,
-                Spec.from_dict(
-                    {
-                        **spec.to_dict(),
-                        "method": plugin.name,
-                        "method_args": {**own.method_args, argument: target, **self.method_args},
-                        "method_sha256": plugin.sha256,
-                        "weight_decay": decay,
-                        "nesterov": own.nesterov or False,
-                        "grad_clip_norm": own.grad_clip_norm or 0.0,
-                    }
-                ),
-            )
-            for target, spec in self.str_runs()
-        ]
+        decay = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
+        asked = {"method_args": self.method_args, **decay}
+        runs = []
+        for target, ours in self.str_runs():
+            regime = {"method_args": {argument: target}}
+            spec = plan.spec(plugin.name, regime, asked, shared=not plugin.sha256)
+            spec = replace(spec, dataset=ours.dataset, seed=ours.seed, method_sha256=plugin.sha256)
+            runs.append((target, spec.with_options(self.job.options)))
+        return runs
 
 
 def parse_arguments(given: Iterable[str]) -> dict[str, Any]:
@@ -125,7 +114,7 @@ def regress(question: Question, console: Console) -> int:
     console.print(
         Text.assemble(
             (f"Is {plugin.name} better than STR?", "bold"),
-            f" Table {job.table}, tier {job.tier} ({dataset(plan.dataset).title}), at "
+            f" Table {job.table}, tier {job.tier} ({dataset(plan.base.dataset).title}), at "
             f"{', '.join(f'{target:g}' for target in targets)} % sparsity, "
             f"{job.seeds} seed{'s' if job.seeds > 1 else ''}",
         )

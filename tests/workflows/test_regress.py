@@ -42,14 +42,16 @@ def tiny_table() -> tables.Table:
     """Table resnet50 with two STR rows, trained as the tiny spec says."""
     table = tables.load("resnet50")
     smoke = table.tiers["smoke"]
-    tiny = {"method_args": SPEC.method_args, "lr": SPEC.lr, "network": (SPEC.model, SPEC.model_args, SPEC.dataset)}
+    taken = ("epochs", "batch_size", "lr", "momentum", "warmup_epochs", "schedule", "label_smoothing", "model_args")
+    protocol = {name: getattr(SPEC, name) for name in taken}
+    base = replace(smoke.base, model=SPEC.model, weight_decay=0.01, **protocol)
+    tiny = {"method": "str", "method_args": SPEC.method_args, "dataset": SPEC.dataset}
     rows = {
-        name: replace(smoke.rows[name], weight_decay=decay, stated_target_pct=target, **tiny)
+        name: replace(smoke.rows[name], spec=replace(base, weight_decay=decay, **tiny), stated_target_pct=target)
         for name, (target, decay) in REGIMES.items()
     }
-    taken = ("epochs", "batch_size", "lr", "momentum", "warmup_epochs", "schedule", "label_smoothing", "model_args")
-    plan = replace(smoke, rows=MappingProxyType(rows), **{name: getattr(SPEC, name) for name in taken})
-    return replace(table, model=SPEC.model, tiers=MappingProxyType({"smoke": replace(plan, weight_decay=0.01)}))
+    plan = replace(smoke, base=base, rows=MappingProxyType(rows))
+    return replace(table, model=SPEC.model, tiers=MappingProxyType({"smoke": plan}))
 
 
 @pytest.fixture(autouse=True)

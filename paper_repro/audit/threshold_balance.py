@@ -27,8 +27,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
+from paper_repro import tables
 from paper_repro.audit.recompute import network
-from paper_repro.experiments import loader
 from paper_repro.methods.balance import implied_l1s
 
 Numbers = NDArray[np.float64]
@@ -66,14 +66,15 @@ class Number:
 
 def layers(table: str) -> list[Layer]:
     """The layers of the network in the paper's Figure 3, first to last; none for a table that it is not of."""
-    row = loader.load(table).figure_row
+    printed = tables.load(table)
+    row = printed.figure_row
     if row is None:
         return []
-    modules = network(table).layers
-    thresholds = np.array([threshold for _, threshold in loader.curve(table, "fig3_threshold")])
+    modules = network(printed.model, printed.dataset).layers
+    thresholds = np.array([threshold for _, threshold in tables.curve(table, "fig3_threshold")])
     found = []
     for (name, sparsity_pct), t, l1 in zip(
-        loader.budgets(table)[row].items(), thresholds, _implied(thresholds), strict=True
+        tables.budgets(table)[row].items(), thresholds, _implied(thresholds), strict=True
     ):
         weight = modules[name].weight
         assert isinstance(weight, torch.Tensor)

@@ -10,11 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from paper_repro.audit.audit import Finding, audit, audit_all, compare, read_errata, save
+from paper_repro import tables
+from paper_repro.audit.comparison import Comparison, compare
 from paper_repro.audit.conventions import BATCH_NORM, PRUNED, SHARE
+from paper_repro.audit.errata import read_errata
 from paper_repro.audit.recompute import Estimate, erk, network, spread
+from paper_repro.audit.whole_table import audit, audit_all, save
 from paper_repro.errors import UserError
-from paper_repro.experiments import loader
+from paper_repro.paper import library
 from paper_repro.paper.quantity import parse
 from paper_repro.verdict import Verdict
 from tests.tables_copy import Edit
@@ -27,7 +30,7 @@ def failures(table: str, errata: Path = ERRATA) -> list[tuple[str, str, str]]:
     return [(finding.paper_table, finding.row, finding.quantity) for finding in found]
 
 
-def one(findings: list[Finding], row: str, quantity: str, paper_table: str = "Table 1") -> Finding:
+def one(findings: list[Comparison], row: str, quantity: str, paper_table: str = "Table 1") -> Comparison:
     (found,) = [f for f in findings if (f.paper_table, f.row, f.quantity) == (paper_table, row, quantity)]
     return found
 
@@ -65,7 +68,7 @@ def test_every_table_is_audited_and_nothing_fails() -> None:
 
 
 def test_without_errata_every_erratum_is_a_failure() -> None:
-    known = {key for key in read_errata(ERRATA) if key[0] in loader.load("resnet50").audited}
+    known = {key for key in read_errata(ERRATA) if key[0] in tables.load("resnet50").audited}
     found = {(f.paper_table, f.row, f.quantity) for f in audit("resnet50") if f.verdict is Verdict.FAIL}
     assert found == known
 
@@ -87,7 +90,7 @@ def test_without_errata_every_erratum_is_a_failure() -> None:
     ],
 )
 def test_known_errata(row: str, quantity: str, paper_table: str, recomputed: float, digits: int) -> None:
-    table = next(name for name in loader.names() if paper_table in loader.load(name).audited)
+    table = next(name for name in tables.names() if paper_table in tables.load(name).audited)
     finding = one(audit(table, ERRATA), row, quantity, paper_table)
     assert finding.verdict is Verdict.ERRATUM
     assert round(finding.recomputed, digits) == recomputed
@@ -146,7 +149,7 @@ def test_an_erratum_about_a_number_that_a_convention_gives_is_stale(tmp_path: Pa
 
 
 def test_dense_counts_come_from_a_real_module() -> None:
-    net = network("resnet50")
+    net = network("resnet50", "imagenet1k")
     assert sum(layer.get_parameter("weight").numel() for layer in net.layers.values()) == net.account.params
     assert (net.account.params, net.account.macs, net.batch_norm_params, net.average_pool) == (
         25_502_912,
@@ -154,17 +157,20 @@ def test_dense_counts_come_from_a_real_module() -> None:
         53_120,
         100_352,
     )
-    assert (network("mobilenetv1").account.params, network("mobilenetv1").average_pool) == (4_209_088, 50_176)
+    assert (
+        network("mobilenet_v1", "imagenet1k").account.params,
+        network("mobilenet_v1", "imagenet1k").average_pool,
+    ) == (4_209_088, 50_176)
 
 
 def test_any_changed_cell_of_a_budget_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three points in one layer show in a printed total, but for the 4,096 weights of layer1.0.conv1."""
-    cells = loader.budget_cells("resnet50")
+    cells = library.budget_cells("resnet50")
     layers = [layer for layer in cells["str-90.23"] if layer != "layer1.0.conv1"]
     for layer in layers[::3]:
         cell = cells["str-90.23"][layer]
         spoilt = {**cells["str-90.23"], layer: replace(cell, value=cell.value - 3.0)}
-        monkeypatch.setattr(loader, "budget_cells", lambda table, spoilt=spoilt: {**cells, "str-90.23": spoilt})
+        monkeypatch.setattr(library, "budget_cells", lambda table, spoilt=spoilt: {**cells, "str-90.23": spoilt})
         assert failures("resnet50"), layer
 
 
@@ -355,7 +361,7 @@ def test_spread_is_two_standard_deviations_and_at_most_the_sum() -> None:
 
 
 def test_erk_reproduces_table_7_and_keeps_its_total() -> None:
-    net, cells = network("resnet50"), loader.budget_cells("resnet50")["erk-90"]
+    net, cells = network("resnet50", "imagenet1k"), library.budget_cells("resnet50")["erk-90"]
     budget = erk(net.layers, 90.0)
     assert all(cells[layer].matches(sparsity_pct) for layer, sparsity_pct in budget.items())
     assert net.account.with_budget(budget).sparsity_pct == pytest.approx(90.0)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from paper_repro.audit import balance_audit
-from paper_repro.audit.balance_audit import Layer, layers
+from paper_repro.audit import threshold_balance
+from paper_repro.audit.threshold_balance import Layer, layers
 from paper_repro.methods.balance import implied_l1
 
 
 @pytest.fixture(scope="module")
-def paper() -> dict[tuple[str, str], balance_audit.Number]:
-    return {(number.test, number.quantity): number for number in balance_audit.tests(layers("resnet50"))}
+def paper() -> dict[tuple[str, str], threshold_balance.Number]:
+    return {(number.test, number.quantity): number for number in threshold_balance.tests(layers("resnet50"))}
 
 
 def test_the_first_layer_by_hand() -> None:
@@ -33,7 +33,7 @@ def test_only_the_table_of_figure_3_has_layers() -> None:
     assert layers("mobilenetv1") == layers("family") == []
 
 
-def test_what_the_paper_gives(paper: dict[tuple[str, str], balance_audit.Number]) -> None:
+def test_what_the_paper_gives(paper: dict[tuple[str, str], threshold_balance.Number]) -> None:
     """Computed once more by other means: numpy's polyfit and corrcoef on the two columns."""
     found = layers("resnet50")
     kept, implied = np.log([x.kept_weights for x in found]), np.log([x.implied_l1 for x in found])
@@ -46,7 +46,7 @@ def test_what_the_paper_gives(paper: dict[tuple[str, str], balance_audit.Number]
     assert low is not None and high is not None and low < 0.984 < high
 
 
-def test_the_rivals_agree_less(paper: dict[tuple[str, str], balance_audit.Number]) -> None:
+def test_the_rivals_agree_less(paper: dict[tuple[str, str], threshold_balance.Number]) -> None:
     for test in ("by weights", "by position", "by fan-in", "permuted", "uniform"):
         for shape in ("gaussian", "laplace"):
             assert paper[f"{test}, {shape}", "correlation"].value < 0.85
@@ -84,14 +84,14 @@ def test_layers_that_are_balanced_are_recognised_and_others_are_not(monkeypatch:
     """In the first network every threshold is balanced, in the second it cuts 80 to 95 % off: the tail of the
     distribution that the weights really have tells the two apart.
     """
-    monkeypatch.setattr(balance_audit, "DRAWS", 3)
+    monkeypatch.setattr(threshold_balance, "DRAWS", 3)
     ratios, rng = {}, np.random.default_rng(2)
 
     def cut(weights: np.ndarray, l1: np.ndarray) -> np.ndarray:
         return np.quantile(weights, rng.uniform(0.8, 0.95))
 
     for name, rule in (("balanced", balanced), ("cut", cut)):
-        numbers = {(n.test, n.quantity): n for n in balance_audit.tests(made_up(rule, stats.norm))}
+        numbers = {(n.test, n.quantity): n for n in threshold_balance.tests(made_up(rule, stats.norm))}
         ratios[name] = numbers["paper", "gaussian_tail_l1_over_implied"]
     assert ratios["balanced"].value == pytest.approx(1.0, abs=0.02)
     assert ratios["balanced"].low == pytest.approx(1.0, abs=0.1)
@@ -103,5 +103,5 @@ def test_the_l1_norm_of_a_tail_is_that_of_drawn_weights(shape: stats.rv_continuo
     weights = np.abs(shape.rvs(size=400_000, random_state=np.random.default_rng(0))) * 0.3
     wanted = weights[weights > 0.4].sum()
     one = np.array([1.0])
-    found = balance_audit._tail_l1(400_000 * one, 0.3 * one, 0.4 * one, shape)
+    found = threshold_balance._tail_l1(400_000 * one, 0.3 * one, 0.4 * one, shape)
     assert found == pytest.approx(wanted, rel=0.02)

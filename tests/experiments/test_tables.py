@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from paper_repro import methods, models, tables
 from paper_repro.accounting import counted_layers
-from paper_repro.audit.audit import audit_all
+from paper_repro.audit.whole_table import audit_all
 from paper_repro.errors import UserError
 from paper_repro.experiments.targets import overall_sparsity_pct
 from paper_repro.methods import METHODS, plugins
@@ -264,9 +265,9 @@ def test_names_that_do_not_exist(call, message: str) -> None:
         ),
         (
             "resnet50.toml",
-            'figure_layer = "l',
-            'figure_layr = "l',
-            ["unknown key 'figure_layr'. Did you mean 'figure_layer'?"],
+            "figures = [",
+            "figurs = [",
+            ["unknown key 'figurs'. Did you mean 'figures'?"],
         ),
         ("resnet50.toml", "[tiers.smoke]", "[tiers.smoky]", ["unknown tier 'smoky'. Did you mean 'smoke'?"]),
         (
@@ -439,7 +440,7 @@ def test_what_a_recipe_asks_for_is_counted_on_its_own_network() -> None:
     assert paper.target_sparsity_pct == 98.05
     layers = counted_layers(models.get("resnet50", num_classes=10, in_channels=1, width=16, last_stride=1))
     weights = {name: layer.weight.numel() for name, layer in layers.items()}
-    zeros = sum(smoke.method_args["budget"][name] / 100.0 * count for name, count in weights.items())
+    zeros = sum(smoke.spec.method_args["budget"][name] / 100.0 * count for name, count in weights.items())
     assert smoke.target_sparsity_pct == round(100.0 * zeros / sum(weights.values()), 2) == 98.95
     mobilenet = tables.load("mobilenetv1").tier("smoke").rows
     assert mobilenet["gmp-74.11"].target_sparsity_pct == 72.93  # the first and the depthwise layers stay dense
@@ -449,11 +450,15 @@ def test_what_a_recipe_asks_for_is_counted_on_its_own_network() -> None:
 
 def test_erk_meets_the_overall_sparsity_with_layers_kept_dense() -> None:
     asked = {"sparsity_pct": 90.0, "keep_dense": ["first"]}
-    network = ("resnet50", {"width": 16}, "fashion_mnist")
-    assert overall_sparsity_pct(*network, "rigl-erk", asked) == 90.0
-    assert overall_sparsity_pct(*network, "dnw", {**asked, "distribution": "erk"}) == 90.0
-    assert overall_sparsity_pct(*network, "rigl", asked) == 89.95
-    assert overall_sparsity_pct(*network, "dense", {}) is None
+    base = replace(tables.load("resnet50").tier("smoke").base, model_args={"width": 16})
+
+    def sparsity_pct(method: str, method_args: dict[str, object]) -> float | None:
+        return overall_sparsity_pct(replace(base, method=method, method_args=method_args))
+
+    assert sparsity_pct("rigl-erk", asked) == 90.0
+    assert sparsity_pct("dnw", {**asked, "distribution": "erk"}) == 90.0
+    assert sparsity_pct("rigl", asked) == 89.95
+    assert sparsity_pct("dense", {}) is None
 
 
 def with_methods(edit: Edit, methods: str) -> None:
@@ -475,10 +480,10 @@ def test_a_tier_gives_defaults_to_methods_and_to_the_tables_that_take_its_protoc
     )
     for name in ("resnet50", "family"):
         plans = tables.load(name).tier("smoke").rows
-        assert (plans["rigl-80"].weight_decay, plans["rigl-80"].tolerance_pct) == (8e-3, 0.2)
-        assert plans["rigl-80"].method_args["updates"] == 35
-        assert plans["rigl-90"].method_args["updates"] == 20
-    assert tables.load("family").tier("smoke").rows["rigl-99"].weight_decay == 8e-3
+        assert (plans["rigl-80"].spec.weight_decay, plans["rigl-80"].tolerance_pct) == (8e-3, 0.2)
+        assert plans["rigl-80"].spec.method_args["updates"] == 35
+        assert plans["rigl-90"].spec.method_args["updates"] == 20
+    assert tables.load("family").tier("smoke").rows["rigl-99"].spec.weight_decay == 8e-3
     runs = {tier: {row.id: spec for row, spec in tables.load("st3").specs(tier, [0])} for tier in ("smoke", "paper")}
     assert (runs["smoke"]["st3-90"].weight_decay, runs["smoke"]["st3-90"].grad_clip_norm) == (4e-3, 1.0)
     assert (runs["smoke"]["feather-90"].grad_clip_norm, runs["paper"]["st3-90"].grad_clip_norm) == (0.0, 3.0)
@@ -499,9 +504,11 @@ def test_a_misspelt_method_is_named(edit: Edit) -> None:
 @pytest.mark.parametrize(
     ("table", "file", "old", "new", "said"),
     [
-        ("transfer", "transfer.toml", 'budgets_of = "resnet50"', 'budgets_of = "resnet5"', "Did you mean 'resnet50'"),
+        ("transfer", "tables.toml", '5"]\nbudgets_of = "r', '5"]\nbudgets_of = "', "Did you mean 'resnet50'"),
+        ("family", "family.toml", 'budgets_of = "resnet50"', 'budgets_of = "resnet5"', "Did you mean 'resnet50'"),
         ("transfer", "transfer_rows.csv", "resnet50:dnw-90", "resnet50:dnw-9", "line 2, column 'same_as'"),
-        ("family", "family_rows.csv", "snfs-90,resnet50:snfs-90", "snfs-90,family:rigl-90", "is itself the same as"),
+        ("family", "family_rows.csv", "snfs-90,resnet50:snfs-90", "snfs-90,transfer:dnw-uniform-90", "is itself the"),
+        ("family", "family_rows.csv", "snfs-90,resnet50:snfs-90", "snfs-90,family:snfs-80", "unknown table 'family'"),
         ("family", "family.toml", 'row = "set-80"', 'row = "sett-80"', "Did you mean 'set-80'"),
         ("family", "family.toml", 'protocol_of = "resnet50"', 'protocol_of = "st3"', "no protocol of its own there"),
         ("resnet50", "resnet50.toml", 'trained_as = "paper"', 'trained_as = "papr"', "Did you mean 'paper'"),
