@@ -504,7 +504,7 @@ def test_a_misspelt_method_is_named(edit: Edit) -> None:
 @pytest.mark.parametrize(
     ("table", "file", "old", "new", "said"),
     [
-        ("transfer", "tables.toml", '5"]\nbudgets_of = "r', '5"]\nbudgets_of = "', "Did you mean 'resnet50'"),
+        ("transfer", "tables.toml", 'e 5"]\nbudgets_of = "r', 'e 5"]\nbudgets_of = "', "Did you mean 'resnet50'"),
         ("family", "family.toml", 'budgets_of = "resnet50"', 'budgets_of = "resnet5"', "Did you mean 'resnet50'"),
         ("transfer", "transfer_rows.csv", "resnet50:dnw-90", "resnet50:dnw-9", "line 2, column 'same_as'"),
         ("family", "family_rows.csv", "snfs-90,resnet50:snfs-90", "snfs-90,transfer:dnw-uniform-90", "is itself the"),
