@@ -291,7 +291,7 @@ def list_() -> int:
 
     for name in tables.names():
         table = tables.load(name)
-        console.print(_titled(name, f"{table.paper_table}: {table.title}; {len(table.rows)} rows"))
+        console.print(_titled(name, f"{table.heading}; {len(table.rows)} rows"))
         for tier in (AUDIT, *table.tiers):
             console.print(f"    {tier:<10} {'no training' if tier == AUDIT else trained(table.tiers[tier])}")
         console.print(f"    rows: {', '.join(row.id for row in table.rows)}", soft_wrap=True)

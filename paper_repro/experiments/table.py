@@ -27,6 +27,7 @@ from paper_repro.paper.printed import (
     LayerRow,
     Name,
     PrintedRow,
+    PrintedTable,
     Reported,
     Row,
     TableFacts,
@@ -55,7 +56,14 @@ class _Plan(File):
 
 
 class _Experiment(TableFacts, _Plan):
-    """The keys of a TOML file whose table no paper prints."""
+    """The keys of a TOML file whose table no paper prints. ``experiment``: what it is called."""
+
+    experiment: Name
+
+    @property
+    def paper_table(self) -> str:
+        """What stands in the place of a table of the paper."""
+        return self.experiment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +84,11 @@ class Table:
     rows: tuple[Row, ...]
     tiers: Mapping[str, TierPlan]
     claims: tuple[Claim, ...]
+
+    @property
+    def heading(self) -> str:
+        """What it is, in a line: "Table 1: ResNet50 on ImageNet-1K"."""
+        return f"{'Experiment of this project, ' if self.is_experiment else ''}{self.paper_table}: {self.title}"
 
     @property
     def has_budgets(self) -> bool:
@@ -197,7 +210,7 @@ def _plan(path: Path) -> _Plan:
     return plan
 
 
-def _facts(path: Path) -> TableFacts:
+def _facts(path: Path) -> PrintedTable | _Experiment:
     """What the table is of."""
     plan = _plan(path)
     facts = plan if isinstance(plan, _Experiment) else library.tables()[path.stem]
@@ -225,7 +238,7 @@ def _printed_rows(path: Path) -> list[PrintedRow]:
     return library.read_rows(path.with_name(f"{path.stem}_rows.csv"))
 
 
-def _rows(path: Path, facts: TableFacts) -> tuple[Row, ...]:
+def _rows(path: Path, facts: PrintedTable | _Experiment) -> tuple[Row, ...]:
     printed = library.hyperparameters(path.stem)
     rows = []
     for row in _printed_rows(path):
@@ -236,7 +249,10 @@ def _rows(path: Path, facts: TableFacts) -> tuple[Row, ...]:
 
 
 def _row(
-    row: PrintedRow, facts: TableFacts, same_as: tuple[str, str] | None, hyperparameters: HyperparameterRow | None
+    row: PrintedRow,
+    facts: PrintedTable | _Experiment,
+    same_as: tuple[str, str] | None,
+    hyperparameters: HyperparameterRow | None,
 ) -> Row:
     return Row(
         id=row.row,

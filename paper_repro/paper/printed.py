@@ -50,12 +50,11 @@ class BudgetRule(File):
 
 
 class TableFacts(File):
-    """What a table is of: where it is printed, its network and its data. ``budgets_of``: the table whose layers and
-    published budgets are this one's too; its own by default.
+    """What a table is of: its network and its data. ``budgets_of``: the table whose layers and published budgets are
+    this one's too; its own by default.
     """
 
     title: Name
-    paper_table: Name
     model: Name
     dataset: Name
     budgets_of: str = ""
@@ -68,6 +67,7 @@ class PrintedTable(TableFacts):
     whether the overall FLOPs do. ``budget_rules``: budget -> the rule that it follows.
     """
 
+    paper_table: Name
     audited: tuple[Name, ...]
     figure_row: Name | None = None
     figure_layer: Name | None = None

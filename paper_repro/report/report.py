@@ -46,7 +46,7 @@ class Report:
     def summary(self) -> Markdown:
         """Where the numbers come from and how far they go; says INCOMPLETE when rows or the audit are missing."""
         e = self.evidence
-        lines = [f"**{e.table.paper_table}: {e.table.title}**", ""]
+        lines = [f"**{e.table.heading}**", ""]
         if e.tier == AUDIT:
             lines.append(
                 "Tier `audit`: the printed numbers are recomputed from the published budgets; nothing is trained."
