@@ -4,7 +4,7 @@ Run by `make check` and `.ci/run`. Prints a line per finding and ends with OK, I
 yet; nothing is wrong) or FAIL. Exits with 1 on FAIL, and on INCOMPLETE under `--complete`. ON RECORD is a number that
 is known not to come out: its verdict stays FAIL wherever it is shown, results/failures.csv says what is known about it,
 and when it does come out, that line must go. The numbers to hold results against are those of the paper
-(paper_repro/tables), the recipes' targets (there too), and ci/tolerances.toml.
+(paper_repro/paper), the recipes' targets (paper_repro/experiments), and ci/tolerances.toml.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.provenance import of_repository, repository
 from paper_repro.paper.printed import File, Name
 from paper_repro.reading import read_rows
-from paper_repro.report import balance_report, figures, notebook, summary
+from paper_repro.report import documents as page_parts
+from paper_repro.report import figures, notebook, summary
 from paper_repro.tables import AUDIT
 
 OK, INCOMPLETE, ON_RECORD, FAIL = "OK", "INCOMPLETE", "ON RECORD", "FAIL"
@@ -260,27 +261,19 @@ def notebooks(root: Path) -> Iterator[Finding]:
 
 
 def documents(root: Path) -> Iterator[Finding]:
-    """Generated parts of documents are current: the columns in results/schema.md, the status table in README.md, the
-    numbers in docs/balance.md.
-    """
+    """Generated parts are current: the columns in results/schema.md, the numbers in README.md and docs/."""
     if results.update_schema_document(root / "schema.md", check=True):
         yield OK, "results/schema.md is current"
     else:
         yield FAIL, "results/schema.md is not current: run `python -m paper_repro.evidence.results`"
-    readme = root.resolve().parent / "README.md"
-    if not readme.exists():
-        yield INCOMPLETE, f"{readme} is missing"
-    elif verdicts.update_status_table(readme, root, check=True):
-        yield OK, "the status table of README.md is current"
-    else:
-        yield FAIL, "the status table of README.md is not current: run `python -m paper_repro.evidence.verdicts`"
-    page = root.resolve().parent / "docs" / "balance.md"
-    if not page.exists():
-        yield INCOMPLETE, f"{page} is missing"
-    elif balance_report.update_page(page, root, check=True):
-        yield OK, "the numbers of docs/balance.md are current"
-    else:
-        yield FAIL, "docs/balance.md is not current: run `python -m paper_repro.report.balance_report`"
+    for name, parts in page_parts.DOCUMENTS.items():
+        file = root.resolve().parent / name
+        if not file.exists():
+            yield INCOMPLETE, f"{file} is missing"
+        elif page_parts.update(file, parts, root, check=True):
+            yield OK, f"the numbers of {name} are current"
+        else:
+            yield FAIL, f"the numbers of {name} are not current: run `python -m paper_repro.report.documents`"
 
 
 CHECKS: tuple[Callable[[Path], Iterable[Finding]], ...] = (

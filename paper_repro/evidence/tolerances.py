@@ -16,7 +16,7 @@ from paper_repro.evidence.provenance import of_repository
 class FullScale:
     """How far a full-scale run may lie from the printed number: points of accuracy, or a fraction of the number.
 
-    The tolerance of its sparsity stands with the row's recipe in ``paper_repro/tables``.
+    The tolerance of its sparsity stands with the row's recipe in ``paper_repro/experiments``.
     """
 
     top1_pct: float

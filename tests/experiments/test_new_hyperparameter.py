@@ -34,9 +34,6 @@ TIER = ("[tiers.smoke]\n", "[tiers.smoke]\nlr_floor = 0.125\n")
 METHOD = ("\nrigl = { ", "\nrigl = { lr_floor = 0.25, ")
 ARGUMENTS = "method_args = { sparsity_pct = 90.0 } }"
 ROW = (f'{{ row = "rigl-90", {ARGUMENTS}', f'{{ row = "rigl-90", lr_floor = 0.5, {ARGUMENTS}')
-    '{ row = "rigl-90", method_args = { sparsity_pct = 90.0 } }',
-    '{ row = "rigl-90", lr_floor = 0.5, method_args = { sparsity_pct = 90.0 } }',
-)
 
 
 def specs(edit: Edit, *changes: tuple[str, str]) -> Mapping[str, Floored]:
