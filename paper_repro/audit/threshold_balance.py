@@ -72,22 +72,22 @@ def layers(table: str) -> list[Layer]:
         return []
     modules = network(printed.model, printed.dataset).layers
     thresholds = np.array([threshold for _, threshold in tables.curve(table, "fig3_threshold")])
-    found = []
+    lines = []
     for (name, sparsity_pct), t, l1 in zip(
         tables.budgets(table)[row].items(), thresholds, _implied(thresholds), strict=True
     ):
         weight = modules[name].weight
         assert isinstance(weight, torch.Tensor)
         kept = weight.numel() * (1.0 - sparsity_pct / 100.0)
-        found.append(
+        lines.append(
             Layer(name, weight.numel(), weight[0].numel(), sparsity_pct, kept, float(t), float(l1), float(l1) / kept)
         )
-    return found
+    return lines
 
 
-def tests(found: list[Layer]) -> list[Number]:
+def tests(of: list[Layer]) -> list[Number]:
     """What the layers say for and against the balance."""
-    columns = _Columns.of(found)
+    columns = _Columns.of(of)
     return [*_agreement(columns), *_plausibility(columns), *_rivals(columns)]
 
 
@@ -102,9 +102,9 @@ class _Columns:
     implied: Numbers
 
     @classmethod
-    def of(cls, found: list[Layer]) -> _Columns:
+    def of(cls, layers: list[Layer]) -> _Columns:
         params, fan_in, kept, threshold, implied = (
-            np.array([getattr(layer, name) for layer in found], dtype=np.float64)
+            np.array([getattr(layer, name) for layer in layers], dtype=np.float64)
             for name in ("params", "fan_in", "kept_weights", "threshold", "implied_l1")
         )
         return cls(params, fan_in, kept / params, threshold, implied)
@@ -137,22 +137,42 @@ def _implied(thresholds: Numbers) -> Numbers:
 
 def _agreement(c: _Columns) -> Iterator[Number]:
     """How implied L1 goes with what the layers hold; all by logarithms."""
-    implied, kept, params, density, fan_in = map(np.log, (c.implied, c.kept, c.params, c.density, c.fan_in))
+    implied, kept, params, density = map(np.log, (c.implied, c.kept, c.params, c.density))
     draws = np.random.default_rng(0).uniform(-FIGURE_ERROR, FIGURE_ERROR, (DRAWS, len(kept)))
     by_reading = [_correlation(kept, np.log(_implied(np.maximum(c.threshold + draw, 1e-6)))) for draw in draws]
-    yield Number("paper", "layers", len(kept), None, None, "layers that Figure 3 and Table 6 have")
-    yield Number(
-        "paper", "correlation", _correlation(kept, implied), *_middle(by_reading),
+    yield _paper("layers", len(kept), "layers that Figure 3 and Table 6 have")
+    yield _paper(
+        "correlation", _correlation(kept, implied),
         "correlation of log implied L1 with log kept weights; from low to high: within the accuracy of Figure 3",
+        *_middle(by_reading),
     )  # fmt: skip
-    yield Number(
-        "paper", "correlation_without_classifier", _correlation(kept[:-1], implied[:-1]), None, None,
+    yield _paper(
+        "correlation_without_classifier", _correlation(kept[:-1], implied[:-1]),
         "the same without the classifier, whose threshold has one digit in the figure",
     )  # fmt: skip
-    yield Number(
-        "paper", "slope", _slope(kept, implied), None, None, "exponent b of implied L1 ~ (kept weights)^b: 1 where the "
-        "mean |w| of kept weights is the same in all layers",
+    yield _paper(
+        "slope", _slope(kept, implied),
+        "exponent b of implied L1 ~ (kept weights)^b: 1 where the mean |w| of kept weights is the same in all layers",
     )  # fmt: skip
+    yield from _explanations(c)
+    weights, share = _fit((params, density), implied)[1:]
+    meaning = "exponent of the number of weights, where implied L1 ~ weights^p density^q"
+    yield _paper("weights_coefficient", weights, meaning)
+    yield _paper("density_coefficient", share, "exponent q of density there")
+    residual = implied - _predicted((params, density), implied)
+    meaning = "factor by which implied L1 scatters around that fit (one standard deviation)"
+    yield _paper("left", float(np.exp(residual.std(ddof=3))), meaning)
+    x, y = _within(c.shapes, density), _within(c.shapes, implied)
+    slopes = float(x @ y / (x @ x)), float(y @ y / (x @ y))
+    meaning = "exponent of density between layers of equal size and fan-in; high: fitted the other way round"
+    yield _paper("same_shape_slope", slopes[0], meaning, *slopes)
+    several = int((np.bincount(c.shapes) > 1).sum())
+    yield _paper("same_shape_groups", several, "groups of two or more such layers")
+
+
+def _explanations(c: _Columns) -> Iterator[Number]:
+    """How much of implied L1 what the layers hold explains."""
+    implied, kept, params, density, fan_in = map(np.log, (c.implied, c.kept, c.params, c.density, c.fan_in))
     regressors: Mapping[str, tuple[Numbers, ...]] = {
         "kept weights": (kept,),
         "weights": (params,),
@@ -165,48 +185,24 @@ def _agreement(c: _Columns) -> Iterator[Number]:
     }
     for name, of in regressors.items():
         meaning = f"share of the variance of log implied L1 that {name} explain{'' if len(of) > 1 else 's'}"
-        yield Number("paper", f"explained by {name}", _explained(of, implied), None, None, meaning)
-    weights, share = _fit((params, density), implied)[1:]
-    yield Number(
-        "paper", "weights_coefficient", weights, None, None,
-        "exponent of the number of weights, where implied L1 ~ weights^p density^q",
-    )  # fmt: skip
-    yield Number("paper", "density_coefficient", share, None, None, "exponent q of density there")
-    residual = implied - _predicted((params, density), implied)
-    yield Number(
-        "paper", "left", float(np.exp(residual.std(ddof=3))), None, None,
-        "factor by which implied L1 scatters around that fit (one standard deviation)",
-    )  # fmt: skip
-    x, y = _within(c.shapes, density), _within(c.shapes, implied)
-    yield Number(
-        "paper", "same_shape_slope", float(x @ y / (x @ x)), float(x @ y / (x @ x)), float(y @ y / (x @ y)),
-        "exponent of density between layers of equal size and fan-in; high: fitted the other way round",
-    )  # fmt: skip
-    several = int((np.bincount(c.shapes) > 1).sum())
-    yield Number("paper", "same_shape_groups", several, None, None, "groups of two or more such layers")
+        yield _paper(f"explained by {name}", _explained(of, implied), meaning)
 
 
 def _plausibility(c: _Columns) -> Iterator[Number]:
     """Whether the implied mean |w| is that of weights, and what it would be in the tail of a known distribution."""
     mean = c.implied / c.kept
-    yield _range(
-        "paper", "implied_mean", mean, "implied mean |w| of a kept weight, from the smallest layer to the largest"
+    fresh = "the same, in units of the standard deviation of a fresh network's weights, sqrt(2 / fan-in)"
+    yield _over_layers(
+        "implied_mean", mean, "implied mean |w| of a kept weight, from the smallest layer to the largest"
     )
-    yield _range(
-        "paper", "implied_mean_over_threshold", mean / c.threshold, "the same, in units of the layer's threshold"
-    )
+    yield _over_layers("implied_mean_over_threshold", mean / c.threshold, "the same, in units of the layer's threshold")
     above = int((mean > c.threshold).sum())
-    yield Number(
-        "paper", "layers_above_threshold", above, None, None, "layers in which it is above the threshold, as it must"
-    )
-    yield _range(
-        "paper", "implied_mean_over_initial", mean / c.initial, "the same, in units of the standard deviation of a "
-        "fresh network's weights, sqrt(2 / fan-in)",
-    )  # fmt: skip
+    yield _paper("layers_above_threshold", above, "layers in which it is above the threshold, as it must")
+    yield _over_layers("implied_mean_over_initial", mean / c.initial, fresh)
     for name, shape in SHAPES.items():
-        scale = _scale(c, shape)
-        yield _range(
-            "paper", f"{name}_tail_l1_over_implied", _tail_l1(c.params, scale, c.threshold, shape) / c.implied,
+        l1 = _tail_l1(c.params, _scale(c, shape), c.threshold, shape)
+        yield _over_layers(
+            f"{name}_tail_l1_over_implied", l1 / c.implied,
             f"L1 over implied L1, if the kept weights were the tail of a {name.title()} distribution that the "
             "threshold cuts at the printed density: 1 where the threshold is balanced",
         )  # fmt: skip
@@ -236,6 +232,11 @@ def _rivals(c: _Columns) -> Iterator[Number]:
         scale = c.initial / shape.std()
         equal = _measures(c, scale * shape.isf(kept_share / 2.0), scale, shape)
         yield from _world(f"uniform, {name}", "a fresh network is pruned to the same density in every layer", [equal])
+    yield from _dealt_out(c, orders)
+
+
+def _dealt_out(c: _Columns, orders: list[NDArray[np.int64]]) -> Iterator[Number]:
+    """The implied mean |w| where the printed thresholds are dealt out at random, beside the paper's."""
     means = [c.implied[order] / c.kept for order in orders]
     above = [float((mean > c.threshold[order]).sum()) for mean, order in zip(means, orders, strict=True)]
     words = "the printed thresholds are dealt out at random, and the numbers of kept weights stay as printed"
@@ -246,7 +247,7 @@ def _rivals(c: _Columns) -> Iterator[Number]:
     spreads = [float(mean.max() / mean.min()) for mean in means]
     own = c.implied / c.kept
     meaning = "largest implied mean |w| over the smallest"
-    yield Number("paper", "implied_mean_spread", float(own.max() / own.min()), None, None, meaning)
+    yield _paper("implied_mean_spread", float(own.max() / own.min()), meaning)
     yield Number(
         "permuted", "implied_mean_spread", float(np.median(spreads)), min(spreads), max(spreads), f"{words}: {meaning}"
     )
@@ -261,15 +262,15 @@ def _measures(c: _Columns, thresholds: Numbers, scale: Numbers, shape: stats.rv_
     params, share, implied = c.params[there], density[there], _implied(thresholds[there])
     l1 = _tail_l1(params, scale[there], thresholds[there], shape)
     kept, log_implied = np.log(params * share), np.log(implied)
-    found = {
+    measured = {
         "layers": float(there.sum()),
         "correlation": _correlation(kept, log_implied),
         "slope": _slope(kept, log_implied),
         "l1_over_implied": float(np.median(l1 / implied)),
     }
     if np.ptp(np.log(share)) > 1e-6:  # with equal densities nothing can depend on them
-        found["density_coefficient"] = float(_fit((np.log(params), np.log(share)), log_implied)[2])
-    return found
+        measured["density_coefficient"] = float(_fit((np.log(params), np.log(share)), log_implied)[2])
+    return measured
 
 
 def _world(test: str, words: str, drawn: list[dict[str, float]]) -> Iterator[Number]:
@@ -301,9 +302,14 @@ def _tail_l1(params: Numbers, scale: Numbers, thresholds: Numbers, shape: stats.
 # -- arithmetic --------------------------------------------------------------------------------------------------------
 
 
-def _range(test: str, quantity: str, values: Numbers, meaning: str) -> Number:
+def _paper(quantity: str, value: float, meaning: str, low: float | None = None, high: float | None = None) -> Number:
+    """A number of the paper's own thresholds."""
+    return Number("paper", quantity, value, low, high, meaning)
+
+
+def _over_layers(quantity: str, values: Numbers, meaning: str) -> Number:
     """Median over layers, from the smallest to the largest."""
-    return Number(test, quantity, float(np.median(values)), float(values.min()), float(values.max()), meaning)
+    return _paper(quantity, float(np.median(values)), meaning, float(values.min()), float(values.max()))
 
 
 def _middle(values: list[float]) -> tuple[float, float]:
