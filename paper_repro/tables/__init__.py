@@ -4,6 +4,7 @@ numbers.
 
 from __future__ import annotations
 
+from paper_repro.tables.claims import Claim
 from paper_repro.tables.loader import (
     AUDIT,
     CHECKPOINT,
@@ -18,7 +19,7 @@ from paper_repro.tables.loader import (
     sources,
     verify,
 )
-from paper_repro.tables.printed import Claim, Reported, Row
+from paper_repro.tables.printed import Reported, Row
 from paper_repro.tables.quantity import Quantity
 from paper_repro.tables.recipes import RowPlan, TierPlan
 

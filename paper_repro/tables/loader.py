@@ -30,15 +30,15 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from paper_repro.errors import UserError, unknown
 from paper_repro.spec import Spec
 from paper_repro.tables import files, recipes
+from paper_repro.tables.claims import Claim
 from paper_repro.tables.printed import (
-    Claim,
     CurvePoint,
     File,
     HyperparameterRow,
@@ -62,16 +62,6 @@ TIERS = (AUDIT, "smoke", "small", CHECKPOINT, "paper")
 FULL_SCALE = (CHECKPOINT, "paper")  # the paper's own network and data: what may be compared with its numbers
 TOTALS = ("overall", "backbone")  # rows of a budget file that are no layers
 AVERAGE_POOL = "average_pool"
-
-
-class _ClaimKeys(File):
-    id: Name
-    text: Name
-    source: Name
-    quote: str = ""
-    tiers: tuple[Name, ...] = Field(min_length=1)
-    needs: str = ""
-    whose: Literal["paper", "project"] = "paper"
 
 
 class _TableKeys(File):
@@ -205,10 +195,7 @@ def _load(path: Path) -> Table:
                 f"{_path(name, '_hyperparameters.csv')}: {unknown('row', id, (row.row for row in printed))}"
             )
     rows = tuple(_row(row, keys, hyperparameters.get(row.row)) for row in printed)
-    claims = tuple(
-        Claim(**files.validate(path, f"claim {at}", values, _ClaimKeys).model_dump())
-        for at, values in enumerate(keys.claims, 1)
-    )
+    claims = tuple(files.validate(path, f"claim {at}", values, Claim) for at, values in enumerate(keys.claims, 1))
     files.unique(path, "claims", (claim.id for claim in claims))
     for tier in (*keys.tiers, *(tier for claim in claims for tier in claim.tiers)):
         if tier not in TIERS:
@@ -294,6 +281,7 @@ def _row(row: PrintedRow, keys: _TableKeys, hyperparameters: HyperparameterRow |
         model=row.model or keys.model,
         dataset=row.dataset or keys.dataset,
         ranks=row.ranks,
+        distribution=row.distribution,
     )
 
 
