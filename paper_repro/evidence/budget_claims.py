@@ -164,14 +164,14 @@ def against_baselines(claim: Claim, evidence: Evidence, printed: bool) -> Outcom
     return _baselines_outcome(lines, "published budget" if printed else "trained network")
 
 
-def _beside(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
+def _beside(ours: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, Any]:
     """Density of a third as a share of the whole network's, for both; and how many layers follow."""
-    spread = float(theirs["sparsity_pct"].max() - theirs["sparsity_pct"].min())
+    spread = float(baseline["sparsity_pct"].max() - baseline["sparsity_pct"].min())
     line: dict[str, Any] = {"non_uniform": spread > UNIFORM_PCT}
-    for name, a, b in zip(("first", "last"), _thirds(ours), _thirds(theirs), strict=True):
+    for name, a, b in zip(("first", "last"), _thirds(ours), _thirds(baseline), strict=True):
         line[f"{name}_kept_pct"], line[f"{name}_kept_pct_other"] = 100 - _sparsity(a), 100 - _sparsity(b)
         line[f"{name}_share"] = (100 - _sparsity(a)) / (100 - _sparsity(ours))
-        line[f"{name}_share_other"] = (100 - _sparsity(b)) / (100 - _sparsity(theirs))
+        line[f"{name}_share_other"] = (100 - _sparsity(b)) / (100 - _sparsity(baseline))
         line["layers"] = len(a)
         line[f"{name}_layers_sparser"] = int((a["sparsity_pct"].to_numpy() > b["sparsity_pct"].to_numpy()).sum())
     line["first_holds"] = bool(line["first_share"] < line["first_share_other"])

@@ -65,71 +65,23 @@ class Line:
 
 
 def check(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
-    """The claim on the printed numbers, or on the runs of the tier."""
-    return _on_paper(claim, evidence) if printed else _on_runs(claim, evidence)
-
-
-def _on_paper(claim: Claim, evidence: Evidence) -> Outcome | None:
-    """The claim on the printed numbers. They are single runs, so that who is ahead stays open. Where the claim names an
-    amount, whether the printed numbers come to it is arithmetic: PASS or FAIL.
-    """
-    arithmetic = claim.at_least is not None or claim.up_to is not None
-
-    def holds(difference: Summary, least: float) -> Verdict:
-        if not arithmetic:
-            return Verdict.INCONCLUSIVE
-        return Verdict.PASS if difference.mean >= least else Verdict.FAIL
-
-    lines = _lines(claim, matches(claim, evidence.table.rows, printed_networks), holds)
-    if not lines:
-        return None
-    each = "; ".join(f"{line.match.name}: {line.difference.mean:+.2f}" for line in lines)
-    between = ", read off between the printed rows" if claim.at_equal in READ_OFF else ""
-    sentences = [
-        f"Printed numbers, {_what(claim)}{between}: {each}.",
-        *_by_data(lines, lambda row: dataset(row.dataset).title),
-        *_macs(claim, lines),
-        *([] if arithmetic else ["They are single runs without a spread."]),
-        claim.caveat,
-    ]
-    return _outcome(claim, lines, worst(_verdicts(claim, lines, holds)), sentences)
-
-
-def _on_runs(claim: Claim, evidence: Evidence) -> Outcome | None:
-    """The claim on the runs of a tier, by the intervals. MISSING where a row has nothing to be compared with,
+    """The claim on the printed numbers, or on the runs of the tier: MISSING where a row has nothing to compare with,
     INCONCLUSIVE where a network lies outside of the range of the others.
     """
-    rows = [row for row in evidence.table.rows if row.id in evidence.trained_rows]
-    every = matches(claim, rows, lambda row: trained_networks(evidence, row.id))
-    lines = _lines(claim, every, _holds)
-    outside = [match for match in every if match.contrast.outside]
-    missing = [match for match in every if not match.contrast.pairs and not match.contrast.outside]
+    rows = [row for row in evidence.table.rows if printed or row.id in evidence.trained_rows]
+    every = matches(claim, rows, printed_networks if printed else lambda row: trained_networks(evidence, row.id))
+    holds = (_amounts_to if _names_amount(claim) else _left_open) if printed else _by_interval
+    lines = _lines(claim, every, holds)
+    outside = [match for match in every if match.contrast.outside and not printed]
+    missing = [match for match in every if not match.contrast.pairs and match not in outside and not printed]
     if not lines and not outside:
         return None
-    each = "; ".join(
-        f"{line.match.name}: {line.difference.signed()}, n = {line.difference.n}, {line.verdict}" for line in lines
-    )
-    sentences = [
-        f"{_what(claim)} on {evidence.setting}, paired by seed [95 % interval]: {each or 'none'}.",
-        *_by_data(lines, lambda row: evidence.setting_of(row.id)),
-        *_macs(claim, lines),
-        *_at_full_size(claim, evidence, rows),
-        *([f"Allowed are {claim.margin:g} points less."] if claim.margin else []),
-        *([f"The claim is about {claim.counts_from_pct:g} % and more."] if claim.counts_from_pct else []),
-    ]
-    if claim.grows and sum(line.counts for line in lines) > 1:
-        sentences.append(f"There the mean lead {'grows' if _grows(lines) else 'does not grow'} with every step.")
-    if outside:
-        sentences.append(f"Not compared, because the other networks do not reach as far: {_named(outside)}.")
-    if missing:
-        sentences.append(f"Nothing to compare (not run, not reached, or other data) for: {_named(missing)}.")
-    if any(line.difference.n < 2 for line in lines):
-        sentences.append("One seed gives no interval: more seeds are needed to decide.")
-    elif len(lines) > 1:
-        sentences.append("Each interval stands for itself, without a correction for their number.")
-    left = [Verdict.INCONCLUSIVE for match in outside if _counts(claim, match.row)]
-    left += [Verdict.MISSING for match in missing if _counts(claim, match.row)]
-    return _outcome(claim, lines, worst([*_verdicts(claim, lines, _holds), *left]), sentences)
+    verdicts = _verdicts(claim, lines, holds)
+    verdicts += [Verdict.INCONCLUSIVE for match in outside if _counts(claim, match.row)]
+    verdicts += [Verdict.MISSING for match in missing if _counts(claim, match.row)]
+    sentences = _on_paper(claim, lines) if printed else _on_runs(claim, evidence, rows, lines, outside, missing)
+    numbers = [line.numbers() for line in lines]
+    return Outcome(worst(verdicts), _figure(claim, lines), " ".join(filter(None, sentences)), numbers)
 
 
 # -- which rows are compared -----------------------------------------------------------------------------------------
@@ -197,10 +149,23 @@ def _least(claim: Claim) -> float:
     return -claim.margin if claim.at_least is None else claim.at_least
 
 
-def _holds(difference: Summary, least: float) -> Verdict:
-    """By the interval."""
+def _by_interval(difference: Summary, least: float) -> Verdict:
     answer = judge(difference.plus(-least))
     return {Answer.BETTER: Verdict.PASS, Answer.WORSE: Verdict.FAIL}.get(answer, Verdict.INCONCLUSIVE)
+
+
+def _left_open(_difference: Summary, _least: float) -> Verdict:
+    """Printed numbers are single runs: who is ahead stays open."""
+    return Verdict.INCONCLUSIVE
+
+
+def _amounts_to(difference: Summary, least: float) -> Verdict:
+    """Where a claim names an amount, whether the printed numbers come to it is arithmetic."""
+    return Verdict.PASS if difference.mean >= least else Verdict.FAIL
+
+
+def _names_amount(claim: Claim) -> bool:
+    return claim.at_least is not None or claim.up_to is not None
 
 
 def _verdicts(claim: Claim, lines: Sequence[Line], holds: Holds) -> list[Verdict]:
@@ -225,15 +190,52 @@ def _grows(lines: Iterable[Line]) -> bool:
 # -- in words --------------------------------------------------------------------------------------------------------
 
 
-def _outcome(claim: Claim, lines: Sequence[Line], verdict: Verdict, sentences: Iterable[str]) -> Outcome:
-    sentence = " ".join(filter(None, sentences))
-    return Outcome(verdict, _figure(claim, lines), sentence, [line.numbers() for line in lines])
+def _on_paper(claim: Claim, lines: Sequence[Line]) -> list[str]:
+    each = "; ".join(f"{line.match.name}: {line.difference.mean:+.2f}" for line in lines)
+    between = ", read off between the printed rows" if claim.at_equal in READ_OFF else ""
+    return [
+        f"Printed numbers, {_what(claim)}{between}: {each}.",
+        _by_data(lines, lambda row: dataset(row.dataset).title),
+        _macs(claim, lines),
+        "" if _names_amount(claim) else "They are single runs without a spread.",
+        claim.caveat,
+    ]
+
+
+def _on_runs(
+    claim: Claim,
+    evidence: Evidence,
+    rows: Sequence[Row],
+    lines: Sequence[Line],
+    outside: Sequence[Match],
+    missing: Sequence[Match],
+) -> list[str]:
+    each = [f"{line.match.name}: {line.difference.signed()}, n = {line.difference.n}, {line.verdict}" for line in lines]
+    sentences = [
+        f"{_what(claim)} on {evidence.setting}, paired by seed [95 % interval]: {'; '.join(each) or 'none'}.",
+        _by_data(lines, lambda row: evidence.setting_of(row.id)),
+        _macs(claim, lines),
+        _at_full_size(claim, evidence, rows),
+        f"Allowed are {claim.margin:g} points less." if claim.margin else "",
+        f"The claim is about {claim.counts_from_pct:g} % and more." if claim.counts_from_pct else "",
+    ]
+    if claim.grows and sum(line.counts for line in lines) > 1:
+        sentences.append(f"There the mean lead {'grows' if _grows(lines) else 'does not grow'} with every step.")
+    if outside:
+        sentences.append(f"Not compared, because the other networks do not reach as far: {_named(outside)}.")
+    if missing:
+        sentences.append(f"Nothing to compare (not run, not reached, or other data) for: {_named(missing)}.")
+    if any(line.difference.n < 2 for line in lines):
+        sentences.append("One seed gives no interval: more seeds are needed to decide.")
+    elif len(lines) > 1:
+        sentences.append("Each interval stands for itself, without a correction for their number.")
+    return sentences
 
 
 def _what(claim: Claim) -> str:
-    equal = {"ranks": " at the same ranks", "regime": " in each regime", "data": ""}
-    at = equal.get(str(claim.at_equal)) if claim.at_equal not in READ_OFF else f" at equal {READ_OFF[claim.at_equal]}"
-    return f"{claim.difference}{at}, {'top-1 points' if claim.measure == 'points' else 'in %'}"
+    at = {name: f" at equal {at}" for name, at in READ_OFF.items()}
+    at |= {"ranks": " at the same ranks", "regime": " in each regime", "data": ""}
+    return f"{claim.difference}{at[str(claim.at_equal)]}, {'top-1 points' if claim.measure == 'points' else 'in %'}"
 
 
 def _figure(claim: Claim, lines: Sequence[Line]) -> str:
@@ -256,34 +258,33 @@ def _named(some: Iterable[Match]) -> str:
     return ", ".join(match.name for match in some)
 
 
-def _by_data(lines: Iterable[Line], data: Callable[[Row], str]) -> list[str]:
+def _by_data(lines: Iterable[Line], data: Callable[[Row], str]) -> str:
     """The smallest and the largest difference on each data set, where there are several."""
     means: dict[str, list[float]] = {}
     for line in lines:
         means.setdefault(data(line.match.row), []).append(line.difference.mean)
     each = "; ".join(f"{name} {span(values, 2, sign=True)}" for name, values in means.items())
-    return [f"In short: {each}."] if len(means) > 1 else []
+    return f"In short: {each}." if len(means) > 1 else ""
 
 
-def _macs(claim: Claim, lines: Sequence[Line]) -> list[str]:
+def _macs(claim: Claim, lines: Sequence[Line]) -> str:
     """What the lead costs, where MACs are not what is compared or what is equal."""
     shares = {line.match.name: 100 * line.macs_ratio for line in lines if math.isfinite(line.macs_ratio)}
     if claim.at_equal != "sparsity" or claim.measure != "points" or not shares:
-        return []
+        return ""
     more = [name for name, share in shares.items() if claim.fewer_macs and share >= 100]
     told = f"MACs, as a share of the other's: {span(list(shares.values()))} %."
-    return [told, f"It needs more in: {', '.join(more)}."] if more else [told]
+    return f"{told} It needs more in: {', '.join(more)}." if more else told
 
 
-def _at_full_size(claim: Claim, evidence: Evidence, rows: Sequence[Row]) -> list[str]:
+def _at_full_size(claim: Claim, evidence: Evidence, rows: Sequence[Row]) -> str:
     """The MACs saved if the layers were as large as those of the full-size network, with the same densities."""
     if claim.measure != "macs_saved_pct" or evidence.full_scale:
-        return []
+        return ""
 
     def networks(row: Row) -> list[Network]:
         macs = full_size_macs(evidence, row.id)
         return [replace(net, macs_m=macs[net.seed]) for net in trained_networks(evidence, row.id) if net.seed in macs]
 
-    lines = _lines(claim, matches(claim, rows, networks), _holds)
-    saved = span([line.difference.mean for line in lines]) if lines else ""
-    return [f"Weighed with the MACs of the full-size network: {saved} %."] if lines else []
+    saved = [line.difference.mean for line in _lines(claim, matches(claim, rows, networks), _by_interval)]
+    return f"Weighed with the MACs of the full-size network: {span(saved)} %." if saved else ""
