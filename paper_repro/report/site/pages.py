@@ -12,7 +12,7 @@ import pandas as pd
 
 from paper_repro import methods, tables
 from paper_repro.data.catalog import dataset
-from paper_repro.evidence import claims, evidence, verdicts
+from paper_repro.evidence import claims, evidence, results, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.verdicts import Comparison, Judgement
@@ -56,7 +56,7 @@ def pages(results_dir: Path) -> dict[str, str]:
     family = bodies["family", "smoke"]
     for name in methods.METHODS:
         texts[f"methods/{name}.md"] = method_page(name, family)
-    texts["tables/index.md"] = index("Tables", TABLES, [(name, tables.load(name).title) for name in tables.names()])
+    texts["tables/index.md"] = index("Tables", TABLES, [(name, tables.load(name).title) for name in in_order()])
     titles = [(name, looks.look(name).name) for name in methods.METHODS]
     texts["methods/index.md"] = index("Methods", METHODS, titles)
     return texts
@@ -70,6 +70,12 @@ METHODS = (
     "One page for each method: its idea, what was chosen where paper and code differ, and its results on the protocol "
     "that all methods share."
 )
+
+
+def in_order() -> list[str]:
+    """The tables: those of the paper by number, then the project's own."""
+    titles = {name: tables.load(name).paper_table for name in tables.names()}
+    return sorted(titles, key=lambda name: (not titles[name].startswith("Table"), results.natural(titles[name])))
 
 
 def index(title: str, text: str, entries: Iterable[tuple[str, str]]) -> str:
@@ -108,6 +114,7 @@ def all_claims(bodies: Mapping[tuple[str, str], Evidence]) -> str:
             lines.append(
                 {
                     "Claim": link(html.escape(claim.text), f"generated/tables/{name}.html#{name}-{id}"),
+                    "Of": html.escape(tables.load(name).paper_table),
                     "Whose": "the paper's" if claim.whose == "paper" else "this project's",
                     "Verdict": "<br>".join(f"{badge(r.verdict)} {t}" for t, r in decided.items())
                     or badge(Verdict.MISSING),
@@ -121,8 +128,8 @@ def _claims(body: Evidence) -> list[ClaimResult]:
     """The claims as this tier sees them; without runs there is nothing to see."""
     if body.tier != AUDIT and not len(body.runs):
         return []
-    results = [result for result in claims.check(body) if result.tier == body.tier]
-    return [result for result in results if body.tier != AUDIT or AUDIT in result.claim.tiers]
+    checked = [result for result in claims.check(body) if result.tier == body.tier]
+    return [result for result in checked if body.tier != AUDIT or AUDIT in result.claim.tiers]
 
 
 # -- a table -----------------------------------------------------------------------------------------------------------
@@ -252,9 +259,9 @@ def _pictures(body: Evidence) -> list[str]:
 
 
 def _claims_at_length(body: Evidence) -> list[str]:
-    results = _claims(body)
-    parts = [f"### Claims at tier {body.tier}", ""] if results else []
-    for result in results:
+    checked = _claims(body)
+    parts = [f"### Claims at tier {body.tier}", ""] if checked else []
+    for result in checked:
         quote = f" “{result.claim.quote}”" if result.claim.quote else ""
         whose = "" if result.claim.whose == "paper" else " (a finding of this project)"
         anchor = f"({body.table.name}-{result.id})=\n" if body.tier == AUDIT or AUDIT not in result.claim.tiers else ""
