@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from paper_repro.experiments.claims import Claim
 from paper_repro.experiments.recipe import RowPlan, TierPlan
 from paper_repro.experiments.table import Table, budgets, holders, layer_rows, load, names, sources
 from paper_repro.experiments.tiers import AUDIT, CHECKPOINT, FULL_SCALE, TIERS, Tier
 from paper_repro.paper import library
 from paper_repro.paper.library import curve, verify
-from paper_repro.paper.printed import Claim, Reported, Row
+from paper_repro.paper.printed import Reported, Row
 from paper_repro.paper.quantity import Quantity
 
 __all__ = [

@@ -26,13 +26,11 @@ class FullScale:
 
 @dataclass(frozen=True)
 class Tolerances:
-    """``density_slack``: how much denser (as a fraction) one network may be than another and still count as equally
-    sparse. ``accuracy_margin``: by how many points it may be less accurate and still count as at least as accurate.
+    """``seeds``: how many the results of a trained tier must have. ``onset_before_pct``: the sparsity below which a run
+    counts as not yet pruning.
     """
 
     seeds: int
-    density_slack: float
-    accuracy_margin: float
     onset_before_pct: float
     full_scale: Mapping[str, FullScale]
 
@@ -50,7 +48,7 @@ def load(file: Path | None = None) -> Tolerances:
         tier: FullScale(**_numbers(file, f"full_scale.{tier}", values, [f.name for f in fields(FullScale)]))
         for tier, values in data.pop("full_scale", {}).items()
     }
-    names = ["seeds", "density_slack", "accuracy_margin", "onset_before_pct"]
+    names = ["seeds", "onset_before_pct"]
     rest = _numbers(file, "top level", data, names)
     return Tolerances(int(rest.pop("seeds")), full_scale=full_scale, **rest)
 

@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from paper_repro import reading
 from paper_repro.errors import UserError, unknown
+from paper_repro.experiments.claims import Claim
 from paper_repro.experiments.recipe import Place, TierPlan, inherited, tier_plan
 from paper_repro.experiments.tiers import AUDIT, TIERS
 from paper_repro.paper import library
 from paper_repro.paper.printed import (
-    Claim,
     File,
     HyperparameterRow,
     LayerRow,
@@ -35,16 +35,6 @@ from paper_repro.paper.printed import (
 from paper_repro.spec import Spec
 
 FOLDER = Path(__file__).parent
-
-
-class _ClaimKeys(File):
-    id: Name
-    text: Name
-    source: Name
-    quote: str = ""
-    tiers: tuple[Name, ...] = Field(min_length=1)
-    needs: str = ""
-    whose: Literal["paper", "project"] = "paper"
 
 
 class _Plan(File):
@@ -221,8 +211,7 @@ def _facts(path: Path) -> PrintedTable | _Experiment:
 
 def _claims(path: Path) -> tuple[Claim, ...]:
     claims = tuple(
-        Claim(**reading.validate(path, f"claim {at}", values, _ClaimKeys).model_dump())
-        for at, values in enumerate(_plan(path).claims, 1)
+        reading.validate(path, f"claim {at}", values, Claim) for at, values in enumerate(_plan(path).claims, 1)
     )
     reading.unique(path, "claims", (claim.id for claim in claims))
     for tier in (tier for claim in claims for tier in claim.tiers):
@@ -269,6 +258,7 @@ def _row(
         model=row.model or facts.model,
         dataset=row.dataset or facts.dataset,
         ranks=row.ranks,
+        distribution=row.distribution,
     )
 
 

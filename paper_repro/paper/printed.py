@@ -218,6 +218,7 @@ class Row:
 
     ``paper_table``: where it is printed. ``same_as``: table and row that print the same model, if any do. ``model``
     and ``dataset``: what its numbers are of. ``ranks``: of its two matrices, such as "9/8"; empty for full ones.
+    ``distribution``: how its zeros are spread over the layers (``PrintedRow``).
     """
 
     id: str
@@ -234,6 +235,7 @@ class Row:
     model: str
     dataset: str
     ranks: str
+    distribution: Distribution
 
     @property
     def is_dense(self) -> bool:
@@ -249,19 +251,3 @@ class Row:
     def learns_ranks(self) -> bool:
         """Whether its ranks are learned by STR."""
         return self.method == "str-rank"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim that results can support or contradict. ``quote``: the sentence in which the source makes it, where it is
-    one. ``tiers``: those that can test it; the others lack what it ``needs``. ``whose``: "paper" for that of the
-    source, "project" for a finding of this project.
-    """
-
-    id: str
-    text: str
-    source: str
-    quote: str
-    tiers: tuple[str, ...]
-    needs: str
-    whose: str

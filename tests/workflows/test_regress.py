@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 import pytest
 
-from paper_repro import cli, methods, tables
+from paper_repro import cli, errors, methods, tables
 from paper_repro.conformance import preflight
 from paper_repro.conformance.checks import CHECKS
 from paper_repro.evidence import provenance, results
@@ -273,7 +273,7 @@ def test_a_fault_of_the_program_ends_in_a_code_that_is_no_answer(
 ) -> None:
     monkeypatch.setattr(regress, "regress", lambda question, console: {}["missing"])
     assert call(monkeypatch, "gmp", "--data-root", ".") == cli.CRASHED
-    assert f"  {cli.CRASHED}  " in regress.EXIT_CODES and "KeyError: 'missing'" in capfd.readouterr().err
+    assert f"  {cli.CRASHED}  " in errors.EXIT_CODES and "KeyError: 'missing'" in capfd.readouterr().err
 
 
 def test_a_broken_plugin_is_not_trained(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
