@@ -1,8 +1,8 @@
 """Claims, checked as claims: on the paper's own published numbers (tier ``audit``) and on the runs of a tier.
 
 Which claims there are stands in the table's TOML file: the wording, where the paper makes it, the tiers that can test
-it, whose claim it is, and what is compared with what (``experiments/claims.py``). A new claim that is a contrast is a new
-entry there and nothing else; one of its own kind also needs a function in ``CHECKS``. A finding of this project is
+it, whose claim it is, and what is compared with what (``experiments/claims.py``). A new claim that is a contrast is a
+new entry there and nothing else; one of its own kind also needs a function in ``CHECKS``. A finding of this project is
 checked in the same way and is never called the paper's.
 
 How a claim is decided:
