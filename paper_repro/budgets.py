@@ -17,8 +17,8 @@ from paper_repro.errors import UserError, unknown
 from paper_repro.files import write_csv
 from paper_repro.interchange import networks, released
 from paper_repro.methods.distributions import BUDGETS, Budget
-from paper_repro.tables.files import read_rows
-from paper_repro.tables.printed import File, Name, Percent
+from paper_repro.paper.printed import File, Name, Percent
+from paper_repro.reading import read_rows
 
 
 class LayerSparsity(File):

@@ -4,7 +4,7 @@ Run by `make check` and `.ci/run`. Prints a line per finding and ends with OK, I
 yet; nothing is wrong) or FAIL. Exits with 1 on FAIL, and on INCOMPLETE under `--complete`. ON RECORD is a number that
 is known not to come out: its verdict stays FAIL wherever it is shown, results/failures.csv says what is known about it,
 and when it does come out, that line must go. The numbers to hold results against are those of the paper
-(paper_repro/tables), the recipes' targets (there too), and ci/tolerances.toml.
+(paper_repro/paper), the recipes' targets (paper_repro/experiments), and ci/tolerances.toml.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.lines import KINDS, WITHOUT_NETWORK, update_schema_document
 from paper_repro.evidence.provenance import of_repository, repository
+from paper_repro.paper.printed import File, Name
+from paper_repro.reading import read_rows
 from paper_repro.report import documents as page_parts
 from paper_repro.report import figures, notebook, summary
 from paper_repro.tables import AUDIT
-from paper_repro.tables.files import read_rows
-from paper_repro.tables.printed import File, Name
 
 OK, INCOMPLETE, ON_RECORD, FAIL = "OK", "INCOMPLETE", "ON RECORD", "FAIL"
 REQUIRED_TIERS = (

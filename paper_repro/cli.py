@@ -301,7 +301,7 @@ def list_() -> int:
 
     for name in tables.names():
         table = tables.load(name)
-        console.print(_titled(name, f"{table.paper_table}: {table.title}; {len(table.rows)} rows"))
+        console.print(_titled(name, f"{table.heading}; {len(table.rows)} rows"))
         for tier in (AUDIT, *table.tiers):
             console.print(f"    {tier:<10} {'no training' if tier == AUDIT else trained(table.tiers[tier])}")
         console.print(f"    rows: {', '.join(row.id for row in table.rows)}", soft_wrap=True)
@@ -321,9 +321,9 @@ def trained(tier: tables.TierPlan) -> str:
     from paper_repro.data.catalog import dataset
 
     if tier.name == CHECKPOINT:
-        return f"no training: {len(tier.rows)} released networks, evaluated on {dataset(tier.dataset).title}"
-    data = dict.fromkeys(dataset(row.network[2]).title for row in tier.rows.values())
-    return f"{len(tier.rows)} rows on {', '.join(data) or dataset(tier.dataset).title}"
+        return f"no training: {len(tier.rows)} released networks, evaluated on {dataset(tier.base.dataset).title}"
+    data = dict.fromkeys(dataset(row.spec.dataset).title for row in tier.rows.values())
+    return f"{len(tier.rows)} rows on {', '.join(data) or dataset(tier.base.dataset).title}"
 
 
 def job(table: str | None, **given: Any) -> Job:

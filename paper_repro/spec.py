@@ -2,83 +2,81 @@
 
 A spec has one canonical text, and its run is named after it: method, model, data set, a hash, the seed. Fields that
 hold their default are left out of the text, so a field added later does not rename old runs.
+
+A hyperparameter is added here, as a field with its type, its default and its range. A recipe may then set it for a
+tier, a method or a row (``experiments/recipe.py``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from paper_repro.errors import UserError, unknown
 
-SCHEDULES = ("epoch", "step", "drop")
-LOADERS = ("folder", "ffcv")
-AUTOCASTS = ("", "bf16", "fp16")
-OPTIMIZERS = ("sgd", "adam", "adamw")  # adam: decay coupled to the gradient; adamw: decoupled
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Loader = Literal["folder", "ffcv"]  # of images that do not fit in memory: torchvision's "folder", or "ffcv"
+Autocast = Literal["", "bf16", "fp16"]
+LOADERS, AUTOCASTS = get_args(Loader), get_args(Autocast)
 OPTIONS = ("loader", "autocast", "channels_last", "compile")  # what a command may choose for any row of a table
+
+
+class SpecError(UserError):
+    """A value that a spec cannot have: ``key`` names it, and ``problem`` says what is wrong."""
+
+    def __init__(self, key: str, value: Any, problem: str) -> None:
+        super().__init__(f"spec out of range: {key} = {value}: {problem}")
+        self.key, self.value, self.problem = key, value, problem
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """One training run. Batch size is global, over all processes; ``lr`` is the peak learning rate."""
+    """One training run. Batch size is global, over all processes; ``lr`` is the peak learning rate. Metadata of a field
+    say its range, in pydantic's words; no number may be infinite or NaN.
+    """
 
     model: str
     dataset: str
     method: str
-    epochs: int
-    batch_size: int
-    lr: float
-    weight_decay: float
+    epochs: int = field(metadata={"ge": 1})
+    batch_size: int = field(metadata={"ge": 1})
+    lr: float = field(metadata={"gt": 0})
+    weight_decay: float = field(metadata={"ge": 0})
     model_args: Mapping[str, Any] = field(default_factory=dict)
     method_args: Mapping[str, Any] = field(default_factory=dict)
-    optimizer: str = "sgd"
-    momentum: float = 0.875  # of Adam: beta1
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"  # adam: decay coupled to the gradient; adamw: decoupled
+    momentum: float = field(default=0.875, metadata={"ge": 0, "lt": 1})  # of Adam: beta1
     nesterov: bool = False
-    warmup_epochs: int = 5
-    schedule: str = "epoch"  # the cosine at every "epoch", as in the paper, or every "step"; "drop": to a tenth
-    label_smoothing: float = 0.1
-    grad_clip_norm: float = 0.0  # the gradient of all parameters is scaled down to this norm; 0: it is not
-    loader: str = "folder"  # what reads images that do not fit in memory: torchvision's "folder", or "ffcv"
-    autocast: str = ""  # "bf16" or "fp16" for the network; thresholds, weights and their decay stay in float32
+    warmup_epochs: int = field(default=5, metadata={"ge": 0})
+    # the cosine at every "epoch", as in the paper, or every "step"; "drop": to a tenth
+    schedule: Literal["epoch", "step", "drop"] = "epoch"
+    label_smoothing: float = field(default=0.1, metadata={"ge": 0, "lt": 1})
+    grad_clip_norm: float = field(default=0.0, metadata={"ge": 0})  # of all parameters' gradient; 0: not clipped
+    loader: Loader = "folder"
+    autocast: Autocast = ""  # of the network; thresholds, weights and their decay stay in float32
     channels_last: bool = False  # memory format of the network and its images
     compile: bool = False  # torch.compile
-    seed: int = 0
-    method_sha256: str = ""  # of a plug-in's source: an edited plug-in is another run; "" for registered methods
+    seed: int = field(default=0, metadata={"ge": 0})
+    # of a plug-in's source: an edited plug-in is another run; "" for registered methods
+    method_sha256: str = field(default="", metadata={"pattern": "^([0-9a-f]{64})?$"})
 
     def __post_init__(self) -> None:
-        for name in ("model_args", "method_args"):
-            object.__setattr__(self, name, _plain(getattr(self, name)))
-        for name, known in (
-            ("schedule", SCHEDULES),
-            ("loader", LOADERS),
-            ("autocast", AUTOCASTS),
-            ("optimizer", OPTIMIZERS),
+        given = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        for name, value in _validated(type(self), given).items():
+            object.__setattr__(self, name, value)
+        for key, wrong, problem in (
+            ("momentum", self.nesterov and not self.momentum, "nesterov needs some"),
+            ("nesterov", self.nesterov and self.optimizer != "sgd", "only sgd has it"),
+            ("warmup_epochs", self.warmup_epochs >= self.epochs, f"training has {self.epochs} epochs"),
         ):
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
-        wrong = [
-            f"{name} = {getattr(self, name)}"
-            for name, bad in (
-                ("epochs", self.epochs < 1),
-                ("batch_size", self.batch_size < 1),
-                ("lr", not self.lr > 0),
-                ("momentum", not 0 <= self.momentum < 1 or (self.nesterov and not self.momentum)),
-                ("nesterov", self.nesterov and self.optimizer != "sgd"),
-                ("weight_decay", not self.weight_decay >= 0),
-                ("warmup_epochs", not 0 <= self.warmup_epochs < self.epochs),
-                ("label_smoothing", not 0 <= self.label_smoothing < 1),
-                ("grad_clip_norm", not 0 <= self.grad_clip_norm < float("inf")),
-                ("seed", self.seed < 0),
-                ("method_sha256", not re.fullmatch("([0-9a-f]{64})?", self.method_sha256)),
-            )
-            if bad
-        ]
-        if wrong:
-            raise UserError(f"spec out of range: {', '.join(wrong)}")
+            if wrong:
+                raise SpecError(key, getattr(self, key), problem)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Spec:
@@ -87,11 +85,7 @@ class Spec:
         for key in values:
             if key not in known:
                 raise unknown("spec key", key, known)
-        missing = [
-            name
-            for name, item in known.items()
-            if item.default is MISSING and item.default_factory is MISSING and name not in values
-        ]
+        missing = [name for name, item in known.items() if _default(item) is MISSING and name not in values]
         if missing:
             raise UserError(f"spec lacks {', '.join(missing)}")
         return cls(**values)
@@ -100,23 +94,17 @@ class Spec:
         """Every field, defaults included."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
-    def canonical(self) -> str:
-        """The text that the name is made from: JSON of the fields that differ from their defaults, sorted by key."""
-        given = {}
-        for item in fields(self):
-            default = item.default_factory() if item.default_factory is not MISSING else item.default
-            value = getattr(self, item.name)
-            if default is MISSING or value != default:
-                given[item.name] = value
-        return json.dumps(given, sort_keys=True, separators=(",", ":"))
+    def canonical(self, without: Iterable[str] = ()) -> str:
+        """JSON of the fields that differ from their defaults, sorted by key: what the name is made from."""
+        given = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in without}
+        defaults = {item.name: _default(item) for item in fields(self)}
+        said = {name: value for name, value in given.items() if value != defaults[name]}
+        return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
     @property
     def name(self) -> str:
         """The name of the run and of its directory, for example ``str-resnet50-fashion_mnist-1a2b3c4d-s0``."""
-        given = json.loads(self.canonical())
-        given.pop("seed", None)
-        text = json.dumps(given, sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(self.canonical(without=("seed",)).encode()).hexdigest()[:8]
         return f"{self.method}-{self.model}-{self.dataset}-{digest}-s{self.seed}"
 
     @property
@@ -144,6 +132,38 @@ def options_text(values: Mapping[str, Any]) -> str:
     defaults = {item.name: item.default for item in fields(Spec)}
     chosen = {name: values[name] for name in OPTIONS if values.get(name) not in (None, defaults[name])}
     return " ".join(f"{name}={str(value).lower()}" for name, value in chosen.items())
+
+
+def _default(item: Any) -> Any:
+    """The default of a field, or MISSING."""
+    return item.default_factory() if item.default_factory is not MISSING else item.default
+
+
+@lru_cache
+def _model(kind: type[Any]) -> type[BaseModel]:
+    """What pydantic makes of the types and ranges of a spec. It takes a quarter of a second to import, and whoever only
+    reads this file does not pay it.
+    """
+    from pydantic import ConfigDict, Field, create_model
+
+    types = get_type_hints(kind)
+    columns: dict[str, Any] = {item.name: (types[item.name], Field(**item.metadata)) for item in fields(kind)}
+    return create_model(kind.__name__, __config__=ConfigDict(strict=True, allow_inf_nan=False), **columns)
+
+
+def _validated(kind: type[Spec], values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values``, whole numbers where fractions may stand made floats; SpecError for the first that does not fit."""
+    from pydantic import ValidationError
+
+    try:
+        model = _model(kind)  # type: ignore[arg-type]  # mypy takes the class for one of its instances
+        return model(**values).__dict__
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key, value = str(first["loc"][0]), first["input"]
+        choices = get_args(get_type_hints(kind)[key]) if first["type"] == "literal_error" else ()
+        problem = str(unknown(key, value, choices)) if choices else first["msg"]
+        raise SpecError(key, value, problem) from None
 
 
 def _plain(value: Any) -> Any:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tests.made_up import make_rnn_runs, make_runs
+from tests.tables_copy import edit
 
-__all__ = ["make_rnn_runs", "make_runs"]
+__all__ = ["edit", "make_rnn_runs", "make_runs"]
 
 torch.set_num_threads(1)
 

@@ -13,7 +13,6 @@ from paper_repro import tables
 from paper_repro.evidence import results
 from paper_repro.record import Layer, Point, Result, Size
 from paper_repro.spec import Spec
-from paper_repro.tables import loader
 from tests import made_up_rnn as rnn
 from tests.made_up_record import finished, leave
 
@@ -116,7 +115,7 @@ def make_rnn_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRuns:
     """make_rnn_runs(seeds=..., rows=None for all, tier=..., stand_in=..., **values) -> run directories of Table 3, each
     once; the table has recipes of its own here.
     """
-    monkeypatch.setattr(loader, "DATA", rnn.copied(tmp_path / "tables"))
+    rnn.use_copy(tmp_path / "tables", monkeypatch)
 
     def make(
         seeds: Iterable[int] = (0,),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from paper_repro import tables
 from paper_repro.record import Epoch, Layer, Point, Provenance, Size
 from paper_repro.spec import Spec
-from paper_repro.tables import loader
+from tests import tables_copy
 from tests.made_up_record import finished, leave
 
 PROTOCOL = """
@@ -53,13 +54,11 @@ RANKS = {"har2": [(9, 80), (9, 20), (9, 8), (9, 8), (9, 7), (9, 7)], "google12":
 LEAD = {"dense": 2.0, "str-rank": 1.0, "low-rank": 0.0}  # points of accuracy
 
 
-def copied(copy: Path) -> Path:
-    """A copy of the reference data, in which Table 3 has recipes that are small, and stay as they are."""
-    shutil.copytree(loader.DATA, copy, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    file = copy / "rnn.toml"
+def use_copy(to: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of the tables, in which Table 3 has recipes that are small, and stay as they are."""
+    file = tables_copy.use_copy(to, monkeypatch) / "experiments" / "rnn.toml"
     head = file.read_text(encoding="utf-8").split("\n[tiers")[0]
     file.write_text(f"{head}\n{TIERS}", encoding="utf-8")
-    return copy
 
 
 def specs(tier: str, seeds: Iterable[int], stand_in: bool = False) -> list[tuple[tables.Row, Spec]]:

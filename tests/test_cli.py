@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +16,10 @@ from paper_repro.data.dataset import InMemory
 from paper_repro.data.sets.har2 import OfficialHAR2
 from paper_repro.errors import UserError
 from paper_repro.runs import cost, launch
-from paper_repro.tables import loader
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import unfinished
 from tests.runs.test_launch import ROOT, WORKER
+from tests.tables_copy import use_copy
 from tests.training.tiny import install
 
 
@@ -127,11 +126,8 @@ def test_a_reference_number_changed_by_hand(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Even one that is too small to show in any sum: the smallest layer of one budget."""
-    copy = tmp_path / "tables"
-    shutil.copytree(loader.DATA, copy)
-    budgets = copy / "resnet50_budgets.csv"
+    budgets = use_copy(tmp_path / "tables", monkeypatch) / "paper" / "resnet50_budgets.csv"
     budgets.write_text(budgets.read_text(encoding="utf-8").replace("87.57", "86.57", 1), encoding="utf-8")
-    monkeypatch.setattr(loader, "DATA", copy)
     assert call(monkeypatch, "audit", "resnet50") == 2
     assert "resnet50_budgets.csv" in capfd.readouterr().err
 

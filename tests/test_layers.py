@@ -14,15 +14,17 @@ import paper_repro
 PACKAGE = Path(paper_repro.__file__).parent
 # Lowest first. What stands on a line may import what stands on it or above, and nothing below.
 LAYERS = (
-    ("errors", "files", "machine", "terminal", "verdict"),
+    ("errors", "files", "machine", "reading", "terminal", "verdict"),
+    ("paper",),
     ("spec", "record"),
     ("accounting", "models", "methods"),
     ("data",),
     ("interchange",),
+    ("training",),
+    ("experiments",),
     ("tables",),
     ("budgets",),
     ("audit",),
-    ("training",),
     ("runs",),
     ("conformance",),
     ("evidence",),

@@ -20,7 +20,7 @@ from paper_repro import cli, tables
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence import results
 from paper_repro.report import figures
-from paper_repro.tables import CHECKPOINT, loader
+from paper_repro.tables import CHECKPOINT
 from tests import made_up_rnn as rnn
 from tests.made_up import fake_run
 
@@ -51,7 +51,7 @@ def test_runs_give_the_same_results_files(tmp_path: Path, monkeypatch: pytest.Mo
         for row, spec in tables.load("resnet50").specs("smoke", [0, 1])
     ]
     results.collect("resnet50", "smoke", dict.fromkeys(runs), tmp_path / "results")
-    monkeypatch.setattr(loader, "DATA", rnn.copied(tmp_path / "tables"))  # Table 3 has recipes of its own here
+    rnn.use_copy(tmp_path / "tables", monkeypatch)  # Table 3 has recipes of its own here
     runs = [rnn.fake_run(tmp_path / "runs", row, spec) for row, spec in rnn.specs("paper", [0, 1], False)]
     results.collect("rnn", "paper", dict.fromkeys(runs), tmp_path / "results")
     files = sorted((tmp_path / "results").rglob("*.csv"))
@@ -62,7 +62,7 @@ def test_runs_give_the_same_results_files(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", [name for name in tables.names() if tables.load(name).audited])
 def test_the_audit_writes_the_committed_file(name: str, tmp_path: Path) -> None:
-    from paper_repro.audit.audit import save
+    from paper_repro.audit.whole_table import save
     from paper_repro.workflows.audit import audited
 
     committed = ROOT / "results" / name / "audit.csv"

@@ -14,7 +14,8 @@ pruned layers       Sparsity is that of the pruned layers alone, where others st
 
 A number that one of these gives, and the usual way does not, is PASS, and says by which convention.
 
-One more is no choice: ``OVERALL_COUNTS_POOL``. What the paper does only once is not in this list.
+One more is no choice: whether overall FLOPs count the average pool, which ``paper/tables.toml`` says. What the paper
+does only once is not in this list.
 """
 
 from __future__ import annotations
@@ -22,12 +23,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from paper_repro.audit.recompute import Estimate, Network, under_uniform
-from paper_repro.tables.printed import PrintedRow
-from paper_repro.tables.quantity import Quantity, parse
+from paper_repro.paper.printed import PrintedRow
+from paper_repro.paper.quantity import Quantity, parse
 
 BATCH_NORM, SHARE, PRUNED = "batch norm counts", "share of dense", "pruned layers"
-# The overall FLOPs of Table 6 count the average pool, which is one of its lines; those of Table 8 do not.
-OVERALL_COUNTS_POOL = {"resnet50": True, "mobilenetv1": False}
 
 Readings = dict[str, dict[str, Estimate]]  # quantity -> convention -> what it gives
 

@@ -21,8 +21,9 @@ from paper_repro import models
 from paper_repro.accounting import Account, account, counted_layers
 from paper_repro.data.catalog import dataset
 from paper_repro.methods.distributions import erk, uniform
-from paper_repro.tables.loader import TOTALS, load
-from paper_repro.tables.quantity import Quantity
+from paper_repro.paper.library import TOTALS
+from paper_repro.paper.printed import BudgetRule
+from paper_repro.paper.quantity import Quantity
 
 MILLION = 1e6
 
@@ -50,13 +51,7 @@ class Network:
 
 
 @lru_cache
-def network(table: str) -> Network:
-    """The network of ``table``, measured on its data set."""
-    return network_of(load(table).model, load(table).dataset)
-
-
-@lru_cache
-def network_of(model_name: str, data_set: str) -> Network:
+def network(model_name: str, data_set: str) -> Network:
     """A full-size network, measured on images as they are in ``data_set``: 224 px for ImageNet-1K."""
     facts = dataset(data_set)
     model = models.get(model_name, **facts.fitting)
@@ -136,3 +131,10 @@ def under_erk(net: Network, sparsity: Quantity) -> dict[str, Estimate]:
         "params_m": params_at(net, sparsity),
         "macs_m": Estimate(macs(sparsity.value), abs(macs(low) - macs(high)) / 2.0),
     }
+
+
+def under_rule(net: Network, rule: BudgetRule) -> dict[str, float]:
+    """The budget of a rule, as layer name -> sparsity in percent."""
+    if rule.distribution == "erk":
+        return dict(erk(net.layers, rule.sparsity_pct))
+    return dict(uniform(net.layers, rule.sparsity_pct, rule.keep_dense))

@@ -5,62 +5,76 @@ How a claim is decided is said in ``claims.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from paper_repro import tables
-from paper_repro.evidence import statistics
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.finding import Finding, of_nearest_sparsity, span, who
-from paper_repro.evidence.tolerances import Tolerances
-from paper_repro.tables.loader import layer_rows
+from paper_repro.evidence.outcome import Outcome, span, who
+from paper_repro.evidence.statistics import summarise
+from paper_repro.experiments.claims import Rows
+from paper_repro.tables import Claim, layer_rows
 from paper_repro.verdict import Verdict
 
-FEWER_UP_TO_PCT = 98.0  # the last regime of Table 1 in which the published budgets need fewer MACs than uniform ones
-NON_UNIFORM = ("rigl-erk", "snfs-erk", "gmp-erk", "gmp-global")  # methods with a budget that is not uniform by design
+UNIFORM_PCT = 1.0  # a budget whose layers lie no further apart is uniform: small layers cannot be cut to the point
 
 
 # -- multiply-adds against uniform ------------------------------------------------------------------------------------
 
 
-def macs_published(evidence: Evidence, _limits: Tolerances) -> Finding | None:
-    """Tables 6 and 8 against uniform budgets of the same sparsity."""
-    lines = [{"row": row, **against_uniform(layers)} for row, layers in published(evidence).items()]
-    return _macs_finding(evidence, lines, "of the paper's published budgets")
-
-
-def macs_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
-    """The same on trained networks, and their densities on the full-size network, whose MACs lie elsewhere."""
+def fewer_macs_than_uniform(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
+    """Every budget against a uniform one of the same sparsity. Of trained networks also their densities on the
+    full-size network, whose MACs lie in other layers.
+    """
     lines: list[dict[str, Any]] = []
-    for row, seed, layers in evidence.run_budgets("str"):
-        line = {"row": row, "seed": seed, **against_uniform(layers)}
-        at_full_size = full_size(evidence, layers)
+    for line, layers in budgets(evidence, Rows(methods=claim.ours.methods), printed):
+        line |= against_uniform(layers)
+        at_full_size = None if printed else full_size(evidence, layers)
         if at_full_size is not None:
             line["full_size_ratio"] = against_uniform(at_full_size)["ratio"]
         lines.append(line)
-    found = _macs_finding(evidence, lines, "of the trained networks")
-    if found is None:
+    within = [line for line in lines if claim.ours.of(evidence.table.row(line["row"]))]
+    above = [line for line in lines if line not in within]
+    if not within:
         return None
-    means = []
-    for row in dict.fromkeys(line["row"] for line in lines):
-        summary = statistics.summarise(100 * line["ratio"] for line in lines if line["row"] == row)
-        means.append(f"{row}: {summary.text(1, ' %')}")
-    sentence = f"{found.sentence} As a share of uniform's, mean over seeds [95 % interval]: {'; '.join(means)}."
-    full = [100 * line["full_size_ratio"] for line in lines if "full_size_ratio" in line]
-    if full and not evidence.full_scale:
-        sentence += " The same densities on the full-size network, whose MACs lie in other layers: "
-        sentence += f"{span(full)} % of uniform's."
-    return found._replace(sentence=sentence)
+    more = [line for line in within if line["ratio"] >= 1]
+    ratios = [100 * line["ratio"] for line in within]
+    fewer = f"{len(within) - len(more)} of {len(within)}"
+    of_what = "the paper's published budgets" if printed else "the trained networks"
+    sentence = (
+        f"STR's budgets need fewer MACs than uniform ones in {fewer} of {of_what} up to the regime of "
+        f"{claim.ours.regimes_pct[1]:g} % ({span(ratios, 1)} % of uniform's)."
+    )
+    if 0 < len(more) < len(within):  # where it is all of them, the range above has said it
+        sentence += f" They need more in: {_listed(more)}."
+    if above:
+        sentence += f" Above that regime: {_listed(above)}."
+    if not printed:
+        sentence += _means_and_full_size(evidence, lines)
+    verdict = Verdict.FAIL if more else Verdict.PASS
+    return Outcome(verdict, f"fewer in {fewer}: {span(ratios)} % of uniform's", sentence, lines)
+
+
+def _means_and_full_size(evidence: Evidence, lines: Sequence[Mapping[str, Any]]) -> str:
+    frame = pd.DataFrame(lines)
+    means = [
+        f"{row}: {summarise(100 * ratios).text(1, ' %')}" for row, ratios in frame.groupby("row", sort=False)["ratio"]
+    ]
+    sentence = f" As a share of uniform's, mean over seeds [95 % interval]: {'; '.join(means)}."
+    if "full_size_ratio" in frame and not evidence.full_scale:
+        full = span([100 * ratio for ratio in frame["full_size_ratio"].dropna()])
+        sentence += (
+            f" The same densities on the full-size network, whose MACs lie in other layers: {full} % of uniform's."
+        )
+    return sentence
 
 
 def against_uniform(layers: pd.DataFrame) -> dict[str, float]:
     """MACs under the budget against the same overall sparsity in every layer, in millions."""
-    overall = _sparsity(layers)
-    dense = float(layers["macs"].sum())
-    sparse = float((layers["macs"] * (1 - layers["sparsity_pct"] / 100)).sum())
-    uniform = dense * (1 - overall / 100)
+    overall, sparse = _sparsity(layers), macs_left(layers)
+    uniform = float(layers["macs"].sum()) * (1 - overall / 100)
     return {
         "sparsity_pct": overall,
         "macs_m": sparse / 1e6,
@@ -69,66 +83,46 @@ def against_uniform(layers: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def full_size(evidence: Evidence, layers: pd.DataFrame) -> pd.DataFrame | None:
-    """The layers with the weights and MACs of the full-size network; None where it has other layers."""
-    counts = layer_rows(evidence.table.name)
-    if not set(layers["layer"]) <= counts.keys():
-        return None
-    return layers.assign(
-        params=[counts[name].params for name in layers["layer"]], macs=[counts[name].macs for name in layers["layer"]]
-    )
-
-
-def _macs_finding(evidence: Evidence, lines: list[dict[str, Any]], of_what: str) -> Finding | None:
-    regimes = {row.id: row.regime_pct or 0.0 for row in evidence.table.rows}
-    within = [line for line in lines if regimes[line["row"]] <= FEWER_UP_TO_PCT]
-    if not within:
-        return None
-    against = [line for line in within if line["ratio"] >= 1]
-    ratios = [100 * line["ratio"] for line in within]
-    fewer = f"{len(within) - len(against)} of {len(within)}"
-    sentence = (
-        f"STR's budgets need fewer MACs than uniform ones in {fewer} {of_what} up to the regime of "
-        f"{FEWER_UP_TO_PCT:g} % ({span(ratios, 1)} % of uniform's)."
-    )
-    if 0 < len(against) < len(within):  # where it is all of them, the range above has said it
-        sentence += f" They need more in: {_listed(against)}."
-    above = [line for line in lines if line not in within]
-    if above:
-        sentence += f" Above that regime: {_listed(above)}."
-    verdict = Verdict.FAIL if against else Verdict.PASS
-    return Finding(verdict, f"fewer in {fewer}: {span(ratios)} % of uniform's", sentence, lines)
-
-
 def _listed(lines: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(f"{who(line)} ({100 * line['ratio']:.1f} %)" for line in lines)
 
 
-# -- against uniform: sparser at first, denser at last ---------------------------------------------------------------
+# -- sparser at first, denser at last ---------------------------------------------------------------------------------
 
 
-def shape_published(evidence: Evidence, _limits: Tolerances) -> Finding | None:
-    """Tables 6 and 8: the first and the last third of the layers against the whole network."""
-    lines = [{"row": row, **_shape(layers)} for row, layers in published(evidence).items()]
-    return _shape_finding(lines, "of the paper's published STR budgets")
-
-
-def shape_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
-    """The same on trained networks, with how far their thresholds have come apart."""
-    lines = [
-        {"row": row, "seed": seed, **_shape(layers), "threshold_spread": _spread(layers["threshold"])}
-        for row, seed, layers in evidence.run_budgets("str")
-    ]
-    found = _shape_finding(lines, "of the trained STR networks")
-    if found is None:
+def shape(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
+    """The first and the last third of the layers against the whole network; of trained networks also how far their
+    thresholds have come apart.
+    """
+    lines, spreads = [], []
+    for line, layers in budgets(evidence, claim.ours, printed):
+        lines.append(
+            line
+            | {
+                "sparsity_pct": _sparsity(layers),
+                "first_third_pct": _sparsity(_thirds(layers)[0]),
+                "last_third_pct": _sparsity(_thirds(layers)[1]),
+                "first_layer_pct": float(layers["sparsity_pct"].iloc[0]),
+                "last_layer_pct": float(layers["sparsity_pct"].iloc[-1]),
+            }
+        )
+        if not printed:
+            spreads.append(float(layers["threshold"].max() / layers["threshold"].min()))
+            lines[-1]["threshold_spread"] = spreads[-1]
+    if not lines:
         return None
-    spreads = [line["threshold_spread"] for line in lines]
-    return found._replace(sentence=f"{found.sentence} {_spread_sentence(evidence, spreads)}")
-
-
-def _spread(thresholds: pd.Series) -> float:
-    """The largest threshold of a network over its smallest."""
-    return float(thresholds.max() / thresholds.min())
+    frame, total = pd.DataFrame(lines), len(lines)
+    first, stem = (int((frame[name] > frame["sparsity_pct"]).sum()) for name in ("first_third_pct", "first_layer_pct"))
+    last, head = (int((frame[name] < frame["sparsity_pct"]).sum()) for name in ("last_third_pct", "last_layer_pct"))
+    of_what = "the paper's published STR budgets" if printed else "the trained STR networks"
+    sentence = (
+        f"Counting weights, the first third of the layers is sparser than uniform in {first} of {total} of {of_what}, "
+        f"the last third denser in {last}. The first convolution is sparser in {stem}, the classifier denser in {head}."
+    )
+    if spreads:
+        sentence += f" {_spread_sentence(evidence, spreads)}"
+    verdict = Verdict.PASS if first == last == total else Verdict.FAIL
+    return Outcome(verdict, f"first sparser in {first}, last denser in {last} of {total}", sentence, lines)
 
 
 def _spread_sentence(evidence: Evidence, spreads: list[float]) -> str:
@@ -145,88 +139,46 @@ def _spread_sentence(evidence: Evidence, spreads: list[float]) -> str:
     )
 
 
-def _shape(layers: pd.DataFrame) -> dict[str, Any]:
-    first, last = _thirds(layers)
-    return {
-        "sparsity_pct": _sparsity(layers),
-        "first_third_pct": _sparsity(first),
-        "last_third_pct": _sparsity(last),
-        "first_layer_pct": float(layers["sparsity_pct"].iloc[0]),
-        "last_layer_pct": float(layers["sparsity_pct"].iloc[-1]),
-    }
-
-
-def _shape_finding(lines: list[dict[str, Any]], of_what: str) -> Finding | None:
-    if not lines:
-        return None
-    total = len(lines)
-    first = sum(line["first_third_pct"] > line["sparsity_pct"] for line in lines)
-    last = sum(line["last_third_pct"] < line["sparsity_pct"] for line in lines)
-    stem = sum(line["first_layer_pct"] > line["sparsity_pct"] for line in lines)
-    head = sum(line["last_layer_pct"] < line["sparsity_pct"] for line in lines)
-    sentence = (
-        f"Counting weights, the first third of the layers is sparser than uniform in {first} of {total} {of_what}, the "
-        f"last third denser in {last}. The first convolution is sparser in {stem}, the classifier denser in {head}."
-    )
-    verdict = Verdict.PASS if first == last == total else Verdict.FAIL
-    return Finding(verdict, f"first sparser in {first}, last denser in {last} of {total}", sentence, lines)
-
-
 # -- against other budgets (Tables 7 and 8) --------------------------------------------------------------------------
 
 
-def baselines_published(evidence: Evidence, _limits: Tolerances) -> Finding | None:
-    """Tables 7 and 8: STR's budget beside those of the baselines."""
-    budgets = published(evidence, every=True)
-    ours = {row.id: budgets[row.id] for row in evidence.table.rows if row.method == "str" and row.id in budgets}
+def against_baselines(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
+    """STR's budget beside each baseline's: on paper all other published budgets, else those of trained networks, paired
+    by seed. Compared is the STR budget of the same regime whose sparsity is the nearest. What begins sparser is only
+    compared with budgets that are not uniform.
+    """
+    ours = list(budgets(evidence, claim.ours, printed))
+    regimes = {row.id: row.regime_pct for row in evidence.table.rows}
     lines = []
-    for name, theirs in budgets.items():
-        if name not in ours and ours:
-            row = min(ours, key=lambda row: abs(_sparsity(ours[row]) - _sparsity(theirs)))
-            non_uniform = theirs["sparsity_pct"].nunique() > 1
-            lines.append({"row": row, "other": name, **_beside(ours[row], theirs, non_uniform)})
-    return _baselines_finding(lines, "published budget")
+    for other, layers in budgets(evidence, None if printed else claim.theirs, printed):
+        name = other.pop("row")
+        same = [
+            (line, of_row)
+            for line, of_row in ours
+            if line.get("seed") == other.get("seed") and regimes.get(name) in (None, regimes[line["row"]])
+        ]
+        if same and name not in [line["row"] for line, _ in ours]:
+            line, nearest = min(same, key=lambda item: abs(_sparsity(item[1]) - _sparsity(layers)))
+            lines.append(line | {"other": name} | _beside(nearest, layers))
+    return _baselines_outcome(lines, "published budget" if printed else "trained network")
 
 
-def baselines_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
-    """The same on trained networks of one regime, paired by seed."""
-    budgets = {
-        method: {(row, seed): layers for row, seed, layers in evidence.run_budgets(method)}
-        for method in ("str", "gmp", *NON_UNIFORM)
-    }
-    trained = [evidence.table.row(row) for row in dict.fromkeys(row for row, _ in budgets.pop("str"))]
-    ours = {(row, seed): layers for row, seed, layers in evidence.run_budgets("str")}
-    lines = []
-    for (id, seed), theirs in (item for of_method in budgets.values() for item in of_method.items()):
-        row = of_nearest_sparsity(evidence.table.row(id), trained)
-        if row is not None and (row.id, seed) in ours:
-            beside = _beside(ours[row.id, seed], theirs, _non_uniform(evidence, id))
-            lines.append({"row": row.id, "seed": seed, "other": id, **beside})
-    return _baselines_finding(lines, "trained network")
-
-
-def _non_uniform(evidence: Evidence, id: str) -> bool:
-    """Whether a row's recipe leaves some layers denser than others."""
-    keeps = evidence.plan is not None and "keep_dense" in evidence.plan.rows[id].method_args
-    return keeps or evidence.table.row(id).method in NON_UNIFORM
-
-
-def _beside(ours: pd.DataFrame, theirs: pd.DataFrame, non_uniform: bool) -> dict[str, Any]:
+def _beside(ours: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, Any]:
     """Density of a third as a share of the whole network's, for both; and how many layers follow."""
-    line: dict[str, Any] = {"non_uniform": non_uniform}
-    for name, a, b in zip(("first", "last"), _thirds(ours), _thirds(theirs), strict=True):
+    spread = float(baseline["sparsity_pct"].max() - baseline["sparsity_pct"].min())
+    line: dict[str, Any] = {"non_uniform": spread > UNIFORM_PCT}
+    for name, a, b in zip(("first", "last"), _thirds(ours), _thirds(baseline), strict=True):
         line[f"{name}_kept_pct"], line[f"{name}_kept_pct_other"] = 100 - _sparsity(a), 100 - _sparsity(b)
         line[f"{name}_share"] = (100 - _sparsity(a)) / (100 - _sparsity(ours))
-        line[f"{name}_share_other"] = (100 - _sparsity(b)) / (100 - _sparsity(theirs))
+        line[f"{name}_share_other"] = (100 - _sparsity(b)) / (100 - _sparsity(baseline))
         line["layers"] = len(a)
-        sparser = a["sparsity_pct"].to_numpy() > b["sparsity_pct"].to_numpy()
-        line[f"{name}_layers_sparser"] = int(sparser.sum())
+        line[f"{name}_layers_sparser"] = int((a["sparsity_pct"].to_numpy() > b["sparsity_pct"].to_numpy()).sum())
     line["first_holds"] = bool(line["first_share"] < line["first_share_other"])
     line["last_holds"] = bool(line["last_share"] > line["last_share_other"])
     return line
 
 
-def _baselines_finding(lines: list[dict[str, Any]], of_what: str) -> Finding | None:
+def _baselines_outcome(lines: list[dict[str, Any]], of_what: str) -> Outcome | None:
     first = [line for line in lines if line["non_uniform"]]
     if not first:
         return None
@@ -249,36 +201,59 @@ def _baselines_finding(lines: list[dict[str, Any]], of_what: str) -> Finding | N
         f" Counting layers, {span(ahead)} of the first {layers} are sparser than the baseline's, "
         f"and {span(behind)} of the last {layers} at least as dense."
     )
-    return Finding(Verdict.FAIL if against else Verdict.PASS, figure, sentence, lines)
+    return Outcome(Verdict.FAIL if against else Verdict.PASS, figure, sentence, lines)
 
 
 def _kept(lines: Sequence[Mapping[str, Any]], third: str) -> str:
     """STR's share of kept weights in a third, and that of each other row; means over seeds."""
     frame = pd.DataFrame(lines)
     ours = "/".join(f"{value:.1f}" for value in frame.groupby("row", sort=False)[f"{third}_kept_pct"].mean())
-    theirs = frame.groupby("other", sort=False)[f"{third}_kept_pct_other"].mean()
-    return f"STR {ours} %, {', '.join(f'{name} {value:.1f} %' for name, value in theirs.items())}"
+    others = frame.groupby("other", sort=False)[f"{third}_kept_pct_other"].mean()
+    return f"STR {ours} %, {', '.join(f'{name} {value:.1f} %' for name, value in others.items())}"
 
 
 # -- common ----------------------------------------------------------------------------------------------------------
 
 
-def published(evidence: Evidence, every: bool = False) -> dict[str, pd.DataFrame]:
-    """The paper's STR budgets of this table, or ``every`` one, with dense counts of each layer, in forward order."""
+def budgets(evidence: Evidence, rows: Rows | None, printed: bool) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """({row, and the seed of a trained network}, layers in forward order with their dense counts) of some rows, or of
+    every published budget, those of no row of the table included.
+    """
+    chosen = {row.id for row in evidence.table.rows if rows is None or rows.of(row)}
+    if not printed:
+        for id in (id for id in evidence.trained_rows if id in chosen):
+            for seed, layers in evidence.budgets[evidence.budgets["row"] == id].groupby("seed"):
+                yield {"row": id, "seed": seed}, layers.reset_index(drop=True)
+        return
     counts = layer_rows(evidence.table.name)
-    rows = {row.id for row in evidence.table.rows if row.method == "str"}
-    return {
-        name: pd.DataFrame(
-            {
-                "layer": list(budget),
-                "params": [counts[layer].params for layer in budget],
-                "macs": [counts[layer].macs for layer in budget],
-                "sparsity_pct": list(budget.values()),
-            }
-        )
-        for name, budget in tables.budgets(evidence.table.name).items()
-        if every or name in rows
-    }
+    for name, budget in tables.budgets(evidence.table.name).items():
+        if rows is None or name in chosen:
+            layers = pd.DataFrame({"layer": list(budget), "sparsity_pct": list(budget.values())})
+            for dense in ("params", "macs"):
+                layers[dense] = [getattr(counts[layer], dense) for layer in budget]
+            yield {"row": name}, layers
+
+
+def full_size(evidence: Evidence, layers: pd.DataFrame) -> pd.DataFrame | None:
+    """The layers with the weights and MACs of the full-size network; None where it has other layers."""
+    counts = layer_rows(evidence.table.name)
+    if not set(layers["layer"]) <= counts.keys():
+        return None
+    return layers.assign(
+        params=[counts[name].params for name in layers["layer"]], macs=[counts[name].macs for name in layers["layer"]]
+    )
+
+
+def full_size_macs(evidence: Evidence, row: str) -> dict[int, float]:
+    """Seed -> millions of MACs that the full-size network would have under the densities of the row's run."""
+    runs = evidence.budgets[evidence.budgets["row"] == row].groupby("seed")
+    weighed = {int(str(seed)): full_size(evidence, layers) for seed, layers in runs}
+    return {seed: macs_left(layers) / 1e6 for seed, layers in weighed.items() if layers is not None}
+
+
+def macs_left(layers: pd.DataFrame) -> float:
+    """MACs of the weights that are not zero."""
+    return float((layers["macs"] * (1 - layers["sparsity_pct"] / 100)).sum())
 
 
 def _thirds(layers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -58,7 +58,7 @@ class Evidence:
         ids = [row.id for row in self.table.rows]
         used = set(zip(self.runs["row"], self.runs["dataset"], strict=True))
         ordered = sorted(used, key=lambda pair: (ids.index(pair[0]), pair[1]))
-        return self._titled(dict.fromkeys(data for _, data in ordered) or [self.plan.dataset], self.runs)
+        return self._titled(dict.fromkeys(data for _, data in ordered) or [self.plan.base.dataset], self.runs)
 
     def setting_of(self, row: str) -> str:
         """The same for one row: what its runs were measured on, which need not be the data set of its recipe."""
@@ -69,7 +69,7 @@ class Evidence:
 
     def _titled(self, names: Iterable[str], runs: pd.DataFrame) -> str:
         assert self.plan is not None
-        titles, width = " and ".join(dataset(name).title for name in names), self.plan.model_args.get("width")
+        titles, width = " and ".join(dataset(name).title for name in names), self.plan.base.model_args.get("width")
         chosen = {option for text in runs["options"] for option in text.split()}
         options = [said for option, said in SAID_OF_OPTIONS.items() if option in chosen]
         return ", ".join([titles, *([] if width is None else [f"width {width}"]), *options])

@@ -16,8 +16,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from paper_repro import tables
 from paper_repro.files import replace_between
+from paper_repro.paper.printed import File, Name, Number, NumberOrEmpty, Percent, PercentOrEmpty
 from paper_repro.record import Accuracy, Size
-from paper_repro.tables.printed import File, Name, Number, NumberOrEmpty, Percent, PercentOrEmpty
 from paper_repro.verdict import MEANING, Verdict
 
 WITHOUT_NETWORK = ("diverged", "not_reached")  # statuses of a run that measures nothing
@@ -52,7 +52,7 @@ class RunLine(Line):
 
     FILE, KEY = "<tier>.csv", ("row", "seed")
 
-    row: Name = of("row of the table, as in `paper_repro/tables/`")
+    row: Name = of("row of the table, as in `paper_repro/paper/` and `experiments/`")
     method: Name = of("method that was trained")
     tier: Tier = of("how far the evidence goes")
     seed: Count = of("seed of the run; (row, seed) is the key of the file")

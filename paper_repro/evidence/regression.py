@@ -1,47 +1,23 @@
-"""Is a method better than STR? The comparison: paired by seed, at equal sparsity and at equal multiply-adds (MACs).
+"""Is a method better than STR? The comparison of ``regress``: every regime of STR, at equal sparsity and at equal
+multiply-adds, as ``contrast.py`` defines both; what came out, in words and as CSV.
 
-STR's rows end near their sparsity, not at the method's own, so STR's accuracy there is read off between its runs of
-the same seed: piecewise linear in the logarithm of density, which is 1 - sparsity. At equal MACs it is read off, in the
-same way, STR's Pareto front of that seed: the runs that no cheaper or equally cheap one reaches or surpasses.
-
-Nothing is extrapolated. Up to ``EDGE`` beyond STR's outermost run, in density or MACs, that run's own accuracy stands;
-further out there is no comparison. Whoever has more MACs than the last run of the front, and no more than STR's most
-expensive run, is compared with the last run of the front: STR needs no more for this accuracy.
-
-A verdict needs two seeds, because one gives no interval. Intervals are of 95 %, each for itself: with ten of them, one
-may miss its truth by chance more often than one time in twenty.
+A verdict needs two seeds, because one gives no interval.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from scipy import special
+import pandas as pd
 
-from paper_repro.evidence.statistics import LEVEL, Summary, paired_difference, summarise
+from paper_repro.evidence.contrast import MOST_SEEDS, Answer, At, Network, contrast, judge, seeds_needed
+from paper_repro.evidence.statistics import Summary, summarise
+from paper_repro.spec import Spec
 
-EDGE = 0.1  # of the density or the MACs of STR's outermost run
-MOST_SEEDS = 100  # more are not worth naming
-Curve = Sequence[tuple[float, float]]  # (density or MACs, accuracy in percent)
-
-
-class Answer(StrEnum):
-    """The verdict on one regime."""
-
-    BETTER = "better"
-    WORSE = "worse"
-    EQUIVALENT = "equivalent within the margin"
-    TOO_FEW = "not enough seeds"
-    OUTSIDE = "outside STR's range"
-    NO_RESULT = "no result"
-
-    @property
-    def decided(self) -> bool:
-        return self in (Answer.BETTER, Answer.WORSE, Answer.EQUIVALENT)
+TEXTS = ("dataset", "origin", "commit", "dirty", "torch", "device")  # of a stored run
 
 
 @dataclass(frozen=True)
@@ -55,6 +31,7 @@ class Measured:
     top1_pct: float | None
     sparsity_pct: float | None
     macs_m: float | None
+    dataset: str = ""
     origin: str = ""
     commit: str = "unknown"
     dirty: str = "unknown"
@@ -67,9 +44,37 @@ class Measured:
         return self.status == "finished" and self.top1_pct is not None
 
     @property
-    def density(self) -> float:
-        assert self.sparsity_pct is not None
-        return 1.0 - self.sparsity_pct / 100.0
+    def network(self) -> Network:
+        """What is compared of it."""
+        assert self.top1_pct is not None and self.sparsity_pct is not None
+        macs_m = math.nan if self.macs_m is None else self.macs_m
+        return Network(self.seed, self.dataset, self.top1_pct, 1.0 - self.sparsity_pct / 100.0, macs_m)
+
+
+def measured(runs: Iterable[tuple[float, Spec]], stored: Mapping[str, Mapping[str, Any]]) -> list[Measured]:
+    """The runs with the regime that each stands for. ``stored``: spec name -> what is known of a finished run."""
+    every = []
+    for target, spec in runs:
+        known = stored.get(spec.name, {"status": "failed"})
+        numbers = (known.get(name) for name in ("top1_pct", "sparsity_pct", "sparse_macs_m"))
+        top1_pct, sparsity_pct, macs_m = (None if pd.isna(value) else float(value) for value in numbers)
+        texts = {name: str(known[name]) for name in TEXTS if name in known}
+        claimed = known.get("claimed_sparsity_pct")
+        status = str(known["status"])
+        every.append(
+            Measured(
+                spec.name,
+                target,
+                spec.seed,
+                status,
+                top1_pct,
+                sparsity_pct,
+                macs_m,
+                **texts,
+                claimed_sparsity_pct=claimed,
+            )
+        )
+    return every
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class Regime:
     runs: tuple[Measured, ...]
     at_sparsity: Comparison
     at_macs: Comparison
-    problems: tuple[str, ...] = field(default=())  # runs of the method that came to nothing, and why
+    problems: tuple[str, ...] = ()  # runs of the method that came to nothing, and why
 
     def mean(self, quantity: str) -> Summary | None:
         """Mean over the usable runs of "top1_pct", "sparsity_pct" or "macs_m"."""
@@ -124,20 +129,14 @@ def compare(
     failures: Mapping[str, str] | None = None,
 ) -> list[Regime]:
     """One ``Regime`` per target, in their order. ``failures``: spec name -> why its run failed."""
-    mine, theirs = list(method), [run for run in str_runs if run.usable]
-    sparsity_curves: dict[int, Curve] = {}
-    macs_curves: dict[int, Curve] = {}
-    for seed in {run.seed for run in theirs}:
-        own = [run for run in theirs if run.seed == seed]
-        sparsity_curves[seed] = [(run.density, run.top1_pct or 0.0) for run in own]
-        macs_curves[seed] = [(run.macs_m or 0.0, run.top1_pct or 0.0) for run in own]
+    every = list(method)
+    str_networks = [run.network for run in str_runs if run.usable]
     regimes = []
     for target in targets:
-        runs = tuple(sorted((run for run in mine if run.regime_pct == target), key=lambda run: run.seed))
+        runs = tuple(sorted((run for run in every if run.regime_pct == target), key=lambda run: run.seed))
         problems = tuple(_problem(run, (failures or {}).get(run.spec)) for run in runs if not run.usable)
-        there = [run for run in runs if run.usable]
-        at_sparsity = _compare(there, lambda run: run.density, sparsity_curves, at_density, "density", margin, problems)
-        at_macs = _compare(there, lambda run: run.macs_m or 0.0, macs_curves, at_cost, "MACs", margin, problems)
+        networks = [run.network for run in runs if run.usable]
+        at_sparsity, at_macs = (_compare(networks, str_networks, at, margin, problems) for at in (At.SPARSITY, At.MACS))
         regimes.append(Regime(target, runs, at_sparsity, at_macs, problems))
     return regimes
 
@@ -154,138 +153,66 @@ def exit_code(regimes: Sequence[Regime], strict: bool = False) -> int:
     return 4 if strict and not all(answer.decided for answer in answers) else 0
 
 
-def at_density(points: Curve, density: float) -> float | None:
-    """STR's accuracy at a density, between its runs; None outside their range."""
-    return _between(sorted(points), density)
-
-
-def at_cost(points: Curve, macs: float) -> float | None:
-    """The best accuracy that STR reaches with so many MACs; None outside the range of its runs."""
-    most = max(cost for cost, _ in points)
-    front = pareto_front(points)
-    if front[-1][0] < macs <= most * (1 + EDGE):
-        return front[-1][1]
-    return _between(front, macs)
-
-
-def pareto_front(points: Curve) -> list[tuple[float, float]]:
-    """The points that are more accurate than every one that costs no more, in order of cost."""
-    front: list[tuple[float, float]] = []
-    for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or accuracy > front[-1][1]:
-            front.append((cost, accuracy))
-    return front
-
-
-def judge(difference: Summary, margin: float) -> tuple[Answer, int | None]:
-    """The verdict on an interval, and how many seeds would give one where these do not.
-
-    Inside -margin to +margin the two are equivalent, even where the interval leaves out zero: the margin is what does
-    not matter. Otherwise an interval without zero decides.
-    """
-    if difference.low is None or difference.high is None or difference.sd is None:
-        return Answer.TOO_FEW, None
-    if -margin <= difference.low and difference.high <= margin:
-        return Answer.EQUIVALENT, None
-    if difference.low > 0.0:
-        return Answer.BETTER, None
-    if difference.high < 0.0:
-        return Answer.WORSE, None
-    return Answer.TOO_FEW, seeds_needed(difference.mean, difference.sd, difference.n, margin)
-
-
-def seeds_needed(mean: float, sd: float, n: int, margin: float) -> int | None:
-    """The smallest number of seeds, above ``n``, whose interval would leave out zero or lie within the margin, were
-    mean and spread to stay what they are; None when more than MOST_SEEDS.
-    """
-    for count in range(n + 1, MOST_SEEDS + 1):
-        half = float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * sd / math.sqrt(count)
-        if half < abs(mean) or abs(mean) + half <= margin:
-            return count
-    return None
-
-
-def _between(points: Curve, x: float) -> float | None:
-    """Piecewise linear in log x through points in order; the outermost hold up to EDGE beyond them."""
-    (first, low), (last, high) = points[0], points[-1]
-    if not first / (1 + EDGE) <= x <= last * (1 + EDGE) or x <= 0.0:
-        return None
-    if x <= first:
-        return low
-    for (x0, y0), (x1, y1) in itertools.pairwise(points):
-        if x <= x1:
-            return y1 if x1 == x0 else y0 + (y1 - y0) * math.log(x / x0) / math.log(x1 / x0)
-    return high
-
-
 def _compare(
-    runs: Sequence[Measured],
-    x: Callable[[Measured], float],
-    curves: Mapping[int, Curve],
-    read_off: Callable[[Curve, float], float | None],
-    quantity: str,
-    margin: float,
-    problems: Sequence[str],
+    networks: Sequence[Network], str_networks: Sequence[Network], at: At, margin: float, problems: Sequence[str]
 ) -> Comparison:
-    if not runs:
+    if not networks:
         return Comparison(Answer.NO_RESULT, notes=tuple(problems) or ("no run",))
-    mine: dict[int, float] = {}
-    theirs: dict[int, float] = {}
-    outside: list[Measured] = []
-    for run in runs:
-        assert run.top1_pct is not None
-        curve = curves.get(run.seed)
-        value = None if curve is None else read_off(curve, x(run))
-        if value is None:
-            outside.append(run)
-        else:
-            mine[run.seed], theirs[run.seed] = run.top1_pct, value
-    notes = (*problems, *_outside(outside, x, curves, quantity))
-    paired = paired_difference(mine, theirs)
-    if paired is None or (outside and len(mine) < 2):
-        return Comparison(Answer.OUTSIDE, notes=notes)
-    answer, needed = judge(paired.difference, margin)
-    if answer is Answer.TOO_FEW and paired.difference.n == 1:
-        notes = (*notes, "one seed gives no interval; two are the least, three the default")
-    return Comparison(answer, paired.difference, sum(theirs.values()) / len(theirs), tuple(sorted(mine)), needed, notes)
+    compared = contrast(networks, str_networks, at)
+    notes = [*problems]
+    if compared.alone:
+        notes.append(f"{_seeds(compared.alone)}: STR has no finished run on the same data")
+    notes += _outside(compared.outside, str_networks, at)
+    difference = compared.difference()
+    if difference is None or (compared.outside and difference.n < 2):
+        return Comparison(Answer.OUTSIDE, notes=tuple(notes))
+    answer = judge(difference, margin)
+    if difference.n == 1:
+        notes.append("one seed gives no interval; two are the least, three the default")
+    return Comparison(
+        answer,
+        difference,
+        summarise(there.top1_pct for _, there in compared.pairs).mean,
+        tuple(network.seed for network, _ in compared.pairs),
+        seeds_needed(difference, margin) if answer is Answer.TOO_FEW else None,
+        tuple(notes),
+    )
 
 
-def _outside(
-    runs: Sequence[Measured],
-    x: Callable[[Measured], float],
-    curves: Mapping[int, Curve],
-    quantity: str,
-) -> list[str]:
-    """For the runs that STR cannot be read off at: how far out they lie, and what would decide."""
+def _outside(networks: Sequence[Network], str_networks: Sequence[Network], at: At) -> list[str]:
+    """For the networks that STR cannot be read off at: how far out they lie, and what would decide."""
     notes = []
-    alone = [run.seed for run in runs if run.seed not in curves]
-    if alone:
-        notes.append(f"{_seeds(alone)}: STR has no finished run")
-    known = [run for run in runs if run.seed in curves]
     for side in ("sparser", "denser"):
-        there = [run for run in known if (x(run) < min(curves[run.seed])[0]) == (side == "sparser")]
-        if not there:
-            continue
-        ends = [value for run in there for value, _ in curves[run.seed]]
-        mine, theirs = [x(run) for run in there], [min(ends), max(ends)]
-        if quantity == "density":
-            span, unit = [_span([100.0 * (1.0 - value) for value in values], ".2f") for values in (mine, theirs)], "%"
-        else:
-            span, unit = [_span(values, ".3g") for values in (mine, theirs)], "million MACs"
-        notes.append(
-            f"{_seeds([run.seed for run in there])} at {span[0]} {unit}, where STR's runs have {span[1]}; "
-            f"{side} STR runs would decide"
-        )
+        there: list[Network] = []
+        ends: list[float] = []
+        for network in networks:
+            known = [_place(other, at) for other in str_networks if other.seed == network.seed]
+            if (_place(network, at) < min(known)) == (side == "sparser"):
+                there.append(network)
+                ends += known
+        if there:
+            places = [_place(network, at) for network in there]
+            notes.append(
+                f"{_seeds(there)} at {_span(places, at)} {'%' if at is At.SPARSITY else 'million MACs'}, where STR's "
+                f"runs have {_span(ends, at)}; {side} STR runs would decide"
+            )
     return notes
 
 
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+def _place(network: Network, at: At) -> float:
+    return network.density if at is At.SPARSITY else network.macs_m
 
 
-def _span(values: Sequence[float], digits: str) -> str:
-    low, high = format(min(values), digits), format(max(values), digits)
+def _span(places: Sequence[float], at: At) -> str:
+    """The range, of densities as sparsities in percent."""
+    values = [100.0 * (1.0 - place) for place in places] if at is At.SPARSITY else places
+    low, high = (format(end, ".2f" if at is At.SPARSITY else ".3g") for end in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
+
+
+def _seeds(networks: Sequence[Network]) -> str:
+    seeds = ", ".join(str(network.seed) for network in networks)
+    return f"seed{'s' if len(networks) > 1 else ''} {seeds}"
 
 
 def _problem(run: Measured, failure: str | None) -> str:
@@ -295,3 +222,72 @@ def _problem(run: Measured, failure: str | None) -> str:
         "not_sparse": f"pruned nothing ({run.sparsity_pct or 0.0:.2f} % sparse at the end)",
     }
     return f"seed {run.seed}: {failure or say.get(run.status, run.status)}"
+
+
+# -- in words and as CSV ---------------------------------------------------------------------------------------------
+
+
+def summary(name: str, regimes: Sequence[Regime]) -> str:
+    """One sentence: in how many regimes what came out, at equal sparsity."""
+    answers = [str(regime.at_sparsity.answer) for regime in regimes]
+    counted = ", ".join(f"{answer} in {answers.count(answer)}" for answer in dict.fromkeys(answers))
+    return f"{name} against STR at equal sparsity, {len(regimes)} regimes: {counted}."
+
+
+def notes(regimes: Sequence[Regime]) -> list[tuple[str, str]]:
+    """What does not fit into the table: (where, why a regime has no verdict, or fewer seeds), each said once."""
+    places: dict[str, list[str]] = {}
+    for regime in regimes:
+        for axis, comparison in (("sparsity", regime.at_sparsity), ("MACs", regime.at_macs)):
+            for note in comparison.notes:
+                places.setdefault(note, []).append(f"{regime.target_pct:g} % at equal {axis}")
+    return [
+        ("everywhere" if len(where) == 2 * len(regimes) else ", ".join(where), note) for note, where in places.items()
+    ]
+
+
+def claimed_sparsity(runs: Sequence[Measured]) -> list[str]:
+    """What the method's own ``sparsity()`` said, where it has one."""
+    claimed = [run for run in runs if run.usable and run.claimed_sparsity_pct is not None]
+    if not claimed:
+        return []
+    failed = next((run.claimed_sparsity_pct for run in claimed if isinstance(run.claimed_sparsity_pct, str)), None)
+    if failed is not None:
+        return [f"the method's own sparsity() {failed}; it is ignored, because sparsity is always measured"]
+    off = max(abs(float(run.claimed_sparsity_pct or 0.0) - (run.sparsity_pct or 0.0)) for run in claimed)
+    return [
+        f"the method's own sparsity() was off by up to {off:.2f} points, and is ignored: sparsity is always measured"
+    ]
+
+
+def sources(runs: Sequence[Measured]) -> list[str]:
+    """How many runs came from where."""
+    origins = [run.origin for run in runs if run.origin]
+    return [f"{origins.count(origin)} runs from {origin}" for origin in sorted(set(origins))]
+
+
+def csv_text(regimes: Sequence[Regime]) -> str:
+    """The comparison as CSV: a line per regime and comparison; accuracies and differences in percent and points."""
+    lines = []
+    for regime in regimes:
+        means = {name: regime.mean(name) for name in ("top1_pct", "sparsity_pct", "macs_m")}
+        for at, comparison in (("sparsity", regime.at_sparsity), ("macs", regime.at_macs)):
+            difference = comparison.difference
+            lines.append(
+                {
+                    "regime_pct": f"{regime.target_pct:g}",
+                    "at_equal": at,
+                    "seeds": difference.n if difference else 0,
+                    **{name: mean.mean if mean else None for name, mean in means.items()},
+                    "str_top1_pct": comparison.str_top1_pct,
+                    "difference": difference.mean if difference else None,
+                    "low": difference.low if difference else None,
+                    "high": difference.high if difference else None,
+                    "verdict": str(comparison.answer),
+                    "seeds_needed": str(comparison.seeds_needed or ""),
+                    "note": comparison.note,
+                }
+            )
+    numbers = ("top1_pct", "sparsity_pct", "macs_m", "str_top1_pct", "difference", "low", "high")
+    frame = pd.DataFrame(lines).astype(dict.fromkeys(numbers, float))  # also where no line has one
+    return frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")

@@ -29,9 +29,9 @@ from paper_repro.evidence.lines import (
     columns,
 )
 from paper_repro.files import locked, write_csv
+from paper_repro.reading import read_rows, require_unique, validated
 from paper_repro.record import Layer, Point, Provenance, Record
 from paper_repro.spec import Spec
-from paper_repro.tables.files import read_rows, require_unique, validated
 
 OF_RUNS = ("runs", "budgets", "history", "epochs")  # what `collect` brings together; the rest is the audit's
 

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from paper_repro.errors import UserError
 from paper_repro.evidence.provenance import of_repository
-from paper_repro.tables.files import read_toml, validate
-from paper_repro.tables.printed import File
+from paper_repro.paper.printed import File
+from paper_repro.reading import read_toml, validate
 
 Tolerance = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
@@ -18,7 +18,7 @@ Tolerance = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 class FullScale(File):
     """How far a full-scale run may lie from the printed number: points of accuracy, or a fraction of the number.
 
-    The tolerance of its sparsity stands with the row's recipe in ``paper_repro/tables``.
+    The tolerance of its sparsity stands with the row's recipe in ``paper_repro/experiments``.
     """
 
     top1_pct: Tolerance
@@ -27,13 +27,11 @@ class FullScale(File):
 
 
 class Tolerances(File):
-    """``density_slack``: how much denser (as a fraction) one network may be than another and still count as equally
-    sparse. ``accuracy_margin``: by how many points it may be less accurate and still count as at least as accurate.
+    """``seeds``: how many the results of a trained tier must have. ``onset_before_pct``: the sparsity below which a run
+    counts as not yet pruning.
     """
 
     seeds: Annotated[int, Field(strict=True, ge=0)]
-    density_slack: Tolerance
-    accuracy_margin: Tolerance
     onset_before_pct: Tolerance
     full_scale: dict[str, FullScale] = Field(default_factory=dict)
 

@@ -12,52 +12,54 @@ import numpy as np
 import pandas as pd
 
 from paper_repro import tables
+from paper_repro.evidence import tolerances
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.finding import Finding, span, who
-from paper_repro.evidence.tolerances import Tolerances
+from paper_repro.evidence.outcome import Outcome, span, who
+from paper_repro.tables import Claim
 from paper_repro.verdict import Verdict
 
 # -- onset -----------------------------------------------------------------------------------------------------------
 
 
-def onset_published(evidence: Evidence, limits: Tolerances) -> Finding | None:
-    """Figure 2 against itself: the curve alone says when sparsity began, and that it never fell afterwards."""
+def onset(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
+    """Every run of STR against its own forecast; on paper Figure 2, whose forecast is in the audit."""
+    limit_pct = tolerances.load().onset_before_pct
+    return _onset_of_figure_2(evidence, limit_pct) if printed else _onset_of_runs(claim, evidence, limit_pct)
+
+
+def _onset_of_figure_2(evidence: Evidence, limit_pct: float) -> Outcome | None:
+    """The curve alone says when sparsity began, and that it never fell afterwards."""
     if evidence.table.figure_layer is None:
         return None
     curve = tables.curve(evidence.table.name, "fig2_sparsity")
-    onset = next((epoch for epoch, sparsity in curve if sparsity > limits.onset_before_pct), None)
-    if onset is None:
+    begun = next((epoch for epoch, sparsity in curve if sparsity > limit_pct), None)
+    if begun is None:
         return None
     forecast = _forecast_of_figure_2(evidence)
-    sentence = f"Figure 2 (90.23 %): sparsity first exceeds {limits.onset_before_pct:g} % at epoch {onset:.0f} of 100"
+    sentence = f"Figure 2 (90.23 %): sparsity first exceeds {limit_pct:g} % at epoch {begun:.0f} of 100"
     if forecast is None:
-        return Finding(
-            Verdict.INCONCLUSIVE, f"epoch {onset:.0f} of 100", f"{sentence}; no forecast to hold it against."
-        )
-    verdict = Verdict.PASS if onset >= forecast - 1 else Verdict.FAIL  # the figure has one point per epoch
-    return Finding(
-        verdict,
-        f"epoch {onset:.0f}, forecast {forecast:.2f}",
-        f"{sentence}; g(s) is forecast to reach 4.5e-5, a level taken from Figure 1, at epoch {forecast:.2f}.",
-    )
+        sentence += "; no forecast to hold it against."
+        return Outcome(Verdict.INCONCLUSIVE, f"epoch {begun:.0f} of 100", sentence)
+    sentence += f"; g(s) is forecast to reach 4.5e-5, a level taken from Figure 1, at epoch {forecast:.2f}."
+    verdict = Verdict.PASS if begun >= forecast - 1 else Verdict.FAIL  # the figure has one point per epoch
+    return Outcome(verdict, f"epoch {begun:.0f}, forecast {forecast:.2f}", sentence)
 
 
 def _forecast_of_figure_2(evidence: Evidence) -> float | None:
     """The audit's forecast for the model of Figure 2, in epochs; None where the audit has none."""
-    found = evidence.audit[(evidence.audit["quantity"] == "onset_epoch") & evidence.audit["recomputed"].notna()]
-    return float(found["recomputed"].iloc[0]) if len(found) else None
+    forecast = evidence.audit[(evidence.audit["quantity"] == "onset_epoch") & evidence.audit["recomputed"].notna()]
+    return float(forecast["recomputed"].iloc[0]) if len(forecast) else None
 
 
-def onset_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
-    """Every run of STR against its own forecast."""
-    lines = [_onset_line(run, history, limits) for run, history in _histories(evidence)]
+def _onset_of_runs(claim: Claim, evidence: Evidence, limit_pct: float) -> Outcome | None:
+    lines = [_onset_line(run, history, limit_pct) for run, history in _histories(claim, evidence)]
     if not lines:
         return None
     untested = [line for line in lines if line["forecast_epoch"] == 0]
     tested = [line for line in lines if line["forecast_epoch"] != 0]
     if not tested:
         sentence = "The recipes begin at the onset (the forecast is epoch 0), so that nothing could rise before it."
-        return Finding(Verdict.INCONCLUSIVE, "all recipes begin at the onset", sentence, lines)
+        return Outcome(Verdict.INCONCLUSIVE, "all recipes begin at the onset", sentence, lines)
     against = [line for line in tested if not line["holds"]]
     lags = [
         line["onset_epoch"] - line["forecast_epoch"]
@@ -74,13 +76,13 @@ def onset_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
         sentence += f" {len(untested)} runs begin at the onset and test nothing."
     if against:
         sentence += f" It does not hold for: {', '.join(who(line) for line in against)}."
-    return Finding(Verdict.FAIL if against else Verdict.PASS, figure, sentence, lines)
+    return Outcome(Verdict.FAIL if against else Verdict.PASS, figure, sentence, lines)
 
 
 RESOLUTION = 0.01  # of training
 
 
-def _onset_line(run: Mapping[Any, Any], history: pd.DataFrame, limits: Tolerances) -> dict[str, Any]:
+def _onset_line(run: Mapping[Any, Any], history: pd.DataFrame, limit_pct: float) -> dict[str, Any]:
     forecast = None if pd.isna(run["forecast_onset_epoch"]) else float(run["forecast_onset_epoch"])
     onset = None if pd.isna(run["onset_epoch"]) else float(run["onset_epoch"])
     epochs = history["epoch"].to_numpy(dtype=float)
@@ -90,7 +92,7 @@ def _onset_line(run: Mapping[Any, Any], history: pd.DataFrame, limits: Tolerance
     earliest = (forecast or 0.0) - max(spacing, RESOLUTION * float(run["epochs"]))
     before = history.loc[history["epoch"] <= earliest, "sparsity_pct"]
     highest = float(before.max()) if len(before) else 0.0
-    holds = forecast is not None and onset is not None and onset >= earliest and highest < limits.onset_before_pct
+    holds = forecast is not None and onset is not None and onset >= earliest and highest < limit_pct
     return {
         "row": run["row"],
         "seed": run["seed"],
@@ -107,30 +109,28 @@ CUBIC_R2 = 0.9  # share of the variance after the onset that the cubic schedule 
 FALL_PCT = 1.0  # points of sparsity that a curve may fall now and then
 
 
-def gradual_published(evidence: Evidence, limits: Tolerances) -> Finding | None:
-    """Figure 2 against the cubic schedule of Zhu and Gupta."""
-    if evidence.table.figure_layer is None:
-        return None
-    line = _gradual(tables.curve(evidence.table.name, "fig2_sparsity"), limits)
-    return None if line is None else _gradual_finding([{"row": evidence.table.figure_row, **line}], "Figure 2")
+def cubic_schedule(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
+    """Every run of STR, or Figure 2, against the cubic schedule of Zhu and Gupta."""
+    curves: list[tuple[dict[str, Any], Sequence[tuple[float, float]]]] = []
+    if not printed:
+        for run, history in _histories(claim, evidence):
+            curve = list(zip(history["epoch"], history["sparsity_pct"], strict=True))
+            curves.append(({"row": run["row"], "seed": run["seed"]}, curve))
+    elif evidence.table.figure_layer is not None:
+        curves.append(({"row": evidence.table.figure_row}, tables.curve(evidence.table.name, "fig2_sparsity")))
+    limit_pct = tolerances.load().onset_before_pct
+    fits = [(name, _gradual(curve, limit_pct)) for name, curve in curves]
+    return _gradual_outcome(
+        [name | fit for name, fit in fits if fit is not None], "Figure 2" if printed else "the runs"
+    )
 
 
-def gradual_runs(evidence: Evidence, limits: Tolerances) -> Finding | None:
-    """Every run of STR against it."""
-    lines = []
-    for run, history in _histories(evidence):
-        line = _gradual(list(zip(history["epoch"], history["sparsity_pct"], strict=True)), limits)
-        if line is not None:
-            lines.append({"row": run["row"], "seed": run["seed"], **line})
-    return _gradual_finding(lines, "the runs")
-
-
-def _gradual(curve: Sequence[tuple[float, float]], limits: Tolerances) -> dict[str, Any] | None:
+def _gradual(curve: Sequence[tuple[float, float]], limit_pct: float) -> dict[str, Any] | None:
     """How well 1 - (1 - t)^3 follows the sparsity after its onset: from the onset to the end of training, and with the
     start and the end that fit best. None for a curve with fewer than four points there.
     """
     times, sparsity = np.array(curve, dtype=float).T
-    begun = sparsity > limits.onset_before_pct
+    begun = sparsity > limit_pct
     if begun.sum() < 4:
         return None
     first = int(np.argmax(begun))
@@ -157,7 +157,7 @@ def _gradual(curve: Sequence[tuple[float, float]], limits: Tolerances) -> dict[s
     }
 
 
-def _gradual_finding(lines: list[dict[str, Any]], of_what: str) -> Finding | None:
+def _gradual_outcome(lines: list[dict[str, Any]], of_what: str) -> Outcome | None:
     if not lines:
         return None
     against = [line for line in lines if not line["holds"]]
@@ -173,13 +173,13 @@ def _gradual_finding(lines: list[dict[str, Any]], of_what: str) -> Finding | Non
     if 0 < len(against) < len(lines):
         sentence += f" It does not hold for: {', '.join(who(line) for line in against)}."
     figure = f"cubic explains {span(r2)} %, a ramp {span(ramp_r2)} %"
-    return Finding(Verdict.FAIL if against else Verdict.PASS, figure, sentence, lines)
+    return Outcome(Verdict.FAIL if against else Verdict.PASS, figure, sentence, lines)
 
 
 # -- training cost ---------------------------------------------------------------------------------------------------
 
 
-def cost_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
+def training_time(_claim: Claim, evidence: Evidence, _printed: bool) -> Outcome | None:
     """Wall-clock time of runs, against the dense network's: told, and not decided."""
     runs = evidence.runs[evidence.runs["status"] == "finished"]
     same = ["device", "threads", "epochs", "options"]  # what else makes a training slow
@@ -194,26 +194,26 @@ def cost_runs(evidence: Evidence, _limits: Tolerances) -> Finding | None:
     if not ours:
         return None
     gmp = [line["ratio"] for line in lines if line["row"] == "gmp"]
-    theirs = f" (GMP's {span(gmp, 2)} times)" if gmp else ""
+    beside_gmp = f" (GMP's {span(gmp, 2)} times)" if gmp else ""
     sentence = (
-        f"STR's runs took {span(ours, 2)} times as long as the dense network's{theirs}, medians of the wall clock. "
+        f"STR's runs took {span(ours, 2)} times as long as the dense network's{beside_gmp}, medians of the wall clock. "
         "Runs that share a machine are no measurement: what decides is the time of a step alone, at full size "
         "(make bench ARGS='-k gpu')."
     )
-    return Finding(Verdict.INCONCLUSIVE, f"{span(ours, 2)} times a dense run's time", sentence, lines)
+    return Outcome(Verdict.INCONCLUSIVE, f"{span(ours, 2)} times a dense run's time", sentence, lines)
 
 
 # -- common ----------------------------------------------------------------------------------------------------------
 
 
-def _histories(evidence: Evidence) -> list[tuple[Mapping[Any, Any], pd.DataFrame]]:
-    """(run, its history by epoch) of every run of STR; the released networks have no history."""
-    found: list[tuple[Mapping[Any, Any], pd.DataFrame]] = []
+def _histories(claim: Claim, evidence: Evidence) -> list[tuple[Mapping[Any, Any], pd.DataFrame]]:
+    """(run, its history by epoch) of every run of the claim's rows; the released networks have no history."""
+    histories: list[tuple[Mapping[Any, Any], pd.DataFrame]] = []
     for row in evidence.trained_rows:
-        if evidence.table.row(row).method != "str":
+        if not claim.ours.of(evidence.table.row(row)):
             continue
         for run in evidence.row_runs(row).to_dict("records"):
             history = evidence.history[(evidence.history["row"] == row) & (evidence.history["seed"] == run["seed"])]
             if len(history):
-                found.append((run, history.sort_values("epoch")))
-    return found
+                histories.append((run, history.sort_values("epoch")))
+    return histories

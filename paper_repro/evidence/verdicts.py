@@ -299,9 +299,9 @@ def counts(results_dir: Path | None = None) -> pd.DataFrame:
                 cells = [row.quantities[quantity] for row in compared if quantity in row.quantities]
                 found = Counter(cell.verdict for cell in cells if cell.tier == tier and cell.judged)
                 if found:
-                    lines.append(
-                        {"paper": audited.table.paper_table, "numbers": words, "tier": tier, **_columns(found)}
-                    )
+                    table = audited.table
+                    title = f"this project: {table.paper_table}" if table.is_experiment else table.paper_table
+                    lines.append({"paper": title, "numbers": words, "tier": tier, **_columns(found)})
     lines.sort(key=lambda line: results.natural(str(line["paper"])))
     return pd.DataFrame(lines)
 

@@ -201,8 +201,8 @@ def _pull(evidence: Evidence, row: str, data: str, lines: pd.DataFrame) -> np.nd
     """lambda * sum(lr) / (1 - momentum) from the first record to each, by the trapezoid rule."""
     assert evidence.plan is not None
     lr, epoch = lines["lr"].to_numpy(dtype=float), lines["epoch"].to_numpy(dtype=float)
-    steps = np.diff(epoch) * (dataset(data).train_examples // evidence.plan.batch_size)
-    decay = evidence.plan.rows[row].weight_decay / (1.0 - evidence.plan.momentum)
+    steps = np.diff(epoch) * (dataset(data).train_examples // evidence.plan.base.batch_size)
+    decay = evidence.plan.rows[row].spec.weight_decay / (1.0 - evidence.plan.base.momentum)
     return decay * np.concatenate([[0.0], np.cumsum((lr[1:] + lr[:-1]) / 2 * steps)])
 
 

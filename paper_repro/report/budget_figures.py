@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator
 
 from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.paper.printed import LayerRow
 from paper_repro.report.drawing import (
     REPORTED,
     REPRODUCED,
@@ -24,8 +25,7 @@ from paper_repro.report.drawing import (
     style,
     style_of,
 )
-from paper_repro.tables.loader import layer_rows
-from paper_repro.tables.printed import LayerRow
+from paper_repro.tables import layer_rows
 
 SMALLEST_DENSITY = 1e-4  # where a layer without weights is drawn, on a log scale
 PAPER_GREY = "#555555"

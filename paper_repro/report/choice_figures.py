@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 
 from paper_repro.data.catalog import dataset
 from paper_repro.evidence import statistics
+from paper_repro.evidence.contrast import paired
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.rank_claims import paired
 from paper_repro.report.drawing import ROW_COLOURS, beside, finish, new_figure, seed_count, style
 from paper_repro.tables import Row
 
@@ -73,9 +73,9 @@ def _difference(evidence: Evidence, first: Row, row: Row) -> str:
     if row is first:
         return ""
     if row.dataset == first.dataset:
-        found = paired(evidence, (row, first))
+        difference = paired(evidence, row.id, first.id)
     else:
-        found = statistics.paired_difference(
+        difference = statistics.paired_difference(
             evidence.by_seed(row.id, "top1_pct"), evidence.by_seed(first.id, "top1_pct")
         )
-    return "other data" if found is None else found.text()
+    return "other data" if difference is None else difference.signed()

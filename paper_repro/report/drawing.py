@@ -99,7 +99,7 @@ def trained_epochs(evidence: Evidence) -> str:
     """How long the runs took: "1 epoch"."""
     values = sorted({float(value) for value in evidence.runs["epochs"]})
     if not values and evidence.plan:
-        values = [float(evidence.plan.epochs)]
+        values = [float(evidence.plan.base.epochs)]
     return " or ".join(f"{value:g} epoch{'' if value == 1 else 's'}" for value in values) or "no epochs"
 
 

@@ -58,7 +58,7 @@ BALANCE_CELLS = (
 def skeleton(table: str) -> nbformat.NotebookNode:
     """The notebook of a table, not executed."""
     plan = tables.load(table)
-    title = f"# {plan.paper_table}: {plan.title}\n\n"
+    title = f"# {plan.heading}\n\n"
     cells: list[tuple[str, str, str]] = [
         (
             "title",

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import EXIT_CODES
-from paper_repro.evidence import provenance
-from paper_repro.evidence.regression import EDGE, Measured, Regime
+from paper_repro.evidence import provenance, regression
+from paper_repro.evidence.contrast import EDGE
+from paper_repro.evidence.regression import Measured, Regime
 from paper_repro.evidence.statistics import summarise
 from paper_repro.report.drawing import macs_axis, new_figure, sparsity_axis, style
-from paper_repro.workflows import regress
+from paper_repro.tables import Table, TierPlan
 
 if TYPE_CHECKING:
-    from paper_repro.conformance.preflight import Report
     from paper_repro.methods.plugins import Plugin
 
 TEMPLATE = "regression.html.jinja"
@@ -31,14 +30,22 @@ VARIABLES = {INK: "--ink", GRID: "--line", STR_COLOUR: "--str", METHOD_COLOUR: "
 
 
 def page(
-    question: regress.Question,
     plugin: Plugin,
-    checks: Report,
+    table: Table,
+    plan: TierPlan,
+    checks: Sequence[Mapping[str, Any]],
     regimes: Sequence[Regime],
     str_runs: Sequence[Measured],
-    code: int,
+    *,
+    margin: float,
+    seeds: int,
+    weight_decay: float,
+    method_args: Mapping[str, Any],
+    exit_code: int,
 ) -> str:
-    """The HTML text; everything that comes from the plug-in is escaped."""
+    """The HTML text; everything that comes from the plug-in is escaped. ``checks``: what was checked before training,
+    with the fields of ``conformance.Outcome``.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("paper_repro.report", "."),
         autoescape=True,
@@ -46,34 +53,34 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    table = tables.load(question.job.table)
-    plan = table.tier(question.job.tier)
-    mine = [run for regime in regimes for run in regime.runs]
+    method_runs = [run for regime in regimes for run in regime.runs]
     return environment.get_template(TEMPLATE).render(
         name=plugin.name,
         plugin=plugin,
-        question=question,
         table=table,
         plan=plan,
-        data=dataset(plan.dataset).title,
-        full_scale=plan.dataset == table.dataset and not plan.model_args,
+        data=dataset(plan.base.dataset).title,
+        full_scale=plan.base.dataset == table.dataset and not plan.base.model_args,
         regimes=regimes,
-        checks=checks.outcomes,
-        sentence=regress.summary(plugin.name, regimes),
-        code=code,
-        exit_codes=EXIT_CODES,
-        notes=regress.notes(regimes),
-        claims=regress.claims(mine),
-        scale=_scale(regimes, question.margin),
+        checks=checks,
+        sentence=regression.summary(plugin.name, regimes),
+        notes=regression.notes(regimes),
+        claims=regression.claimed_sparsity(method_runs),
+        scale=_scale(regimes, margin),
         figures=[
             ("Accuracy over sparsity", _picture(plugin.name, regimes, str_runs, "sparsity_pct")),
             ("Accuracy over multiply-adds", _picture(plugin.name, regimes, str_runs, "macs_m")),
         ],
-        runs=[(plugin.name, run) for run in mine] + [("STR", run) for run in str_runs],
+        runs=[(plugin.name, run) for run in method_runs] + [("STR", run) for run in str_runs],
         code_version=provenance.code_version(),
         where=provenance.provenance(threads=1),
         edge_pct=round(100 * EDGE),
-        seeds=question.job.seeds,
+        margin=margin,
+        seeds=seeds,
+        weight_decay=weight_decay,
+        method_args=method_args,
+        exit_code=exit_code,
+        exit_codes=EXIT_CODES,
     )
 
 
@@ -93,11 +100,11 @@ def _picture(name: str, regimes: Sequence[Regime], str_runs: Sequence[Measured],
     with style():
         figure = new_figure(6.4, 4.0)
         axis = figure.subplots()
-        theirs = [run for run in str_runs if run.usable]
-        for seed in sorted({run.seed for run in theirs}):
-            points = sorted((_x(run, quantity), run.top1_pct or 0.0) for run in theirs if run.seed == seed)
+        finished = [run for run in str_runs if run.usable]
+        for seed in sorted({run.seed for run in finished}):
+            points = sorted((_x(run, quantity), run.top1_pct or 0.0) for run in finished if run.seed == seed)
             axis.plot(*zip(*points, strict=True), color=STR_COLOUR, alpha=0.35, linewidth=1.0, marker=".")
-        _means(axis, "STR", [[run for run in theirs if run.regime_pct == r.target_pct] for r in regimes], quantity, 0)
+        _means(axis, "STR", [[run for run in finished if run.regime_pct == r.target_pct] for r in regimes], quantity, 0)
         _means(axis, name, [[run for run in r.runs if run.usable] for r in regimes], quantity, 1)
         axis.set_ylabel("Top-1 accuracy (%)")
         if quantity == "sparsity_pct":

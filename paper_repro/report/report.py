@@ -12,7 +12,9 @@ from IPython.display import Image, Markdown
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
-from paper_repro.evidence import claims, evidence, rank_claims, statistics, tolerances, verdicts
+from paper_repro.evidence import claims, evidence, statistics, tolerances, verdicts
+from paper_repro.evidence.contrast import paired
+from paper_repro.evidence.contrast_claims import partners
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Comparison, Judgement
 from paper_repro.report import balance_report, figures, looks, summary
@@ -46,7 +48,7 @@ class Report:
     def summary(self) -> Markdown:
         """Where the numbers come from and how far they go; says INCOMPLETE when rows or the audit are missing."""
         e = self.evidence
-        lines = [f"**{e.table.paper_table}: {e.table.title}**", ""]
+        lines = [f"**{e.table.heading}**", ""]
         if e.tier == AUDIT:
             lines.append(
                 "Tier `audit`: the printed numbers are recomputed from the published budgets; nothing is trained."
@@ -130,7 +132,8 @@ class Report:
     def ranks(self) -> Markdown:
         """Row by row: ranks, size, cost, the two readings of its accuracy, and STR beside vanilla low rank."""
         e = self.evidence
-        vanilla = {ours.id: (ours, theirs) for ours, theirs in rank_claims.vanilla_pairs(e.table)}
+        learnt, low_rank = ([row for row in e.table.rows if row.method == of] for of in ("str-rank", "low-rank"))
+        vanilla = {row.id: other.id for row, other in partners(learnt, low_rank, ranks=True)}
         rows = [
             [
                 f"`{row.id}`",
@@ -140,7 +143,7 @@ class Report:
                 _mean(e.by_seed(row.id, "top1_pct")),
                 _mean(e.best_over_epochs(row.id)),
                 _reached(e, row),
-                _difference(rank_claims.paired(e, vanilla[row.id])) if row.id in vanilla else "",
+                _difference(paired(e, row.id, vanilla[row.id])) if row.id in vanilla else "",
             ]
             for row in e.table.rows
         ]
@@ -253,11 +256,11 @@ def _regime(e: Evidence, regime: float) -> str:
 
 
 def _beside(e: Evidence, row: str, other: str) -> str:
-    return _difference(statistics.paired_difference(e.by_seed(row, "top1_pct"), e.by_seed(other, "top1_pct")))
+    return _difference(paired(e, row, other))
 
 
-def _difference(paired: statistics.PairedDifference | None) -> str:
-    return "no seed in common" if paired is None else paired.text()
+def _difference(difference: statistics.Summary | None) -> str:
+    return "no seed in common, or other data" if difference is None else difference.signed()
 
 
 def _mean(by_seed: Mapping[int, float]) -> str:

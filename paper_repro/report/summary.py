@@ -27,7 +27,7 @@ def summary(
     evidence: Evidence, compared: Sequence[Comparison], checked: Sequence[ClaimResult], notebook: Path | None = None
 ) -> list[str]:
     """The lines. ``notebook``: the rendered one, where there is one."""
-    lines = wrapped(f"{evidence.table.paper_table}: {evidence.table.title}, tier {evidence.tier}")
+    lines = wrapped(f"{evidence.table.heading}, tier {evidence.tier}")
     lines += [line for text in numbers(evidence, compared) for line in wrapped(text)]
     lines.append("")
     wide = max((len(title) for title in (*WHOSE.values(), *(result.id for result in checked))), default=0) + 2

@@ -33,17 +33,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from paper_repro import methods, tables
-from paper_repro.audit.audit import Finding
+from paper_repro import methods
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
 from paper_repro.methods.str import ONSET_U, STR
 from paper_repro.spec import Spec
 from paper_repro.training.optimizer import BETA2, EPS
 from paper_repro.training.schedule import learning_rate
-from paper_repro.verdict import Verdict
 
 # A row is refused when sparsity would begin this late: what the paper's schedule leaves for pruning after its latest
 # onset (epoch 38 of 100) is far more, and after 90 % of a cosine schedule the learning rate is too small to move s
@@ -53,7 +50,6 @@ LATEST = 0.9
 # of 100).
 SUGGESTED = 0.25
 HELD = 0.1  # under Adam: the share of its first magnitude that the smallest of many importances still has
-CURVE_ACCURACY = 2e-5  # of a threshold read off Figure 1
 
 
 @dataclass(frozen=True)
@@ -239,61 +235,3 @@ def _bisected(low: float, high: float, too_low: Callable[[float], bool]) -> floa
         middle = (low + high) / 2
         low, high = (middle, high) if too_low(middle) else (low, middle)
     return high
-
-
-def forecast_in_the_paper(table: tables.Table) -> list[Finding]:
-    """The forecast of the paper's own run held against its figures; nothing for a table without them.
-
-    Figure 1 is the test: it shows g(s) at the first epoch at which it can be read, and the simulation, which has no
-    free constant, says what g(s) is there. Figure 2 then says whether ``ONSET_U``, which was read off Figure 1, is
-    where sparsity becomes visible: it has one point per epoch, so it names the two epochs between which 1 % was
-    passed. Points were read off the page, to 0.02 epochs of the whole ones and to 2e-5 of a threshold.
-    """
-    if table.figure_row is None:
-        return []
-    (spec,) = (spec for row, spec in table.specs("paper", [0]) if row.id == table.figure_row)
-    method = methods.get(spec.method, **spec.method_args)
-    assert isinstance(method, STR)
-    factors, per_epoch = decay_factors(spec, spec.weight_decay), steps_per_epoch(spec)
-
-    def epoch_at(level: float) -> float:
-        """Epochs until weight decay alone has brought s to ``level``."""
-        step = first_step(factors, method.s_init, lambda _: level)
-        return math.nan if step is None else step / per_epoch
-
-    shared: dict[str, Any] = {"row": table.figure_row}
-
-    visible = next((x, y) for x, y in tables.curve(table.name, "fig1_threshold") if y > 0.0)
-    epoch, shown = round(visible[0]), 1e6 * visible[1]
-    s = method.s_init * factors[epoch * per_epoch]
-    simulated = 1e6 / (1.0 + math.exp(-s))
-    threshold = Finding(
-        paper_table="Figure 1",
-        quantity=f"threshold_at_epoch_{epoch}",
-        unit="1e-6",
-        printed=f"{shown:.0f}",
-        recomputed=simulated,
-        difference=simulated - shown,
-        verdict=Verdict.PASS if abs(simulated - shown) <= 1e6 * CURVE_ACCURACY else Verdict.FAIL,
-        note="g(s) as weight decay, s_init and schedule alone make it; the figure can be read to 20",
-        **shared,
-    )
-
-    curve = tables.curve(table.name, "fig2_sparsity")
-    first_sparse = min(round(epoch) for epoch, sparsity_pct in curve if sparsity_pct > 1.0)
-    last_dense = first_sparse - 1
-    onset = epoch_at(onset_s(method))
-    outside = max(last_dense - onset, onset - first_sparse, 0.0)
-    begun = Finding(
-        paper_table="Figure 2",
-        quantity="onset_epoch",
-        unit="epoch",
-        printed=f"{last_dense}-{first_sparse}",
-        recomputed=onset,
-        difference=outside,
-        verdict=Verdict.PASS if outside == 0.0 else Verdict.FAIL,
-        note="when g(s) reaches 4.5e-5, a level taken from Figure 1 of the same run; at a tenth or ten times of it the "
-        f"forecast is epoch {epoch_at(-12.3):.1f} or {epoch_at(-7.7):.1f}",
-        **shared,
-    )
-    return [threshold, begun]

@@ -7,23 +7,24 @@ from pathlib import Path
 import pandas as pd
 
 from paper_repro import tables
-from paper_repro.audit import balance_audit
-from paper_repro.audit.audit import Finding, audit, save
+from paper_repro.audit import threshold_balance
+from paper_repro.audit.comparison import Comparison
+from paper_repro.audit.curves import audit_curves
+from paper_repro.audit.whole_table import audit, save
 from paper_repro.evidence import provenance, results
 from paper_repro.tables import AUDIT
 from paper_repro.terminal import Console
-from paper_repro.training.forecast import forecast_in_the_paper
 from paper_repro.verdict import Verdict
 from paper_repro.workflows.job import Job
 
 
-def audited(table: str, errata: Path) -> list[Finding]:
+def audited(table: str, errata: Path) -> list[Comparison]:
     """Everything the paper prints about a table that follows without training: its numbers, and when pruning began.
 
     UserError when the transcribed numbers are not those on record: a change too small to show in a sum shows there.
     """
     tables.verify()
-    return [*audit(table, errata), *forecast_in_the_paper(tables.load(table))]
+    return [*audit(table, errata), *audit_curves(tables.load(table))]
 
 
 def write_audit(job: Job, console: Console, every: bool = False) -> bool:
@@ -73,7 +74,7 @@ def write_balance(job: Job, console: Console) -> None:
 
 def audited_balance(table: str) -> dict[str, pd.DataFrame]:
     """Kind of results file -> its lines; nothing for a table without the paper's Figure 3."""
-    layers = balance_audit.layers(table)
+    layers = threshold_balance.layers(table)
     if not layers:
         return {}
-    return {"balance": pd.DataFrame(layers), "balance_tests": pd.DataFrame(balance_audit.tests(layers))}
+    return {"balance": pd.DataFrame(layers), "balance_tests": pd.DataFrame(threshold_balance.tests(layers))}

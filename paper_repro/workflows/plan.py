@@ -32,7 +32,7 @@ def show_plan(job: Job, console: Console) -> int:
     prune. UserError when the runs to do take more hours than the job allows.
     """
     table = tables.load(job.table)
-    console.print(Text.assemble((f"{table.paper_table}: {table.title}", "bold"), f", tier {job.tier}"))
+    console.print(Text.assemble((table.heading, "bold"), f", tier {job.tier}"))
     if job.tier == AUDIT:
         console.print("nothing to train: the audit recomputes the paper's numbers from its published budgets")
         return 0

@@ -127,7 +127,7 @@ def slopes(table: str, tier: str, runs: Path) -> list[dict[str, Any]]:
     lines = []
     for row, spec in tables.load(table).specs(tier, [0]):
         folder = runs / spec.name
-        if row.method == "dense":
+        if row.is_dense:
             own, full = (layer_slopes(_initial(made), wanted) for made in (spec, replace(spec, model_args={})))
             ratio = statistics.median(full.values())
             lines.append(_line(table, tier, "initial weights", (found / ratio for found in own.values())))
@@ -135,7 +135,7 @@ def slopes(table: str, tier: str, runs: Path) -> list[dict[str, Any]]:
                 tensors = networks.read_weights(folder / networks.WEIGHTS)
                 trained = {layer: tensors[f"{layer}.weight"] for layer in wanted}
                 lines.append(_line(table, tier, "dense training", layer_slopes(trained, wanted).values()))
-        elif row.method == "str" and (run := record.finished(folder, spec)) is not None:
+        elif row.is_str and (run := record.finished(folder, spec)) is not None:
             steep = float(spec.method_args.get("slope", 1.0))
             ends = [steep / math.sqrt(layer.balance) for layer in run.layers if layer.balance]
             lines.append(_line(table, tier, row.id, ends))
@@ -186,7 +186,7 @@ def main(table: str, tier: str, runs: Path, results: Path | None, pull: float) -
     if results is not None:
         click.echo(write_slopes(found, results / "slopes.csv"))
     for row, spec in tables.load(table).specs(tier, [0]):
-        if row.method == "str":
+        if row.is_str:
             expected = forecast(spec)
             assert expected is not None and expected.onset_step is not None
             share = expected.onset_step / expected.total_steps

@@ -6,11 +6,9 @@ trained again: runs in ``runs/``, and, for STR and other registered methods, tho
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +18,18 @@ from rich.text import Text
 from paper_repro import record, tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
+from paper_repro.evidence import regression
+from paper_repro.evidence.regression import Comparison, Measured, Regime
 from paper_repro.files import write
 from paper_repro.record import as_written
 from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
-from paper_repro.tables.recipes import MethodKeys
 from paper_repro.terminal import Console
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import list_failures, require_trainable, train_named
 
 if TYPE_CHECKING:
-    from paper_repro.evidence.regression import Comparison, Measured, Regime
     from paper_repro.methods.plugins import Plugin
 
 
@@ -60,46 +58,36 @@ class Question:
             raise UserError(f"tier {tier} trains nothing, so that no method can be compared at it; take TIER=smoke")
         table = tables.load(self.job.table)
         plan = table.tier(self.job.tier)
-        found = []
+        runs = []
         for row, plain in table.specs(self.job.tier, range(self.job.seeds)):
             spec = plain.with_options(self.job.options)
             target = plan.rows[row.id].target_sparsity_pct
             if row.method == "str" and target is not None and "target_sparsity_pct" not in spec.method_args:
-                found.append((target, spec))
-        if not found:
+                runs.append((target, spec))
+        if not runs:
             raise UserError(f"table {table.name} trains no STR at tier {plan.name}, so that nothing can be compared")
-        return sorted(found, key=lambda pair: (pair[0], pair[1].seed))
+        return sorted(runs, key=lambda pair: (pair[0], pair[1].seed))
 
     def method_runs(self, plugin: Plugin, argument: str) -> list[tuple[float, Spec]]:
         """The method's runs: at STR's regimes, with the seeds and the protocol of STR's runs. A registered method has
         the defaults that the tier gives it, so that its runs are those of the tables.
         """
         plan = tables.load(self.job.table).tier(self.job.tier)
-        own = MethodKeys() if plugin.sha256 else plan.methods.get(plugin.name, MethodKeys())
-        decay = next(x for x in (self.weight_decay, own.weight_decay, plan.weight_decay) if x is not None)
-        return [
-            (
-                target,
-                Spec.from_dict(
-                    {
-                        **spec.to_dict(),
-                        "method": plugin.name,
-                        "method_args": {**own.method_args, argument: target, **self.method_args},
-                        "method_sha256": plugin.sha256,
-                        "weight_decay": decay,
-                        "nesterov": own.nesterov or False,
-                        "grad_clip_norm": own.grad_clip_norm or 0.0,
-                    }
-                ),
-            )
-            for target, spec in self.str_runs()
-        ]
+        decay = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
+        asked = {"method_args": self.method_args, **decay}
+        runs = []
+        for target, ours in self.str_runs():
+            regime = {"method_args": {argument: target}}
+            spec = plan.spec(plugin.name, regime, asked, shared=not plugin.sha256)
+            spec = replace(spec, dataset=ours.dataset, seed=ours.seed, method_sha256=plugin.sha256)
+            runs.append((target, spec.with_options(self.job.options)))
+        return runs
 
 
-def parse_arguments(given: Iterable[str]) -> dict[str, Any]:
+def parse_arguments(texts: Iterable[str]) -> dict[str, Any]:
     """KEY=VALUE texts as arguments of a method; a value is JSON (0.5, true, ["first"]), or else text."""
     arguments: dict[str, Any] = {}
-    for text in given:
+    for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.isidentifier():
             raise UserError(f"method argument {text!r} is not of the form key=value")
@@ -114,30 +102,30 @@ def parse_arguments(given: Iterable[str]) -> dict[str, Any]:
 
 def regress(question: Question, console: Console) -> int:
     """Everything, in order; the exit code."""
-    from paper_repro.evidence import regression
     from paper_repro.methods import plugins
     from paper_repro.report.regression_page import page
 
-    job, theirs = question.job, question.str_runs()
+    job, str_specs = question.job, question.str_runs()
     plugin = plugins.find(question.method)
     out = question.out or Path("regress") / plugin.name
-    plan = tables.load(job.table).tier(job.tier)
-    targets = sorted({target for target, _ in theirs})
+    table = tables.load(job.table)
+    plan = table.tier(job.tier)
+    targets = sorted({target for target, _ in str_specs})
     console.print(
         Text.assemble(
             (f"Is {plugin.name} better than STR?", "bold"),
-            f" Table {job.table}, tier {job.tier} ({dataset(plan.dataset).title}), at "
+            f" Table {job.table}, tier {job.tier} ({dataset(plan.base.dataset).title}), at "
             f"{', '.join(f'{target:g}' for target in targets)} % sparsity, "
             f"{job.seeds} seed{'s' if job.seeds > 1 else ''}",
         )
     )
     checks = _preflight(question, plugin, targets, console)
-    mine = question.method_runs(plugin, checks.sparsity_argument)
-    stored = _stored(job, [spec for _, spec in [*mine, *theirs]])
+    method_specs = question.method_runs(plugin, checks.sparsity_argument)
+    stored = _stored(job, [spec for _, spec in [*method_specs, *str_specs]])
     todo = {
         f"{name} {target:g} s{spec.seed}": spec
-        for name, runs in (("STR", theirs), (plugin.name, mine))
-        for target, spec in runs
+        for name, specs in (("STR", str_specs), (plugin.name, method_specs))
+        for target, spec in specs
         if spec.name not in stored
     }
     _prepare(job, [spec for spec in todo.values() if not spec.method_sha256], list(todo.values()), console)
@@ -145,19 +133,35 @@ def regress(question: Question, console: Console) -> int:
     stored |= _stored(job, list(todo.values()))
 
     failed_specs = {todo[name].name: reason for name, reason in failures.items()}
-    method_runs = _measured(mine, stored)
-    str_runs = [run for run in _measured(theirs, stored) if run.spec in stored]
+    method_runs = regression.measured(method_specs, stored)
+    str_runs = [run for run in regression.measured(str_specs, stored) if run.spec in stored]
     regimes = regression.compare(targets, method_runs, str_runs, question.margin, failed_specs)
-    _tell_sources(plugin, method_runs, str_runs, console)
+    _print_sources(plugin, method_runs, str_runs, console)
     console.print()
     print_whole(grid(regimes), console)
-    for line in [*(f"{where}: {note}" for where, note in notes(regimes)), *claims(method_runs)]:
+    notes = [f"{where}: {note}" for where, note in regression.notes(regimes)]
+    for line in [*notes, *regression.claimed_sparsity(method_runs)]:
         console.print(line, soft_wrap=True)
     code = regression.exit_code(regimes, question.strict)
-    write(out / "regress.csv", csv_text(regimes))
-    write(out / "report.html", page(question, plugin, checks, regimes, str_runs, code))
+    html = page(
+        plugin,
+        table,
+        plan,
+        checks.outcomes,
+        regimes,
+        str_runs,
+        margin=question.margin,
+        seeds=job.seeds,
+        weight_decay=method_specs[0][1].weight_decay,
+        method_args=question.method_args,
+        exit_code=code,
+    )
+    write(out / "regress.csv", regression.csv_text(regimes))
+    write(out / "report.html", html)
     list_failures(failures, console)
-    console.print(f"\n{summary(plugin.name, regimes)}\nreport:  {out / 'report.html'}\nnumbers: {out / 'regress.csv'}")
+    console.print(
+        f"\n{regression.summary(plugin.name, regimes)}\nreport:  {out / 'report.html'}\nnumbers: {out / 'regress.csv'}"
+    )
     return code
 
 
@@ -196,21 +200,21 @@ def _stored(job: Job, specs: Sequence[Spec]) -> dict[str, dict[str, Any]]:
     """Spec name -> what is known of a finished run: of ``runs/`` first, then of the results that are committed."""
     from paper_repro.evidence import provenance, results
 
-    found: dict[str, dict[str, Any]] = {}
+    known: dict[str, dict[str, Any]] = {}
     for spec in specs:
         run = record.finished(job.runs / spec.name, spec)
         if run is not None:
-            found[spec.name] = {**as_written(run.provenance), **as_written(run.result), "origin": f"{job.runs}/"}
+            known[spec.name] = {**as_written(run.provenance), **as_written(run.result), "origin": f"{job.runs}/"}
     folders = dict.fromkeys(folder.resolve() for folder in (job.results, provenance.repository() / "results"))
     for file in (file for folder in folders for file in sorted(folder.glob(f"*/{job.tier}.csv"))):
-        wanted = {spec.name for spec in specs} - found.keys()
+        wanted = {spec.name for spec in specs} - known.keys()
         if not wanted:
             break
         for values in results.read(file).to_dict("records"):
             line = {str(key): value for key, value in values.items()}
             if line["spec"] in wanted:
-                found[line["spec"]] = {**line, "origin": f"{_from_here(file)} (commit {line['commit'][:7]})"}
-    return found
+                known[line["spec"]] = {**line, "origin": f"{_from_here(file)} (commit {line['commit'][:7]})"}
+    return known
 
 
 def _from_here(file: Path) -> str:
@@ -221,48 +225,15 @@ def _from_here(file: Path) -> str:
         return str(file)
 
 
-def _measured(runs: Sequence[tuple[float, Spec]], stored: Mapping[str, Mapping[str, Any]]) -> list[Measured]:
-    from paper_repro.evidence.regression import Measured
-
-    def number(value: Any) -> float | None:
-        return None if value is None or value != value else float(value)
-
-    found = []
-    for target, spec in runs:
-        known = stored.get(spec.name)
-        if known is None:
-            found.append(Measured(spec.name, target, spec.seed, "failed", None, None, None))
-            continue
-        texts = {key: str(known.get(key, "unknown")) for key in ("origin", "commit", "dirty", "torch", "device")}
-        found.append(
-            Measured(
-                spec.name,
-                target,
-                spec.seed,
-                str(known["status"]),
-                number(known.get("top1_pct")),
-                number(known.get("sparsity_pct")),
-                number(known.get("sparse_macs_m")),
-                claimed_sparsity_pct=known.get("claimed_sparsity_pct"),
-                **texts,
-            )
-        )
-    return found
-
-
-def _tell_sources(plugin: Plugin, mine: Sequence[Measured], theirs: Sequence[Measured], console: Console) -> None:
-    for name, runs in ((plugin.name, mine), ("STR", theirs)):
-        for text in sources(runs):
+def _print_sources(
+    plugin: Plugin, method_runs: Sequence[Measured], str_runs: Sequence[Measured], console: Console
+) -> None:
+    for name, runs in ((plugin.name, method_runs), ("STR", str_runs)):
+        for text in regression.sources(runs):
             console.print(f"{name}: {text}")
-    versions = {run.torch for run in [*mine, *theirs] if run.torch != "unknown"}
+    versions = {run.torch for run in [*method_runs, *str_runs] if run.torch != "unknown"}
     if len(versions) > 1:
         console.print(f"note: these runs were made with different versions of torch: {', '.join(sorted(versions))}")
-
-
-def sources(runs: Sequence[Measured]) -> list[str]:
-    """How many runs came from where."""
-    origins = [run.origin for run in runs if run.origin]
-    return [f"{origins.count(origin)} runs from {origin}" for origin in sorted(set(origins))]
 
 
 def grid(regimes: Sequence[Regime]) -> Grid:
@@ -286,89 +257,4 @@ def _cells(comparison: Comparison) -> list[str]:
     difference = comparison.difference
     if difference is None or comparison.str_top1_pct is None:
         return ["–", "–", "0", comparison.verdict]
-    interval = "" if difference.low is None else f" [{difference.low:+.2f}, {difference.high:+.2f}]"
-    return [
-        f"{comparison.str_top1_pct:.2f}",
-        f"{difference.mean:+.2f}{interval}",
-        str(difference.n),
-        comparison.verdict,
-    ]
-
-
-def notes(regimes: Sequence[Regime]) -> list[tuple[str, str]]:
-    """What does not fit into the table: (where, why a regime has no verdict, or fewer seeds), each said once."""
-    places: dict[str, list[str]] = {}
-    for regime in regimes:
-        for axis, comparison in (("sparsity", regime.at_sparsity), ("MACs", regime.at_macs)):
-            for note in comparison.notes:
-                places.setdefault(note, []).append(f"{regime.target_pct:g} % at equal {axis}")
-    return [
-        ("everywhere" if len(where) == 2 * len(regimes) else ", ".join(where), note) for note, where in places.items()
-    ]
-
-
-def claims(runs: Sequence[Measured]) -> list[str]:
-    """What the method's own ``sparsity()`` said, where it has one."""
-    claimed = [run for run in runs if run.usable and run.claimed_sparsity_pct is not None]
-    if not claimed:
-        return []
-    failed = next((run.claimed_sparsity_pct for run in claimed if isinstance(run.claimed_sparsity_pct, str)), None)
-    if failed is not None:
-        return [f"the method's own sparsity() {failed}; it is ignored, because sparsity is always measured"]
-    off = max(abs(float(run.claimed_sparsity_pct or 0.0) - (run.sparsity_pct or 0.0)) for run in claimed)
-    return [
-        f"the method's own sparsity() was off by up to {off:.2f} points, and is ignored: sparsity is always measured"
-    ]
-
-
-def summary(name: str, regimes: Sequence[Regime]) -> str:
-    """One sentence: in how many regimes what came out, at equal sparsity."""
-    answers = [str(regime.at_sparsity.answer) for regime in regimes]
-    counted = ", ".join(f"{answer} in {answers.count(answer)}" for answer in dict.fromkeys(answers))
-    return f"{name} against STR at equal sparsity, {len(regimes)} regimes: {counted}."
-
-
-CSV_COLUMNS = (
-    "regime_pct",
-    "at_equal",
-    "seeds",
-    "top1_pct",
-    "sparsity_pct",
-    "macs_m",
-    "str_top1_pct",
-    "difference",
-    "low",
-    "high",
-    "verdict",
-    "seeds_needed",
-    "note",
-)
-
-
-def csv_text(regimes: Sequence[Regime]) -> str:
-    """The comparison as CSV: a line per regime and comparison; accuracies and differences in percent and points."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-
-    def text(value: float | None, digits: int = 4) -> str:
-        return "" if value is None else f"{value:.{digits}f}"
-
-    for regime in regimes:
-        means = [regime.mean(quantity) for quantity in ("top1_pct", "sparsity_pct", "macs_m")]
-        for axis, comparison in (("sparsity", regime.at_sparsity), ("macs", regime.at_macs)):
-            difference = comparison.difference
-            writer.writerow(
-                [
-                    f"{regime.target_pct:g}",
-                    axis,
-                    difference.n if difference else 0,
-                    *(text(mean.mean if mean else None) for mean in means),
-                    text(comparison.str_top1_pct),
-                    *(text(getattr(difference, name, None)) for name in ("mean", "low", "high")),
-                    comparison.answer,
-                    comparison.seeds_needed or "",
-                    comparison.note,
-                ]
-            )
-    return buffer.getvalue()
+    return [f"{comparison.str_top1_pct:.2f}", difference.signed(), str(difference.n), comparison.verdict]

@@ -20,7 +20,7 @@ from paper_repro.workflows.train import collect, list_failures, train, unfinishe
 def reproduce(job: Job, console: Console) -> int:
     """Everything, in order; the exit code: 0, or 1 when a run or the audit failed, or rows had no data."""
     table = tables.load(job.table)
-    console.print(Text.assemble((f"{table.paper_table}: {table.title}", "bold"), f", tier {job.tier}"))
+    console.print(Text.assemble((table.heading, "bold"), f", tier {job.tier}"))
     if job.tier == CHECKPOINT:
         return checkpoint_tier.reproduce(job, console)
     todo, failures = ([], {}) if job.tier == AUDIT else unfinished(job, console)

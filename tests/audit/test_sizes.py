@@ -7,11 +7,11 @@ from __future__ import annotations
 import pytest
 
 from paper_repro import tables
-from paper_repro.audit.audit import audit
 from paper_repro.audit.sizes import size_of
+from paper_repro.audit.whole_table import audit
 from paper_repro.errors import UserError
 from paper_repro.verdict import Verdict
-from tests.tables.conftest import Edit
+from tests.tables_copy import Edit
 
 
 @pytest.mark.parametrize(

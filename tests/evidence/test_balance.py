@@ -71,8 +71,10 @@ def test_the_fall_of_l1_is_per_unit_of_pull(make_runs: MakeRuns, tmp_path: Path)
     found = load(make_runs, tmp_path, rows=["str-90.23"], recorded=True)
     plan, history = found.plan, found.history
     assert plan is not None
-    steps = history["epoch"] * (60_000 // plan.batch_size)
-    pull = plan.rows["str-90.23"].weight_decay * 0.1 * steps / (1 - plan.momentum)  # the made-up learning rate is 0.1
+    steps = history["epoch"] * (60_000 // plan.base.batch_size)
+    pull = (
+        plan.rows["str-90.23"].spec.weight_decay * 0.1 * steps / (1 - plan.base.momentum)
+    )  # the made-up learning rate is 0.1
     for shape, wanted in ((np.exp(-pull), 1.0), (np.full(len(pull), 7.0), 0.0)):
         history["kept_l1"] = np.asarray(shape)
         assert balance_report._fall(found, "str-90.23") == pytest.approx(wanted, abs=1e-6)

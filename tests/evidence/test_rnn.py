@@ -13,12 +13,12 @@ from paper_repro.evidence import claims, results, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.paper.printed import Reported
+from paper_repro.paper.quantity import parse
 from paper_repro.report import choice_figures, figures
 from paper_repro.report.console import best_epochs, comparison_grid, legend
 from paper_repro.report.looks import LOOKS
 from paper_repro.report.report import Report
-from paper_repro.tables.printed import Reported
-from paper_repro.tables.quantity import parse
 from paper_repro.verdict import Verdict
 from tests.made_up import MakeRuns, write_audit
 from tests.made_up_record import change
@@ -216,8 +216,8 @@ def test_claims_on_the_printed_numbers(tmp_path: Path) -> None:
     evidence = ev.load("rnn", "audit", tmp_path)
     vanilla, full = (claim(evidence, id, "audit") for id in ("ahead-of-vanilla-low-rank", "near-full-rank"))
     assert {vanilla.verdict, full.verdict} == {Verdict.INCONCLUSIVE}
-    assert "HAR-2 +0.71 to +2.47; Google-12 +1.27 to +1.66 points" in vanilla.sentence
-    assert "HAR-2 -0.51 to -0.34; Google-12 +1.95 to +2.15 points" in full.sentence
+    assert "In short: HAR-2 +0.71 to +2.47; Google-12 +1.27 to +1.66." in vanilla.sentence
+    assert "In short: HAR-2 -0.51 to -0.34; Google-12 +1.95 to +2.15." in full.sentence
 
 
 def test_ahead_of_vanilla_low_rank_needs_every_pair(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:

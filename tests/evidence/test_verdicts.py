@@ -234,7 +234,7 @@ def test_a_row_that_another_table_holds_is_judged_by_that_tables_audit(make_runs
     assert (macs.tier, macs.verdict, macs.reproduced) == ("audit", Verdict.PASS, 342.6)
     # and it counts in the other table, not twice
     frame = verdicts.counts(tmp_path / "results")
-    accuracy = frame[(frame["paper"] == "Family") & (frame["numbers"] == "accuracy")].iloc[0]
+    accuracy = frame[(frame["paper"] == "this project: Family") & (frame["numbers"] == "accuracy")].iloc[0]
     own = [row for row in evidence.table.rows if row.same_as is None]
     assert sum(accuracy[str(verdict)] for verdict in Verdict) == len(own)
 

@@ -74,8 +74,8 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
     12: (
         "the paper's numbers edited by hand",
         (
-            "tables/test_loader.py::test_a_reference_number_changed_by_hand_is_noticed",
-            "tables/test_loader.py::test_checksums_are_those_of_the_files",
+            "experiments/test_tables.py::test_a_reference_number_changed_by_hand_is_noticed",
+            "experiments/test_tables.py::test_checksums_are_those_of_the_files",
         ),
     ),
     13: (

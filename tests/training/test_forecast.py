@@ -20,7 +20,6 @@ from paper_repro.training.forecast import (
     decay_under_adam,
     first_step,
     forecast,
-    forecast_in_the_paper,
     require_pruning,
     steps_per_epoch,
     suggestion,
@@ -52,20 +51,6 @@ def test_predicted_epochs_of_every_str_row(row: dict[str, str]) -> None:
     for s in (-20, -10, -7):
         reached = first_step(factors, spec.method_args["s_init"], lambda _, level=s: level) / steps_per_epoch(spec)
         assert reached == pytest.approx(float(row[f"epoch_s_reaches_minus_{-s}"]), abs=0.005)
-
-
-def test_forecast_of_the_90_percent_model_is_what_figures_1_and_2_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    threshold, onset = forecast_in_the_paper(tables.load("resnet50"))
-    assert (threshold.quantity, threshold.printed, threshold.verdict) == ("threshold_at_epoch_28", "41", "PASS")
-    assert threshold.recomputed == pytest.approx(1e6 * torch.sigmoid(torch.tensor(-9.99)).item(), rel=0.02)
-    assert (onset.printed, onset.verdict) == ("27-28", "PASS")
-    assert onset.recomputed == pytest.approx(27.99, abs=0.005)
-    assert forecast_in_the_paper(tables.load("mobilenetv1")) == []
-
-    curve = tables.curve
-    monkeypatch.setattr(tables, "curve", lambda table, name: [(x + 2, y) for x, y in curve(table, name)])
-    later = forecast_in_the_paper(tables.load("resnet50"))
-    assert [(finding.printed, finding.verdict) for finding in later] == [("41", "FAIL"), ("29-30", "FAIL")]
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 import pytest
 
-from paper_repro import cli, methods, tables
+from paper_repro import cli, errors, methods, tables
 from paper_repro.conformance import preflight
 from paper_repro.conformance.protocol import CHECKS
 from paper_repro.evidence import provenance, results
@@ -44,14 +44,16 @@ def tiny_table() -> tables.Table:
     """Table resnet50 with two STR rows, trained as the tiny spec says."""
     table = tables.load("resnet50")
     smoke = table.tiers["smoke"]
-    tiny = {"method_args": SPEC.method_args, "lr": SPEC.lr, "network": (SPEC.model, SPEC.model_args, SPEC.dataset)}
+    taken = ("epochs", "batch_size", "lr", "momentum", "warmup_epochs", "schedule", "label_smoothing", "model_args")
+    protocol = {name: getattr(SPEC, name) for name in taken}
+    base = replace(smoke.base, model=SPEC.model, weight_decay=0.01, **protocol)
+    tiny = {"method": "str", "method_args": SPEC.method_args, "dataset": SPEC.dataset}
     rows = {
-        name: replace(smoke.rows[name], weight_decay=decay, stated_target_pct=target, **tiny)
+        name: replace(smoke.rows[name], spec=replace(base, weight_decay=decay, **tiny), stated_target_pct=target)
         for name, (target, decay) in REGIMES.items()
     }
-    taken = ("epochs", "batch_size", "lr", "momentum", "warmup_epochs", "schedule", "label_smoothing", "model_args")
-    plan = replace(smoke, rows=MappingProxyType(rows), **{name: getattr(SPEC, name) for name in taken})
-    return replace(table, model=SPEC.model, tiers=MappingProxyType({"smoke": replace(plan, weight_decay=0.01)}))
+    plan = replace(smoke, base=base, rows=MappingProxyType(rows))
+    return replace(table, model=SPEC.model, tiers=MappingProxyType({"smoke": plan}))
 
 
 @pytest.fixture(autouse=True)
@@ -277,7 +279,7 @@ def test_a_fault_of_the_program_ends_in_a_code_that_is_no_answer(
 ) -> None:
     monkeypatch.setattr(regress, "regress", lambda question, console: {}["missing"])
     assert call(monkeypatch, "gmp", "--data-root", ".") == cli.CRASHED
-    assert f"  {cli.CRASHED}  " in cli.EXIT_CODES and "KeyError: 'missing'" in capfd.readouterr().err
+    assert f"  {cli.CRASHED}  " in errors.EXIT_CODES and "KeyError: 'missing'" in capfd.readouterr().err
 
 
 def test_a_broken_plugin_is_not_trained(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

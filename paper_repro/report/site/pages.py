@@ -139,7 +139,7 @@ def table_page(name: str, bodies: Iterable[Evidence]) -> str:
     """All tiers of a table that have something to show."""
     table = tables.load(name)
     shown = [body for body in bodies if len(body.runs) or (body.tier == AUDIT and len(body.audit))]
-    parts = [f"# {table.paper_table}: {table.title}", ""]
+    parts = [f"# {table.heading}", ""]
     missing = [tier for tier in table.tiers if tier not in [body.tier for body in shown]]
     if missing:
         parts.append(f"Without results yet: tier {', '.join(missing)}.\n")

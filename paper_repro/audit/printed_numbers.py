@@ -1,0 +1,163 @@
+"""The printed numbers of a table, each compared with what follows from the budgets and the architecture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from paper_repro import tables
+from paper_repro.audit.comparison import UNITS, Comparison, compared
+from paper_repro.audit.conventions import other_readings
+from paper_repro.audit.recompute import (
+    Estimate,
+    Network,
+    network,
+    params_at,
+    under_budget,
+    under_erk,
+    under_rule,
+    under_uniform,
+)
+from paper_repro.audit.sizes import Size, size_of
+from paper_repro.errors import UserError
+from paper_repro.paper import library
+from paper_repro.paper.library import AVERAGE_POOL, TOTALS
+from paper_repro.paper.printed import PrintedRow, Row
+from paper_repro.paper.quantity import Quantity, parse
+from paper_repro.verdict import Verdict
+
+Cells = Mapping[str, Mapping[str, Quantity]]  # budget name -> layer name, or a total -> printed sparsity in percent
+
+
+def of_row(row: Row, printed: PrintedRow, cells: Cells) -> Iterator[Comparison]:
+    """What follows from the row's budget; and a number that is printed in another table too must be the same there."""
+    numbers = printed.printed()
+    if "sparsity_pct" in numbers:
+        net = network(row.model, row.dataset)
+        recomputed = estimates(net, printed, cells)
+        others = other_readings(net, printed, _dense_params(row))
+        for quantity, number in numbers.items():
+            if quantity in recomputed:
+                usual = replace(recomputed[quantity], note=row.note)
+                yield _by_convention(row, quantity, number, usual, others.get(quantity, {}))
+    if row.same_as is not None:
+        table, id = row.same_as
+        there = tables.load(table).row(id)
+        again = Estimate(there.reported.printed["top1_pct"].value, note=f"row {id} of {there.paper_table}")
+        yield compared(row.paper_table, row.id, "top1_pct", numbers["top1_pct"], again)
+
+
+def _by_convention(
+    row: Row, quantity: str, number: Quantity, usual: Estimate, others: Mapping[str, Estimate]
+) -> Comparison:
+    """The number in the usual way, or in the first other one that gives it where the usual one does not."""
+    comparison = compared(row.paper_table, row.id, quantity, number, usual)
+    if comparison.verdict is not Verdict.FAIL:
+        return comparison
+    for convention, estimate in others.items():
+        other = compared(row.paper_table, row.id, quantity, number, estimate)
+        if other.verdict is Verdict.PASS:
+            note = f"{other.note}; the usual count gives {usual.value:.5g}"
+            return replace(other, convention=convention, note=note)
+    return comparison
+
+
+def _dense_params(row: Row) -> Quantity | None:
+    """The parameters of the dense network of a row as they are printed, in the table that has its budgets."""
+    for name, facts in library.tables().items():
+        if (facts.model, facts.dataset, facts.budgets_of or name) == (row.model, row.dataset, name):
+            dense = next((other for other in tables.load(name).rows if other.is_dense), None)
+            return None if dense is None else dense.reported.printed.get("params_m")
+    return None
+
+
+def estimates(net: Network, row: PrintedRow, cells: Cells) -> dict[str, Estimate]:
+    """What can be recomputed of a row, by how its sparsity is spread over the layers."""
+    sparsity = row.printed()["sparsity_pct"]
+    keep_dense = row.keep_dense.split()
+    pruned = parse(row.pruned_layers_pct) if row.pruned_layers_pct else sparsity
+    match row.distribution:
+        case "budget":
+            return under_budget(net, _budget(cells, row))
+        case "nominal":
+            return {"params_m": params_at(net, sparsity), "macs_m": under_budget(net, _budget(cells, row))["macs_m"]}
+        case "erk":
+            return under_erk(net, sparsity)
+        case "dense" | "uniform":
+            recomputed = under_uniform(net, pruned, keep_dense)
+            if not keep_dense:
+                del recomputed["sparsity_pct"]  # it is what the others were computed from
+            return recomputed
+        case _:
+            return {"params_m": params_at(net, sparsity)}
+
+
+def _budget(cells: Cells, row: PrintedRow) -> Mapping[str, Quantity]:
+    if row.budget not in cells:
+        raise UserError(f"row {row.row!r} names the budget {row.budget!r}, which is not one of: {', '.join(cells)}")
+    return cells[row.budget]
+
+
+def sizes(table: tables.Table) -> Iterator[Comparison]:
+    """How large every row's recurrent network is, and what another paper prints of such networks."""
+    hidden = library.hidden_units(table.name)
+    if not hidden:
+        return
+
+    def size(data_set: str, ranks: str) -> Size:
+        if data_set not in hidden:
+            raise UserError(f"nothing says how many hidden units {table.model} has on {data_set} in table {table.name}")
+        return size_of(table.model, data_set, hidden[data_set], ranks)
+
+    for row in table.rows:
+        own, note = size(row.dataset, row.ranks), "follows from the ranks; the paper prints none"
+        for quantity, value in (("params", own.params), ("size_kb", own.kb), ("macs", own.macs)):
+            place = (row.paper_table, row.id, quantity, UNITS[quantity])
+            yield Comparison(*place, "", value, math.nan, Verdict.UNTESTED, note)
+    for line in library.printed_sizes(table.name):
+        estimate = Estimate(size(line.dataset, line.ranks).kb, note=line.source)
+        yield compared(line.paper_table, line.network, "size_kb", parse(line.size_kb), estimate)
+
+
+def quoted(table: tables.Table, net: Network) -> Iterator[Comparison]:
+    """Numbers held against the papers that they were taken from."""
+    for line in library.quoted_rows(table.name):
+        row, value = table.row(line.row), parse(line.value)
+        quantity: str = line.quantity
+        scale, of = 1.0, ""
+        if quantity == "macs_ratio":
+            quantity, scale, of = "macs_m", net.account.macs / 1e6, " of the dense FLOPs"
+        estimate = Estimate(value.value * scale, value.half_unit * scale, f"{line.source} has {line.value}{of}")
+        yield compared(row.paper_table, row.id, quantity, row.reported.printed[quantity], estimate)
+
+
+def layers(table: tables.Table, net: Network) -> Iterator[Comparison]:
+    """The dense counts, which are printed with the first budgets (Tables 6 and 8; Table 7 repeats those of Table 6)."""
+    facts = library.tables()[table.name]
+    paper_table = next(iter(facts.budget_tables.values()))
+    total, backbone = net.account, net.account.backbone()
+    pool = net.average_pool if facts.layers_count_average_pool else 0
+    counted = "the average pool counts" if pool else "the average pool does not count"
+    exact = {layer.name: (Estimate(layer.params), Estimate(layer.macs)) for layer in total.layers}
+    exact["overall"] = (Estimate(total.params), Estimate(total.macs + pool, note=counted))
+    exact["backbone"] = (Estimate(backbone.params), Estimate(backbone.macs))
+    exact[AVERAGE_POOL] = (Estimate(0), Estimate(net.average_pool))
+    for layer, row in library.layer_rows(table.name).items():
+        if layer not in exact:
+            raise UserError(f"{paper_table} has a layer {layer!r} that {table.model} has not")
+        for quantity, printed, estimate in zip(("params", "macs"), (row.params, row.macs), exact[layer], strict=True):
+            yield compared(paper_table, layer, quantity, Quantity(printed, 0.5, str(printed)), estimate)
+
+
+def budgets(table: tables.Table, net: Network, cells: Cells) -> Iterator[Comparison]:
+    """The totals of published budgets, and the cells of those that follow a rule."""
+    facts, printed_in = library.tables()[table.name], library.budget_tables(table.name)
+    for name, budget in cells.items():
+        recomputed = under_budget(net, budget)
+        for row, quantity in zip(TOTALS, ("sparsity_pct", "backbone_sparsity_pct"), strict=True):
+            yield compared(printed_in[name], name, quantity, budget[row], recomputed[quantity])
+        ruled = under_rule(net, facts.budget_rules[name]) if name in facts.budget_rules else {}
+        for layer, sparsity_pct in ruled.items():
+            quantity = f"sparsity_pct of {layer}"
+            yield compared(printed_in[name], name, quantity, budget[layer], Estimate(sparsity_pct))

@@ -1,0 +1,248 @@
+"""One comparison of two sets of networks: paired by seed, at equal sparsity, multiply-adds or accuracy, with the 95 %
+interval of the differences and what it decides. Claims, tables of ranks and ``regress`` all compare in this way.
+
+**Pairing.** A network is compared with networks of its own seed: the same seed means the same initial weights and the
+same order of the data, so that what two seeds differ in cancels. Networks measured on unlike data are never compared.
+
+**At equal what.** STR's networks end near a sparsity and not at it, so the other side is read off between its networks
+on either side, and what lies between them is a straight line in these scales:
+
+- *Equal sparsity*: accuracy over the logarithm of density (1 - sparsity), because halving the weights costs about the
+  same from 10 to 5 % as from 2 to 1 %. Multiply-adds are read off there too, as a power of density, which is exact for
+  a uniform budget. Whoever asks for a sparsity gets the network of that sparsity, even if a sparser one is better: no
+  network is left out.
+- *Equal MACs*: accuracy over the logarithm of MACs, along the Pareto front. MACs are a price: whoever can pay for a
+  network can also take a cheaper one that is more accurate, so that only networks that no cheaper one reaches count.
+- *Equal accuracy*: the same front read the other way round, so that the two can never contradict each other.
+
+**Nothing is extrapolated.** Up to ``EDGE`` of density or MACs beyond the outermost network, that network itself stands.
+Further out nothing is compared, in either direction. A lead with fewer weights, or a deficit with more, would decide
+for networks whose accuracy only falls with sparsity; those of the small tiers do not behave so. More MACs than the last
+network of the front are compared with that one, as long as the other side has networks of so many MACs at all.
+
+**Verdict.** An interval without zero decides. One seed gives no interval and decides nothing. Each interval stands for
+itself: with ten of them, one may miss its truth by chance more often than one time in twenty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from paper_repro import tables
+from paper_repro.data.catalog import dataset
+from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.statistics import Summary, half_width, paired_difference
+
+EDGE = 0.1  # networks count as equally sparse, or as costly, up to this fraction of the smaller density or MACs
+MOST_SEEDS = 100  # more are not worth naming
+
+
+class At(StrEnum):
+    """What two networks have in common when they are compared."""
+
+    SPARSITY = "sparsity"
+    MACS = "MACs"
+    ACCURACY = "accuracy"
+    ROW = "row"  # nothing is read off: the two rows are compared as they are
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a comparison needs to know of a network, trained or printed. ``density``: share of the weights that are
+    left. ``macs_m`` may be NaN where it is not known. ``data``: what its accuracy is measured on.
+    """
+
+    seed: int
+    data: str
+    top1_pct: float
+    density: float
+    macs_m: float
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """``pairs``: (one of ours, what theirs has there), by seed. ``outside``: networks beyond the range of the other
+    side's networks of their seed. ``alone``: networks for whose seed and data the other side has none.
+    """
+
+    pairs: tuple[tuple[Network, Network], ...]
+    outside: tuple[Network, ...] = ()
+    alone: tuple[Network, ...] = ()
+
+    def swapped(self) -> Contrast:
+        """The same with the two sides exchanged."""
+        return Contrast(tuple((theirs, ours) for ours, theirs in self.pairs), self.outside, self.alone)
+
+    def difference(self, measure: Callable[[Network, Network], float] | None = None) -> Summary | None:
+        """Top-1 points that ours is ahead, or another ``measure`` of a pair; None where there is no pair."""
+        measure = measure or points_ahead
+        return paired_difference(
+            {ours.seed: measure(ours, theirs) for ours, theirs in self.pairs},
+            {ours.seed: 0.0 for ours, _ in self.pairs},
+        )
+
+    def ratio(self, quantity: str) -> float:
+        """Mean of ours over mean of theirs: of "macs_m" or "density"; NaN where it is not known."""
+        ours, theirs = (sum(getattr(pair[side], quantity) for pair in self.pairs) for side in (0, 1))
+        return ours / theirs if theirs else math.nan
+
+
+def points_ahead(ours: Network, theirs: Network) -> float:
+    """Points of accuracy."""
+    return ours.top1_pct - theirs.top1_pct
+
+
+def macs_saved_pct(ours: Network, theirs: Network) -> float:
+    """Of theirs."""
+    return 100.0 * (1.0 - ours.macs_m / theirs.macs_m)
+
+
+def contrast(networks: Iterable[Network], others: Sequence[Network], at: At) -> Contrast:
+    """Each network beside what the others have at its sparsity, MACs or accuracy, paired by seed."""
+    pairs: list[tuple[Network, Network]] = []
+    outside: list[Network] = []
+    alone: list[Network] = []
+    for network in sorted(networks, key=lambda network: network.seed):
+        same = [other for other in others if (other.seed, other.data) == (network.seed, network.data)]
+        there = counterpart(network, same, at) if same else None
+        if there is not None:
+            pairs.append((network, there))
+        else:
+            (outside if same else alone).append(network)
+    return Contrast(tuple(pairs), tuple(outside), tuple(alone))
+
+
+def counterpart(network: Network, others: Sequence[Network], at: At) -> Network | None:
+    """The network that the others would have where this one is; None outside of their range. ``others``: at least one,
+    of its seed and data.
+    """
+    top1_pct, density, macs_m = network.top1_pct, network.density, network.macs_m
+    if at is At.ROW:
+        return others[0]
+    if at is At.SPARSITY:
+        x = [other.density for other in others]
+        accuracy = _read_off(density, x, [other.top1_pct for other in others])
+        log_macs = _read_off(density, x, [math.log(other.macs_m) if other.macs_m > 0 else math.nan for other in others])
+        if accuracy is None or log_macs is None:
+            return None
+        return Network(network.seed, network.data, accuracy, density, math.exp(log_macs))
+    front = pareto_front([(other.macs_m, other.top1_pct) for other in others if other.macs_m > 0])
+    if not front:
+        return None
+    macs, accuracies = zip(*front, strict=True)
+    if at is At.MACS:
+        most = max(other.macs_m for other in others)
+        accuracy = _read_off(macs_m, [*macs, most], [*accuracies, accuracies[-1]])
+        return None if accuracy is None else Network(network.seed, network.data, accuracy, math.nan, macs_m)
+    if not accuracies[0] <= top1_pct <= accuracies[-1]:
+        return None
+    return Network(
+        network.seed, network.data, top1_pct, math.nan, float(np.exp(np.interp(top1_pct, accuracies, np.log(macs))))
+    )
+
+
+def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (MACs, accuracy) that are more accurate than every one that costs no more, in order of MACs."""
+    front: list[tuple[float, float]] = []
+    for macs, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((macs, accuracy))
+    return front
+
+
+def _read_off(x: float, at: Sequence[float], values: Sequence[float]) -> float | None:
+    """Piecewise linear in the logarithm of x; the outermost values hold up to EDGE beyond them."""
+    points = sorted((place, value) for place, value in zip(at, values, strict=True) if place > 0.0)
+    if not points or not points[0][0] / (1 + EDGE) <= x <= points[-1][0] * (1 + EDGE):
+        return None
+    places, y = zip(*points, strict=True)
+    return float(np.interp(math.log(x), np.log(places), y))
+
+
+# -- what an interval decides ----------------------------------------------------------------------------------------
+
+
+class Answer(StrEnum):
+    """Is one better than the other?"""
+
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "equivalent within the margin"
+    TOO_FEW = "not enough seeds"
+    OUTSIDE = "outside STR's range"
+    NO_RESULT = "no result"
+
+    @property
+    def decided(self) -> bool:
+        return self in (Answer.BETTER, Answer.WORSE, Answer.EQUIVALENT)
+
+
+def judge(difference: Summary, margin: float = 0.0) -> Answer:
+    """What an interval says. Inside -margin to +margin the two are equivalent, even where it leaves out zero: the
+    margin is what does not matter. Otherwise an interval without zero decides.
+    """
+    if difference.low is None or difference.high is None:
+        return Answer.TOO_FEW
+    if -margin <= difference.low and difference.high <= margin:
+        return Answer.EQUIVALENT
+    if difference.low > 0.0:
+        return Answer.BETTER
+    return Answer.WORSE if difference.high < 0.0 else Answer.TOO_FEW
+
+
+def seeds_needed(difference: Summary, margin: float) -> int | None:
+    """The smallest number of seeds, above those there are, whose interval would leave out zero or lie within the
+    margin, were mean and spread to stay what they are; None when more than MOST_SEEDS, and for one seed: no spread.
+    """
+    if difference.sd is None:
+        return None
+    for count in range(difference.n + 1, MOST_SEEDS + 1):
+        half = half_width(difference.sd, count)
+        if half < abs(difference.mean) or abs(difference.mean) + half <= margin:
+            return count
+    return None
+
+
+# -- the networks of a table -----------------------------------------------------------------------------------------
+
+
+def trained(evidence: Evidence, row: str) -> list[Network]:
+    """The networks that the runs of a row ended with; none of a run that has no accuracy."""
+    runs: list[dict[str, Any]] = evidence.row_runs(row).to_dict("records")  # type: ignore[assignment]
+    return [
+        Network(
+            run["seed"], _examples(run["dataset"]), run["top1_pct"], _density(run["sparsity_pct"]), run["sparse_macs_m"]
+        )
+        for run in runs
+        if pd.notna(run["top1_pct"])
+    ]
+
+
+def printed(row: tables.Row) -> list[Network]:
+    """The one network that is printed of a row, as if it had a seed; none without an accuracy."""
+    numbers = row.reported
+    if numbers.top1_pct is None:
+        return []
+    macs_m = math.nan if numbers.macs_m is None else numbers.macs_m
+    return [Network(0, _examples(row.dataset), numbers.top1_pct, _density(numbers.sparsity_pct or 0.0), macs_m)]
+
+
+def paired(evidence: Evidence, row: str, other: str) -> Summary | None:
+    """Points of accuracy between two rows as they are; None without a seed in common on the same data."""
+    return contrast(trained(evidence, row), trained(evidence, other), At.ROW).difference()
+
+
+def _density(sparsity_pct: float) -> float:
+    return 1.0 - sparsity_pct / 100.0
+
+
+def _examples(name: str) -> str:
+    """The data set, or the one that has the same examples in another scale."""
+    return dataset(name).same_as or name

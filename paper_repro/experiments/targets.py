@@ -1,0 +1,59 @@
+"""The overall sparsity that a recipe asks for, where it asks for one: counted on the network that it trains.
+
+A budget gives a narrow network another overall sparsity than the full one, and so do layers that are kept dense: what
+a run is held to is computed from the account of its own network, not typed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from paper_repro.data.catalog import dataset as facts_of
+from paper_repro.spec import Spec
+
+
+def overall_sparsity_pct(spec: Spec) -> float | None:
+    """In percent, to two decimals; None where ``method_args`` name neither a sparsity nor a budget.
+
+    A sparsity alone is the overall one, however a method spreads it over the layers. With ``keep_dense`` it is that
+    of the layers that are pruned, but for ERK and one ranking of all layers, which meet the overall sparsity without
+    them. UserError for a budget that does not fit the network.
+    """
+    arguments = spec.method_args
+    for name in ("sparsity_pct", "target_sparsity_pct"):
+        if name in arguments and not arguments.get("keep_dense"):
+            return float(arguments[name])
+    if not {"budget", "sparsity_pct"} & arguments.keys():
+        return None
+    if _distribution(spec.method, arguments) not in (None, "uniform"):
+        return float(arguments["sparsity_pct"])
+    asked = {name: arguments[name] for name in ("budget", "sparsity_pct", "keep_dense") if name in arguments}
+    return _counted(spec.model, json.dumps(spec.model_args), spec.dataset, json.dumps(asked))
+
+
+def _distribution(method: str, method_args: Mapping[str, Any]) -> Any:
+    from paper_repro.methods import METHODS
+
+    preset = METHODS[method].preset if method in METHODS else {}
+    return None if "budget" in method_args else {**preset, **method_args}.get("distribution")
+
+
+@lru_cache(maxsize=256)
+def _counted(model: str, model_args: str, dataset: str, given: str) -> float:
+    import torch  # only here: reading a table needs no torch
+
+    from paper_repro import models
+    from paper_repro.accounting import Account, LayerAccount, counted_layers
+    from paper_repro.methods.distributions import uniform
+
+    data, asked = facts_of(dataset), json.loads(given)
+    with torch.device("meta"):  # shapes alone
+        network = models.get(model, **{**data.fitting, **json.loads(model_args)})
+    layers = counted_layers(network)
+    sizes = {name: layer.weight.numel() for name, layer in layers.items()}
+    budget = asked.get("budget") or uniform(layers, asked["sparsity_pct"], asked["keep_dense"])
+    dense = Account(tuple(LayerAccount(name, size, size, 0) for name, size in sizes.items()))
+    return round(dense.with_budget(budget).sparsity_pct, 2)

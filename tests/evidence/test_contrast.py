@@ -1,0 +1,153 @@
+"""The one comparison, on numbers small enough to do by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from paper_repro.evidence.contrast import (
+    Answer,
+    At,
+    Network,
+    contrast,
+    counterpart,
+    judge,
+    macs_saved_pct,
+    pareto_front,
+    seeds_needed,
+)
+from paper_repro.evidence.statistics import summarise
+
+
+def network(top1_pct: float, density: float = 0.1, macs_m: float = 1.0, seed: int = 0, data: str = "a") -> Network:
+    return Network(seed, data, top1_pct, density, macs_m)
+
+
+# half of the weights cost nothing, a tenth 2 points, a hundredth 6
+BY_DENSITY = [network(88.0, 0.1, 10.0), network(84.0, 0.01, 1.0), network(90.0, 0.5, 50.0)]
+
+
+def accuracy_at(density: float) -> float | None:
+    there = counterpart(network(0.0, density), BY_DENSITY, At.SPARSITY)
+    return None if there is None else there.top1_pct
+
+
+def test_at_equal_sparsity_accuracy_is_linear_in_the_logarithm_of_density() -> None:
+    assert accuracy_at(0.1) == 88.0
+    assert accuracy_at(math.sqrt(0.1 * 0.01)) == pytest.approx(86.0)  # halfway, in the logarithm
+    assert accuracy_at(0.2) == pytest.approx(88.0 + 2.0 * math.log(2) / math.log(5))
+
+
+def test_at_equal_sparsity_macs_are_a_power_of_density() -> None:
+    """Here 100 times the density, as under a uniform budget, also between two networks."""
+    there = counterpart(network(0.0, 0.03, 7.0), BY_DENSITY, At.SPARSITY)
+    assert there is not None and there.macs_m == pytest.approx(3.0)
+
+
+def test_nothing_is_extrapolated_but_the_last_network_holds_for_a_tenth_more() -> None:
+    assert accuracy_at(0.01 / 1.09) == 84.0
+    assert accuracy_at(0.01 / 1.11) is None
+    assert accuracy_at(0.5 * 1.09) == 90.0
+    assert accuracy_at(0.5 * 1.11) is None
+    assert accuracy_at(0.0) is None
+
+
+def test_a_network_without_a_weight_is_none_to_read_off_at() -> None:
+    there = counterpart(network(0.0, 0.1), [*BY_DENSITY, network(10.0, 0.0, 0.0)], At.SPARSITY)
+    assert there is not None and there.top1_pct == 88.0
+
+
+BY_MACS = [network(y, macs_m=x) for x, y in ((4.0, 85.0), (1.0, 80.0), (2.0, 86.0), (2.0, 84.0), (8.0, 86.0))]
+
+
+def test_at_equal_macs_the_front_leaves_out_what_a_cheaper_network_reaches() -> None:
+    def at(macs_m: float) -> float | None:
+        there = counterpart(network(0.0, macs_m=macs_m), BY_MACS, At.MACS)
+        return None if there is None else there.top1_pct
+
+    assert pareto_front((n.macs_m, n.top1_pct) for n in BY_MACS) == [(1.0, 80.0), (2.0, 86.0)]
+    assert at(math.sqrt(2.0)) == pytest.approx(83.0)
+    assert at(5.0) == 86.0  # more than is needed for it
+    assert at(8.0 * 1.09) == 86.0
+    assert at(8.0 * 1.11) is None
+    assert at(1.0 / 1.11) is None
+
+
+def test_equal_accuracy_is_equal_macs_read_the_other_way_round() -> None:
+    there = counterpart(network(83.0, macs_m=2.0), BY_MACS, At.ACCURACY)
+    assert there is not None and there.macs_m == pytest.approx(math.sqrt(2.0))
+    assert macs_saved_pct(there, network(83.0, macs_m=2.0)) == pytest.approx(100 * (1 - math.sqrt(0.5)))
+    assert counterpart(network(79.9), BY_MACS, At.ACCURACY) is None
+    assert counterpart(network(86.1), BY_MACS, At.ACCURACY) is None
+
+
+def test_networks_are_compared_within_their_seed() -> None:
+    """Seeds differ by 10 points, and ours is 1 point ahead on each: pairing is what shows it."""
+    theirs = [network(80.0 + 10 * seed, density, seed=seed) for seed in (0, 1, 5) for density in (0.2, 0.05)]
+    compared = contrast([network(81.0 + 10 * seed, seed=seed) for seed in (1, 0, 2)], theirs, At.SPARSITY)
+    difference = compared.difference()
+    assert difference is not None and (difference.mean, difference.sd, difference.n) == (1.0, 0.0, 2)
+    assert [ours.seed for ours, _ in compared.pairs] == [0, 1]
+    assert [alone.seed for alone in compared.alone] == [2]
+    back = compared.swapped().difference()
+    assert back is not None and back.mean == -1.0
+
+
+def test_unlike_data_are_never_compared() -> None:
+    """Neither row against row nor read off; where half of the other side is of other data, only the rest counts."""
+    for at in At:
+        assert contrast([network(81.0)], [network(80.0, data="b")], at).difference() is None
+    compared = contrast([network(81.0)], [network(80.0), network(10.0, data="b")], At.SPARSITY)
+    assert compared.difference() == summarise([1.0])
+
+
+def test_a_network_outside_of_the_range_is_named_and_not_compared() -> None:
+    compared = contrast([network(99.0, 0.9), network(89.0)], BY_DENSITY, At.SPARSITY)
+    assert [outside.density for outside in compared.outside] == [0.9]
+    assert compared.difference() == summarise([1.0])
+
+
+def test_a_ratio_that_is_not_known_is_not_a_number() -> None:
+    compared = contrast([network(81.0, macs_m=math.nan)], [network(80.0)], At.ROW)
+    assert math.isnan(compared.ratio("macs_m")) and compared.ratio("density") == 1.0
+    assert math.isnan(replace(compared, pairs=()).ratio("density"))
+
+
+@pytest.mark.parametrize(
+    ("differences", "answer"),
+    [
+        ([1.0, 1.2, 1.1], Answer.BETTER),
+        ([-1.0, -1.2, -1.1], Answer.WORSE),
+        ([0.1, -0.1, 0.0], Answer.EQUIVALENT),
+        ([0.3, 0.31, 0.29], Answer.EQUIVALENT),  # above zero for sure, and within what does not matter
+        ([2.0, -2.0, 0.5], Answer.TOO_FEW),
+        ([3.0], Answer.TOO_FEW),
+        ([0.5, 0.5], Answer.EQUIVALENT),  # the margin belongs to it
+        ([0.6, 0.6], Answer.BETTER),
+    ],
+)
+def test_what_an_interval_says(differences: list[float], answer: Answer) -> None:
+    assert judge(summarise(differences), 0.5) is answer
+
+
+def test_without_a_margin_nothing_is_equivalent() -> None:
+    assert judge(summarise([0.3, 0.31, 0.29])) is Answer.BETTER
+    assert judge(summarise([0.1, -0.1, 0.0])) is Answer.TOO_FEW
+
+
+@pytest.mark.parametrize(
+    ("mean", "margin", "seeds"),
+    [
+        # half the width is t(n - 1) * sd / sqrt(n): at sd = 1, 1.2415 with 5 seeds (t = 2.7764) and 1.0494 with 6
+        (1.1, 0.0, 6),
+        (1.3, 0.0, 5),
+        (0.0, 1.25, 5),  # it would lie within the margin
+        (0.0, 0.1, None),  # not with a hundred: 0.198
+        (1.0, 0.0, 7),  # t(6) = 2.4469: 0.9248 < 1
+    ],
+)
+def test_seeds_needed_by_hand(mean: float, margin: float, seeds: int | None) -> None:
+    assert seeds_needed(summarise([mean - 1.0, mean, mean + 1.0]), margin) == seeds
+    assert seeds_needed(summarise([mean]), margin) is None
