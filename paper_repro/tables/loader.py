@@ -283,6 +283,7 @@ def _row(row: PrintedRow, keys: _TableKeys, hyperparameters: HyperparameterRow |
         id=row.row,
         method=row.method,
         label=row.label,
+        series=row.series or row.method,
         regime_pct=row.regime_pct,
         reported=Reported.of(row.printed()),
         weight_decay=hyperparameters.weight_decay if hyperparameters else None,
