@@ -22,6 +22,7 @@ from paper_repro.report.figures.style import (
     REPORTED,
     REPRODUCED,
     SMALL,
+    end_labels,
     finish,
     grid,
     handle,
@@ -204,11 +205,13 @@ def _cut_collapsed(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
     low, high = whole["top1_pct"].min(), whole["top1_pct"].max()
     floor = max((whole["top1_pct"] - half).min(), low - MARGIN) - 0.5
     axis.set_ylim(floor, min((whole["top1_pct"] + half).max(), high + MARGIN, 100.0) + 0.5)
+    for label in [label for label in end_labels(axis) if label.xy[1] < floor]:
+        label.remove()
     for _, point in frame.drop(whole.index).iterrows():
         if point["kind"] == kind or point["series"] == "str":
             looks = look(point["series"])
             axis.annotate(
-                f"{looks.name}: {point['top1_pct']:.0f} %", (point[x], floor), xytext=(0, 14), ha="center",
+                f"{looks.name}: {point['top1_pct']:.0f} %", (point[x], floor), xytext=(0, 12), ha="right",
                 textcoords="offset points", fontsize=SMALL, color=looks.colour, zorder=5,
                 arrowprops={"arrowstyle": "->", "color": looks.colour},
             )  # fmt: skip

@@ -59,9 +59,10 @@ def balance_l1(evidence: Evidence) -> Figure:
         axis.plot(x, own["implied_l1"].to_numpy(), "_", color=BLUE, markersize=4, alpha=0.7, zorder=1)
         axis.plot(x, own["kept_l1"].to_numpy(), CIRCLE, color=BLUE, markersize=3, zorder=3)
         axis.set_title(f"{row}, seed {own['seed'].iloc[0]}\n{len(own)} layers keep weights", pad=11)
-    axes[0].set(xscale="log", yscale="log")
-    for axis in axes:
-        _constant_means(axis)
+    if rows or len(paper):
+        axes[0].set(xscale="log", yscale="log")
+        for axis in axes:
+            _constant_means(axis)
     label_axes(fig, axes, "Weights that a layer keeps (log)", "L1 norm of these weights (log)")
     handles: list[Line2D | Patch] = []
     if len(paper):

@@ -70,7 +70,7 @@ def layer_budgets(evidence: Evidence) -> Figure:
     fig, axes = grid(len(shown), 2, 1.75)
     for axis, row in zip(axes, shown, strict=False):
         _draw_budget(axis, evidence, row, layers[layers["row"] == row], published)
-    label_axes(fig, axes, "Number of the layer, from input to output", "Sparsity (%; log scale of what is left)")
+    label_axes(fig, axes, "Number of the layer, from input to output", "Sparsity (%; log of what is left)")
     reported = f"Reported: {'nearest ' if trained else ''}budget"
     handles: list[Line2D | Patch] = [
         handle(reported, PAPER_GREY, "s", REPORTED | FAINT_POINTS),
@@ -139,9 +139,7 @@ def densities_against_paper(evidence: Evidence) -> Figure:
     fig, axes = grid(len(shown), 3, 2.1, sharex=True, sharey=True)
     for axis, row in zip(axes, shown, strict=False):
         _draw_densities(axis, evidence, row, layers[layers["row"] == row])
-    label_axes(
-        fig, axes, "Share kept in the paper (log scale)", "Share of its weights that a layer keeps here (log scale)"
-    )
+    label_axes(fig, axes, "Share kept in the paper (log scale)", "Share that a layer keeps here (log)")
     handles = [
         handle("A layer (mean over seeds)", BLUE, CIRCLE, REPRODUCED | POINTS),
         Line2D([], [], color="black", linestyle=":", label="As in the paper"),

@@ -35,7 +35,7 @@ from paper_repro.tables import Row
 # one per pair of ranks
 LOW_RANK_DASHES: tuple[LineStyleType, ...] = ("-.", (0, (1, 1)), (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 NETWORK_MARKERS = ("o", "s", "^", "D")
-THIN, BOLD = 0.5, 1.5  # line widths: one seed, the mean
+THIN, BOLD = 0.5, 1.6  # line widths: one seed, the mean
 # Drawn is accuracy down to this many points below the best, or to the lowest network of a row: not an untrained one's.
 SHOWN_POINTS = 20.0
 
@@ -98,8 +98,6 @@ def _draw_ranks(axis: Axes, evidence: Evidence, groups: Sequence[list[Row]]) -> 
     """Both ranks of every STR run, the pairs of the table as dotted lines, and on U's rank where a row's network was
     taken; the key to the latter.
     """
-    axis.set_yscale("log")
-    plain_ticks(axis.yaxis, LogLocator(subs=(1.0, 2.0, 5.0)))
     handles: dict[str, Line2D | Patch] = {}
     learnt = _learnt(groups)
     pairs = list(dict.fromkeys(row.ranks for group in learnt for row in group if row.ranks))
@@ -119,6 +117,8 @@ def _draw_ranks(axis: Axes, evidence: Evidence, groups: Sequence[list[Row]]) -> 
         named = [ranks for ranks in pairs if _rank_u(ranks) == rank_u]
         axis.axhline(rank_u, color="#888888", linestyle=":", linewidth=0.9, zorder=1)
         label_end(axis, ", ".join(named), 1.0, rank_u, leader=False)
+    axis.set_yscale("log")  # last: on a log axis seaborn would take the mean of logarithms
+    plain_ticks(axis.yaxis, LogLocator(subs=(1.0, 2.0, 5.0)))
     return handles
 
 

@@ -129,7 +129,7 @@ def look(series: str) -> Look:
 
 def shades(count: int) -> list[Any]:
     """Colours for rows or trainings that are all STR's, from light to dark."""
-    return list(sns.blend_palette(["#6DB9E8", BLUE, "#00263D"], max(count, 2)))[:count] if count > 1 else [BLUE]
+    return list(sns.blend_palette(["#6DB9E8", BLUE, "#00263D"], count)) if count > 1 else [BLUE] * count
 
 
 # -- figures ---------------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def grid(count: int, columns: int, height: float, **shared: Any) -> tuple[Figure
     """A figure with so many panels, each ``height`` inches high, in lines of ``columns``; and its panels."""
     columns = max(1, min(columns, count))
     lines = max(1, -(-count // columns))
-    figure = new_figure(height * lines + 1.0)
+    figure = new_figure(max(height, 2.2) + 1.0 if lines == 1 else height * lines + 1.0)
     axes = list(figure.subplots(lines, columns, squeeze=False, **shared).flat)
     for axis in axes[max(count, 1) :]:
         axis.remove()
