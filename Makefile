@@ -42,7 +42,7 @@ MORE_ARGS  := $(call given,ARGS)
 USE_FFCV   := $(if $(call given,FFCV),$(if $(call on,FFCV),1,0))
 USE_PYTHON := $(call given,PYTHON)
 
-.PHONY: help more setup ffcv environment list audit plan run check render reproduce regress data lab test lint bench lock clean
+.PHONY: help more setup ffcv environment list audit plan run check render reproduce regress site data lab test lint bench lock clean
 
 help:
 	@echo 'usage: make TARGET [VARIABLE=value ...]'
@@ -103,6 +103,12 @@ check: environment ## hold the committed results against paper and tolerances
 render: environment ## figures and notebook from the results that are there
 	@$(RUN) render $(ONE_TABLE) $(OPT_TIER) $(MORE_ARGS)
 
+site: environment ## the site, into site/index.html, from what is committed
+	@sh ci/extra.sh site
+	@$(PYTHON_VENV) -m paper_repro.report.site
+	@$(PYTHON_VENV) -m sphinx -q -W --keep-going -j auto docs site
+	@echo 'site: open site/index.html'
+
 data: environment ## the data sets; NAME=...: find, fetch, verify that one
 	@$(RUN) data $(if $(call given,NAME),"$(NAME)") $(OPT_DATA) $(MORE_ARGS)
 
@@ -131,7 +137,7 @@ lock: environment #: resolve pyproject.toml anew into requirements.lock and envi
 	@$(PYTHON_VENV) ci/lock.py
 
 clean: #: remove .venv and caches; never runs/ or results/
-	rm -rf .venv .setup.lock build paper_repro.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .venv .setup.lock build site docs/generated paper_repro.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find paper_repro tests ci notebooks -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # What the other targets wait for: as `setup`, but silent when there is nothing to do.

@@ -11,12 +11,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 ENVIRONMENT = ROOT / "environment.yml"
 FFCV_LOCK = ROOT / "ci/ffcv.lock"
+# Extras of pyproject.toml that one target alone needs (ci/extra.sh); each has a lock of its own beside the FFCV's.
+EXTRAS = ("site",)
 # Results depend on these two most, so they move only when somebody decides it. Results made with other versions are
 # still comparable within the tolerances, but no longer bit for bit.
 PINNED = ("torch==2.14.1", "torchvision==0.29.1")
@@ -53,6 +56,16 @@ def compile_ffcv_lock() -> None:
     subprocess.run(command, cwd=ROOT, check=True, input="\n".join(FFCV), text=True)
 
 
+def compile_extra(name: str, constraints: Path) -> None:
+    """Resolve an extra of pyproject.toml by itself, under the versions of requirements.lock."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--universal", "--generate-hashes", "--quiet"]
+    command += ["--no-config", "--upgrade", "--python-version=3.11", "--custom-compile-command=make lock"]
+    command += ["--no-annotate", f"--constraints={constraints}", f"--output-file={ROOT / 'ci' / name}.lock"]
+    wanted = "\n".join(project["optional-dependencies"][name])
+    subprocess.run(command, cwd=ROOT, check=True, input=wanted, text=True)
+
+
 def pins(lock: str) -> dict[str, str]:
     """Name -> version of every package in the text of a lock file."""
     return dict(re.findall(r"^([a-z0-9._-]+)==([^\s;\\]+)", lock, flags=re.MULTILINE))
@@ -77,11 +90,14 @@ def main() -> None:
         draft.unlink()
         compile_lock(constraints, draft, "--universal", "--generate-hashes")
         draft.replace(LOCK)
+        versions = pins(LOCK.read_text(encoding="utf-8"))
+        constraints.write_text("".join(f"{name}=={version}\n" for name, version in versions.items()), encoding="utf-8")
+        for extra in EXTRAS:
+            compile_extra(extra, constraints)
     finally:
         constraints.unlink(missing_ok=True)
         draft.unlink(missing_ok=True)
     compile_ffcv_lock()
-    versions = pins(LOCK.read_text(encoding="utf-8"))
     ENVIRONMENT.write_text(with_versions(ENVIRONMENT.read_text(encoding="utf-8"), versions), encoding="utf-8")
     print(f"{LOCK.name}: {len(versions)} packages; {ENVIRONMENT.name} has the same versions")
 

@@ -20,7 +20,8 @@ from paper_repro.evidence import claims, results, tolerances, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.provenance import of_repository, repository
-from paper_repro.report import balance_report, figures, notebook, summary
+from paper_repro.report import documents as page_parts
+from paper_repro.report import figures, notebook, summary
 from paper_repro.tables import AUDIT
 from paper_repro.tables.files import read_rows
 from paper_repro.tables.printed import File, Name
@@ -260,27 +261,19 @@ def notebooks(root: Path) -> Iterator[Finding]:
 
 
 def documents(root: Path) -> Iterator[Finding]:
-    """Generated parts of documents are current: the columns in results/schema.md, the status table in README.md, the
-    numbers in docs/balance.md.
-    """
+    """Generated parts are current: the columns in results/schema.md, the numbers in README.md and docs/."""
     if results.update_schema_document(root / "schema.md", check=True):
         yield OK, "results/schema.md is current"
     else:
         yield FAIL, "results/schema.md is not current: run `python -m paper_repro.evidence.results`"
-    readme = root.resolve().parent / "README.md"
-    if not readme.exists():
-        yield INCOMPLETE, f"{readme} is missing"
-    elif verdicts.update_status_table(readme, root, check=True):
-        yield OK, "the status table of README.md is current"
-    else:
-        yield FAIL, "the status table of README.md is not current: run `python -m paper_repro.evidence.verdicts`"
-    page = root.resolve().parent / "docs" / "balance.md"
-    if not page.exists():
-        yield INCOMPLETE, f"{page} is missing"
-    elif balance_report.update_page(page, root, check=True):
-        yield OK, "the numbers of docs/balance.md are current"
-    else:
-        yield FAIL, "docs/balance.md is not current: run `python -m paper_repro.report.balance_report`"
+    for name, parts in page_parts.DOCUMENTS.items():
+        file = root.resolve().parent / name
+        if not file.exists():
+            yield INCOMPLETE, f"{file} is missing"
+        elif page_parts.update(file, parts, root, check=True):
+            yield OK, f"the numbers of {name} are current"
+        else:
+            yield FAIL, f"the numbers of {name} are not current: run `python -m paper_repro.report.documents`"
 
 
 CHECKS: tuple[Callable[[Path], Iterable[Finding]], ...] = (

@@ -17,8 +17,6 @@ from paper_repro.data.catalog import dataset
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence import results
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.provenance import repository
-from paper_repro.files import write
 from paper_repro.tables import AUDIT
 
 NEAR = 1.5  # that of methods/balance.py, which needs torch
@@ -318,25 +316,8 @@ PARTS: Mapping[str, Callable[[Path], str]] = {
 }
 
 
-def update_page(page: Path, results_dir: Path, check: bool = False) -> bool:
-    """Bring the generated parts of ``docs/balance.md`` up to date; returns whether they already were. With ``check``,
-    nothing is written. Raises UserError when a marker is missing.
-    """
-    text = new = page.read_text(encoding="utf-8")
-    for name, part in PARTS.items():
-        begin, end = f"<!-- {name}, generated from results: begin -->", f"<!-- {name}: end -->"
-        new = results.replace_between(new, begin, end, part(results_dir), page)
-    if new != text and not check:
-        write(page, new)
-    return new == text
-
-
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; bars inside cells are escaped."""
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    update_page(repository() / "docs" / "balance.md", repository() / "results")

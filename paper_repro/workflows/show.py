@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paper_repro.evidence import claims, evidence, provenance, verdicts
-from paper_repro.report import balance_report, notebook, summary
+from paper_repro.report import documents, notebook, summary
 from paper_repro.report.console import best_epochs, comparison_grid, legend, print_whole, whose
 from paper_repro.tables import AUDIT
 from paper_repro.terminal import Console
@@ -37,7 +37,6 @@ def show(job: Job, console: Console) -> None:
     console.print(f"numbers: {job.results / job.table}", soft_wrap=True)
     home = provenance.repository()
     if job.results.resolve() == home / "results":
-        if not verdicts.update_status_table(home / "README.md", job.results):
-            console.print("README.md: its status table now counts these results")
-        if not balance_report.update_page(home / "docs" / "balance.md", job.results):
-            console.print("docs/balance.md: its numbers are now those of these results")
+        for name, parts in documents.DOCUMENTS.items():
+            if not documents.update(home / name, parts, job.results):
+                console.print(f"{name}: its numbers are now those of these results")

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from scipy.optimize import brentq
 
-from paper_repro.errors import UserError
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence import results
 from paper_repro.evidence.evidence import Evidence
@@ -21,8 +20,6 @@ from paper_repro.report.report import Report
 from tests.made_up import MakeRuns
 from tests.report.test_figures import texts
 
-PAGE = repository() / "docs" / "balance.md"
-
 
 def load(make_runs: MakeRuns, tmp_path: Path, **given: object) -> Evidence:
     results.collect("resnet50", "smoke", make_runs(**given), tmp_path / "results")
@@ -30,26 +27,6 @@ def load(make_runs: MakeRuns, tmp_path: Path, **given: object) -> Evidence:
         file = results.path(repository() / "results", "resnet50", "audit", kind)
         (tmp_path / "results" / "resnet50" / file.name).write_bytes(file.read_bytes())
     return ev.load("resnet50", "smoke", tmp_path / "results")
-
-
-def test_the_page_shows_the_committed_results() -> None:
-    assert balance_report.update_page(PAGE, repository() / "results", check=True), (
-        "run `python -m paper_repro.report.balance_report`"
-    )
-
-
-def test_the_page_follows_the_results(tmp_path: Path) -> None:
-    page = tmp_path / "balance.md"
-    page.write_bytes(PAGE.read_bytes())
-    assert not balance_report.update_page(page, tmp_path / "none", check=True)
-    assert not balance_report.update_page(page, tmp_path / "none")
-    assert balance_report.update_page(page, tmp_path / "none")
-    text = page.read_text(encoding="utf-8")
-    for said in ("The audit has not been written", "No committed run has recorded", "No run with learnt ranks"):
-        assert said in text
-    page.write_text("nothing", encoding="utf-8")
-    with pytest.raises(UserError, match="paper, generated from results: begin"):
-        balance_report.update_page(page, tmp_path / "none")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +39,7 @@ def test_thresholds_that_the_page_works_out_follow_from_the_law(
     """|ln t| / t = slope^2 r m."""
     found = brentq(lambda t: -math.log(t) / t - slope**2 * ranks * importance, 1e-9, 1.0)
     assert found == pytest.approx(float(threshold), abs=0.006)
-    assert threshold in PAGE.read_text(encoding="utf-8")
+    assert threshold in (repository() / "docs" / "balance.md").read_text(encoding="utf-8")
 
 
 def test_what_needs_no_torch_here_is_what_the_methods_have() -> None:

@@ -1,0 +1,49 @@
+"""The parts of README.md and of the pages in docs/ that follow from results, each between two marker lines.
+
+``python -m paper_repro.report.documents`` brings them up to date; `make reproduce` does it too, and `make check` says
+when one is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from paper_repro.evidence import claims, evidence, results, verdicts
+from paper_repro.evidence.provenance import repository
+from paper_repro.files import write
+from paper_repro.report import balance_report, summary
+
+Part = Callable[[Path], str]
+HEADLINE = ("resnet50", "smoke")  # the table and tier whose summary README.md shows
+
+
+def headline_summary(results_dir: Path) -> str:
+    """What ``make reproduce TABLE=resnet50`` prints before its long table."""
+    body = evidence.load(*HEADLINE, results_dir)
+    lines = summary.summary(body, verdicts.comparisons(body), claims.check(body))
+    return "\n".join(["```text", *lines, "```", ""])
+
+
+DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
+    "README.md": {"summary": headline_summary, "status": verdicts.status_markdown},
+    "docs/balance.md": balance_report.PARTS,
+}
+
+
+def update(file: Path, parts: Mapping[str, Part], results_dir: Path, check: bool = False) -> bool:
+    """Bring the generated parts of a file up to date; returns whether they already were. With ``check``, nothing is
+    written. Raises UserError when a marker is missing.
+    """
+    text = new = file.read_text(encoding="utf-8")
+    for name, part in parts.items():
+        begin, end = f"<!-- {name}, generated from results: begin -->", f"<!-- {name}: end -->"
+        new = results.replace_between(new, begin, end, part(results_dir), file)
+    if new != text and not check:
+        write(file, new)
+    return new == text
+
+
+if __name__ == "__main__":
+    for document, parts in DOCUMENTS.items():
+        update(repository() / document, parts, repository() / "results")

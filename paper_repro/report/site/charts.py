@@ -1,0 +1,183 @@
+"""Pictures to look into, by Bokeh: hovering names the run, a click on the legend shows or hides a method.
+
+Its script is shipped with the site. Without scripts, the committed picture stands in its place.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from bokeh.embed import json_item
+from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem, Range1d, Whisker
+from bokeh.plotting import figure
+
+from paper_repro import tables
+from paper_repro.evidence.evidence import Evidence
+from paper_repro.report import figures
+from paper_repro.report.figures.style import look
+from paper_repro.report.site.sortable import raw
+
+GREY = "#808080"  # legible on white and on black
+HEIGHT = 280
+MARKERS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle", "P": "plus"}
+AXES = {
+    "sparsity_pct": ("Weights left (%)", "sparsity_pct", "accuracy_over_sparsity", "log"),
+    "macs_m": ("Multiply-adds per image (millions)", "sparse_macs_m", "accuracy_over_macs", "log"),
+}
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C3D00")
+
+
+def accuracy(body: Evidence, quantity: str) -> str:
+    """Top-1 over sparsity or multiply-adds: the runs of the tier, and the paper's rows, each on axes of its own."""
+    title, column, name, scale = AXES[quantity]
+    plots = []
+    for frame, what in ((_measured(body, column), body.setting), (_printed(body, quantity), "the paper, ImageNet-1K")):
+        if len(frame):
+            shown = frame.assign(x=100 - frame["x"]) if quantity == "sparsity_pct" else frame
+            plots.append(_accuracy(shown, f"Top-1 (%), {what}", title, scale))
+    return _embedded(plots, body, name, f"Top-1 accuracy over {title.lower()}.")
+
+
+def _measured(body: Evidence, column: str) -> pd.DataFrame:
+    lines = []
+    for row in body.table.rows:
+        top1, x = body.summary(row.id, "top1_pct"), body.summary(row.id, column)
+        if top1 is not None and x is not None:
+            low, high = (top1.mean, top1.mean) if top1.low is None else (top1.low, top1.high)
+            lines.append({"row": row.id, "method": row.method, "x": x.mean, "y": top1.mean, "low": low, "high": high,
+                          "told": top1.text(), "runs": top1.n})  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def _printed(body: Evidence, quantity: str) -> pd.DataFrame:
+    lines = []
+    for row in body.table.rows:
+        x, y = getattr(row.reported, quantity), row.reported.top1_pct
+        if x is not None and y is not None and row.dataset == body.table.dataset:
+            lines.append({"row": row.id, "method": row.method, "x": x, "y": y, "low": y, "high": y,
+                          "told": row.reported.printed["top1_pct"].text, "runs": "printed"})  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def _accuracy(frame: pd.DataFrame, y_title: str, x_title: str, scale: str) -> Any:
+    plot = _plot(
+        x_title, y_title, [("row", "@row"), ("top-1 %", "@told"), (x_title, "@x{0.00}"), ("runs", "@runs")], scale
+    )
+    margin = 0.05 * (frame["high"].max() - frame["low"].min()) or 1.0
+    plot.y_range = Range1d(frame["low"].min() - margin, frame["high"].max() + margin)
+    items = []
+    for method in frame["method"].drop_duplicates():
+        points = frame[frame["method"] == method].sort_values("x")
+        source, style = ColumnDataSource(points), look(method)
+        drawn = [plot.scatter("x", "y", source=source, marker=MARKERS.get(style.marker, "star"), size=9,
+                              color=_on_both(style.colour), name="points")]  # fmt: skip
+        if method.startswith("str"):
+            drawn.append(plot.line("x", "y", source=source, color=_on_both(style.colour)))
+        if (points["high"] > points["low"]).any():
+            bars = Whisker(base="x", lower="low", upper="high", source=source, line_color=_on_both(style.colour),
+                           upper_head=None, lower_head=None)  # fmt: skip
+            plot.add_layout(bars)
+        items.append(LegendItem(label=style.name, renderers=drawn))
+    plot.hover.renderers = [r for item in items for r in item.renderers if r.name == "points"]
+    _legend(plot, items)
+    return plot
+
+
+def budgets(body: Evidence) -> str:
+    """Sparsity of each layer, model by model: the trained networks of STR's rows, and the paper's (dashed)."""
+    trained: dict[str, pd.DataFrame] = {}
+    for row, seed, layers in body.run_budgets("str"):
+        trained[row] = pd.concat([trained.get(row, pd.DataFrame()), layers.assign(seed=seed)])
+    printed = {name: budget for name, budget in tables.budgets(body.table.name).items() if name.startswith("str-")}
+    plot = _plot(
+        "Layer, in forward order",
+        "Sparsity (%)",
+        [("network", "@network"), ("layer", "@layer"), ("sparsity %", "@y{0.00}")],
+    )
+    shown_first = min(printed or trained, key=lambda name: abs(float(name.removeprefix("str-")) - 90), default="")
+    items = []
+    for index, row in enumerate(trained or printed):
+        colour, visible = SERIES[index % len(SERIES)], row == shown_first
+        if row in trained:
+            means = trained[row].groupby("layer", sort=False)["sparsity_pct"].mean()
+            items.append(_budget(plot, f"{row}, trained", dict(means), colour, "solid", visible))
+        if row in printed:
+            items.append(_budget(plot, f"{row}, paper", printed[row], colour, "dashed", visible))
+    plot.hover.renderers = [r for item in items for r in item.renderers if r.name == "points"]
+    _legend(plot, items)
+    return _embedded(
+        [plot] if items else [],
+        body,
+        "layer_budgets",
+        "Sparsity of each layer. Networks are switched on and off in the legend.",
+    )
+
+
+def _budget(plot: Any, network: str, budget: Mapping[str, float], colour: str, dash: str, visible: bool) -> LegendItem:
+    frame = pd.DataFrame({"x": range(1, len(budget) + 1), "y": list(budget.values()), "layer": list(budget)})
+    source, colour = ColumnDataSource(frame.assign(network=network)), _on_both(colour)
+    line = plot.line("x", "y", source=source, color=colour, line_dash=dash, visible=visible)
+    points = plot.scatter("x", "y", source=source, color=colour, size=5, visible=visible, name="points",
+                          fill_alpha=1.0 if dash == "solid" else 0.0)  # fmt: skip
+    return LegendItem(label=network, renderers=[line, points])
+
+
+def _on_both(colour: str) -> str:
+    """Black is grey here, so that it shows on a dark page too."""
+    return GREY if colour == "#000000" else colour
+
+
+def _plot(x_title: str, y_title: str, tooltips: Sequence[tuple[str, str]], scale: str = "linear") -> Any:
+    plot = figure(
+        frame_height=HEIGHT,
+        sizing_mode="stretch_width",
+        x_axis_label=x_title,
+        y_axis_label=y_title,
+        x_axis_type=scale,
+        tools=[HoverTool(tooltips=list(tooltips)), "pan", "box_zoom", "reset"],
+        toolbar_location="above",
+        background_fill_alpha=0.0,
+        border_fill_alpha=0.0,
+        outline_line_color=GREY,
+    )
+    plot.toolbar.logo = None
+    plot.grid.grid_line_color, plot.grid.grid_line_alpha = GREY, 0.25
+    for axis in plot.axis:
+        axis.axis_label_text_color = axis.major_label_text_color = axis.axis_line_color = GREY
+        axis.major_tick_line_color = axis.minor_tick_line_color = GREY
+        axis.axis_label_text_font_style = "normal"
+    return plot
+
+
+def _legend(plot: Any, items: Sequence[LegendItem]) -> None:
+    legend = Legend(items=list(items), click_policy="hide", background_fill_alpha=0.0, border_line_alpha=0.0,
+                    label_text_color=GREY, label_text_font_size="9pt", spacing=1, ncols=2, location="left")  # fmt: skip
+    plot.add_layout(legend, "below")
+
+
+def _embedded(plots: Sequence[Any], body: Evidence, name: str, caption: str) -> str:
+    """The charts side by side where there is room, with the committed picture for readers without scripts."""
+    if not plots:
+        return ""
+    drawn = [_drawn(plot, f"{body.table.name}-{body.tier}-{name}-{index}") for index, plot in enumerate(plots)]
+    alt, file = html.escape(caption, quote=True), figures.path(body, name)
+    picture = f'<img alt="{alt}" src="../../_images/{body.table.name}-{file.name}">' if file.exists() else ""
+    return raw(
+        f'<figure><div class="charts" role="img" aria-label="{alt}">{"".join(drawn)}</div>'
+        f"<noscript>{picture}</noscript><figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
+
+
+def _drawn(plot: Any, id: str) -> str:
+    """A chart and the script that draws it. The names of its parts are numbered anew, so that it is the same text
+    whatever was drawn before it.
+    """
+    numbers: dict[str, str] = {}
+    item = json.dumps(json_item(plot, id)).replace("</", "<\\/")
+    item = re.sub(r'"p\d+"', lambda found: numbers.setdefault(found[0], f'"p{len(numbers)}"'), item)
+    return f'<div id="{id}"></div><script>Bokeh.embed.embed_item({item})</script>'
