@@ -42,7 +42,7 @@ MORE_ARGS  := $(call given,ARGS)
 USE_FFCV   := $(if $(call given,FFCV),$(if $(call on,FFCV),1,0))
 USE_PYTHON := $(call given,PYTHON)
 
-.PHONY: help more setup ffcv environment list audit plan run check render reproduce regress site data test lint bench lock clean
+.PHONY: help more setup ffcv environment list audit plan run check render reproduce regress site data lab test lint bench lock clean
 
 help:
 	@echo 'usage: make TARGET [VARIABLE=value ...]'
@@ -117,6 +117,10 @@ setup: #: make .venv as requirements.lock says (every other target does this by 
 
 ffcv: environment #: install FFCV, which reads ImageNet faster (as root on Debian and Ubuntu, or with OpenCV at hand)
 	@sh ci/ffcv.sh
+
+lab: environment #: open the notebooks in JupyterLab; stop it with Ctrl-C
+	@echo 'lab: JupyterLab in notebooks/ (one notebook per table; papermill sets its table and tier). Ctrl-C stops it'
+	@$(PYTHON_VENV) -m jupyterlab notebooks $(MORE_ARGS)
 
 test: environment #: all tests, in as many processes as there are cores (four at most)
 	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --benchmark-disable -n auto --maxprocesses 4 --dist loadfile $(MORE_ARGS)

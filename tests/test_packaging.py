@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 MAKE_TARGETS = ["setup", "list", "audit", "plan", "run", "check", "render", "reproduce", "regress", "data"]
-TOOLS = ["ffcv", "test", "lint", "bench", "lock", "clean"]
+TOOLS = ["ffcv", "lab", "test", "lint", "bench", "lock", "clean"]
 MAKE_TARGETS += TOOLS
 MAKE_VARIABLES = {
     "TIER": "--tier",

@@ -259,6 +259,7 @@ def _row(
         dataset=row.dataset or facts.dataset,
         ranks=row.ranks,
         distribution=row.distribution,
+        series=row.series or row.method,
     )
 
 

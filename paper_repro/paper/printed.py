@@ -82,15 +82,17 @@ class PrintedRow(File):
 
     ``paper_table``: where it is printed, by default the table's. ``same_as``: "table:row" of the row that prints the
     same model; cells that are empty here are taken from there. ``model`` and ``dataset``: where they are not the
-    table's. ``distribution``: "budget" (the published budget named in ``budget``), "uniform" (but for the kinds of
-    layers in ``keep_dense``; the pruned layers have ``pruned_layers_pct``, by default the printed sparsity), "erk",
-    "dense", "nominal" (the printed sparsity is the target, the FLOPs are those of ``budget``), "low-rank" (nothing is
-    zero: matrices are products of the inner dimensions in ``ranks``) or "unknown".
+    table's. ``series``: its line in a figure, where the method alone does not say it. ``distribution``: "budget" (the
+    published budget named in ``budget``), "uniform" (but for the kinds of layers in ``keep_dense``; the pruned layers
+    have ``pruned_layers_pct``, by default the printed sparsity), "erk", "dense", "nominal" (the printed sparsity is the
+    target, the FLOPs are those of ``budget``), "low-rank" (nothing is zero: matrices are products of the inner
+    dimensions in ``ranks``) or "unknown".
     """
 
     row: Name
     method: Name
     label: Name
+    series: str = ""
     regime_pct: PercentOrEmpty = None
     ranks: Ranks = ""
     top1_pct: PrintedOrEmpty
@@ -217,13 +219,15 @@ class Row:
     """One line of a table. ``weight_decay`` and ``s_init`` are those of Tables 10 to 12, for STR rows.
 
     ``paper_table``: where it is printed. ``same_as``: table and row that print the same model, if any do. ``model``
-    and ``dataset``: what its numbers are of. ``ranks``: of its two matrices, such as "9/8"; empty for full ones.
+    and ``dataset``: what its numbers are of. ``series``: the line of a figure that it is a point of; its method, or its
+    method under one of several budgets or settings. ``ranks``: of its two matrices, such as "9/8"; empty for full ones.
     ``distribution``: how its zeros are spread over the layers (``PrintedRow``).
     """
 
     id: str
     method: str
     label: str
+    series: str
     regime_pct: float | None
     reported: Reported
     weight_decay: float | None

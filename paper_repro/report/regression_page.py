@@ -17,7 +17,7 @@ from paper_repro.evidence import provenance, regression
 from paper_repro.evidence.contrast import EDGE
 from paper_repro.evidence.regression import Measured, Regime
 from paper_repro.evidence.statistics import summarise
-from paper_repro.report.drawing import macs_axis, new_figure, sparsity_axis, style
+from paper_repro.report.figures.style import macs_axis, new_figure, sparsity_axis, style
 from paper_repro.tables import Table, TierPlan
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _scale(regimes: Sequence[Regime], margin: float) -> float:
 def _picture(name: str, regimes: Sequence[Regime], str_runs: Sequence[Measured], quantity: str) -> str:
     """STR's runs, seed by seed and as a mean, and the method's mean with its interval, as inline SVG."""
     with style():
-        figure = new_figure(6.4, 4.0)
+        figure = new_figure(4.0, width=6.4)
         axis = figure.subplots()
         finished = [run for run in str_runs if run.usable]
         for seed in sorted({run.seed for run in finished}):

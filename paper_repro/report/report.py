@@ -17,7 +17,8 @@ from paper_repro.evidence.contrast import paired
 from paper_repro.evidence.contrast_claims import partners
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Comparison, Judgement
-from paper_repro.report import balance_report, figures, looks, summary
+from paper_repro.report import balance_report, figures, summary
+from paper_repro.report.figures.style import look
 from paper_repro.tables import AUDIT
 
 HEADINGS = {
@@ -194,10 +195,9 @@ class Report:
 
     def figure(self, name: str) -> Image | Markdown:
         """Draw a figure, save it beside the results, and show it; a sentence where there is nothing to draw."""
-        if name in figures.FIGURES and name not in figures.names(self.evidence):
-            if name in figures.OF_RUNS:
-                return Markdown("*Nothing to draw: nothing was run.*")
-            return Markdown("*Nothing to draw: neither the paper nor a run has these numbers.*")
+        reason = figures.nothing_to_draw(self.evidence, name)
+        if reason:
+            return Markdown(f"*Nothing to draw: {reason}.*")
         return Image(data=figures.save(self.evidence, name).read_bytes(), format="png")
 
     def provenance(self) -> Markdown:
@@ -249,7 +249,7 @@ def _regime(e: Evidence, regime: float) -> str:
         target = e.plan.rows[row.id].target_sparsity_pct if e.plan is not None and row.id in e.plan.rows else None
         missed = target is not None and abs(sparsity.mean - target) > 0.1
         asked = f"{sparsity.mean:.2f}" + (f" (asked for {target:g})" if missed else "")
-        lines.append((top1.mean, [looks.look(row.method).name, f"`{row.id}`", top1.text(), asked, share, beside]))
+        lines.append((top1.mean, [look(row.method).name, f"`{row.id}`", top1.text(), asked, share, beside]))
     header = ["Method", "Row", "Top-1 (%)", "Sparsity (%)", "MACs (M; of the dense network)", "Top-1 minus STR's"]
     ordered = [cells for _, cells in sorted(lines, key=lambda line: -line[0])]
     return f"**{regime:g} %**\n\n{table(header, ordered)}"

@@ -99,7 +99,7 @@ def test_the_notebook_tells_the_papers_data_and_the_runs(make_runs: MakeRuns, tm
 
 def test_every_recorded_layer_is_drawn_with_the_papers_beside_it(make_runs: MakeRuns, tmp_path: Path) -> None:
     found = load(make_runs, tmp_path, rows=["str-90.23"], seeds=(0, 1), recorded=True)
-    figure = figures.FIGURES["balance_l1"](found)
+    figure = figures.draw(found, "balance_l1")
     (axis,) = figure.axes
     points = {line.get_marker(): line for line in axis.lines if line.get_linestyle() == "None"}
     assert len(points["s"].get_xdata()) == 54 and points["s"].get_markerfacecolor() == "white"
@@ -113,7 +113,7 @@ def test_every_recorded_layer_is_drawn_with_the_papers_beside_it(make_runs: Make
 
 def test_the_ratio_over_training_has_its_range_and_the_onset(make_runs: MakeRuns, tmp_path: Path) -> None:
     found = load(make_runs, tmp_path, rows=["str-90.23"], recorded=True)
-    figure = figures.FIGURES["balance_over_training"](found)
+    figure = figures.draw(found, "balance_over_training")
     (axis,) = figure.axes
     (line,) = (line for line in axis.lines if len(line.get_xdata()) > 30)
     assert np.allclose(line.get_ydata()[-1], 0.975 * 27.5, rtol=1e-4)

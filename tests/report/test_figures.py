@@ -1,11 +1,19 @@
+"""Figures: what a reader must be able to see in each, at the width of a page."""
+
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from paper_repro import tables
@@ -15,8 +23,9 @@ from paper_repro.evidence import results
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.methods import METHODS
 from paper_repro.report import figures
-from paper_repro.report.looks import LOOKS, look
-from paper_repro.report.method_figures import Point, front
+from paper_repro.report.figures.accuracy import front
+from paper_repro.report.figures.points import COLUMNS, points
+from paper_repro.report.figures.style import CONTEXT_GREY, LOOKS, WIDTH, end_labels, look
 from tests.made_up import MakeRuns
 
 CASES = {
@@ -26,6 +35,7 @@ CASES = {
     "diverged": {"rows": ["gmp-80"], "status": "diverged"},
     "no runs": {"rows": []},
 }
+MOST_SERIES = 8  # a panel
 
 
 def load(make_runs: MakeRuns, tmp_path: Path, table: str = "resnet50", **given: object) -> Evidence:
@@ -34,26 +44,86 @@ def load(make_runs: MakeRuns, tmp_path: Path, table: str = "resnet50", **given: 
 
 
 def texts(figure: Figure) -> str:
-    found = [figure.get_suptitle(), *(text.get_text() for legend in figure.legends for text in legend.get_texts())]
+    """Everything that is written around the panels."""
+    found = [figure.get_suptitle(), figure.get_supxlabel(), figure.get_supylabel()]
+    found += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     for axis in figure.axes:
-        found += [axis.get_title(), axis.get_xlabel(), axis.get_ylabel()]
+        found += [axis.get_title(), axis.get_title("right"), axis.get_xlabel(), axis.get_ylabel()]
     return "\n".join(found)
+
+
+def written(figure: Figure) -> Iterator[Text]:
+    """Every text that is seen."""
+    candidates = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+    for axis in figure.axes:
+        if axis.get_visible():
+            candidates += [axis.title, axis._right_title, axis.xaxis.label, axis.yaxis.label, *axis.texts]
+            for one in (axis.xaxis, axis.yaxis):
+                low, high = sorted(one.get_view_interval())
+                ticks = [tick for tick in one.get_major_ticks() if low <= tick.get_loc() <= high]
+                candidates += [tick.label1 for tick in ticks if tick.label1.get_visible()]
+    candidates += [text for text in (figure._suptitle, figure._supxlabel, figure._supylabel) if text]
+    yield from {text for text in candidates if text.get_text().strip()}
+
+
+def is_legible(figure: Figure) -> None:
+    """At the width of a page: no type below seven points, nothing beyond the paper, no two texts on each other."""
+    assert figure.get_figwidth() == WIDTH
+    figure.draw_without_rendering()
+    boxes = {text: Text.get_window_extent(text).padded(-1.0) for text in written(figure)}
+    for text, box in boxes.items():
+        assert text.get_fontsize() >= 6.9, text
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text
+    for (one, first), (other, second) in combinations(boxes.items(), 2):
+        assert not first.overlaps(second), (one, other)
+
+
+def series_in(axis: Axes) -> set[str]:
+    """The colours of the lines in a panel that are not there to compare with."""
+    lines = [line for line in axis.lines if len(line.get_xdata()) and line.get_color() != CONTEXT_GREY]
+    return {to_hex(line.get_color()) for line in lines}
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", tables.load("resnet50").figures)
 def test_figures_render_and_are_legible_on_their_own(make_runs: MakeRuns, tmp_path: Path, name: str, case: str) -> None:
     evidence = load(make_runs, tmp_path, **CASES[case])
-    figure = figures.FIGURES[name](evidence)
+    figure = figures.draw(evidence, name)
+    is_legible(figure)
     shown = texts(figure)
     assert "Table 1" in shown
     assert "tier smoke" in shown
-    for axis in figure.axes:
-        if axis.get_visible():
-            assert axis.get_ylabel()
-            assert axis.get_xlabel() or axis.get_shared_x_axes().get_siblings(axis)
     assert (evidence.setting in shown) == (case != "no runs")
     assert ("rows missing" in shown) == (case in ("missing rows", "diverged", "no runs"))
+    panels = [axis for axis in figure.axes if axis.get_visible()]
+    assert any(axis.get_xlabel() for axis in panels)
+    assert figure.get_supylabel() or all(axis.get_ylabel() for axis in panels)
+    assert all(len(series_in(axis)) <= MOST_SERIES for axis in panels)
+
+
+@pytest.mark.parametrize("table", ["mobilenetv1", "family", "transfer", "extensions", "st3", "target"])
+def test_figures_of_whole_tables_are_legible(make_runs: MakeRuns, tmp_path: Path, table: str) -> None:
+    evidence = load(make_runs, tmp_path, table, seeds=(0, 1, 2))
+    for name in figures.names(evidence):
+        figure = figures.draw(evidence, name)
+        is_legible(figure)
+        assert all(len(series_in(axis)) <= MOST_SERIES for axis in figure.axes)
+
+
+def test_points_are_one_tidy_frame(make_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = load(make_runs, tmp_path, "transfer", rows=["dnw-uniform-90", "dnw-str-94.80"], seeds=(0, 1))
+    frame = points(evidence)
+    assert tuple(frame.columns) == COLUMNS
+    assert list(frame["origin"]).count("reported") == 10
+    run = frame[frame["origin"] == "reproduced"].set_index("row")
+    assert list(run["series"]) == ["dnw-uniform", "dnw-str"] and set(run["method"]) == {"dnw"}
+    accuracy = evidence.summary("dnw-str-94.80", "top1_pct")
+    assert accuracy is not None and accuracy.high is not None
+    line = run.loc["dnw-str-94.80"]
+    assert (line["top1_pct"], line["n"]) == (accuracy.mean, 2)
+    assert line["half"] == pytest.approx(accuracy.high - accuracy.mean)
+    assert frame.loc[frame["origin"] == "reported", "half"].isna().all()
 
 
 def test_same_results_give_the_same_bytes(make_runs: MakeRuns, tmp_path: Path) -> None:
@@ -63,29 +133,54 @@ def test_same_results_give_the_same_bytes(make_runs: MakeRuns, tmp_path: Path) -
     assert figures.save(evidence, "accuracy_over_macs").read_bytes() == before
     assert first == tmp_path / "results" / "resnet50" / "figures" / "smoke_accuracy_over_macs.png"
     picture = Image.open(io.BytesIO(before))
-    assert picture.width > 1000
+    assert picture.width == 200 * WIDTH
     assert not set(picture.info) - {"dpi"}
     assert len(before) < 200_000
 
 
 def test_nothing_is_invented(make_runs: MakeRuns, tmp_path: Path) -> None:
-    """One solid line per method that ran, with one point per row that ran; no error bars for one seed."""
-    figure = figures.accuracy_over_sparsity(load(make_runs, tmp_path, rows=["dense", "str-90.23", "str-98.05"]))
-    axis = figure.axes[1]
-    solid = [line for line in axis.lines if line.get_linestyle() == "-" and line.get_marker() not in ("None", "_", "")]
-    assert sorted(len(line.get_xdata()) for line in solid) == [1, 2]
-    bars = [path for collection in axis.collections for path in collection.get_paths()]
-    assert all(np.isnan(path.vertices).any() for path in bars)
+    """One solid line per method that ran, with one point per row that ran; no interval for one seed."""
+    evidence = load(make_runs, tmp_path, rows=["dense", "str-90.23", "str-98.05"])
+    figure = figures.draw(evidence, "accuracy_over_sparsity")
+    panels = [axis for axis in figure.axes if axis.get_subplotspec().colspan.start == 1]
+    assert panels
+    for axis in panels:
+        drawn = [line for line in axis.lines if line.get_marker() not in ("None", "")]
+        assert [len(line.get_xdata()) for line in drawn] == [2]
+        assert drawn[0].get_linestyle() == "-" and same_color(drawn[0].get_color(), LOOKS["str"].colour)
+        edges = [path.vertices for collection in axis.collections for path in collection.get_paths()]
+        assert not [part for part in edges if np.isfinite(part).all() and len(part)]
+        assert {text.get_text() for text in axis.texts} == {"STR", "Dense"}
     assert "interval" not in texts(figure)
 
 
 def test_reported_and_reproduced_differ_in_more_than_colour(make_runs: MakeRuns, tmp_path: Path) -> None:
-    figure = figures.accuracy_over_macs(load(make_runs, tmp_path, rows=["gmp-80", "gmp-90"]))
-    reported = next(line for line in figure.axes[0].lines if line.get_color() == LOOKS["gmp"].colour)
-    reproduced = next(line for line in figure.axes[1].lines if line.get_color() == LOOKS["gmp"].colour)
+    figure = figures.draw(load(make_runs, tmp_path, rows=["gmp-80", "gmp-90"]), "accuracy_over_macs")
+    left, right = figure.axes[:2]
+    reported = next(line for line in left.lines if line.get_color() == LOOKS["gmp"].colour)
+    reproduced = next(line for line in right.lines if line.get_color() == LOOKS["gmp"].colour)
     assert reported.get_linestyle() != reproduced.get_linestyle()
     assert reported.get_markerfacecolor() == "white"
     assert reproduced.get_markerfacecolor() != "white"
+    assert {"Reported", "Reproduced"} <= set(texts(figure).splitlines())
+
+
+def test_a_method_has_one_colour_and_marker_in_every_figure(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """And its name stands beside its line in that colour."""
+    shown: dict[str, set[tuple[str, str]]] = {}
+    for table in ("resnet50", "family"):
+        evidence = load(make_runs, tmp_path / table, table)
+        for name in (name for name in figures.names(evidence) if "_over_" in name and "epochs" not in name):
+            for axis in figures.draw(evidence, name).axes:
+                markers = {to_hex(line.get_color()): str(line.get_marker()) for line in axis.lines[::-1]}
+                for label in end_labels(axis):
+                    colour = to_hex(label.get_color())
+                    shown.setdefault(label.get_text(), set()).add((colour, markers[colour]))
+    assert len(shown) > 15
+    names = {one.name: one for one in LOOKS.values()}
+    for name, looks in shown.items():
+        if name != "Dense":  # a line from edge to edge
+            assert looks == {(names[name].colour.lower(), names[name].marker)}, name
 
 
 def test_a_users_matplotlibrc_changes_nothing(make_runs: MakeRuns, tmp_path: Path) -> None:
@@ -102,9 +197,24 @@ def test_figures_of_mobilenet(make_runs: MakeRuns, tmp_path: Path) -> None:
     assert "sparsity_over_epochs" not in figures.names(ev.load("mobilenetv1", "smoke", tmp_path))
     evidence = load(make_runs, tmp_path, "mobilenetv1", seeds=(0, 1), recorded=True)
     assert list(figures.names(evidence)) == list(tables.load("mobilenetv1").figures)
-    shown = texts(figures.sparsity_over_epochs(evidence))
-    assert "median over layers" in shown
-    assert "Reported" not in shown
+    for name in ("sparsity_over_epochs", "balance_l1", "balance_over_training"):
+        figure = figures.draw(evidence, name)
+        is_legible(figure)
+        assert "Reported" not in texts(figure)
+    assert "median over layers" in texts(figures.draw(evidence, "sparsity_over_epochs"))
+
+
+def test_rows_of_training_are_named_where_their_lines_end(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """All are STR's: shades of its colour, told apart by marker and name."""
+    evidence = load(make_runs, tmp_path, seeds=(0, 1), recorded=True)
+    top, bottom = figures.draw(evidence, "sparsity_over_epochs").axes
+    rows = [row.id for row in evidence.table.rows if row.method == "str" and row.id in evidence.trained_rows]
+    for axis in (top, bottom):
+        labels = end_labels(axis)
+        assert [label.get_text() for label in labels] == [f"{row} (n = 2)" for row in rows]
+        assert len({to_hex(label.get_color()) for label in labels}) == len(rows)
+        lines = [line for line in axis.lines if line.get_marker() not in ("None", 6) and len(line.get_xdata())]
+        assert len({line.get_marker() for line in lines}) >= min(len(rows), 8)
 
 
 def test_every_method_has_a_look_and_none_two_of_a_kind_the_same() -> None:
@@ -116,6 +226,10 @@ def test_every_method_has_a_look_and_none_two_of_a_kind_the_same() -> None:
     assert len({look(f"dnw-{budget}").marker for budget in ("uniform", "erk", "str")}) == 3
 
 
+def test_every_line_of_a_table_has_a_look() -> None:
+    assert {row.series for table in tables.names() for row in tables.load(table).rows} <= set(LOOKS)
+
+
 def test_every_figure_belongs_to_a_table() -> None:
     assert {name for table in tables.names() for name in figures.of_table(tables.load(table))} == set(figures.FIGURES)
 
@@ -123,58 +237,69 @@ def test_every_figure_belongs_to_a_table() -> None:
 @pytest.mark.parametrize("name", ["methods_over_sparsity", "methods_over_macs"])
 def test_methods_are_beside_str_in_every_panel(make_runs: MakeRuns, tmp_path: Path, name: str) -> None:
     evidence = load(make_runs, tmp_path, "family", seeds=(0, 1))
-    figure = figures.FIGURES[name](evidence)
+    figure = figures.draw(evidence, name)
     assert "rows missing" not in texts(figure)
-    panels = [axis for axis in figure.axes if axis.get_visible()]
-    drawn = {evidence.table.row(id).method for id in evidence.trained_rows} - {"dense"}
-    named = [{text.get_text() for text in axis.texts} for axis in panels]
+    drawn = {evidence.table.row(id).method for id in evidence.trained_rows}
+    named = [{text.get_text() for text in end_labels(axis)} for axis in figure.axes]
     assert set().union(*named) == {LOOKS[method].name for method in drawn}
-    for axis in panels:
-        bold = [line for line in axis.lines if line.get_color() == LOOKS["str"].colour and line.get_linewidth() > 2]
-        assert [len(line.get_xdata()) for line in bold] == [5]
-        assert axis.get_xlabel()
-        assert axis.get_ylabel()
+    for axis, names in zip(figure.axes, named, strict=True):
+        assert {"STR", "Dense"} <= names
+        own = [line for line in axis.lines if line.get_color() == LOOKS["str"].colour]
+        assert [len(line.get_xdata()) for line in own] == [5]
+        others = [line.get_linewidth() for line in axis.lines if line not in own and line.get_gid() != "front"]
+        assert own[0].get_linewidth() > max(others)
+        assert [line for line in axis.lines if line.get_gid() == "front"]
 
 
 def test_the_pareto_front_is_what_no_other_network_beats() -> None:
-    points = [Point(80, 88, 0), Point(90, 86, 0), Point(90, 87, 0), Point(95, 87.5, 0), Point(99, 70, 0)]
-    assert [(p.x, p.top1_pct) for p in front(points, best_is_right=True)] == [(80, 88), (95, 87.5), (99, 70)]
-    assert [(p.x, p.top1_pct) for p in front(points, best_is_right=False)] == [(80, 88)]
+    frame = pd.DataFrame(
+        [(80, 88), (90, 86), (90, 87), (95, 87.5), (99, 70)], columns=["sparsity_pct", "top1_pct"], dtype=float
+    )
+    best = front(frame, "sparsity_pct")
+    assert list(best.itertuples(index=False, name=None)) == [(80, 88), (95, 87.5), (99, 70)]
+    best = front(frame.rename(columns={"sparsity_pct": "macs_m"}), "macs_m")
+    assert list(best.itertuples(index=False, name=None)) == [(80, 88)]
 
 
 def test_a_file_keeps_the_colours_of_methods(make_runs: MakeRuns, tmp_path: Path) -> None:
     """Those that readers know a method by; its palette of 256 merges what lies between them."""
     evidence = load(make_runs, tmp_path)
-    data = figures.png(figures.FIGURES["accuracy_over_sparsity"](evidence))
+    data = figures.png(figures.draw(evidence, "accuracy_over_sparsity"))
     pixels = np.unique(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).reshape(-1, 3), axis=0).astype(int)
     for method in {row.method for row in evidence.table.rows}:
         colour = [int(LOOKS[method].colour[at : at + 2], 16) for at in (1, 3, 5)]
-        assert np.abs(pixels - colour).max(axis=1).min() <= 4, method
+        assert np.abs(pixels - colour).max(axis=1).min() <= 6, method
 
 
 def test_a_collapsed_network_is_said_at_the_edge(make_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = load(make_runs, tmp_path, "family")
     evidence.runs.loc[evidence.runs["row"] == "set-99", "top1_pct"] = 10.0
-    figure = figures.FIGURES["methods_over_sparsity"](evidence)
-    assert "SET: 10 %" in {text.get_text() for axis in figure.axes for text in axis.texts}
+    figure = figures.draw(evidence, "methods_over_sparsity")
+    said = [axis for axis in figure.axes if "SET: 10 %" in {text.get_text() for text in axis.texts}]
+    assert [axis.get_title() for axis in said] == ["Sparse from the first step"]
     assert figure.axes[0].get_ylim()[0] > 50
+    is_legible(figure)
 
 
 def test_budgets_stand_beside_each_other_with_what_they_cost(make_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = load(make_runs, tmp_path, "transfer", seeds=(0, 1))
-    reported, reproduced = figures.FIGURES["accuracy_by_budget"](evidence).axes
+    reported, reproduced = figures.draw(evidence, "accuracy_by_budget").axes
     assert "94.80 %, 182 M" in {text.get_text() for text in reported.texts}
     assert len(reported.texts) == len(reproduced.texts) == 10
     assert any(text.get_text().startswith("92.37 %") for text in reproduced.texts)  # on the narrow network
-    (alone,) = figures.FIGURES["accuracy_by_budget"](ev.load("transfer", "smoke", tmp_path / "none")).axes
+    (alone,) = figures.draw(ev.load("transfer", "smoke", tmp_path / "none"), "accuracy_by_budget").axes
     assert len(alone.texts) == 10
+    assert [label.get_text() for label in alone.get_yticklabels()][:2] == [
+        "DNW, uniform budget, 90 %",
+        "DNW, ERK budget, 90 %",
+    ]
 
 
 def test_an_accuracy_on_other_data_is_not_drawn(tmp_path: Path) -> None:
     """Appendix A.5.3 prints one of ResNet18 on CIFAR-10."""
-    figure = figures.accuracy_over_sparsity(ev.load("extensions", "smoke", tmp_path))
+    figure = figures.draw(ev.load("extensions", "smoke", tmp_path), "accuracy_over_sparsity")
     colour = LOOKS["str-weight"].colour
-    assert not [line for line in figure.axes[0].lines if line.get_color() == colour]
+    assert not [line for axis in figure.axes for line in axis.lines if line.get_color() == colour]
 
 
 def test_unknown_figure(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from bokeh.plotting import figure
 from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.report import figures
-from paper_repro.report.looks import look
+from paper_repro.report.figures.style import look
 from paper_repro.report.site.sortable import raw
 
 GREY = "#808080"  # legible on white and on black

@@ -16,7 +16,8 @@ from paper_repro.evidence import claims, evidence, results, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.verdicts import Comparison, Judgement
-from paper_repro.report import figures, looks, report, summary
+from paper_repro.report import figures, report, summary
+from paper_repro.report.figures.style import look
 from paper_repro.report.site import charts
 from paper_repro.report.site.sortable import code, link, raw, sortable
 from paper_repro.tables import AUDIT
@@ -57,7 +58,7 @@ def pages(results_dir: Path) -> dict[str, str]:
     for name in methods.METHODS:
         texts[f"methods/{name}.md"] = method_page(name, family)
     texts["tables/index.md"] = index("Tables", TABLES, [(name, tables.load(name).title) for name in in_order()])
-    titles = [(name, looks.look(name).name) for name in methods.METHODS]
+    titles = [(name, look(name).name) for name in methods.METHODS]
     texts["methods/index.md"] = index("Methods", METHODS, titles)
     return texts
 
@@ -251,7 +252,7 @@ def _pictures(body: Evidence) -> list[str]:
     for name in figures.names(body):
         file = figures.path(body, name)
         if file.exists():
-            text = (inspect.getdoc(figures.FIGURES[name]) or name).split("\n\n")[0]
+            text = (inspect.getdoc(figures.FIGURES[name].draw) or name).split("\n\n")[0]
             alt = html.escape(" ".join(text.split()), quote=True)
             picture = f"../figures/{body.table.name}-{file.name}"
             parts += [f"```{{figure}} {picture}", f":alt: {alt}", "", alt, "```", ""]
@@ -304,7 +305,7 @@ def method_page(name: str, family: Evidence) -> str:
     file = f"paper_repro/methods/{entry.module}.py"
     preset = ", ".join(f"{key}={value!r}" for key, value in entry.preset.items())
     parts = [
-        f"# {looks.look(name).name}",
+        f"# {look(name).name}",
         "",
         f"`methods.get({name!r})`" + (f", which is {entry.cls}({preset})" if preset else "") + f", in `{file}`.",
         "",

@@ -1,0 +1,109 @@
+"""The register of figures: each is one function from evidence to a figure, under the name that tables choose it by."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from paper_repro import tables
+from paper_repro.errors import unknown
+from paper_repro.evidence.evidence import Evidence
+from paper_repro.files import write
+from paper_repro.report.figures.style import DPI, style
+
+Draw = Callable[[Evidence], Figure]
+
+
+@dataclass(frozen=True)
+class Need:
+    """What there must be for a figure to have something to show, and what is said where it is not."""
+
+    met: Callable[[Evidence], bool]
+    otherwise: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered figure."""
+
+    draw: Draw
+    needs: Need
+
+
+FIGURES: dict[str, Entry] = {}
+NOTHING = Need(lambda evidence: True, "")
+RUNS = Need(lambda evidence: bool(evidence.runs["top1_pct"].notna().any()), "nothing was run")
+
+
+def printed_or_run(met: Callable[[Evidence], bool]) -> Need:
+    """The need of numbers that the paper or a run may have."""
+    return Need(met, "neither the paper nor a run has these numbers")
+
+
+def figure(name: str, needs: Need = NOTHING) -> Callable[[Draw], Draw]:
+    """Register the function below as the figure ``name``. A table chooses it by that name in its TOML file."""
+
+    def register(draw: Draw) -> Draw:
+        FIGURES[name] = Entry(draw, needs)
+        return draw
+
+    return register
+
+
+def of_table(table: tables.Table) -> tuple[str, ...]:
+    """The figures of a table's notebook; one that does not exist is an error that names the nearest."""
+    for name in table.figures:
+        if name not in FIGURES:
+            raise unknown(f"figure of table {table.name}", name, FIGURES)
+    return table.figures
+
+
+def names(evidence: Evidence) -> list[str]:
+    """The table's figures that have something to show."""
+    return [name for name in of_table(evidence.table) if FIGURES[name].needs.met(evidence)]
+
+
+def nothing_to_draw(evidence: Evidence, name: str) -> str:
+    """Why there is nothing to draw; empty where there is something."""
+    needs = _entry(name).needs
+    return "" if needs.met(evidence) else needs.otherwise
+
+
+def draw(evidence: Evidence, name: str) -> Figure:
+    """One figure by name, in the style of all."""
+    with style():
+        return _entry(name).draw(evidence)
+
+
+def _entry(name: str) -> Entry:
+    if name not in FIGURES:
+        raise unknown("figure", name, FIGURES)
+    return FIGURES[name]
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG. The same figure gives the same bytes: no dates, no versions inside."""
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    # A palette makes a third of the bytes, and these files are kept under version control. The octree keeps the colours
+    # of lines as they are and merges those of their soft edges; the default would merge two methods' colours.
+    small = io.BytesIO()
+    picture = Image.open(buffer).convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE)
+    picture.save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def path(evidence: Evidence, name: str) -> Path:
+    """Where a figure lies: results/<table>/figures/<tier>_<name>.png."""
+    return evidence.results_dir / evidence.table.name / "figures" / f"{evidence.tier}_{name}.png"
+
+
+def save(evidence: Evidence, name: str) -> Path:
+    """Draw one figure by name and write it in its place, atomically."""
+    return write(path(evidence, name), png(draw(evidence, name)))
