@@ -2,8 +2,8 @@
 
 The lock holds every package, those of the export, of JupyterLab and of tests and developers included, with the hashes
 of all its files, for every platform that the packages support. It holds one version of a package for every Python: the
-newest that Python 3.11, the oldest supported one, takes. So the same numbers come out of the same library code whichever
-Python a person has. Extras that one target alone needs have locks of their own in ci/.
+newest that Python 3.11, the oldest supported one, takes. So the same numbers come out of the same library code
+whichever Python a person has. Extras that one target alone needs have locks of their own in ci/.
 """
 
 from __future__ import annotations
