@@ -15,7 +15,7 @@ from paper_repro import record, tables
 from paper_repro.accounting import counted_layers, require_fit
 from paper_repro.errors import UserError, unknown
 from paper_repro.files import write_csv
-from paper_repro.interchange import networks, released
+from paper_repro.interchange import networks, released, weight_files
 from paper_repro.methods.distributions import BUDGETS, Budget
 from paper_repro.paper.printed import File, Name, Percent
 from paper_repro.reading import read_rows
@@ -47,13 +47,13 @@ def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
     if colon and rule in BUDGETS:
         budget = BUDGETS[rule](layers, _number(number, source), ())
     elif (path / networks.IMPORTED).exists():
-        budget = _of_tensors(path, networks.read_weights(path / networks.WEIGHTS), layers)
+        budget = _of_tensors(path, weight_files.read_weights(path / networks.WEIGHTS), layers)
     elif path.is_dir():
         budget = _of_run(path)
     elif path.suffix == ".csv":
         budget = _of_csv(path)
     elif path.suffix in (".pt", ".pth", ".safetensors") or path.is_file():
-        budget = _of_tensors(path, released.effective(released.load(path), path).tensors, layers)
+        budget = _of_tensors(path, released.effective(weight_files.load(path), path).tensors, layers)
     else:
         published = tables.budgets(table)
         if source not in published:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from paper_repro.accounting import low_rank_products
 from paper_repro.errors import UserError
 from paper_repro.files import replacing
-from paper_repro.interchange import networks
+from paper_repro.interchange import networks, weight_files
 from paper_repro.interchange.networks import Stored
 
 EXAMPLES = 4  # of the batch that two networks are compared on
@@ -69,8 +69,8 @@ def export(folder: Path, out: Path, kept: str | None = None) -> Iterator[Exporte
     yield _checked(
         out / networks.WEIGHTS,
         f"safetensors, layers named as in {names}",
-        lambda path: networks.write_weights(state, path),
-        lambda path: fill(networks.read_weights(path))(inputs),
+        lambda path: weight_files.write_weights(state, path),
+        lambda path: fill(weight_files.read_weights(path))(inputs),
         expected,
     )
     yield _checked(

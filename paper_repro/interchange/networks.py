@@ -24,7 +24,7 @@ from paper_repro.accounting import low_rank_products
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError, problems
 from paper_repro.files import write
-from paper_repro.interchange import released
+from paper_repro.interchange.weight_files import load_safely, read_weights, write_weights
 from paper_repro.methods.balance import Balance
 from paper_repro.models.low_rank import keep_ranks
 from paper_repro.record import TRAIN_AGAIN, Record
@@ -74,26 +74,6 @@ def kept_weights(folder: Path, kept: str) -> Path:
     return folder / "kept" / f"{kept.replace('/', '-')}.safetensors"
 
 
-def write_weights(tensors: Mapping[str, Tensor], path: Path) -> Path:
-    """Write a state dict as safetensors; the file is complete or not there."""
-    from safetensors.torch import save
-
-    return write(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a safetensors file; UserError when it is not there or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read as safetensors: {error}", exit_code=3) from error
-
-
 def keep(network: nn.Module, imported: Imported, folder: Path) -> None:
     """Write an imported network into a folder, in which ``read`` finds it."""
     write_weights(network.state_dict(), folder / WEIGHTS)
@@ -126,7 +106,7 @@ def read(folder: Path, kept: str | None = None) -> Stored:
     else:
         model, arguments, input_size = about.model, about.model_args, about.input_size
     path = _last(folder, about) if kept is None else _kept(folder, about, kept)
-    tensors = released.load_safely(path) if path.suffix == ".pt" else read_weights(path)
+    tensors = load_safely(path) if path.suffix == ".pt" else read_weights(path)
     try:
         network = filled(model, arguments, tensors)
     except RuntimeError as error:

@@ -16,8 +16,6 @@ torchvision's form, whose classifier is a matrix with a bias of zeros, and safet
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from torch import Tensor, nn
 from paper_repro import models
 from paper_repro.data.sources import sha256
 from paper_repro.errors import UserError
+from paper_repro.interchange.weight_files import load
 from paper_repro.methods.balance import Balance, balances
 from paper_repro.methods.soft_threshold import SoftThreshold
 
@@ -83,47 +82,6 @@ def read(path: Path) -> Released:
     network, model, model_args = recognised(weights.tensors, path)
     stated = {key: content[key] for key in STATED if isinstance(content.get(key), int | float | str)}
     return Released(network, model, model_args, weights, stated, sha256(path))
-
-
-def load(path: Path) -> Mapping[str, Any]:
-    """The content of a checkpoint, by ``torch.save`` or as safetensors."""
-    from paper_repro.interchange import networks
-
-    return networks.read_weights(path) if path.suffix == ".safetensors" else load_safely(path)
-
-
-def load_safely(path: Path) -> Mapping[str, Any]:
-    """The dict in a file of ``torch.save``, old or new, on the CPU. Only tensors and plain values are read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of PyTorch, about how the file was pickled
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder; a checkpoint is a file") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    except Exception as error:  # a damaged or hostile file can make the unpickler fail in any way
-        raise _refused(path, error) from error
-    if not isinstance(content, Mapping):
-        raise UserError(f"{path} holds a {type(content).__name__}, no checkpoint and no state dict")
-    return content
-
-
-def _refused(path: Path, error: Exception) -> UserError:
-    """Why PyTorch did not read a file, in other words than its own, which advise to read it unsafely."""
-    wanted = re.search(r"\bGLOBAL (\w[\w.]*)", str(error))
-    if wanted is None:
-        return UserError(
-            f"{path} cannot be read as a checkpoint: it is cut short, damaged, or no file of torch.save; compare its "
-            "size with that at its source, and fetch it again. Nothing in it was executed"
-        )
-    return UserError(
-        f"{path} is refused: it holds more than tensors and plain values (it asks for {wanted[1]}); nothing in it was "
-        "executed. If you trust its origin, convert it offline, on a machine that you can lose: "
-        "torch.save({'state_dict': torch.load(FILE, weights_only=False)['state_dict']}, NEW_FILE)"
-    )
 
 
 def effective(content: Mapping[str, Any], path: Path) -> Weights:

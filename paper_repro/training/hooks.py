@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from paper_repro.accounting import nonzero_sparsity_pct
-from paper_repro.interchange import networks
+from paper_repro.interchange import networks, weight_files
 from paper_repro.record import Kept, KeptResult, Point, as_written
 from paper_repro.training.run import Run
 
@@ -83,7 +83,7 @@ class KeptNetworks(Hook):
         result = KeptResult(**as_written(accuracy), **as_written(size))
         run.kept[milestone] = Kept(epoch=step / run.per_epoch, result=result, layers=layers)
         if run.processes.first:
-            networks.write_weights(plain.state_dict(), networks.kept_weights(run.folder, milestone))
+            weight_files.write_weights(plain.state_dict(), networks.kept_weights(run.folder, milestone))
 
 
 class Progress(Hook):

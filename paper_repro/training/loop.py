@@ -25,7 +25,7 @@ from torch import nn
 from paper_repro import record
 from paper_repro.accounting import ranks
 from paper_repro.files import write
-from paper_repro.interchange import networks
+from paper_repro.interchange import networks, weight_files
 from paper_repro.methods import plugins
 from paper_repro.record import Accuracy, Epoch, Layer, Record, as_written
 from paper_repro.spec import Spec
@@ -103,7 +103,7 @@ class Loop:
             return None
         self._call("on_finish", plain)
         if run.processes.first:
-            networks.write_weights(plain.state_dict(), run.folder / networks.WEIGHTS)  # before the record
+            weight_files.write_weights(plain.state_dict(), run.folder / networks.WEIGHTS)  # before the record
         return accuracy
 
     def _train_epoch(self) -> bool:

@@ -42,7 +42,7 @@ from paper_repro import methods, record, tables
 from paper_repro.accounting import counted_layers
 from paper_repro.errors import UserError
 from paper_repro.files import write
-from paper_repro.interchange import networks
+from paper_repro.interchange import networks, weight_files
 from paper_repro.methods.balance import implied_l1
 from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
@@ -132,7 +132,7 @@ def slopes(table: str, tier: str, runs: Path) -> list[dict[str, Any]]:
             ratio = statistics.median(full.values())
             lines.append(_line(table, tier, "initial weights", (found / ratio for found in own.values())))
             if (folder / networks.WEIGHTS).exists():
-                tensors = networks.read_weights(folder / networks.WEIGHTS)
+                tensors = weight_files.read_weights(folder / networks.WEIGHTS)
                 trained = {layer: tensors[f"{layer}.weight"] for layer in wanted}
                 lines.append(_line(table, tier, "dense training", layer_slopes(trained, wanted).values()))
         elif row.is_str and (run := record.finished(folder, spec)) is not None:

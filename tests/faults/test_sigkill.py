@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from paper_repro import record
-from paper_repro.interchange import networks
+from paper_repro.interchange import networks, weight_files
 from paper_repro.record import Record
 from tests.faults import victim
 from tests.runs.test_launch import ROOT
@@ -31,7 +31,7 @@ def ended(runs: Path) -> tuple[Record, dict[str, torch.Tensor], dict[str, torch.
     folder = runs / victim.SPEC.name
     result = without_time(record.read(folder))
     final = torch.load(folder / victim.WEIGHTS, weights_only=True)
-    return result, final, networks.read_weights(networks.kept_weights(folder, "9/12"))
+    return result, final, weight_files.read_weights(networks.kept_weights(folder, "9/12"))
 
 
 def same(one: Any, other: Any) -> bool:

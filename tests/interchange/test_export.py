@@ -11,7 +11,7 @@ import torchvision
 from paper_repro import models
 from paper_repro.errors import UserError
 from paper_repro.interchange import export as exporting
-from paper_repro.interchange import networks
+from paper_repro.interchange import networks, weight_files
 from paper_repro.interchange.export import Exported, export
 from paper_repro.interchange.networks import Imported
 from tests.made_up_record import finished, leave
@@ -52,7 +52,7 @@ def test_torchvision_loads_its_state_dict_and_all_three_give_the_same_logits(tmp
     expected = network(inputs)
     for state in (
         torch.load(tmp_path / "out" / "torchvision_resnet18.pth", weights_only=True),
-        networks.read_weights(tmp_path / "out" / "model.safetensors"),
+        weight_files.read_weights(tmp_path / "out" / "model.safetensors"),
     ):
         theirs = torchvision.models.resnet18(num_classes=5)
         theirs.load_state_dict(state)
@@ -88,7 +88,7 @@ def test_a_network_that_torchvision_lacks_leaves_in_two_forms(
     files, notes = written(folder, tmp_path / "out")
     assert list(files) == ["model.safetensors", "model.onnx"]
     assert len(notes) == 1 and reason in notes[0]
-    assert networks.read_weights(files["model.safetensors"].path).keys() == network.state_dict().keys()
+    assert weight_files.read_weights(files["model.safetensors"].path).keys() == network.state_dict().keys()
 
 
 def test_a_file_with_other_logits_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_a_file_with_other_logits_is_not_written(tmp_path: Path, monkeypatch: py
     folder, network = kept(tmp_path, "resnet18", (3, 32, 32), num_classes=5)
     with torch.no_grad():
         network.fc.weight.mul_(1e-4)
-    networks.write_weights(network.state_dict(), folder / networks.WEIGHTS)
+    weight_files.write_weights(network.state_dict(), folder / networks.WEIGHTS)
     original = exporting.torchvision_state
 
     def wrong(network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -142,14 +142,14 @@ def test_a_run_that_left_no_weights_says_why(tmp_path: Path, status: str, messag
 def test_weights_of_any_memory_format_are_kept(tmp_path: Path) -> None:
     """As a run leaves them that was trained in channels_last."""
     weight = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
-    path = networks.write_weights({"weight": weight}, tmp_path / networks.WEIGHTS)
-    assert torch.equal(networks.read_weights(path)["weight"], weight)
+    path = weight_files.write_weights({"weight": weight}, tmp_path / networks.WEIGHTS)
+    assert torch.equal(weight_files.read_weights(path)["weight"], weight)
 
 
 def test_damaged_or_foreign_weights_are_refused(tmp_path: Path) -> None:
     folder, _ = kept(tmp_path, "resnet18", (3, 32, 32), num_classes=5)
     other = models.resnet18(num_classes=6)
-    networks.write_weights(other.state_dict(), folder / networks.WEIGHTS)
+    weight_files.write_weights(other.state_dict(), folder / networks.WEIGHTS)
     with pytest.raises(UserError, match="is of another network"):
         networks.read(folder)
     (folder / networks.WEIGHTS).write_bytes(b"\x00" * 20)

@@ -18,7 +18,7 @@ from torch import nn
 from paper_repro import cli, methods, models, record
 from paper_repro.accounting import account, low_rank_products, ranks
 from paper_repro.errors import UserError
-from paper_repro.interchange import networks
+from paper_repro.interchange import networks, weight_files
 from paper_repro.interchange.export import Exported, export, run_onnx
 from paper_repro.methods.base import attached
 from paper_repro.record import Record
@@ -111,7 +111,7 @@ def test_a_run_leaves_as_a_plain_network_of_the_ranks_that_it_has(
     assert list(files) == ["model.safetensors", "model.onnx"]
     assert f"fastgrnn with ranks {w} (w), {u} (u)" in files["model.safetensors"].form
     plain = models.fastgrnn(hidden=12, rank_w=w, rank_u=u)
-    plain.load_state_dict(networks.read_weights(tmp_path / "out" / "model.safetensors"))
+    plain.load_state_dict(weight_files.read_weights(tmp_path / "out" / "model.safetensors"))
     expected = logits(original)
     assert torch.equal(logits(plain), expected) and expected.std(dim=0).min() > 1e-3  # they depend on the input
     assert torch.allclose(run_onnx(tmp_path / "out" / "model.onnx", INPUTS), expected, atol=1e-5)
@@ -140,7 +140,7 @@ def test_the_command_line_names_the_ranks(
     assert f"has no network kept at 1/99: it kept those at {', '.join(finished.kept)}" in capsys.readouterr().err
     of_kept, of_last = finished.folder / "export" / kept.replace("/", "-"), finished.folder / "export"
     for folder, original in ((of_kept, finished.kept[kept]), (of_last, finished.last)):
-        state = networks.read_weights(folder / networks.WEIGHTS)
+        state = weight_files.read_weights(folder / networks.WEIGHTS)
         assert len(state["u.down.weight"]) == ranks(original)["u"] and (folder / "model.onnx").exists()
 
 
@@ -176,7 +176,7 @@ def test_weights_that_do_not_fit_at_any_ranks_are_refused(finished: Finished) ->
         ("u.up.weight", state["u.up.weight"][:, 1:]),
         ("u.down.weight", torch.zeros(())),
     ):
-        networks.write_weights({**state, name: value}, finished.folder / networks.WEIGHTS)
+        weight_files.write_weights({**state, name: value}, finished.folder / networks.WEIGHTS)
         with pytest.raises(UserError, match=r"is of another network: (?s:.)*size mismatch for u"):
             networks.read(finished.folder)
 
@@ -188,7 +188,7 @@ def test_a_product_that_is_all_gone_is_read_and_exported(finished: Finished, tmp
     with torch.no_grad():
         attached(model.u.down)[0].soft.s.fill_(5.0)
     plain = method.finalize(model)
-    networks.write_weights(plain.state_dict(), finished.folder / networks.WEIGHTS)
+    weight_files.write_weights(plain.state_dict(), finished.folder / networks.WEIGHTS)
     found = networks.read(finished.folder)
     assert ranks(found.network) == {"w": 9, "u": 0} and torch.equal(logits(found.network), logits(plain))
     files = written(finished.folder, tmp_path / "out")

@@ -13,7 +13,7 @@ from torch import Tensor
 from paper_repro import budgets, models
 from paper_repro.accounting import account, counted_layers
 from paper_repro.errors import UserError
-from paper_repro.interchange import networks, released
+from paper_repro.interchange import released, weight_files
 from paper_repro.interchange.export import torchvision_state
 from paper_repro.methods.distributions import measured
 from tests.reference.soft_threshold import soft_threshold
@@ -138,7 +138,7 @@ def test_a_state_dict_is_found_where_others_keep_it(tmp_path: Path, holder: str)
 def test_what_the_project_exports_is_read(tmp_path: Path, form: str) -> None:
     network = released.read(save(native(), tmp_path / "a.pt")).network
     if form == "safetensors":
-        file = networks.write_weights(torchvision_state(network), tmp_path / "model.safetensors")
+        file = weight_files.write_weights(torchvision_state(network), tmp_path / "model.safetensors")
     else:
         file = tmp_path / "torchvision_resnet50.pth"
         torch.save(torchvision_state(network), file)

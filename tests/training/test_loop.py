@@ -18,7 +18,7 @@ from paper_repro.accounting import account, ranks
 from paper_repro.data.augmentation import CROP_AND_FLIP
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import Advice, UserError
-from paper_repro.interchange import networks
+from paper_repro.interchange import networks, weight_files
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_low_rank import STRLowRank
 from paper_repro.record import Record
@@ -236,7 +236,7 @@ def test_networks_are_kept_at_the_ranks_asked_for(tmp_path: Path, monkeypatch: p
     final = result.epochs[-1].ranks
     assert result.result.params_m == pytest.approx(1e-6 * (final["w"] * 21 + final["u"] * 24 + 24))
     assert result.result.status == "finished"
-    stored = networks.read_weights(tmp_path / "runs" / RANKS.name / "kept" / "9-12.safetensors")
+    stored = weight_files.read_weights(tmp_path / "runs" / RANKS.name / "kept" / "9-12.safetensors")
     assert stored["u.down.weight"].shape == (12, 12)
 
 
@@ -261,7 +261,7 @@ def test_the_network_kept_is_that_of_the_last_step_with_the_ranks(
     name = "/".join(map(str, passing[-1]))
     assert result.kept[name].epoch == last[0]
     (file,) = tmp_path.glob(f"runs/*/kept/{name.replace('/', '-')}.safetensors")
-    stored = networks.read_weights(file)
+    stored = weight_files.read_weights(file)
     assert all(torch.equal(value, stored[key]) for key, value in last[1].items())
     assert result.epochs == probe.epochs  # looking back changes nothing of the training
 
