@@ -1,4 +1,8 @@
-"""How a network becomes sparse: one file per method, all on the protocol of ``base.Method``."""
+"""How a network becomes sparse: one file per method, all on the protocol of ``base.Method``.
+
+Takes a plain network; gives one whose weights are reparametrized, and at the end a plain one with exact zeros. Knows no
+training loop, no table and no data.
+"""
 
 from __future__ import annotations
 

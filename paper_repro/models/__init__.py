@@ -1,4 +1,6 @@
-"""The paper's networks as plain torch modules; none of them knows of sparsity.
+"""The paper's networks as plain torch modules.
+
+Takes sizes; gives modules. Knows nothing of sparsity.
 
 ``get(name, **arguments)`` builds by name; the functions build directly. Layer names follow torchvision's ResNet and the
 authors' MobileNetV1, so that published budgets and checkpoints map by name.
