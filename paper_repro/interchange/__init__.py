@@ -1,4 +1,5 @@
-"""Networks from elsewhere and for elsewhere: released checkpoints in, state dicts, safetensors and ONNX out.
+"""Networks from elsewhere and for elsewhere.
 
-Knows no table and no training.
+Takes released checkpoints and finished runs; gives plain networks, state dicts, safetensors and ONNX. Knows no table and
+no training.
 """
