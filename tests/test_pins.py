@@ -108,7 +108,7 @@ def code_and_output(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "argv", ["paper-repro", *arguments])
     with pytest.raises(SystemExit) as done:
         cli.main()
-    out = capsys.readouterr().out
+    out = capsys.readouterr().out.replace("python -m pytest.paper-repro", "paper-repro")  # as pytest is started
     return f"$ {' '.join(['paper-repro', *arguments])}\n{out}exit code {int(done.value.code or 0)}\n\n"
 
 

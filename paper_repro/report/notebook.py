@@ -297,6 +297,8 @@ def _kernel_environment(scratch: Path) -> Iterator[None]:
     """Kernels of this very Python, importing this very package, and untouched by the user's IPython settings."""
     search = os.pathsep.join(part for part in (str(repository()), os.environ.get("PYTHONPATH", "")) if part)
     changes = {
+        # torch imports tqdm, which asks for widgets; nothing here shows a progress bar
+        "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:IProgress not found"))),
         "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"),
         "JUPYTER_PLATFORM_DIRS": "1",
         "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),

@@ -222,7 +222,12 @@ def test_any_changed_cell_of_a_budget_fails(monkeypatch: pytest.MonkeyPatch) -> 
         ("resnet50_rows.csv", "2.56,90.00,515M", "2.56,90.00,0.5G", ("Table 1", "rigl-90", "sparsity_pct")),  # open
         ("resnet50_rows.csv", "74.55,4.45,82.60", "74.55,4.45,82.70", ("Table 1", "dpf-82.6", "sparsity_pct")),
         ("transfer_rows.csv", "69.72,1.33,", "69.72,1.34,", ("Table 4", "dnw-str-94.80", "params_m")),
-        ("transfer_rows.csv", "Uniform,98,57.90,", "Uniform,98,57.80,", ("Table 5", "gmp-uniform-98", "top1_pct")),
+        (
+            "transfer_rows.csv",
+            "uniform,98,57.90,",
+            "uniform,98,57.80,",
+            ("Table 5", "gmp-uniform-98", "top1_pct"),
+        ),
         ("extensions_rows.csv", "89.54,596M", "89.54,597M", ("Table 9", "str-gs-89.54", "macs_m")),
         (
             "extensions_text_claims.csv",

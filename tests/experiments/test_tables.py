@@ -247,7 +247,7 @@ def test_names_that_do_not_exist(call, message: str) -> None:
             ["line 21, column 'row'", "'gmp-90' is already on line 13"],
         ),
         ("resnet50_rows.csv", "regime_pct,top1_pct,", "regime_pct,top1,", ["line 1", "column 'top1_pct' is missing"]),
-        ("resnet50_rows.csv", "note,source", "note,source,extra", ["line 2", "cells in this row"]),
+        ("resnet50_rows.csv", "note,source", "note,source,extra", ["line 1", "extra"]),
         ("resnet50_rows.csv", "402M,budget", "402M,bugdet", ["line 20, column 'distribution'", "bugdet"]),
         ("resnet50_hyperparameters.csv", "0.00001700000000,-3200", "nan,-3200", ["line 2, column 'weight_decay'"]),
         (
