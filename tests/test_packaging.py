@@ -156,6 +156,7 @@ class TestPackage:
         asked |= {
             "paper_repro",
             "ffcv",
+            "IPython",
             "onnxruntime",
             "PIL",
         }  # FFCV is optional, imported where it is used, with an error that says so

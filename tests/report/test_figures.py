@@ -33,6 +33,7 @@ CASES = {
     "three seeds": {"seeds": (0, 1, 2)},
     "missing rows": {"rows": ["dense", "str-90.23"]},
     "diverged": {"rows": ["gmp-80"], "status": "diverged"},
+    "the dense network alone": {"rows": ["dense"]},
     "no runs": {"rows": []},
 }
 MOST_SERIES = 8  # a panel
@@ -95,7 +96,7 @@ def test_figures_render_and_are_legible_on_their_own(make_runs: MakeRuns, tmp_pa
     assert "Table 1" in shown
     assert "tier smoke" in shown
     assert (evidence.setting in shown) == (case != "no runs")
-    assert ("rows missing" in shown) == (case in ("missing rows", "diverged", "no runs"))
+    assert ("rows missing" in shown) == (case in ("missing rows", "diverged", "the dense network alone", "no runs"))
     panels = [axis for axis in figure.axes if axis.get_visible()]
     assert any(axis.get_xlabel() for axis in panels)
     assert figure.get_supylabel() or all(axis.get_ylabel() for axis in panels)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paper_repro.spec import OPTIMIZERS, Spec
+from paper_repro.spec import Spec
 from paper_repro.training.optimizer import optimizer, values_each
 from tests.training.tiny import SPEC
 
@@ -51,7 +51,7 @@ def test_steps_are_those_of_the_equations(kind: str, autocast: str) -> None:
     assert found[0] != found[1]
 
 
-@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
 def test_as_much_is_kept_of_a_parameter_as_room_is_asked_for(kind: str) -> None:
     spec = replace(SPEC, optimizer=kind, momentum=0.9)
     weight = torch.nn.Parameter(torch.ones(5, 7))

@@ -198,9 +198,10 @@ def _scale(axis: Axes, frame: pd.DataFrame, x: str) -> None:
 
 def _cut_collapsed(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
     """End the axis below the worst network that has not collapsed, and say at its edge what lies lower."""
-    if not len(frame):
+    best = front(frame, x)
+    if not len(best):  # the dense network alone
         return
-    whole = frame[frame["top1_pct"] > front(frame, x)["top1_pct"].min() - COLLAPSED]
+    whole = frame[frame["top1_pct"] > best["top1_pct"].min() - COLLAPSED]
     half = whole["half"].fillna(0.0)
     low, high = whole["top1_pct"].min(), whole["top1_pct"].max()
     floor = max((whole["top1_pct"] - half).min(), low - MARGIN) - 0.5

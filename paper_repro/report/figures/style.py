@@ -272,6 +272,8 @@ def _settle(figure: Figure) -> None:
 def sparsity_axis(axis: Axes) -> None:
     """Sparsity drawn by the logarithm of what is left, so that 80 to 99 % do not crowd at one edge."""
     left, right = axis.dataLim.x0, axis.dataLim.x1
+    if not np.isfinite((left, right)).all():  # nothing is drawn but the dense network's line
+        left, right = 80.0, 99.0
     axis.set_xscale("function", functions=_log_of_what_is_left(1.0))
     axis.set_xlim(-8 if left < 10 else left - (101 - left) * 0.1, max(99.2, right + (101 - right) * 0.08))
     plain_ticks(axis.xaxis, FixedLocator([0, 50, 70, 80, 85, 90, 95, 98, 99]))
