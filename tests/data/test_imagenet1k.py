@@ -149,6 +149,14 @@ def test_a_link_that_leads_nowhere_is_named_and_the_others_are_counted(copy: Pat
     assert "has 0" not in text and "images instead of" not in text
 
 
+def test_a_class_that_is_a_link_leading_nowhere_is_called_that(copy: Path) -> None:
+    shutil.rmtree(copy / "train" / WNIDS[5])
+    (copy / "train" / WNIDS[5]).symlink_to(copy / "moved" / WNIDS[5])
+    text = fault(copy)
+    assert f"1 links in {copy / 'train'} lead nowhere: {WNIDS[5]}; bring the folders they point to" in text
+    assert "are missing" not in text and f"{WNIDS[5]} has" not in text
+
+
 def test_what_else_lies_there_does_not_matter(copy: Path) -> None:
     for name in ("._ILSVRC2012_val_00000001.JPEG", "Thumbs.db", "notes.txt"):
         (copy / "val" / WNIDS[0] / name).write_bytes(b"")

@@ -31,7 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole site, built from a copy of the repository's docs, as ``make site`` builds it."""
     folder = tmp_path_factory.mktemp("repository")
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("generated"))
-    for name in ("paper_repro", "examples", "CONTRIBUTING.md"):
+    for name in ("paper_repro", "examples", "results", "CONTRIBUTING.md"):
         (folder / name).symlink_to(ROOT / name)
     for file, content in sources(ROOT / "results", folder / "docs").items():
         file.parent.mkdir(parents=True, exist_ok=True)

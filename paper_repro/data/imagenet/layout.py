@@ -92,7 +92,10 @@ def _faults(folder: Path, part: str, listed: Images, expected: Part, left_out: s
     if flat:
         faults.append(f"{flat:,} images lie in {place} itself; each belongs into the folder that its name begins with")
     there = {item.name for item in entries if item.is_dir()}
-    missing, foreign = sorted(set(wnids()) - there), sorted(there - set(wnids()))
+    lost = sorted(item.name for item in entries if item.is_symlink() and not item.exists() and item.name in wnids())
+    missing, foreign = sorted(set(wnids()) - there - set(lost)), sorted(there - set(wnids()))
+    if lost:
+        faults.append(f"{len(lost):,} links in {place} lead nowhere: {_first(lost)}; bring the folders they point to")
     if missing:
         faults.append(
             f"{len(missing):,} of {len(wnids()):,} classes are missing: {_first(missing)}; unpack them from {tar}"
@@ -103,7 +106,7 @@ def _faults(folder: Path, part: str, listed: Images, expected: Part, left_out: s
         faults.append(f"{len(listed):,} images instead of {expected.examples:,}; unpack what is missing from {tar}")
     counts = dict(zip(wnids(), _counts(listed), strict=True))
     odd = [f"{wnid} has {count:,}" for wnid, count in counts.items() if not expected.least <= count <= expected.most]
-    odd = [text for text in odd if text.split()[0] not in missing]
+    odd = [text for text in odd if text.split()[0] not in (*missing, *lost)]
     if odd:
         usual = f"{expected.least:,}" + (f" to {expected.most:,}" if expected.most > expected.least else "")
         faults.append(f"classes with another number of images than {usual}: {_first(odd)}")
