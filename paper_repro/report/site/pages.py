@@ -104,12 +104,10 @@ def status(results_dir: Path) -> str:
 def all_claims(bodies: Mapping[tuple[str, str], Evidence]) -> str:
     """Each claim once: what the paper's own numbers say of it, and what each tier with runs says."""
     lines = []
-    for name in tables.names():
-        found = [
-            (body.tier, result) for (table, _), body in bodies.items() if table == name for result in _claims(body)
-        ]
-        for id in dict.fromkeys(result.id for _, result in found):
-            of_tier = {tier: result for tier, result in found if result.id == id}
+    for name in in_order():
+        checked = [result for (table, _), body in bodies.items() if table == name for result in _claims(body)]
+        for id in dict.fromkeys(result.id for result in checked):
+            of_tier = {result.tier: result for result in checked if result.id == id}
             claim = next(iter(of_tier.values())).claim
             decided = {t: r for t, r in of_tier.items() if r.verdict not in (Verdict.UNTESTED, Verdict.MISSING)}
             lines.append(
