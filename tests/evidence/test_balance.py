@@ -127,7 +127,8 @@ def test_ranks_are_told_from_the_first_that_is_lost(tmp_path: Path) -> None:
     in a run that recorded nothing, no ratio counts.
     """
     root = tmp_path / "results"
-    committed = results.read(results.path(repository() / "results", "rnn", "paper")).iloc[[0]]
+    runs = results.read(results.path(repository() / "results", "rnn", "paper"))
+    committed = runs[runs["method"] == "str-rank"].iloc[[0]]
     name = str(committed["row"].iloc[0])
     lines = pd.DataFrame(
         {"row": name, "seed": 0, "epoch": [75.0, 150.0, 225.0, 300.0], "threshold_min": [1e-4, 0.1, 0.2, 0.3]}
