@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from paper_repro import files
 from paper_repro.errors import Advice, UserError
 from paper_repro.machine import STOP_SIGNALS
 
@@ -27,23 +26,18 @@ class Interrupted(BaseException):  # like KeyboardInterrupt: no handler of error
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run's folder, or say who does. The operating system frees the lock of a process that died."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        try:
-            owner = (folder / "owner").read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            owner = "another process"
-        raise UserError(f"{folder} is already running ({owner})", exit_code=3) from None
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
-    try:
-        (folder / "owner").write_text(f"pid {os.getpid()} on {os.uname().nodename}\n", encoding="utf-8")
+    owner = folder / "owner"
+
+    def busy() -> str:
+        there = owner.read_text(encoding="utf-8").strip() if owner.exists() else "another process"
+        return f"{folder} is already running ({there})"
+
+    def unusable(error: OSError) -> UserError:
+        return UserError(f"cannot write to {folder}: {error.strerror}")
+
+    with files.locked(folder / "lock", 0, busy, unusable):
+        owner.write_text(f"pid {os.getpid()} on {os.uname().nodename}\n", encoding="utf-8")
         yield
-    finally:
-        lock.release()
 
 
 class StopRequest:
