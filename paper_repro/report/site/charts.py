@@ -19,6 +19,7 @@ from bokeh.plotting import figure
 from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.report import figures
+from paper_repro.report.figures import points as pt
 from paper_repro.report.figures.style import look
 from paper_repro.report.site.sortable import raw
 
@@ -26,54 +27,52 @@ GREY = "#808080"  # legible on white and on black
 HEIGHT = 280
 MARKERS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle", "P": "plus"}
 AXES = {
-    "sparsity_pct": ("Weights left (%)", "sparsity_pct", "accuracy_over_sparsity", "log"),
-    "macs_m": ("Multiply-adds per image (millions)", "sparse_macs_m", "accuracy_over_macs", "log"),
+    "sparsity_pct": ("Weights left (%)", "accuracy_over_sparsity", "log"),
+    "macs_m": ("Multiply-adds per image (millions)", "accuracy_over_macs", "log"),
 }
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C3D00")
 
 
 def accuracy(body: Evidence, quantity: str) -> str:
     """Top-1 over sparsity or multiply-adds: the runs of the tier, and the paper's rows, each on axes of its own."""
-    title, column, name, scale = AXES[quantity]
+    title, name, scale = AXES[quantity]
+    frame = pt.points(body).dropna(subset=[quantity])
+    frame = frame.assign(x=100 - frame[quantity] if quantity == "sparsity_pct" else frame[quantity])
+    measured = frame[frame["origin"] == pt.REPRODUCED]
+    printed = frame[(frame["origin"] == pt.REPORTED) & (frame["dataset"] == body.table.dataset)]
     plots = []
-    for frame, what in ((_measured(body, column), body.setting), (_printed(body, quantity), "the paper, ImageNet-1K")):
-        if len(frame):
-            shown = frame.assign(x=100 - frame["x"]) if quantity == "sparsity_pct" else frame
-            plots.append(_accuracy(shown, f"Top-1 (%), {what}", title, scale))
+    for part, what in ((measured, body.setting), (printed, "the paper, ImageNet-1K")):
+        shown = part.reset_index(drop=True)
+        if len(shown):
+            plots.append(_accuracy(shown.assign(told=_told(body, shown)), f"Top-1 (%), {what}", title, scale))
     return _embedded(plots, body, name, f"Top-1 accuracy over {title.lower()}.")
 
 
-def _measured(body: Evidence, column: str) -> pd.DataFrame:
-    lines = []
-    for row in body.table.rows:
-        top1, x = body.summary(row.id, "top1_pct"), body.summary(row.id, column)
-        if top1 is not None and x is not None:
-            low, high = (top1.mean, top1.mean) if top1.low is None else (top1.low, top1.high)
-            lines.append({"row": row.id, "method": row.method, "x": x.mean, "y": top1.mean, "low": low, "high": high,
-                          "told": top1.text(), "runs": top1.n})  # fmt: skip
-    return pd.DataFrame(lines)
-
-
-def _printed(body: Evidence, quantity: str) -> pd.DataFrame:
-    lines = []
-    for row in body.table.rows:
-        x, y = getattr(row.reported, quantity), row.reported.top1_pct
-        if x is not None and y is not None and row.dataset == body.table.dataset:
-            lines.append({"row": row.id, "method": row.method, "x": x, "y": y, "low": y, "high": y,
-                          "told": row.reported.printed["top1_pct"].text, "runs": "printed"})  # fmt: skip
-    return pd.DataFrame(lines)
+def _told(body: Evidence, frame: pd.DataFrame) -> list[str]:
+    """The accuracies as text: the mean with its interval, or the number as it is printed."""
+    texts = []
+    for row, origin in zip(frame["row"], frame["origin"], strict=True):
+        measured = body.summary(row, "top1_pct") if origin == pt.REPRODUCED else None
+        texts.append(measured.text() if measured else body.table.row(row).reported.printed["top1_pct"].text)
+    return texts
 
 
 def _accuracy(frame: pd.DataFrame, y_title: str, x_title: str, scale: str) -> Any:
     plot = _plot(
         x_title, y_title, [("row", "@row"), ("top-1 %", "@told"), (x_title, "@x{0.00}"), ("runs", "@runs")], scale
     )
+    half = frame["half"].fillna(0.0)
+    frame = frame.assign(y=frame["top1_pct"], low=frame["top1_pct"] - half, high=frame["top1_pct"] + half)
+    frame["runs"] = [
+        n if origin == pt.REPRODUCED else "printed" for n, origin in zip(frame["n"], frame["origin"], strict=True)
+    ]
     margin = 0.05 * (frame["high"].max() - frame["low"].min()) or 1.0
     plot.y_range = Range1d(frame["low"].min() - margin, frame["high"].max() + margin)
     items = []
     for method in frame["method"].drop_duplicates():
         points = frame[frame["method"] == method].sort_values("x")
-        source, style = ColumnDataSource(points), look(method)
+        columns = ["row", "method", "x", "y", "low", "high", "told", "runs"]
+        source, style = ColumnDataSource(points[columns]), look(method)
         drawn = [plot.scatter("x", "y", source=source, marker=MARKERS.get(style.marker, "star"), size=9,
                               color=_on_both(style.colour), name="points")]  # fmt: skip
         if method.startswith("str"):

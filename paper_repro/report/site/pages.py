@@ -23,7 +23,6 @@ from paper_repro.report.site.sortable import code, link, raw, sortable
 from paper_repro.tables import AUDIT
 from paper_repro.verdict import MEANING, Verdict
 
-SOURCE = "https://github.com/paper-repro/paper-repro/blob/main"
 COLUMNS = {"top1_pct": "Top-1 %", "sparsity_pct": "Sparsity %", "params_m": "Params M", "macs_m": "MACs M"}
 OF_A_METHOD = {"top1_pct": "Top-1 %", "sparsity_pct": "Sparsity %", "sparse_macs_m": "MACs (M)"}
 OF_A_RUN = {
@@ -51,9 +50,12 @@ def badge(verdict: Verdict | str) -> str:
 def pages(results_dir: Path) -> dict[str, str]:
     """Path of each generated page, relative to the folder of pages -> its text."""
     bodies = {(name, tier): evidence.load(name, tier, results_dir) for name in tables.names() for tier in _tiers(name)}
-    texts = {"status.md": status(results_dir), "claims.md": all_claims(bodies), "errata.md": errata(results_dir)}
+    checked = {key: _claims(body) for key, body in bodies.items()}
+    texts = {"status.md": status(results_dir), "claims.md": all_claims(checked), "errata.md": errata(results_dir)}
     for name in tables.names():
-        texts[f"tables/{name}.md"] = table_page(name, [bodies[name, tier] for tier in _tiers(name)])
+        texts[f"tables/{name}.md"] = table_page(
+            name, [(bodies[name, tier], checked[name, tier]) for tier in _tiers(name)]
+        )
     family = bodies["family", "smoke"]
     for name in methods.METHODS:
         texts[f"methods/{name}.md"] = method_page(name, family)
@@ -101,13 +103,13 @@ def status(results_dir: Path) -> str:
     return sortable(frame, "status", f"Numbers by verdict and tier. {meanings}.")
 
 
-def all_claims(bodies: Mapping[tuple[str, str], Evidence]) -> str:
+def all_claims(checked: Mapping[tuple[str, str], list[ClaimResult]]) -> str:
     """Each claim once: what the paper's own numbers say of it, and what each tier with runs says."""
     lines = []
     for name in in_order():
-        checked = [result for (table, _), body in bodies.items() if table == name for result in _claims(body)]
-        for id in dict.fromkeys(result.id for result in checked):
-            of_tier = {result.tier: result for result in checked if result.id == id}
+        of_table = [result for (table, _), some in checked.items() if table == name for result in some]
+        for id in dict.fromkeys(result.id for result in of_table):
+            of_tier = {result.tier: result for result in of_table if result.id == id}
             claim = next(iter(of_tier.values())).claim
             decided = {t: r for t, r in of_tier.items() if r.verdict not in (Verdict.UNTESTED, Verdict.MISSING)}
             lines.append(
@@ -134,20 +136,20 @@ def _claims(body: Evidence) -> list[ClaimResult]:
 # -- a table -----------------------------------------------------------------------------------------------------------
 
 
-def table_page(name: str, bodies: Iterable[Evidence]) -> str:
+def table_page(name: str, bodies: Iterable[tuple[Evidence, list[ClaimResult]]]) -> str:
     """All tiers of a table that have something to show."""
     table = tables.load(name)
-    shown = [body for body in bodies if len(body.runs) or (body.tier == AUDIT and len(body.audit))]
+    shown = [pair for pair in bodies if len(pair[0].runs) or (pair[0].tier == AUDIT and len(pair[0].audit))]
     parts = [f"# {table.heading}", ""]
-    missing = [tier for tier in table.tiers if tier not in [body.tier for body in shown]]
+    missing = [tier for tier in table.tiers if tier not in [body.tier for body, _ in shown]]
     if missing:
         parts.append(f"Without results yet: tier {', '.join(missing)}.\n")
-    for body in sorted(shown, key=lambda body: body.tier == AUDIT):  # what was trained comes first
-        parts += _audit(body) if body.tier == AUDIT else _tier(body)
+    for body, checked in sorted(shown, key=lambda pair: pair[0].tier == AUDIT):  # what was trained comes first
+        parts += _audit(body, checked) if body.tier == AUDIT else _tier(body, checked)
     return "\n".join(parts)
 
 
-def _audit(body: Evidence) -> list[str]:
+def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
     printed = body.audit[body.audit["printed"].ne("")]
     frame = pd.DataFrame(
         {
@@ -166,7 +168,7 @@ def _audit(body: Evidence) -> list[str]:
         f"{summary.counted(printed['verdict'])} of {len(printed)} printed numbers.",
         "",
         sortable(frame, f"{body.table.name}-audit", "Printed numbers, recomputed from the paper's budgets.", 25),
-        *_claims_at_length(body),
+        *_claims_at_length(body, checked),
     ]
 
 
@@ -179,7 +181,7 @@ def why(text: str) -> str:
     return f'<div class="why">{html.escape(text)}</div>' if text else ""
 
 
-def _tier(body: Evidence) -> list[str]:
+def _tier(body: Evidence, checked: list[ClaimResult]) -> list[str]:
     """Everything that one tier has to show."""
     compared = verdicts.comparisons(body)
     id = f"{body.table.name}-{body.tier}"
@@ -198,7 +200,7 @@ def _tier(body: Evidence) -> list[str]:
             "",
             charts.budgets(body),
         ]
-    parts += ["### Figures", "", *_pictures(body), *_claims_at_length(body)]
+    parts += ["### Figures", "", *_pictures(body), *_claims_at_length(body, checked)]
     notebook = body.results_dir / body.table.name / f"{body.tier}.ipynb"
     if notebook.exists():
         parts += ["### Notebook", "", f"[The executed notebook](../notebooks/{id}.ipynb) has all of this, and why.", ""]
@@ -257,8 +259,7 @@ def _pictures(body: Evidence) -> list[str]:
     return parts
 
 
-def _claims_at_length(body: Evidence) -> list[str]:
-    checked = _claims(body)
+def _claims_at_length(body: Evidence, checked: list[ClaimResult]) -> list[str]:
     parts = [f"### Claims at tier {body.tier}", ""] if checked else []
     for result in checked:
         quote = f" “{result.claim.quote}”" if result.claim.quote else ""
