@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from paper_repro.evidence.contrast_claims import partners
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Comparison, Judgement
 from paper_repro.report import balance_report, figures, summary
+from paper_repro.report.balance_report import markdown_table
 from paper_repro.report.figures.style import look
 from paper_repro.tables import AUDIT
 
@@ -94,14 +95,14 @@ class Report:
                 if claim.claim.whose == whose
             ]
             if rows:
-                parts.append(table([title, "Tier", "Verdict", "What was found"], rows))
+                parts.append(markdown_table([title, "Tier", "Verdict", "What was found"], rows))
         for claim in found:
             if claim.numbers:
                 header = list(dict.fromkeys(name for record in claim.numbers for name in record))
                 cells = [[_plain(record.get(name)) for name in header] for record in claim.numbers]
                 parts.append(
                     f"<details><summary>Numbers behind “{claim.id}” at tier {claim.tier}</summary>\n\n"
-                    f"{table(header, cells)}\n</details>"
+                    f"{markdown_table(header, cells)}\n</details>"
                 )
         return Markdown("\n\n".join(parts))
 
@@ -115,10 +116,13 @@ class Report:
         ]
         header = ["Row", "Method", *(HEADINGS[name] for name in shown), "Row's verdict"]
         caption = "Cells: reported / reproduced, then the verdict. A row's verdict is the worst of what was tested."
-        parts = [caption, table(header, rows)]
+        parts = [caption, markdown_table(header, rows)]
         gone = [[f"`{row}`", str(seed), names] for row, seed, names in summary.empty_layers(self.evidence)]
         if gone:
-            parts += ["Layers that ended empty:", table(["Row", "Seed", "Layers of which no weight is left"], gone)]
+            parts += [
+                "Layers that ended empty:",
+                markdown_table(["Row", "Seed", "Layers of which no weight is left"], gone),
+            ]
         return Markdown("\n\n".join(parts))
 
     def methods(self) -> Markdown:
@@ -164,7 +168,7 @@ class Report:
             "FastGRNN's authors records as MaxTestAcc. It is too good, because the test set chose it. Of STR's "
             "trainings only epochs that end at the row's ranks are in it."
         )
-        return Markdown(f"{caption}\n\n{table(header, rows)}")
+        return Markdown(f"{caption}\n\n{markdown_table(header, rows)}")
 
     def balance(self) -> Markdown:
         """Where a threshold comes to rest: on the paper's own data, where the table has it, and in the runs."""
@@ -191,7 +195,7 @@ class Report:
         if not grouped:
             return Markdown("Every number passes." if judged else "There is no printed number to compare with.")
         rows = [[name, verdict, reason, summary.few(found)] for (name, verdict, reason), found in grouped.items()]
-        return Markdown(table(["Number", "Verdict", "Reason", "Rows"], rows))
+        return Markdown(markdown_table(["Number", "Verdict", "Reason", "Rows"], rows))
 
     def figure(self, name: str) -> Image | Markdown:
         """Draw a figure, save it beside the results, and show it; a sentence where there is nothing to draw."""
@@ -220,7 +224,7 @@ class Report:
                     f"{group['seconds'].sum() / 60:.1f}",
                 ]
             )
-        return Markdown(table([*columns, "runs", "seeds", "minutes"], rows))
+        return Markdown(markdown_table([*columns, "runs", "seeds", "minutes"], rows))
 
 
 def paper_data(plan: tables.Table) -> str:
@@ -252,7 +256,7 @@ def _regime(e: Evidence, regime: float) -> str:
         lines.append((top1.mean, [look(row.method).name, f"`{row.id}`", top1.text(), asked, share, beside]))
     header = ["Method", "Row", "Top-1 (%)", "Sparsity (%)", "MACs (M; of the dense network)", "Top-1 minus STR's"]
     ordered = [cells for _, cells in sorted(lines, key=lambda line: -line[0])]
-    return f"**{regime:g} %**\n\n{table(header, ordered)}"
+    return f"**{regime:g} %**\n\n{markdown_table(header, ordered)}"
 
 
 def _beside(e: Evidence, row: str, other: str) -> str:
@@ -302,13 +306,6 @@ def incomplete(e: Evidence) -> str:
     return " ".join(parts)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; bars inside cells are escaped."""
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
 def _claim(claim: tables.Claim) -> str:
     quote = f" “{claim.quote}”" if claim.quote else ""
     return f"{claim.text}{quote} ({claim.source})"
@@ -328,4 +325,4 @@ def _plain(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-__all__ = ["Comparison", "Report", "incomplete", "open_report", "table"]
+__all__ = ["Comparison", "Report", "incomplete", "open_report"]
