@@ -214,8 +214,7 @@ class AuditLine(Line):
     difference: NumberOrEmpty = of("recomputed minus printed", ".4f")
     verdict: Verdict = of("; ".join(f"{verdict}: {meaning}" for verdict, meaning in MEANING.items()))
     convention: str = of(
-        "which of the paper's ways of counting gives the number, where it is not the usual one "
-        "(`paper_repro/audit/conventions.py`)"
+        "way of counting that gives the printed number (`paper_repro/audit/conventions.py`); empty for the usual one"
     )
     note: str = of("why, where that is not obvious")
 

@@ -208,7 +208,7 @@ def interval_handle(evidence: Evidence) -> list[Patch]:
 
 
 def label_end(axis: Axes, text: str, x: float, y: float, colour: Any = "black", leader: bool = True) -> None:
-    """Name what ends at (x, y) beside the panel, at that height or as near to it as the other names leave room."""
+    """Write the name of a line beside the panel, at the height y where it ends. Names that would overlap move apart."""
     line = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "linestyle": ":", "shrinkA": 1, "shrinkB": 3}
     axis.annotate(
         text,
