@@ -66,6 +66,7 @@ def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Calla
         "rows": click.option(
             "--rows", help="Only these rows, separated by commas; 'all' for every row.  [default: the headline rows]"
         ),
+        "only": click.option("--only", metavar="RUN", help="Only the run of this name; `plan` lists the names."),
         "jobs": click.option(
             "--jobs",
             type=click.IntRange(1),
@@ -132,16 +133,15 @@ def reproduce(table: str | None, **given: Any) -> int:
 @cli.command()
 @click.argument("table", required=False)
 @click.argument("row", nargs=-1)
-@options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results")
+@options(
+    "tier", "rows", "only", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs",
+    "results",
+)  # fmt: skip
 def run(table: str | None, row: tuple[str, ...], rows: str | None, **given: Any) -> int:
     """Train what is missing of a table: the headline rows, or those named (here or by --rows)."""
     from paper_repro.workflows import train
 
-    work = job(table, rows=",".join([*row, *([rows] if rows else [])]), **given)
-    if work.tier in (AUDIT, CHECKPOINT):
-        training = [tier for tier in tables.load(work.table).tiers if tier != CHECKPOINT]
-        raise UserError(f"tier {work.tier} trains nothing; take one of: {', '.join(training)}")
-    return train.run(work, console)
+    return train.run(training_job(table, rows=",".join([*row, *([rows] if rows else [])]), **given), console)
 
 
 @cli.command()
@@ -152,6 +152,28 @@ def plan(table: str | None, **given: Any) -> int:
     from paper_repro.workflows.plan import show_plan
 
     return show_plan(job(table, **given), console)
+
+
+@cli.command()
+@click.argument("table", required=False)
+@options("tier", "rows", "seeds", "method", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results")
+@click.option("--site", type=PATH, help="The settings of the cluster.  [default: cluster.toml, if it is there]")
+@click.option("--dry-run", is_flag=True, help="Print the script that would be queued.")
+def submit(table: str | None, site: Path | None, dry_run: bool, **given: Any) -> int:
+    """Queue what is missing of a table on a SLURM cluster, one task for each run; what is queued already is left."""
+    from paper_repro.workflows import submit as steps
+
+    return steps.submit(training_job(table, **given), site, dry_run, console)
+
+
+@cli.command()
+@click.argument("table", required=False)
+@options("tier", "rows", "seeds", "method", *OPTIONS, "data_root", "runs")
+def status(table: str | None, **given: Any) -> int:
+    """A line for each run of a table: queued, running, waiting for requeue, finished, or failed and why."""
+    from paper_repro.workflows.status import show_status
+
+    return show_status(training_job(table, **given), console)
 
 
 @cli.command()
@@ -345,6 +367,15 @@ def job(table: str | None, **given: Any) -> Job:
         chosen.specs()
     elif chosen.method is not None:
         raise UserError(f"tier {AUDIT} trains no method, so that --method (METHOD=) does not apply to it")
+    return chosen
+
+
+def training_job(table: str | None, **given: Any) -> Job:
+    """The same, for verbs that mean nothing at a tier without training."""
+    chosen = job(table, **given)
+    if chosen.tier in (AUDIT, CHECKPOINT):
+        training = [tier for tier in tables.load(chosen.table).tiers if tier != CHECKPOINT]
+        raise UserError(f"tier {chosen.tier} trains nothing; take one of: {', '.join(training)}")
     return chosen
 
 

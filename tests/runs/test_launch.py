@@ -60,7 +60,7 @@ def test_a_run_that_dies_is_listed_and_the_others_finish(tmp_path: Path, monkeyp
     failures, events = start(tmp_path, [GMP, SPEC])
     assert list(failures) == [GMP.name] and "the training process died" in failures[GMP.name]
     assert result(tmp_path, SPEC)["result"]["status"] == "finished"
-    assert (GMP.name, {"event": "failed", "text": failures[GMP.name]}) in events
+    assert (GMP.name, {"event": "failed", "text": failures[GMP.name], "how": "died"}) in events
     monkeypatch.delenv("CRASH_AT_STEP")
     failures, events = start(tmp_path, [GMP])  # it goes on from its last checkpoint
     assert failures == {} and any("resumed at step 24" in event.get("text", "") for _, event in events)
