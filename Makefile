@@ -60,7 +60,7 @@ help:
 	@echo '  METHOD      only the rows of this method; for regress, a file or a name'
 	@echo '  DATA_ROOT   the folder that has, or gets, the data sets'
 
-more: ## all the other variables, and the targets for developers
+more: ## all other variables; the targets for clusters and for developers
 	@sed -n 's/^#: \([A-Z_]*\) */\1|/p' Makefile | awk -F'|' '{ printf "  %-13s %s\n", $$1, $$2 }'
 	@echo
 	@sed -n 's/^\([a-z]*\):[^#]*#: \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  %-13s %s\n", $$1, $$2 }'
@@ -99,10 +99,10 @@ plan: environment ## what would be trained, when it prunes, what it costs
 run: environment ## train what is missing, and nothing else
 	@$(RUN) run $(ONE_TABLE) $(TRAINING) $(WHERE) $(OPT_HOURS) $(MORE_ARGS)
 
-submit: environment ## queue what is missing on a SLURM cluster
+submit: environment #: queue what is missing on a SLURM cluster
 	@$(RUN) submit $(ONE_TABLE) $(TRAINING) $(OPT_DATA) $(call option,GPUS,gpus) $(OPT_HOURS) $(call option,SITE,site) $(call flag,DRY_RUN,dry-run) $(MORE_ARGS)
 
-status: environment ## every run of a table: queued, running, finished or failed
+status: environment #: every run of a table: queued, running, finished or failed
 	@$(RUN) status $(ONE_TABLE) $(TRAINING) $(OPT_DATA) $(MORE_ARGS)
 
 check: environment #: hold the committed results against paper and tolerances

@@ -148,6 +148,11 @@ def test_a_signal_is_passed_on_and_waited_for(tmp_path: Path, signum: signal.Sig
     assert code == 77 and out == "begun\nsaved\n" and "scontrol requeue 7_1" in said
 
 
+def test_a_signal_that_comes_too_early_is_not_lost(tmp_path: Path) -> None:
+    code, out, said = Task(tmp_path, "sleep 20; echo trained").run(setup=["kill -s USR1 $$"])
+    assert code == 128 + signal.SIGUSR1 and out == "" and "scontrol requeue 7_1" in said
+
+
 def test_files_are_copied_to_scratch_once(tmp_path: Path) -> None:
     betons = [tmp_path / "train.beton", tmp_path / "val.beton"]
     for file in betons:
