@@ -38,7 +38,7 @@ def submit(job: Job, site_file: Path | None, dry_run: bool, console: Console) ->
         new = [name for name in names if name not in queued]
         console.print(f"runs: {len(new)} to queue, {len(names) - len(new)} are queued or at work already")
         if new:
-            here = folder / time.strftime("%Y%m%d-%H%M%S")
+            here = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{len(slurm.arrays(job.runs))}"
             text = slurm.script(_work(job, site, new), site, here)
             if dry_run:
                 console.print(text, soft_wrap=True)

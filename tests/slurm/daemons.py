@@ -47,7 +47,7 @@ PreemptMode=REQUEUE
 GresTypes=gpu
 KillWait=20
 MinJobAge=300
-ReturnToService=2
+ReturnToService=1
 SlurmdParameters=config_overrides
 {nodes}
 PartitionName=normal Nodes=ALL Default=YES MaxTime=1-0 PriorityTier=1
@@ -97,9 +97,7 @@ class Slurm:
         self._start(["slurmctld", "-D"])
         for node in self.names:
             self._start(["slurmd", "-D", "-N", node])
-        self.wait_for(
-            lambda: self.ask("sinfo", "-h", "-N", "-o", "%T").split() == ["idle"] * 2 * len(self.names), "no nodes"
-        )
+        self.wait_for(lambda: set(self.ask("sinfo", "-h", "-N", "-o", "%T").split()) == {"idle"}, "no nodes")
 
     def _start(self, command: list[str]) -> None:
         command = ["setpriv", "--pdeathsig=KILL", *command]  # where the tests are killed, none is left behind
