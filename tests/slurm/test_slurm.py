@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -197,7 +198,9 @@ def test_stopped_in_every_way_it_ends_as_if_it_had_not_been(cluster: Cluster, un
     cluster.wait_for_step(row, 50)
     cluster.slurm.ask("scancel", "--signal=KILL", "--full", "--user", str(os.getuid()))
     cluster.wait(lambda: not cluster.tasks(), "it is not gone")
-    assert "stopped, saved at step 48" in cluster.status(row)[row] and "0.log" in cluster.status(row)[row]
+    text = cluster.status(row)[row]
+    saved = re.match(r"stopped, saved at step (\d+);.*0\.log", text)
+    assert saved and 48 <= int(saved[1]) < 72, text  # a process that SLURM has overlooked saves its state, and ends
     assert "1 to queue" in cluster.submit(row)
 
     cluster.wait_for_end(row)
