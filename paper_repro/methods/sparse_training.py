@@ -108,10 +108,10 @@ def apportion(total: int, weights: Mapping[str, float], room: Mapping[str, int])
 
     What does not fit in one goes to the others in the same proportion; all is given out while there is room at all.
     """
-    given = dict.fromkeys(weights, 0)
+    shares = dict.fromkeys(weights, 0)
     left = min(total, sum(room.values()))
     while left > 0:
-        takers = [name for name in weights if room[name] > given[name]]
+        takers = [name for name in weights if room[name] > shares[name]]
         scale = sum(weights[name] for name in takers)
         # where there is no weight to go by, all are alike
         quota = {name: left * (weights[name] / scale if scale > 0.0 else 1.0 / len(takers)) for name in takers}
@@ -120,10 +120,10 @@ def apportion(total: int, weights: Mapping[str, float], room: Mapping[str, int])
         for name in by_remainder[: left - sum(whole.values())]:
             whole[name] += 1
         for name in takers:
-            more = min(whole[name], room[name] - given[name])
-            given[name] += more
+            more = min(whole[name], room[name] - shares[name])
+            shares[name] += more
             left -= more
-    return given
+    return shares
 
 
 def existing(mask: Tensor) -> int:

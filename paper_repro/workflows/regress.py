@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from paper_repro import record, tables
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import dataset, source
 from paper_repro.errors import UserError
 from paper_repro.evidence import regression
 from paper_repro.evidence.regression import Comparison, Measured, Regime
@@ -193,7 +193,7 @@ def _prepare(job: Job, registered: Sequence[Spec], todo: Sequence[Spec], console
         require_pruning(spec)
     require_trainable(job, registered)
     for name, loader in {(spec.dataset, spec.loader) for spec in todo}:
-        dataset(name).ensure(job.data_root, console.print, loader)
+        source(name).ensure(job.data_root, console.print, loader)
 
 
 def _stored(job: Job, specs: Sequence[Spec]) -> dict[str, dict[str, Any]]:

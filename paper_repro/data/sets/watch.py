@@ -92,21 +92,3 @@ def with_body_acceleration(recording: np.ndarray) -> np.ndarray:
     total, velocity = recording[:, :3], recording[:, 3:]
     low_pass = scipy.signal.butter(3, GRAVITY_HERTZ, fs=HERTZ, output="sos")
     return np.concatenate([total - scipy.signal.sosfiltfilt(low_pass, total, axis=0), velocity, total], axis=1)
-
-
-DATASETS = (
-    Watch(
-        name="watch",
-        title="Watch (shoulder exercises)",
-        train_examples=2_828,
-        val_examples=777,
-        num_classes=7,
-        input_size=(STEPS, 9),
-        licence="BSD 3-clause, as the package that has it",
-        disk_mb=18,
-        fetch_mb=30,
-        kept_in="watch",
-        files={FILE: "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"},
-        collection="Watch",
-    ),
-)
