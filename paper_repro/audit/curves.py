@@ -13,7 +13,7 @@ import math
 from paper_repro import methods, tables
 from paper_repro.audit.comparison import Comparison
 from paper_repro.methods.str import STR
-from paper_repro.training.forecast import decay_factors, first_step, onset_s, steps_per_epoch
+from paper_repro.training.forecast import decay_factors, onset_s, steps_per_epoch
 from paper_repro.verdict import Verdict
 
 CURVE_ACCURACY = 2e-5  # of a threshold read off Figure 1
@@ -30,8 +30,7 @@ def audit_curves(table: tables.Table) -> list[Comparison]:
 
     def epoch_at(level: float) -> float:
         """Epochs until weight decay alone has brought s to ``level``."""
-        step = first_step(factors, method.s_init, lambda _: level)
-        return math.nan if step is None else step / per_epoch
+        return next((at for at, factor in enumerate(factors) if method.s_init * factor >= level), math.nan) / per_epoch
 
     visible = next((x, y) for x, y in tables.curve(table.name, "fig1_threshold") if y > 0.0)
     epoch, threshold = round(visible[0]), visible[1]

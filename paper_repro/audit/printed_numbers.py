@@ -16,11 +16,11 @@ from paper_repro.audit.recompute import (
     params_at,
     under_budget,
     under_erk,
-    under_rule,
     under_uniform,
 )
 from paper_repro.audit.sizes import Size, size_of
 from paper_repro.errors import UserError
+from paper_repro.methods.distributions import BUDGETS
 from paper_repro.paper import library
 from paper_repro.paper.library import AVERAGE_POOL, TOTALS
 from paper_repro.paper.printed import NetworkRow, QuotedRow, Row, SizeRow
@@ -156,7 +156,8 @@ def budgets(table: tables.Table, net: Network, cells: Cells) -> Iterator[Compari
         recomputed = under_budget(net, budget)
         for row, quantity in zip(TOTALS, ("sparsity_pct", "backbone_sparsity_pct"), strict=True):
             yield compared(printed_in[name], name, quantity, budget[row], recomputed[quantity])
-        ruled = under_rule(net, facts.budget_rules[name]) if name in facts.budget_rules else {}
+        rule = facts.budget_rules.get(name)
+        ruled = BUDGETS[rule.distribution](net.layers, rule.sparsity_pct, rule.keep_dense) if rule else {}
         for layer, sparsity_pct in ruled.items():
             quantity = f"sparsity_pct of {layer}"
             yield compared(printed_in[name], name, quantity, budget[layer], Estimate(sparsity_pct))

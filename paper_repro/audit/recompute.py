@@ -24,7 +24,6 @@ from paper_repro.accounting import Account, account, counted_layers
 from paper_repro.data.catalog import dataset
 from paper_repro.methods.distributions import erk, uniform
 from paper_repro.paper.library import TOTALS
-from paper_repro.paper.printed import BudgetRule
 from paper_repro.paper.quantity import Quantity
 
 MILLION = 1e6
@@ -129,10 +128,3 @@ def under_erk(net: Network, sparsity: Quantity) -> dict[str, Estimate]:
         "params_m": params_at(net, sparsity),
         "macs_m": Estimate(macs(sparsity.value), abs(macs(low) - macs(high)) / 2.0),
     }
-
-
-def under_rule(net: Network, rule: BudgetRule) -> dict[str, float]:
-    """The budget of a rule, as layer name -> sparsity in percent."""
-    if rule.distribution == "erk":
-        return dict(erk(net.layers, rule.sparsity_pct))
-    return dict(uniform(net.layers, rule.sparsity_pct, rule.keep_dense))
