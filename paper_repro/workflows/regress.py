@@ -178,7 +178,7 @@ def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], con
         console.print(Text.assemble("  ", mark, text), soft_wrap=True)
 
     # not the sparsest: of the small network, little would be left
-    checks = preflight.check(plugin, min(90.0, targets[-1]), question.method_args, say)
+    checks = preflight.findings(plugin, min(90.0, targets[-1]), question.method_args, say)
     if checks.broken:
         listed = "; ".join(f"it {outcome['note']}" for outcome in checks.broken)
         raise UserError(f"{plugin} fails {len(checks.broken)} of its checks, and was not trained: {listed}")

@@ -289,7 +289,7 @@ def test_the_real_reconstruction_passes_the_checks_of_the_official_data(tmp_path
     root = real("har2/uci_har_rebuilt.npz", tmp_path)
     folder = REBUILT.ensure(root)
     content = arrays.read(folder / "uci_har_rebuilt.npz")
-    har2.check(content)
+    har2.require_uci_har(content)
     assert tuple(content["channels"]) == har2.CHANNELS
     (x, y), (x_test, y_test) = REBUILT.load(folder)
     for facts in (OFFICIAL, REBUILT):
@@ -299,7 +299,7 @@ def test_the_real_reconstruction_passes_the_checks_of_the_official_data(tmp_path
     assert len(REBUILT.fingerprint(folder)) == 64
     content["x_train"][..., [1, 2]] = content["x_train"][..., [2, 1]]
     with pytest.raises(UserError, match="channel body_acc_y has std"):
-        har2.check(content)
+        har2.require_uci_har(content)
 
 
 def simple_features(windows: np.ndarray) -> np.ndarray:

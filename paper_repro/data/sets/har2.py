@@ -148,7 +148,7 @@ def parsed(folder: Path, say: Say = print) -> Arrays:
         raise UserError(f"{folder}: {error}. Remove {folder} and run again, to unpack or fetch it anew.") from error
 
 
-def check(windows: Arrays) -> None:
+def require_uci_har(windows: Arrays) -> None:
     """UserError, naming the file and what is wrong in it, unless these are UCI HAR's windows: as many of each class, of
     the same people, and each channel with its mean and standard deviation, which also shows swapped channels and other
     units.
@@ -187,7 +187,7 @@ def _checked(folder: Path, say: Say) -> Arrays:
     def make() -> Arrays:
         say("UCI HAR: reading the text files (some seconds, the first time)")
         windows = _read_text(folder)
-        check(windows)
+        require_uci_har(windows)
         return windows
 
     return arrays.cached(folder / "inertial_signals.npz", made_from, make, say)
