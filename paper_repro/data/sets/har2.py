@@ -124,11 +124,7 @@ class OfficialHAR2(HAR2, Archived):
 def validation_split(windows: Arrays) -> Arrays:
     """The training part alone, divided by people: ``x_test`` and the like are those of the validation part."""
     held_out = np.isin(windows["subject_train"], validation_people(np.unique(windows["subject_train"]).tolist()))
-    return {
-        f"{name}_{part}": windows[f"{name}_train"][chosen]
-        for name in ("x", "y", "subject")
-        for part, chosen in (("train", ~held_out), ("test", held_out))
-    }
+    return arrays.divided(held_out, **{name: windows[f"{name}_train"] for name in ("x", "y", "subject")})
 
 
 def validation_people(people: list[int]) -> list[int]:

@@ -43,13 +43,7 @@ class Speech12(Sequences):
             say(f"Speech Commands: features of {count:,} clips (some seconds, once; 62 MB are kept in {folder})")
             features = speech_features.extract(content["x"], count, "features")
             testing = in_test_part(content["speaker"], content["names"])
-            labels = content["y"].astype(np.int64)
-            return {
-                "x_train": features[~testing],
-                "y_train": labels[~testing],
-                "x_test": features[testing],
-                "y_test": labels[testing],
-            }
+            return arrays.divided(testing, x=features, y=content["y"].astype(np.int64))
 
         made_from = f"{self.files[FILE]}, split 1, {speech_features.VERSION}"
         return arrays.cached(folder / "log_mel.npz", made_from, make, say)

@@ -39,12 +39,7 @@ class Watch(Sequences):
 
     def read(self, folder: Path) -> Arrays:
         windows, labels, people = self.windows(folder)
-        testing = np.isin(people, TEST_PEOPLE)
-        return {
-            f"{name}_{part}": values[chosen]
-            for name, values in (("x", windows), ("y", labels))
-            for part, chosen in (("train", ~testing), ("test", testing))
-        }
+        return arrays.divided(np.isin(people, TEST_PEOPLE), x=windows, y=labels)
 
     def fingerprint(self, folder: Path) -> str:
         """Of the windows before standardising, the labels and the people."""
