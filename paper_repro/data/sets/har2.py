@@ -98,10 +98,13 @@ class OfficialHAR2(HAR2, Archived):
         return folder.is_dir()
 
     def verify(self, folder: Path, say: Say) -> None:
-        parsed(folder, say)
+        self.windows(folder, say)
 
-    def windows(self, folder: Path) -> Arrays:
-        return parsed(folder)
+    def windows(self, folder: Path, say: Say = print) -> Arrays:
+        try:
+            return parsed(folder, say)
+        except UserError as error:
+            raise UserError(f"{folder}: {error}. Remove {folder} and run again, to unpack or fetch it anew.") from error
 
     def unpack(self, archive: Path, folder: Path, say: Say) -> None:
         """``folder`` appears complete and checked, with its cache, or not at all."""
@@ -115,7 +118,7 @@ class OfficialHAR2(HAR2, Archived):
             except KeyError as error:
                 raise UserError(f"{archive} is no archive of UCI HAR: {error.args[0]}") from error
             try:
-                _checked(unpacked, say)
+                parsed(unpacked, say)
             except UserError as error:
                 raise UserError(f"{archive} has other content than UCI HAR: {error}") from error
             unpacked.replace(folder)
@@ -130,18 +133,6 @@ def validation_split(windows: Arrays) -> Arrays:
 def validation_people(people: list[int]) -> list[int]:
     """A fifth of them, rounded down: see the module's text."""
     return arrays.drawn("har2", sorted(people))[: len(people) // VALIDATION_SHARE]
-
-
-def parsed(folder: Path, say: Say = print) -> Arrays:
-    """x_train, x_test: float32 (N, 128, 9), as recorded; y_train, y_test: UCI's labels, 1 to 6; subject_train,
-    subject_test: 1 to 30. Checked; read from the cache beside the text files when it was made from these very files.
-
-    UserError, with what is wrong in which file, and that the folder is to be removed.
-    """
-    try:
-        return _checked(folder, say)
-    except UserError as error:
-        raise UserError(f"{folder}: {error}. Remove {folder} and run again, to unpack or fetch it anew.") from error
 
 
 def require_uci_har(windows: Arrays) -> None:
@@ -172,8 +163,10 @@ def require_uci_har(windows: Arrays) -> None:
                 )
 
 
-def _checked(folder: Path, say: Say) -> Arrays:
-    """What ``parsed`` returns; its UserErrors do not say what to do, which depends on where the folder is from."""
+def parsed(folder: Path, say: Say) -> Arrays:
+    """What is in UCI's text files, checked; read from the cache beside them when it was made from these very files.
+    UserError, with what is wrong in which file.
+    """
     absent = [name for name in _files() if not (folder / name).is_file()]
     if absent:
         raise UserError(f"it is not complete: it lacks {absent[0]}")
