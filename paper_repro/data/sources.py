@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ import pooch
 
 from paper_repro.data.bar import bytes_bar
 from paper_repro.errors import UserError
-from paper_repro.files import locked
+from paper_repro.files import locked, replacing
 
 Say = Callable[[str], None]
 
@@ -72,19 +71,14 @@ def gunzip(source: Path, target: Path, digest: str) -> bool:
     """Unpack ``source`` to ``target`` if the content has the sha256 ``digest``; True if it had. Replaces ``target``
     atomically.
     """
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as out:
-        unpacked = Path(out.name)
-        try:
-            with gzip.open(source) as packed:
+    try:
+        with replacing(target) as temporary:
+            with gzip.open(source) as packed, temporary.open("wb") as out:
                 shutil.copyfileobj(packed, out)
-        except (OSError, EOFError):  # not a gzip file, or cut short
-            unpacked.unlink()
-            return False
-    if sha256(unpacked) != digest:
-        unpacked.unlink()
+            if sha256(temporary) != digest:
+                raise EOFError("other content")
+    except (OSError, EOFError):  # not a gzip file, cut short, or another
         return False
-    unpacked.chmod(0o644)
-    unpacked.replace(target)
     return True
 
 
