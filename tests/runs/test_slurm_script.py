@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -103,12 +104,18 @@ class Task:
         )
         script = self.folder / "task.sh"
         script.write_text(text)
-        with subprocess.Popen(["bash", script], env=self.environment, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            ["bash", script], env=self.environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
             assert process.stdout
-            out = process.stdout.readline() if signum else ""
-            if signum:
-                process.send_signal(signum)
-            out += process.communicate(timeout=60)[0]
+            try:
+                out = process.stdout.readline() if signum else ""
+                if signum:
+                    process.send_signal(signum)
+                out += process.communicate(timeout=30)[0]
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
         return process.returncode, out, self.said.read_text() if self.said.exists() else ""
 
 
