@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from paper_repro.errors import UserError
@@ -23,6 +23,7 @@ class Report:
 
     outcomes: tuple[dict[str, Any], ...]
     sparsity_argument: str  # the argument that asks the method for a sparsity
+    ranges: Mapping[str, Any] = field(default_factory=dict)  # that the method declares
 
     @property
     def broken(self) -> tuple[dict[str, Any], ...]:
@@ -68,4 +69,4 @@ def check(
             when = f"({child.how}) while it was to {doing}: {child.last_words or 'without a word'}"
             raise UserError(f"{plugin} ended its process {when}; nothing was trained")
     outcomes = tuple(event["outcome"] for event in told if event["event"] == "outcome")
-    return Report(outcomes, told[-1]["sparsity_argument"])
+    return Report(outcomes, told[-1]["sparsity_argument"], told[-1]["ranges"])

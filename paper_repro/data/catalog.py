@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paper_repro.errors import unknown
+from paper_repro.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from paper_repro.data.dataset import Dataset
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 # torch takes seconds, and the command line knows the names without it.
 MODULES = {
     "fashion_mnist": "fashion_mnist",
+    "fashion_mnist_validation": "fashion_mnist",
     "cifar10": "cifar10",
+    "cifar10_validation": "cifar10",
     "imagenet1k": "imagenet1k",
     "har2": "har2",
     "har2_validation": "har2",
@@ -47,6 +49,17 @@ def dataset(name: str) -> Dataset:
 def every() -> list[Dataset]:
     """All data sets."""
     return [dataset(name) for name in MODULES]
+
+
+def validation_split(name: str) -> str:
+    """The data set that holds out a part of the training set of ``name``; UserError where there is none."""
+    for item in every():
+        if item.held_out_of == name:
+            return item.name
+    raise UserError(
+        f"data set {name} has no validation split, and nothing is chosen on a test set: declare one (held_out_of, in "
+        "paper_repro/data/dataset.py)"
+    )
 
 
 def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:

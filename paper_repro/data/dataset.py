@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,9 @@ class Dataset(ABC):
     """``input_size`` is what the network sees of one example: (channels, height, width) of an image, (steps, features)
     of a sequence. ``disk_mb``: what it takes on disk, in 1e6 bytes, with the archive where that is kept.
     ``evaluated_on``: what the ``val_examples`` are. ``same_as``: the data set that has the same examples, prepared
-    otherwise. ``alias``: another name for ``data NAME``. ``readers``: the values of ``spec.loader`` that mean something
-    for it; none where it is kept in memory. ``steps``: its own options of ``data NAME``.
+    otherwise. ``held_out_of``: the data set whose training set this one divides; the part that it holds out takes the
+    place of the test set. ``alias``: another name for ``data NAME``. ``readers``: the values of ``spec.loader`` that
+    mean something for it; none where it is kept in memory. ``steps``: its own options of ``data NAME``.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Dataset(ABC):
     licence: str
     evaluated_on: str = "test set"
     same_as: str = ""
+    held_out_of: str = ""
     alias: str = ""
     readers: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
@@ -113,7 +115,8 @@ class InMemory(Dataset):
     """A data set that fits in memory, kept in the folder ``kept_in`` under the root. ``files``: what is read there, and
     the sha256 of each. ``collection``: what the files are called, where that is not the title. ``fetch_mb``: the room
     that fetching them takes, or 0 where they cannot be fetched. ``by_hand``: what to do where they are not to be had,
-    in which {root} and {folder} stand for those.
+    in which {root} and {folder} stand for those. ``held_out_each``: 10 holds out every tenth training example, the
+    last of each ten as the files have them, in the place of the test set; 0 holds out none.
     """
 
     kept_in: str
@@ -122,6 +125,7 @@ class InMemory(Dataset):
     collection: str = ""
     by_hand: str = ""
     augmentation: Augmentation | None = None
+    held_out_each: int = 0
 
     @abstractmethod
     def load(self, folder: Path) -> Parts:
@@ -213,9 +217,28 @@ class InMemory(Dataset):
         share.require_fair(self.train_examples, batch_size)
         folder = self.ensure(root, say)
         (x_train, y_train), (x_val, y_val) = self.load(folder)
+        if self.held_out_each:
+            held_out = torch.arange(len(y_train)) % self.held_out_each == self.held_out_each - 1
+            (x_val, y_val), (x_train, y_train) = ((x_train[part], y_train[part]) for part in (held_out, ~held_out))
         train = TensorLoader(x_train.to(device), y_train.to(device), self.prepare, batch_size, share, self.augmentation)
         val = TensorLoader(x_val.to(device), y_val.to(device), self.prepare, VAL_BATCH, share)
         return train, val, self.fingerprint(folder)
+
+
+def with_validation(whole: InMemory, each: int = 10) -> tuple[Any, Any]:
+    """A data set, and the one that holds out every so-many-th of its training examples."""
+    examples = whole.train_examples // each
+    held_out = replace(
+        whole,
+        name=f"{whole.name}_validation",
+        title=f"{whole.title}, {examples:,} of the {whole.train_examples:,} examples to learn from held out",
+        train_examples=whole.train_examples - examples,
+        val_examples=examples,
+        evaluated_on="validation split",
+        held_out_of=whole.name,
+        held_out_each=each,
+    )
+    return whole, held_out
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from paper_repro.data.catalog import dataset
-from paper_repro.data.dataset import Parts
+from paper_repro.data.dataset import Parts, with_validation
 from paper_repro.data.sets import fashion_mnist, har2
 from paper_repro.data.sources import Say
 from paper_repro.spec import Spec
@@ -48,9 +48,9 @@ class TinyImages(fashion_mnist.FashionMNIST):
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """Serve the tiny data set in place of Fashion-MNIST, with these facts changed."""
+    """Serve the tiny data set in place of Fashion-MNIST, with these facts changed, and its validation split."""
     facts = vars(dataset("fashion_mnist")) | {"train_examples": 96, "val_examples": 40} | changes
-    monkeypatch.setattr(fashion_mnist, "DATASETS", (TinyImages(**facts),))
+    monkeypatch.setattr(fashion_mnist, "DATASETS", with_validation(TinyImages(**facts)))
 
 
 # a low-rank network whose ranks fall from 9/12 to about 2/2

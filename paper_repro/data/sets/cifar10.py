@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from paper_repro.data.augmentation import CROP_AND_FLIP
-from paper_repro.data.dataset import InMemory, Origin, Parts
+from paper_repro.data.dataset import InMemory, Origin, Parts, with_validation
 from paper_repro.data.sources import Say, fetch, is_intact
 from paper_repro.errors import UserError
 from paper_repro.files import write
@@ -174,7 +174,7 @@ class _ArraysOnly(pickle.Unpickler):
         return self.KNOWN[module, name]
 
 
-DATASETS = (
+DATASETS = with_validation(
     CIFAR10(
         name="cifar10",
         title="CIFAR-10",
@@ -200,5 +200,5 @@ DATASETS = (
             "a folder that has it."
         ),
         augmentation=CROP_AND_FLIP,
-    ),
+    )
 )

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paper_repro.data.dataset import InMemory, Origin, Parts
+from paper_repro.data.dataset import InMemory, Origin, Parts, with_validation
 from paper_repro.data.sources import Say, debian_package, fetch, gunzip
 
 MIRROR = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"  # the one torchvision uses
@@ -93,7 +93,7 @@ def _read_idx(path: Path) -> Tensor:
     return torch.from_numpy(values.reshape(shape).copy())
 
 
-DATASETS = (
+DATASETS = with_validation(
     FashionMNIST(
         name="fashion_mnist",
         title="Fashion-MNIST",
@@ -117,5 +117,5 @@ DATASETS = (
             "Put train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (or "
             "their .gz) into {folder}, or set DATA_ROOT to a folder that has FashionMNIST/raw."
         ),
-    ),
+    )
 )

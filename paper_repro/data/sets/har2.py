@@ -294,6 +294,7 @@ def _with_variants(whole: HAR2) -> tuple[HAR2, ...]:
         train_examples=5_974,
         val_examples=1_378,
         evaluated_on="validation split",
+        held_out_of=whole.name,
         validation=True,
     )
     channels = [
@@ -302,6 +303,7 @@ def _with_variants(whole: HAR2) -> tuple[HAR2, ...]:
             name=f"{item.name}_channels",
             title=f"{item.title}, scaled by channel",
             same_as=item.name,
+            held_out_of=f"{item.held_out_of}_channels" if item.held_out_of else "",
             by_channel=True,
         )
         for item in (whole, held_out)
