@@ -1,4 +1,4 @@
-"""Ranges of hyperparameters for a search: those of ``tuning/ranges.toml``, and those that a plug-in declares."""
+"""Ranges of hyperparameters for a search: those of ``methods/ranges.toml``, and those that a plug-in declares."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from paper_repro import reading
+from paper_repro import methods, reading
 from paper_repro.errors import UserError, unknown
 from paper_repro.paper.printed import File
 from paper_repro.spec import Spec
 
-FILE = Path(__file__).parent / "tuning" / "ranges.toml"  # beside it, every TOML file is a table
+FILE = Path(methods.__file__).parent / "ranges.toml"
 OF_SPEC = ("weight_decay", "lr", "grad_clip_norm")  # may be searched beside the arguments of a method
 Ranges = dict[str, "Range"]  # hyperparameter or argument -> where it may lie
 
@@ -57,7 +57,7 @@ class Range(File):
 
 
 def of_method(name: str) -> Ranges:
-    """The ranges of a method in ``tuning/ranges.toml``."""
+    """The ranges of a method in ``methods/ranges.toml``."""
     sections = reading.read_toml(FILE)
     return parsed(FILE, f"[{name}]", sections.get(name, sections["default"]))
 

@@ -30,7 +30,7 @@ class Method:
     """A dense network: the base of all methods, and itself the simplest one."""
 
     prunes = True  # whether a network that stays dense means that something is wrong
-    # argument, weight_decay or lr -> where `regress --tune` searches it, in the words of experiments/tuning/ranges.toml
+    # argument, weight_decay or lr -> where `regress --tune` searches it, in the words of methods/ranges.toml
     ranges: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def parametrization(self, name: str, layer: CountedLayer) -> nn.Module | None:
