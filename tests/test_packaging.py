@@ -34,6 +34,8 @@ MAKE_VARIABLES = {
     "DATA_ROOT": "--data-root",
     "JOBS": "--jobs",
     "MARGIN": "--margin",
+    "TUNE": "--tune",
+    "REUSE": "--reuse",
     "GPUS": "--gpus",
     "LOADER": "--loader",
     "AUTOCAST": "--autocast",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -37,14 +37,13 @@ def page(
     plugin: Plugin,
     table: Table,
     plan: TierPlan,
-    checks: Sequence[Mapping[str, Any]],
     lines: Sequence[Comparison],
     runs: Sequence[tuple[str, Measured]],
     **facts: Any,
 ) -> str:
-    """The HTML text; everything that comes from the plug-in is escaped. ``checks``: what was checked before training,
-    with the fields of ``conformance.Outcome``. ``runs``: all of both, with the name of their method. ``facts``: what
-    was asked for, and what came of it, under the names that the template has for them.
+    """The HTML text; everything that comes from the plug-in is escaped. ``runs``: all of both, with the name of their
+    method. ``facts``: what was asked for and what came of it, under the names that the template has for them; of those,
+    ``checks`` are what was checked before training, with the fields of ``conformance.Outcome``.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("paper_repro.report", "."),
@@ -63,7 +62,6 @@ def page(
         data=dataset(plan.base.dataset).title,
         full_scale=plan.base.dataset == table.dataset and not plan.base.model_args,
         rows=list(zip(lines, regression.frame(lines).itertuples(), strict=True)),
-        checks=checks,
         sentence=regression.summary(plugin.name, lines),
         notes=regression.notes(lines),
         claims=regression.claimed_sparsity([run for who, run in runs if who == plugin.name]),

@@ -68,6 +68,10 @@ class Question:
         if self.weight_decay is not None and not self.weight_decay >= 0.0:
             raise UserError(f"weight_decay is {self.weight_decay:g}; it is not negative")
 
+    def folder(self, plugin: Plugin) -> Path:
+        """Where the report goes."""
+        return self.out or Path("regress") / plugin.name
+
     def str_runs(self, seeds: int | None = None) -> Runs:
         """STR's runs at this tier, of the job's seeds or of so many, with the regime that each stands for, sparsest
         last.
@@ -122,15 +126,56 @@ def parse_arguments(texts: Iterable[str]) -> dict[str, Any]:
 def regress(question: Question, console: Console) -> int:
     """Everything, in order; the exit code."""
     from paper_repro.methods import plugins
-    from paper_repro.report.regression_page import page
 
     job, plugin = question.job, plugins.find(question.method)
     # a single run of the method is held against all the seeds that STR has
-    str_specs = question.str_runs(MORE_SEEDS if job.seeds == 1 else job.seeds)
-    out = question.out or Path("regress") / plugin.name
-    table = tables.load(job.table)
-    plan = table.tier(job.tier)
-    targets = sorted({target for target, _ in str_specs})
+    specs = {STR: question.str_runs(MORE_SEEDS if job.seeds == 1 else job.seeds)}
+    targets = sorted({target for target, _ in specs[STR]})
+    _print_question(question, plugin, targets, console)
+    checks = _preflight(question, plugin, targets, console)
+    specs = {plugin.name: question.method_runs(plugin, checks.sparsity_argument), **specs}
+    _print_plan(question, len(targets), console)
+    searches = _tuned(question, plugin, checks.ranges, specs, console)
+    specs = {who: _settled(of, who, searches) for who, of in specs.items()}
+    to_have = {
+        f"{who} {target:g} s{spec.seed}": spec
+        for who in (STR, plugin.name)
+        for target, spec in specs[who]
+        if spec.seed < job.seeds
+    }
+    failures = _train(question, plugin, to_have, console)
+
+    runs = {who: _measured(job, of, question.reuse) for who, of in specs.items()}
+    runs[STR] = [run for run in runs[STR] if run.origin]
+    reused = question.reuse == COMMITTED
+    reasons = {to_have[name].name: reason for name, reason in failures.items()}
+    lines = regression.compare(targets, runs[plugin.name], runs[STR], question.margin, reasons, across_machines=reused)
+    cost = regression.cost_of_reuse([run for of in runs.values() for run in of], _twice(job, specs)) if reused else ""
+    _print_outcome(lines, runs, cost, console)
+    code = regression.exit_code(lines, question.strict)
+    _write_report(
+        question,
+        plugin,
+        lines,
+        runs,
+        checks=checks.outcomes,
+        weight_decay=specs[plugin.name][0][1].weight_decay,
+        exit_code=code,
+        cost_of_reuse=cost,
+        trials=tune.lines(searches, job.tier),
+        ranges={search.method: search.ranges for search in searches},
+    )
+    list_failures(failures, console)
+    out = question.folder(plugin)
+    console.print(
+        f"\n{regression.summary(plugin.name, lines)}\nreport:  {out / 'report.html'}\nnumbers: {out / 'regress.csv'}"
+    )
+    return code
+
+
+def _print_question(question: Question, plugin: Plugin, targets: Sequence[float], console: Console) -> None:
+    job = question.job
+    plan = tables.load(job.table).tier(job.tier)
     console.print(
         Text.assemble(
             (f"Is {plugin.name} better than STR?", "bold"),
@@ -139,61 +184,47 @@ def regress(question: Question, console: Console) -> int:
             f"{job.seeds} seed{'s' if job.seeds > 1 else ''}",
         )
     )
-    checks = _preflight(question, plugin, targets, console)
-    method_specs = question.method_runs(plugin, checks.sparsity_argument)
-    known = _measured(job, question.str_runs(MORE_SEEDS), COMMITTED)
-    console.print(regression.plan(known, len(targets), job.seeds, question.margin), soft_wrap=True)
-    searches = _tuned(question, plugin, checks.ranges, {STR: str_specs, plugin.name: method_specs}, out, console)
-    str_specs, method_specs = _settled(str_specs, STR, searches), _settled(method_specs, plugin.name, searches)
-    named = {
-        f"{who} {target:g} s{spec.seed}": spec
-        for who, specs in ((STR, str_specs), (plugin.name, method_specs))
-        for target, spec in specs
-        if spec.seed < job.seeds
-    }
-    failures = _train(question, plugin, named, console)
 
-    failed_specs = {named[name].name: reason for name, reason in failures.items()}
-    method_runs = _measured(job, method_specs, question.reuse)
-    str_runs = [run for run in _measured(job, str_specs, question.reuse) if run.origin]
-    reused = question.reuse == COMMITTED
-    lines = regression.compare(targets, method_runs, str_runs, question.margin, failed_specs, across_machines=reused)
-    for name, runs in ((plugin.name, method_runs), (STR, str_runs)):
-        for text in regression.sources(runs):
-            console.print(f"{name}: {text}", soft_wrap=True)
-    cost = regression.cost_of_reuse([*method_runs, *str_runs], _twice(job, [*str_specs, *method_specs]))
-    if cost and reused:
+
+def _print_plan(question: Question, regimes: int, console: Console) -> None:
+    """What the seeds can decide, as far as the spread of STR is known, from whatever machine."""
+    known = _measured(question.job, question.str_runs(MORE_SEEDS), COMMITTED)
+    text = regression.plan(known, regimes, question.job.seeds, question.margin)
+    if text:
+        console.print(text, soft_wrap=True)
+
+
+def _print_outcome(
+    lines: Sequence[Comparison], runs: Mapping[str, Sequence[Measured]], cost: str, console: Console
+) -> None:
+    for who, of in runs.items():
+        for text in regression.sources(of):
+            console.print(f"{who}: {text}", soft_wrap=True)
+    if cost:
         console.print(Text.assemble(("REUSE=committed: ", "bold yellow"), cost), soft_wrap=True)
     console.print()
     print_whole(grid(lines), console)
     for where, note in regression.notes(lines):
         console.print(f"{where}: {note}", soft_wrap=True)
-    for text in regression.claimed_sparsity(method_runs):
+    for text in regression.claimed_sparsity([run for of in runs.values() for run in of]):
         console.print(text, soft_wrap=True)
-    code = regression.exit_code(lines, question.strict)
-    html = page(
-        plugin,
-        table,
-        plan,
-        checks.outcomes,
-        lines,
-        [*((plugin.name, run) for run in method_runs), *((STR, run) for run in str_runs)],
-        margin=question.margin,
-        seeds=job.seeds,
-        weight_decay=method_specs[0][1].weight_decay,
-        method_args=question.method_args,
-        exit_code=code,
-        cost_of_reuse=cost if reused else "",
-        trials=tune.lines(searches, job.tier),
-        ranges={search.method: search.ranges for search in searches},
-    )
-    write(out / "regress.csv", regression.csv_text(lines))
-    write(out / "report.html", html)
-    list_failures(failures, console)
-    console.print(
-        f"\n{regression.summary(plugin.name, lines)}\nreport:  {out / 'report.html'}\nnumbers: {out / 'regress.csv'}"
-    )
-    return code
+
+
+def _write_report(
+    question: Question,
+    plugin: Plugin,
+    lines: Sequence[Comparison],
+    runs: Mapping[str, Sequence[Measured]],
+    **facts: Any,
+) -> None:
+    from paper_repro.report.regression_page import page
+
+    asked = {"margin": question.margin, "seeds": question.job.seeds, "method_args": question.method_args}
+    table = tables.load(question.job.table)
+    every = [(who, run) for who, of in runs.items() for run in of]
+    html = page(plugin, table, table.tier(question.job.tier), lines, every, **asked, **facts)
+    write(question.folder(plugin) / "regress.csv", regression.csv_text(lines))
+    write(question.folder(plugin) / "report.html", html)
 
 
 def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], console: Console) -> Any:
@@ -224,7 +255,6 @@ def _tuned(
     plugin: Plugin,
     declared: Mapping[str, Any],
     specs: Mapping[str, Runs],
-    out: Path,
     console: Console,
 ) -> list[tune.Search]:
     """The searches for both at every regime, ended, and their trials written down; none where none is asked for."""
@@ -246,7 +276,8 @@ def _tuned(
         runs: dict[str, Record | str] = {}
         for name, spec in trials.items():
             try:
-                require_pruning(spec)
+                if not spec.method_sha256:
+                    require_pruning(spec)
             except UserError as error:  # would stay dense: a trial that failed
                 runs[name] = str(error)
         runs |= _train(question, plugin, {name: spec for name, spec in trials.items() if name not in runs}, console)
@@ -260,7 +291,7 @@ def _tuned(
     lines = tune.lines(searches, question.job.tier)
     of_family = [line for line in lines if line.method in METHODS]
     for file, kept in (
-        (out / "trials.csv", lines),
+        (question.folder(plugin) / "trials.csv", lines),
         (results.path(question.job.results, question.job.table, question.job.tier, "trials"), of_family),
     ):
         console.print(f"trials: {tune.keep(kept, file)}")
@@ -317,8 +348,9 @@ def _measured(job: Job, runs: Runs, reuse: str) -> list[Measured]:
     return regression.measured(runs, (committed(job, specs) if reuse == COMMITTED else {}) | trained(job, specs))
 
 
-def _twice(job: Job, runs: Runs) -> list[float]:
+def _twice(job: Job, specs: Mapping[str, Runs]) -> list[float]:
     """Points of accuracy between the two, for each run that was trained here and is committed."""
+    runs = [run for of in specs.values() for run in of]
     pairs = (_measured(job, runs, HERE), regression.measured(runs, committed(job, [spec for _, spec in runs])))
     return [
         abs(here.network.top1_pct - there.network.top1_pct)
