@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import EXIT_CODES
-from paper_repro.evidence import provenance, regression
+from paper_repro.evidence import provenance, regression, regression_words
 from paper_repro.evidence.contrast import EDGE
 from paper_repro.evidence.regression import Comparison, Measured
 from paper_repro.report.figures import points
@@ -62,9 +62,9 @@ def page(
         data=dataset(plan.base.dataset).title,
         full_scale=plan.base.dataset == table.dataset and not plan.base.model_args,
         rows=list(zip(lines, regression.frame(lines).itertuples(), strict=True)),
-        sentence=regression.summary(plugin.name, lines),
-        notes=regression.notes(lines),
-        claims=regression.claimed_sparsity([run for who, run in runs if who == plugin.name]),
+        sentence=regression_words.summary(plugin.name, lines),
+        notes=regression_words.notes(lines),
+        claims=regression_words.claimed_sparsity([run for who, run in runs if who == plugin.name]),
         scale=_scale(lines, facts["margin"]),
         figures=[
             ("Accuracy over sparsity", _picture(usable, "sparsity_pct")),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,14 @@ import pandas as pd
 from rich.table import Table as Grid
 from rich.text import Text
 
-from paper_repro import record, tables
+from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
-from paper_repro.evidence import regression, results
+from paper_repro.evidence import regression, regression_words
 from paper_repro.evidence.contrast import At
 from paper_repro.evidence.regression import Comparison, Measured
 from paper_repro.experiments import ranges
 from paper_repro.files import write
-from paper_repro.methods import METHODS
-from paper_repro.record import Record
 from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
@@ -135,22 +134,38 @@ def regress(question: Question, console: Console) -> int:
     checks = _preflight(question, plugin, targets, console)
     specs = {plugin.name: question.method_runs(plugin, checks.sparsity_argument), **specs}
     _print_plan(question, len(targets), console)
-    searches = _tuned(question, plugin, checks.ranges, specs, console)
-    specs = {who: _settled(of, who, searches) for who, of in specs.items()}
+    train = partial(_train, question, plugin, console)
+    searches: list[tune.Search] = []
+    if question.tune:
+        declared = ranges.parsed(Path(plugin.source), "ranges,", checks.ranges)
+        of = {STR: ranges.of_method("str"), plugin.name: declared or ranges.of_method(plugin.name)}
+        searches = tune.searches(specs, of)
+        console.print(
+            f"trials: {question.tune} for {plugin.name} and as many for STR, at each regime, scored on "
+            f"{dataset(searches[0].recipe.dataset).title}",
+            soft_wrap=True,
+        )
+        tune.tune(searches, question.tune, partial(tune.train, train, job.runs))
+        tune.write(searches, job, question.folder(plugin), console)
+        specs = {who: tune.settled(runs, who, searches) for who, runs in specs.items()}
     to_have = {
         f"{who} {target:g} s{spec.seed}": spec
         for who in (STR, plugin.name)
         for target, spec in specs[who]
         if spec.seed < job.seeds
     }
-    failures = _train(question, plugin, to_have, console)
+    failures = train(to_have)
 
     runs = {who: _measured(job, of, question.reuse) for who, of in specs.items()}
     runs[STR] = [run for run in runs[STR] if run.origin]
     reused = question.reuse == COMMITTED
     reasons = {to_have[name].name: reason for name, reason in failures.items()}
     lines = regression.compare(targets, runs[plugin.name], runs[STR], question.margin, reasons, across_machines=reused)
-    cost = regression.cost_of_reuse([run for of in runs.values() for run in of], _twice(job, specs)) if reused else ""
+    cost = (
+        regression_words.cost_of_reuse([run for of in runs.values() for run in of], _twice(job, specs))
+        if reused
+        else ""
+    )
     _print_outcome(lines, runs, cost, console)
     code = regression.exit_code(lines, question.strict)
     _write_report(
@@ -167,9 +182,8 @@ def regress(question: Question, console: Console) -> int:
     )
     list_failures(failures, console)
     out = question.folder(plugin)
-    console.print(
-        f"\n{regression.summary(plugin.name, lines)}\nreport:  {out / 'report.html'}\nnumbers: {out / 'regress.csv'}"
-    )
+    console.print(f"\n{regression_words.summary(plugin.name, lines)}")
+    console.print(f"report:  {out / 'report.html'}\nnumbers: {out / 'regress.csv'}")
     return code
 
 
@@ -189,7 +203,7 @@ def _print_question(question: Question, plugin: Plugin, targets: Sequence[float]
 def _print_plan(question: Question, regimes: int, console: Console) -> None:
     """What the seeds can decide, as far as the spread of STR is known, from whatever machine."""
     known = _measured(question.job, question.str_runs(MORE_SEEDS), COMMITTED)
-    text = regression.plan(known, regimes, question.job.seeds, question.margin)
+    text = regression_words.plan(known, regimes, question.job.seeds, question.margin)
     if text:
         console.print(text, soft_wrap=True)
 
@@ -198,15 +212,15 @@ def _print_outcome(
     lines: Sequence[Comparison], runs: Mapping[str, Sequence[Measured]], cost: str, console: Console
 ) -> None:
     for who, of in runs.items():
-        for text in regression.sources(of):
+        for text in regression_words.sources(of):
             console.print(f"{who}: {text}", soft_wrap=True)
     if cost:
         console.print(Text.assemble(("REUSE=committed: ", "bold yellow"), cost), soft_wrap=True)
     console.print()
     print_whole(grid(lines), console)
-    for where, note in regression.notes(lines):
+    for where, note in regression_words.notes(lines):
         console.print(f"{where}: {note}", soft_wrap=True)
-    for text in regression.claimed_sparsity([run for of in runs.values() for run in of]):
+    for text in regression_words.claimed_sparsity([run for of in runs.values() for run in of]):
         console.print(text, soft_wrap=True)
 
 
@@ -247,72 +261,10 @@ def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], con
     return checks
 
 
-# -- as many trials for the one as for the other ---------------------------------------------------------------------
-
-
-def _tuned(
-    question: Question,
-    plugin: Plugin,
-    declared: Mapping[str, Any],
-    specs: Mapping[str, Runs],
-    console: Console,
-) -> list[tune.Search]:
-    """The searches for both at every regime, ended, and their trials written down; none where none is asked for."""
-    from paper_repro.training.forecast import require_pruning
-
-    if not question.tune:
-        return []
-    own = ranges.parsed(Path(plugin.source), "ranges,", declared) or ranges.of_method(plugin.name)
-    of = {STR: ranges.of_method("str"), plugin.name: own}
-    recipes = {who: dict(reversed(runs)) for who, runs in specs.items()}
-    searches = [tune.Search(who, at, spec, of[who]) for who, by in recipes.items() for at, spec in sorted(by.items())]
-    console.print(
-        f"trials: {question.tune} for {plugin.name} and as many for STR, at each regime, scored on "
-        f"{dataset(searches[0].recipe.dataset).title}",
-        soft_wrap=True,
-    )
-
-    def train(trials: Mapping[str, Spec]) -> dict[str, Record | str]:
-        runs: dict[str, Record | str] = {}
-        for name, spec in trials.items():
-            try:
-                if not spec.method_sha256:
-                    require_pruning(spec)
-            except UserError as error:  # would stay dense: a trial that failed
-                runs[name] = str(error)
-        runs |= _train(question, plugin, {name: spec for name, spec in trials.items() if name not in runs}, console)
-        for name in trials.keys() - runs.keys():
-            done = record.finished(question.job.runs / trials[name].name, trials[name])
-            assert done is not None
-            runs[name] = done
-        return runs
-
-    tune.tune(searches, question.tune, train)
-    lines = tune.lines(searches, question.job.tier)
-    of_family = [line for line in lines if line.method in METHODS]
-    for file, kept in (
-        (question.folder(plugin) / "trials.csv", lines),
-        (results.path(question.job.results, question.job.table, question.job.tier, "trials"), of_family),
-    ):
-        console.print(f"trials: {tune.keep(kept, file)}")
-    for search in searches:
-        taken = search.chosen
-        console.print(
-            f"  {search.method} {search.target_pct:g} %: trial {taken.number}, {dict(taken.values) or 'as it is'}"
-        )
-    return searches
-
-
-def _settled(runs: Runs, who: str, searches: Sequence[tune.Search]) -> Runs:
-    """The runs with what the searches chose for their regimes."""
-    chosen = {search.target_pct: search.chosen.values for search in searches if search.method == who}
-    return [(target, ranges.applied(spec, chosen.get(target, {}))) for target, spec in runs]
-
-
 # -- what is trained, and what is there ------------------------------------------------------------------------------
 
 
-def _train(question: Question, plugin: Plugin, named: Mapping[str, Spec], console: Console) -> dict[str, str]:
+def _train(question: Question, plugin: Plugin, console: Console, named: Mapping[str, Spec]) -> dict[str, str]:
     """Train those of these runs that are to be trained here; name -> why one failed. What could stop them is looked for
     before any starts: a spec that would stay dense, missing data, and finished runs of another machine.
     """

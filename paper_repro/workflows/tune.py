@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from paper_repro import record
 from paper_repro.data.catalog import validation_split
 from paper_repro.errors import UserError
 from paper_repro.evidence import results
@@ -21,8 +22,12 @@ from paper_repro.evidence.contrast import EDGE
 from paper_repro.evidence.lines import TrialLine
 from paper_repro.experiments.ranges import Range, Ranges, applied, own_value
 from paper_repro.files import locked
+from paper_repro.methods import METHODS
 from paper_repro.record import Record
 from paper_repro.spec import Spec
+from paper_repro.terminal import Console
+from paper_repro.training.forecast import require_pruning
+from paper_repro.workflows.job import Job
 
 SEED = 1000  # of all trials; no test number is of it
 
@@ -93,6 +98,12 @@ class Search:
         return best
 
 
+def searches(specs: Mapping[str, Sequence[tuple[float, Spec]]], ranges: Mapping[str, Ranges]) -> list[Search]:
+    """One for each method and regime: method -> (regime, run), of any seeds; method -> ranges."""
+    recipes = {who: dict(reversed(runs)) for who, runs in specs.items()}
+    return [Search(who, at, spec, ranges[who]) for who, by in recipes.items() for at, spec in sorted(by.items())]
+
+
 def tune(searches: Sequence[Search], count: int, train: Train) -> None:
     """``count`` trials for every search, those of one number side by side."""
     for number in range(count):
@@ -100,6 +111,43 @@ def tune(searches: Sequence[Search], count: int, train: Train) -> None:
         runs = train({name: spec for name, (_, _, spec) in asked.items()})
         for name, (search, values, spec) in asked.items():
             search.tell(values, spec, runs[name])
+
+
+def train(
+    launch: Callable[[Mapping[str, Spec]], Mapping[str, str]], runs: Path, trials: Mapping[str, Spec]
+) -> dict[str, Record | str]:
+    """Train trials by ``launch``, which returns name -> failure, into the folder ``runs``. One that would stay dense
+    has failed without a step of training.
+    """
+    ended: dict[str, Record | str] = {}
+    for name, spec in trials.items():
+        try:
+            if not spec.method_sha256:  # nothing is known of a plug-in before it is trained
+                require_pruning(spec)
+        except UserError as error:
+            ended[name] = str(error)
+    ended |= launch({name: spec for name, spec in trials.items() if name not in ended})
+    return {name: ended[name] if name in ended else record.read(runs / spec.name) for name, spec in trials.items()}
+
+
+def settled(runs: Sequence[tuple[float, Spec]], who: str, searches: Sequence[Search]) -> list[tuple[float, Spec]]:
+    """The runs of a method with what was chosen for their regimes."""
+    chosen = {search.target_pct: search.chosen.values for search in searches if search.method == who}
+    return [(target, applied(spec, chosen.get(target, {}))) for target, spec in runs]
+
+
+def write(searches: Sequence[Search], job: Job, out: Path, console: Console) -> None:
+    """Keep the trials in ``out``, and those of the family in the results; say what was chosen."""
+    every = lines(searches, job.tier)
+    keep(every, out / "trials.csv")
+    kept = keep(
+        [line for line in every if line.method in METHODS], results.path(job.results, job.table, job.tier, "trials")
+    )
+    console.print(f"trials: {out / 'trials.csv'}; those of the family are in {kept}")
+    for search in searches:
+        taken = search.chosen
+        settings = ", ".join(f"{name} {value}" for name, value in taken.values.items()) or "as it is"
+        console.print(f"  {search.method} {search.target_pct:g} %: trial {taken.number}, {settings}")
 
 
 def lines(searches: Sequence[Search], tier: str) -> list[TrialLine]:

@@ -8,16 +8,8 @@ from dataclasses import replace
 import pytest
 
 from paper_repro.evidence.contrast import Answer
-from paper_repro.evidence.regression import (
-    Measured,
-    compare,
-    cost_of_reuse,
-    csv_text,
-    exit_code,
-    measured,
-    notes,
-    plan,
-)
+from paper_repro.evidence.regression import Measured, compare, csv_text, exit_code, measured
+from paper_repro.evidence.regression_words import cost_of_reuse, notes, plan
 from paper_repro.evidence.statistics import seeds_needed, smallest_decided
 from tests.training.tiny import SPEC
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from paper_repro import record
 from paper_repro.data import catalog
 from paper_repro.errors import UserError
 from paper_repro.evidence import results
@@ -17,7 +19,7 @@ from paper_repro.record import Record
 from paper_repro.spec import Spec
 from paper_repro.workflows import tune
 from tests.made_up_record import MADE_BY, finished
-from tests.training.tiny import SPEC
+from tests.training.tiny import SPEC, install
 
 pytest.importorskip("optuna")
 DECLARED = {"weight_decay": {"times": [0.25, 4.0]}, "power": {"low": 1, "high": 5}, "kind": {"choices": ["a", "b"]}}
@@ -95,6 +97,33 @@ def test_a_network_that_is_denser_than_asked_for_is_not_chosen() -> None:
         _ = tuned(3, 60.0, train=train)[0].chosen
     with pytest.raises(UserError, match="with an accuracy: it died"):
         _ = tuned(2, 60.0, train=lambda specs: dict.fromkeys(specs, "it died"))[0].chosen
+
+
+def test_a_trial_that_would_stay_dense_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    launched: list[str] = []
+
+    def launch(specs: Mapping[str, Spec]) -> dict[str, str]:
+        launched.extend(specs)
+        return {"died": "it died"}
+
+    record.write(made_up(SPEC, 90.0), tmp_path / SPEC.name)
+    never = replace(SPEC, method_args={"s_init": -5000.0})
+    runs = tune.train(launch, tmp_path, {"done": SPEC, "dense": never, "died": replace(SPEC, seed=1)})
+    assert launched == ["done", "died"] and runs["died"] == "it died"
+    assert "dense" in str(runs["dense"]) and runs["done"] == made_up(SPEC, 90.0)
+
+
+def test_what_was_chosen_is_trained_with_every_seed() -> None:
+    (search,) = tuned(8, 50.0)
+    runs = [(50.0, replace(SPEC, seed=seed)) for seed in range(2)] + [(60.0, SPEC)]
+    settled = tune.settled(runs, "mine", [search])
+    assert [spec.weight_decay for _, spec in settled] == [search.chosen.spec.weight_decay] * 2 + [SPEC.weight_decay]
+    assert [(spec.seed, spec.dataset) for _, spec in settled[:2]] == [(0, SPEC.dataset), (1, SPEC.dataset)]
+    assert search.chosen.number > 0 and tune.settled(runs, "STR", [search]) == runs
+    assert [(one.method, one.target_pct) for one in tune.searches({"mine": runs}, {"mine": RANGES})] == [
+        ("mine", 50.0), ("mine", 60.0),
+    ]  # fmt: skip
 
 
 def test_trials_are_kept_with_where_they_are_from(tmp_path: Path) -> None:
