@@ -26,12 +26,13 @@ def plan(str_runs: Sequence[Measured], regimes: int, seeds: int, margin: float) 
     sd = math.sqrt(2.0) * spread
     text = f"STR's finished runs spread by {spread:.2f} points from seed to seed (standard deviation within a regime). "
     if seeds > 1:
-        text += f"So {seeds} seeds would decide differences from {smallest_decided(sd, seeds, regimes):.1f} points on"
-        text += f" in {POWER:.0%} of cases, with {regimes} regimes at once"
+        text += f"So {seeds} seeds decide differences from {smallest_decided(sd, seeds, regimes):.1f} points on "
+        text += f"in {100 * POWER:.0f} % of cases, with {regimes} regimes at once"
     else:
         text += "One seed decides nothing"
     if margin > 0.0:
-        text += f"; one of {margin:g} would take {seeds_needed(margin, sd, 0.0, regimes) or f'more than {MOST_SEEDS}'}"
+        needed = seeds_needed(margin, sd, 0.0, regimes) or f"more than {MOST_SEEDS}"
+        text += f"; a difference of {margin:g} takes {needed} seeds"
     return f"{text}."
 
 
@@ -72,15 +73,18 @@ def sources(runs: Sequence[Measured]) -> list[str]:
 
 
 def cost_of_reuse(runs: Sequence[Measured], twice: Sequence[float]) -> str:
-    """What it costs to pair runs of several machines; empty for runs of one. ``twice``: for each run that is here and
-    among the committed ones, the points of accuracy between the two.
+    """What it costs to pair runs whatever trained them; empty where all were trained here. ``twice``: for each run that
+    is here and among the committed ones, the points of accuracy between the two.
     """
     machines = sorted({run.arithmetic for run in runs if run.usable})
-    if len(machines) < 2:
+    if len(machines) < 2 and all(run.origin.endswith("/") for run in runs):
         return ""
-    text = (
-        f"these runs are of {len(machines)} machines ({'; '.join(machines)}), and rounding is part of a training: a "
-        "pair shares less than its seed promises, intervals are wider, and another torch may shift one side. "
+    text = f"these runs are of {len(machines)} machines ({'; '.join(machines)}). "
+    if len(machines) < 2:
+        text = f"these runs are of {machines[0]}; whether of one machine, results do not say. "
+    text += (
+        "Rounding is part of a training: a pair of two machines shares less than its seed promises, its interval is "
+        "wider, and another torch may shift one side. "
     )
     if not twice:
         return f"{text}How far, nobody has measured here: no run is there from both."

@@ -8,7 +8,7 @@ that rounding is the same too. STR is trained here as the method is. What is fin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -135,19 +135,8 @@ def regress(question: Question, console: Console) -> int:
     specs = {plugin.name: question.method_runs(plugin, checks.sparsity_argument), **specs}
     _print_plan(question, len(targets), console)
     train = partial(_train, question, plugin, console)
-    searches: list[tune.Search] = []
-    if question.tune:
-        declared = ranges.parsed(Path(plugin.source), "ranges,", checks.ranges)
-        of = {STR: ranges.of_method("str"), plugin.name: declared or ranges.of_method(plugin.name)}
-        searches = tune.searches(specs, of)
-        console.print(
-            f"trials: {question.tune} for {plugin.name} and as many for STR, at each regime, scored on "
-            f"{dataset(searches[0].recipe.dataset).title}",
-            soft_wrap=True,
-        )
-        tune.tune(searches, question.tune, partial(tune.train, train, job.runs))
-        tune.write(searches, job, question.folder(plugin), console)
-        specs = {who: tune.settled(runs, who, searches) for who, runs in specs.items()}
+    searches = _searched(question, plugin, checks.ranges, specs, train, console) if question.tune else []
+    specs = {who: tune.settled(of, who, searches) for who, of in specs.items()}
     to_have = {
         f"{who} {target:g} s{spec.seed}": spec
         for who in (STR, plugin.name)
@@ -161,11 +150,8 @@ def regress(question: Question, console: Console) -> int:
     reused = question.reuse == COMMITTED
     reasons = {to_have[name].name: reason for name, reason in failures.items()}
     lines = regression.compare(targets, runs[plugin.name], runs[STR], question.margin, reasons, across_machines=reused)
-    cost = (
-        regression_words.cost_of_reuse([run for of in runs.values() for run in of], _twice(job, specs))
-        if reused
-        else ""
-    )
+    every = [run for of in runs.values() for run in of]
+    cost = regression_words.cost_of_reuse(every, _twice(job, specs)) if reused else ""
     _print_outcome(lines, runs, cost, console)
     code = regression.exit_code(lines, question.strict)
     _write_report(
@@ -259,6 +245,27 @@ def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], con
         listed = "; ".join(f"it {outcome['note']}" for outcome in checks.broken)
         raise UserError(f"{plugin} fails {len(checks.broken)} of its checks, and was not trained: {listed}")
     return checks
+
+
+def _searched(
+    question: Question,
+    plugin: Plugin,
+    declared: Mapping[str, Any],
+    specs: Mapping[str, Runs],
+    train: Callable[[Mapping[str, Spec]], dict[str, str]],
+    console: Console,
+) -> list[tune.Search]:
+    """The searches for the method and for STR at every regime, ended and written down."""
+    own = ranges.parsed(Path(plugin.source), "ranges,", declared) or ranges.of_method(plugin.name)
+    searches = tune.searches(specs, {STR: ranges.of_method("str"), plugin.name: own})
+    console.print(
+        f"trials: {question.tune} for {plugin.name} and as many for STR, at each regime, scored on "
+        f"{dataset(searches[0].recipe.dataset).title}",
+        soft_wrap=True,
+    )
+    tune.tune(searches, question.tune, partial(tune.train, train, question.job.runs))
+    tune.write(searches, question.job, question.folder(plugin), console)
+    return searches
 
 
 # -- what is trained, and what is there ------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ class Search:
 
     def __post_init__(self) -> None:
         self.recipe = replace(self.recipe, dataset=validation_split(self.recipe.dataset), seed=SEED)
+        self.own = {name: own_value(self.recipe, name) for name, item in self.ranges.items() if item.times}
         self.study = _study(zlib.crc32(f"{self.method} {self.target_pct:g}".encode()))
         self.asked: Any = None
 
@@ -73,10 +74,8 @@ class Search:
         if not self.trials:
             return {}, self.recipe
         self.asked = self.study.ask({name: _distribution(item) for name, item in self.ranges.items()})
-        values = {
-            name: item.value(self.asked.params[name], own_value(self.recipe, name) if item.times else None)
-            for name, item in self.ranges.items()
-        }
+        drawn = self.asked.params
+        values = {name: item.value(drawn[name], self.own.get(name)) for name, item in self.ranges.items()}
         return values, applied(self.recipe, values)
 
     def tell(self, values: Mapping[str, Any], spec: Spec, run: Record | str) -> None:

@@ -162,7 +162,9 @@ def test_runs_of_another_machine_are_no_pair_unless_asked_for() -> None:
     assert "2 runs trained here and committed differ by 1.00 points in the mean, and by up to 1.50" in cost_of_reuse(
         [*mine, *theirs], [0.5, 1.5]
     )
-    assert cost_of_reuse(mine, [1.0]) == ""
+    here = [replace(item, origin="runs/") for item in mine]
+    committed = [replace(item, origin="results/resnet50/smoke.csv (commit 1111111)") for item in mine]
+    assert cost_of_reuse(here, [1.0]) == "" and "of one; whether of one machine" in cost_of_reuse(committed, [1.0])
 
 
 def noisy(regime: float, differences: Sequence[float]) -> list[Measured]:
@@ -203,7 +205,7 @@ def test_seeds_are_planned_from_the_spread_that_is_known() -> None:
     known = [run(80.0 + 2 * seed + regime, regime, seed, regime=regime) for regime in (80.0, 90.0) for seed in (0, 1)]
     text = plan(known, regimes=2, seeds=3, margin=1.0)
     assert f"spread by {2**0.5:.2f} points" in text
-    assert f"3 seeds would decide differences from {smallest_decided(2.0, 3, 2):.1f} points on" in text
-    assert f"one of 1 would take {seeds_needed(1.0, 2.0, 0.0, 2)}." in text
+    assert f"3 seeds decide differences from {smallest_decided(2.0, 3, 2):.1f} points on" in text
+    assert f"a difference of 1 takes {seeds_needed(1.0, 2.0, 0.0, 2)} seeds." in text
     assert "One seed decides nothing" in plan(known, 2, 1, 1.0)
     assert plan(known[:1], 2, 3, 1.0) == ""

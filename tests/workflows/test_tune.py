@@ -162,8 +162,9 @@ def test_a_range_is_of_an_argument_or_a_hyperparameter() -> None:
     ranges.require_known("mine.py, line 3", RANGES, {"power", "kind"})
     with pytest.raises(UserError, match=r"mine.py, line 3: ranges: .*'kind'"):
         ranges.require_known("mine.py, line 3", RANGES, {"power", "kinds"})
+    of_nothing = ranges.parsed(Path("mine.py"), "ranges,", {"power": {"times": [0.5, 2.0]}})
     with pytest.raises(UserError, match="power has no value in the recipe of str"):
-        ranges.own_value(SPEC, "power")
+        tune.Search("mine", 50.0, SPEC, of_nothing)
 
 
 def test_ranges_of_the_family_are_written_down() -> None:
