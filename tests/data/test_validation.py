@@ -21,8 +21,8 @@ def examples(loader: Loader) -> list[bytes]:
 
 def test_every_tenth_training_example_is_held_out_and_no_test_example_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    train, test, _ = catalog.dataset("fashion_mnist").open(Path(), 8)
-    learnt, held_out, _ = catalog.dataset("fashion_mnist_validation").open(Path(), 8)
+    train, test, _ = catalog.source("fashion_mnist").open(Path(), 8)
+    learnt, held_out, _ = catalog.source("fashion_mnist_validation").open(Path(), 8)
     whole = examples(train)
     assert examples(held_out) == whole[9::10]
     assert sorted(examples(learnt) + examples(held_out)) == sorted(whole)
