@@ -10,7 +10,7 @@ import torch
 
 from paper_repro.conformance.protocol import CHECKS, perform
 from paper_repro.conformance.trial import Subject
-from paper_repro.errors import UserError
+from paper_repro.errors import UserError, require_known
 from paper_repro.experiments import ranges
 from paper_repro.methods import plugins
 from paper_repro.runs import child
@@ -25,8 +25,9 @@ def main() -> None:
         plugin = plugins.find(ordered["source"])
         cls = plugins.load(plugin)
         argument = plugins.sparsity_argument(plugin, cls)
-        declared = ranges.parsed(Path(plugins.defined_at(cls)), "ranges,", cls.ranges)
-        ranges.require_known(plugins.defined_at(cls), declared, {*inspect.signature(cls).parameters} - {argument})
+        declared, place = ranges.parsed(Path(plugins.defined_at(cls)), "ranges,", cls.ranges), plugins.defined_at(cls)
+        known = {*inspect.signature(cls).parameters, *ranges.OF_SPEC} - {argument}
+        require_known("argument in ranges", declared, known, place)
         arguments = {argument: ordered["sparsity_pct"], **ordered["arguments"]}
         subject = Subject(plugin.source, arguments)
         with plugins.explained(plugin if plugin.sha256 else None, "be built"):

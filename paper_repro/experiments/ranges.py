@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from paper_repro import methods, reading
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError
 from paper_repro.paper.printed import File
 from paper_repro.spec import Spec
 
@@ -80,10 +80,3 @@ def applied(spec: Spec, values: Mapping[str, Any]) -> Spec:
     own = {name: value for name, value in values.items() if name in OF_SPEC}
     arguments = {name: value for name, value in values.items() if name not in OF_SPEC}
     return replace(spec, **own, method_args={**spec.method_args, **arguments})
-
-
-def require_known(where: str, ranges: Ranges, arguments: set[str]) -> None:
-    """UserError for a range of what is neither an argument of the method nor one of ``OF_SPEC``."""
-    for name in ranges:
-        if name not in {*arguments, *OF_SPEC}:
-            raise UserError(f"{where}: ranges: {unknown('argument', name, {*arguments, *OF_SPEC})}")

@@ -354,6 +354,17 @@ def test_a_broken_plugin_is_not_trained(monkeypatch: pytest.MonkeyPatch, capfd: 
     assert "Traceback" not in out + err and not Path("none").exists() and not Path("regress/lazy").exists()
 
 
+def test_a_range_of_what_the_method_does_not_take(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = "import paper_repro\n\nclass Mine(paper_repro.Method):\n    ranges = {'untl': {'low': 1, 'high': 2}}\n"
+    Path("mistyped.py").write_text(
+        f"{code}    def __init__(self, sparsity_pct, until=1):\n        pass\n", encoding="utf-8"
+    )
+    assert call(monkeypatch, "mistyped.py", "--data-root", ".") == 2
+    assert "mistyped.py, line 3: unknown argument in ranges 'untl'. Did you mean 'until'?" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
