@@ -24,10 +24,10 @@ from traitlets.config import Config
 from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.evidence import evidence, results
+from paper_repro.evidence.lines import KINDS
 from paper_repro.evidence.provenance import of_repository, repository
 from paper_repro.files import write
 from paper_repro.report import figures
-from paper_repro.tables import AUDIT
 
 KERNEL = "python3"
 METADATA = {
@@ -142,18 +142,14 @@ def _parameters(table: str, tier: str, results_dir: str = FROM_THE_COPY) -> dict
 
 
 def inputs_digest(table: str, tier: str, results_dir: Path, source: Path) -> str:
-    """SHA-256 of all data that an executed notebook shows."""
-    folder = Path(tables.__file__).parent
-    kinds = [AUDIT] if tier == AUDIT else ["runs", "budgets", "history", AUDIT]
-    files = [results.path(results_dir, table, tier, kind) for kind in kinds]
-    # only where a run has more than one epoch; only of the table that has the paper's Figure 3
-    some = [results.path(results_dir, table, tier, kind) for kind in ("epochs", "balance", "balance_tests")]
-    files += [*(file for file in some if file.exists()), source, repository() / "ci" / "tolerances.toml"]
+    """SHA-256 of all data that an executed notebook shows; a file that is not there counts as absent."""
+    package = Path(tables.__file__).parent
+    files = [source, repository() / "ci" / "tolerances.toml", package / "paper" / "tables.toml"]
     for name in tables.sources(table):
-        files += [folder / f"{name}.toml", *sorted(folder.glob(f"{name}_*.csv"))]
-        if name != table:
-            files += [results.path(results_dir, name, tier, kind) for kind in kinds]
-            files.append(results.path(results_dir, name, AUDIT, AUDIT))
+        files += [results.path(results_dir, name, tier, kind) for kind in KINDS]
+        others = tuple(other for other in tables.names() if other.startswith(f"{name}_"))
+        named = (file for folder in ("paper", "experiments") for file in (package / folder).glob(f"{name}[._]*"))
+        files += sorted(file for file in named if not file.name.startswith(others))
     return _digest(files, json.dumps(_parameters(table, tier), sort_keys=True))
 
 

@@ -63,7 +63,7 @@ def _accuracy(frame: pd.DataFrame, y_title: str, x_title: str) -> Any:
     plot = _plot(x_title, y_title, tooltips, "log")
     half = frame["half"].fillna(0.0)
     frame = frame.assign(y=frame["top1_pct"], low=frame["top1_pct"] - half, high=frame["top1_pct"] + half)
-    frame["runs"] = frame["n"].astype(object).where(frame["origin"] == pt.REPRODUCED, "printed")
+    frame["runs"] = frame["n"].astype(object).where(frame["origin"] == pt.REPRODUCED, "printed").infer_objects()
     margin = 0.05 * (frame["high"].max() - frame["low"].min()) or 1.0
     plot.y_range = Range1d(frame["low"].min() - margin, frame["high"].max() + margin)
     items = []
