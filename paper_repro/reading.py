@@ -146,7 +146,7 @@ def checksum(path: Path) -> str:
     return hashlib.sha256(read_text(path).encode()).hexdigest()
 
 
-def verify(directory: Path) -> None:
+def verify(directory: Path, pattern: str = "*.csv") -> None:
     """Raise UserError when a reference CSV file is not the one whose checksum is on file.
 
     The paper does not change: neither do these files, except to mend a slip of transcription, and then on the record.
@@ -155,7 +155,7 @@ def verify(directory: Path) -> None:
     for line in read_text(directory / CHECKSUMS).splitlines():
         digest, _, name = line.partition("  ")
         recorded[name] = digest
-    present = {path.name: checksum(path) for path in sorted(directory.glob("*.csv"))}
+    present = {path.name: checksum(path) for path in sorted(directory.glob(pattern))}
     changed = sorted(name for name in recorded.keys() & present.keys() if recorded[name] != present[name])
     problems = [
         f"{what}: {', '.join(sorted(files))}"
@@ -174,9 +174,9 @@ def verify(directory: Path) -> None:
         )
 
 
-def record(directory: Path) -> None:
+def record(directory: Path, pattern: str = "*.csv") -> None:
     """Write the checksums of the reference CSV files."""
-    lines = [f"{checksum(path)}  {path.name}\n" for path in sorted(directory.glob("*.csv"))]
+    lines = [f"{checksum(path)}  {path.name}\n" for path in sorted(directory.glob(pattern))]
     write(directory / CHECKSUMS, "".join(lines))
 
 

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from paper_repro.experiments.claims import Claim
 from paper_repro.experiments.recipe import RowPlan, TierPlan
-from paper_repro.experiments.table import FOLDER, Table, budgets, holders, layer_rows, load, names, sources, verify
+from paper_repro.experiments.table import (
+    FOLDER,
+    PRINTED,
+    Table,
+    budgets,
+    holders,
+    layer_rows,
+    load,
+    names,
+    sources,
+    verify,
+)
 from paper_repro.experiments.tiers import AUDIT, CHECKPOINT, FULL_SCALE, TIERS
 from paper_repro.paper import library
 from paper_repro.paper.library import curve
@@ -39,6 +50,6 @@ __all__ = [
 if __name__ == "__main__":
     from paper_repro import reading
 
-    for folder in (library.FOLDER, FOLDER):
-        reading.record(folder)
-        print(f"checksums written to {folder / reading.CHECKSUMS}")
+    reading.record(library.FOLDER)
+    reading.record(FOLDER, PRINTED)
+    print(f"checksums written to {library.FOLDER} and {FOLDER}")
