@@ -85,7 +85,7 @@ def read_rows(path: Path, facts: TableFacts, paper_table: str) -> list[Row]:
 
 
 def _filled(cells: Cells, *others: Cells) -> Cells:
-    """The cells, and where one is empty, what the first of the others has that has it."""
+    """The cells; an empty one is taken from the first of ``others`` that has it."""
     for other in others:
         cells = {**cells, **{name: value for name, value in other.items() if not cells.get(name)}}
     return cells
@@ -106,7 +106,7 @@ def _same(path: Path, line: int, same_as: str) -> Cells:
 
 
 def _hyperparameters(table: str) -> dict[str, Cells]:
-    """Row -> weight decay and s_init as printed, for the rows of which they are."""
+    """Row -> its printed weight decay and s_init, for the rows that have them."""
     printed = lines(table, HyperparameterRow)
     return {line.row: {"weight_decay": line.weight_decay, "s_init": line.s_init} for line in printed}
 
