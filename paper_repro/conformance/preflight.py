@@ -19,7 +19,7 @@ COMMAND = (sys.executable, "-m", "paper_repro.conformance.worker")
 
 @dataclass(frozen=True)
 class Findings:
-    """What the checks found, as plain data: one dict per check with the fields of ``conformance.Outcome``."""
+    """The outcomes of the checks as plain data: one dict per check, with the fields of ``protocol.Outcome``."""
 
     outcomes: tuple[dict[str, Any], ...]
     sparsity_argument: str  # the argument that asks the method for a sparsity

@@ -123,7 +123,7 @@ class InMemory(Source):
         return folder
 
     def verify(self, folder: Path, say: Say) -> None:
-        """UserError for what the sha256 of its files do not show."""
+        """UserError for what is wrong although the files have their sha256."""
 
     def require_files(self, folder: Path) -> None:
         """UserError, with what to use instead, for files that cannot be fetched and are absent or others."""
