@@ -20,28 +20,31 @@ Further out nothing is compared, in either direction. A lead with fewer weights,
 for networks whose accuracy only falls with sparsity; those of the small tiers do not behave so. More MACs than the last
 network of the front are compared with that one, as long as the other side has networks of so many MACs at all.
 
-**Verdict.** An interval without zero decides. One seed gives no interval and decides nothing. Each interval stands for
-itself: with ten of them, one may miss its truth by chance more often than one time in twenty.
+**Verdict.** An interval without zero decides; one within the margin shows that the two are equivalent. One seed gives
+no interval and decides nothing. Of several comparisons made at once (``judge_all``), each of the two tests is corrected
+by Holm's method. "Better" or "worse" is said of any comparison without a real difference with a probability of at most
+5 %, and "equivalent" of any whose difference is as large as the margin with at most 2.5 %.
+
+**One machine.** Rounding is part of a training: on another processor the same seed ends elsewhere, and what two runs of
+a seed have in common is lost. Networks with another ``arithmetic`` are therefore no pair. Claims leave it empty: they
+take whatever a results file holds. Rounding widens their intervals where it is of two machines, and favours no side.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.statistics import Summary, half_width, paired_difference
+from paper_repro.evidence.statistics import LEVEL, Summary, holm, summarise
 
 EDGE = 0.1  # networks count as equally sparse, or as costly, up to this fraction of the smaller density or MACs
-MOST_SEEDS = 100  # more are not worth naming
 
 
 class At(StrEnum):
@@ -56,7 +59,8 @@ class At(StrEnum):
 @dataclass(frozen=True)
 class Network:
     """What a comparison needs to know of a network, trained or printed. ``density``: share of the weights that are
-    left. ``macs_m`` may be NaN where it is not known. ``data``: what its accuracy is measured on.
+    left. ``macs_m`` may be NaN where it is not known. ``data``: what its accuracy is measured on. ``arithmetic``: the
+    machine and library that trained it.
     """
 
     seed: int
@@ -64,12 +68,18 @@ class Network:
     top1_pct: float
     density: float
     macs_m: float
+    arithmetic: str = ""
+
+    @property
+    def pairs_with(self) -> tuple[int, str, str]:
+        """What the two networks of a pair have in common."""
+        return self.seed, self.data, self.arithmetic
 
 
 @dataclass(frozen=True)
 class Contrast:
     """``pairs``: (one of ours, what theirs has there), by seed. ``outside``: networks beyond the range of the other
-    side's networks of their seed. ``alone``: networks for whose seed and data the other side has none.
+    side's networks of their seed. ``alone``: networks for whose seed, data and arithmetic the other side has none.
     """
 
     pairs: tuple[tuple[Network, Network], ...]
@@ -80,13 +90,10 @@ class Contrast:
         """The same with the two sides exchanged."""
         return Contrast(tuple((theirs, ours) for ours, theirs in self.pairs), self.outside, self.alone)
 
-    def difference(self, measure: Callable[[Network, Network], float] | None = None) -> Summary | None:
-        """Top-1 points that ours is ahead, or another ``measure`` of a pair; None where there is no pair."""
-        measure = measure or points_ahead
-        return paired_difference(
-            {ours.seed: measure(ours, theirs) for ours, theirs in self.pairs},
-            {ours.seed: 0.0 for ours, _ in self.pairs},
-        )
+    def difference(self, measure: str = "points") -> Summary | None:
+        """How far ours is ahead, by one of ``MEASURES``; None where there is no pair."""
+        by_seed = {ours.seed: MEASURES[measure](ours, theirs) for ours, theirs in self.pairs}
+        return summarise(by_seed.values()) if by_seed else None
 
     def ratio(self, quantity: str) -> float:
         """Mean of ours over mean of theirs: of "macs_m" or "density"; NaN where it is not known."""
@@ -94,14 +101,10 @@ class Contrast:
         return ours / theirs if theirs else math.nan
 
 
-def points_ahead(ours: Network, theirs: Network) -> float:
-    """Points of accuracy."""
-    return ours.top1_pct - theirs.top1_pct
-
-
-def macs_saved_pct(ours: Network, theirs: Network) -> float:
-    """Of theirs."""
-    return 100.0 * (1.0 - ours.macs_m / theirs.macs_m)
+MEASURES: Mapping[str, Callable[[Network, Network], float]] = {
+    "points": lambda ours, theirs: ours.top1_pct - theirs.top1_pct,
+    "macs_saved_pct": lambda ours, theirs: 100.0 * (1.0 - ours.macs_m / theirs.macs_m),
+}
 
 
 def contrast(networks: Iterable[Network], others: Sequence[Network], at: At) -> Contrast:
@@ -110,7 +113,7 @@ def contrast(networks: Iterable[Network], others: Sequence[Network], at: At) -> 
     outside: list[Network] = []
     alone: list[Network] = []
     for network in sorted(networks, key=lambda network: network.seed):
-        same = [other for other in others if (other.seed, other.data) == (network.seed, network.data)]
+        same = [other for other in others if other.pairs_with == network.pairs_with]
         there = counterpart(network, same, at) if same else None
         if there is not None:
             pairs.append((network, there))
@@ -188,26 +191,26 @@ def judge(difference: Summary, margin: float = 0.0) -> Answer:
     """What an interval says. Inside -margin to +margin the two are equivalent, even where it leaves out zero: the
     margin is what does not matter. Otherwise an interval without zero decides.
     """
-    if difference.low is None or difference.high is None:
-        return Answer.TOO_FEW
-    if -margin <= difference.low and difference.high <= margin:
-        return Answer.EQUIVALENT
-    if difference.low > 0.0:
-        return Answer.BETTER
-    return Answer.WORSE if difference.high < 0.0 else Answer.TOO_FEW
+    return judge_all([difference], margin)[0][0]
 
 
-def seeds_needed(difference: Summary, margin: float) -> int | None:
-    """The smallest number of seeds, above those there are, whose interval would leave out zero or lie within the
-    margin, were mean and spread to stay what they are; None when more than MOST_SEEDS, and for one seed: no spread.
+def judge_all(differences: Sequence[Summary], margin: float = 0.0) -> list[tuple[Answer, float | None]]:
+    """What each of several comparisons made at once says, by ``judge``'s rule under Holm's correction; and the
+    corrected p value of its difference from zero. Those of one seed have none, and do not count.
     """
-    if difference.sd is None:
-        return None
-    for count in range(difference.n + 1, MOST_SEEDS + 1):
-        half = half_width(difference.sd, count)
-        if half < abs(difference.mean) or abs(difference.mean) + half <= margin:
-            return count
-    return None
+    p_values = {at: item.p_values(margin) for at, item in enumerate(differences) if item.sd is not None}
+    differs, equivalent = (
+        dict(zip(p_values, holm([p[test] for p in p_values.values()]), strict=True)) for test in (0, 1)
+    )
+    answers: list[tuple[Answer, float | None]] = []
+    for at, difference in enumerate(differences):
+        answer = Answer.TOO_FEW
+        if equivalent.get(at, 1.0) <= 1.0 - LEVEL:
+            answer = Answer.EQUIVALENT
+        elif differs.get(at, 1.0) <= 1.0 - LEVEL:
+            answer = Answer.BETTER if difference.mean > 0.0 else Answer.WORSE
+        answers.append((answer, differs.get(at)))
+    return answers
 
 
 # -- the networks of a table -----------------------------------------------------------------------------------------
@@ -215,13 +218,11 @@ def seeds_needed(difference: Summary, margin: float) -> int | None:
 
 def trained(evidence: Evidence, row: str) -> list[Network]:
     """The networks that the runs of a row ended with; none of a run that has no accuracy."""
-    runs: list[dict[str, Any]] = evidence.row_runs(row).to_dict("records")  # type: ignore[assignment]
+    runs = evidence.row_runs(row).dropna(subset="top1_pct")
+    columns = (runs[name] for name in ("seed", "dataset", "top1_pct", "sparsity_pct", "sparse_macs_m"))
     return [
-        Network(
-            run["seed"], _examples(run["dataset"]), run["top1_pct"], _density(run["sparsity_pct"]), run["sparse_macs_m"]
-        )
-        for run in runs
-        if pd.notna(run["top1_pct"])
+        Network(seed, _examples(data), top1_pct, _density(sparsity_pct), macs_m)
+        for seed, data, top1_pct, sparsity_pct, macs_m in zip(*columns, strict=True)
     ]
 
 

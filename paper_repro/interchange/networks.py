@@ -76,7 +76,7 @@ def untrained(spec: Spec) -> nn.Module:
 
 
 def parameter_count(spec: Spec) -> int:
-    """Its parameters, batch norm included; nothing is allocated."""
+    """How many parameters it has, batch norm included; nothing is allocated."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in untrained(spec).parameters())
 

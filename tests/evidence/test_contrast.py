@@ -8,15 +8,14 @@ from dataclasses import replace
 import pytest
 
 from paper_repro.evidence.contrast import (
+    MEASURES,
     Answer,
     At,
     Network,
     contrast,
     counterpart,
     judge,
-    macs_saved_pct,
     pareto_front,
-    seeds_needed,
 )
 from paper_repro.evidence.statistics import summarise
 
@@ -78,7 +77,7 @@ def test_at_equal_macs_the_front_leaves_out_what_a_cheaper_network_reaches() -> 
 def test_equal_accuracy_is_equal_macs_read_the_other_way_round() -> None:
     there = counterpart(network(83.0, macs_m=2.0), BY_MACS, At.ACCURACY)
     assert there is not None and there.macs_m == pytest.approx(math.sqrt(2.0))
-    assert macs_saved_pct(there, network(83.0, macs_m=2.0)) == pytest.approx(100 * (1 - math.sqrt(0.5)))
+    assert MEASURES["macs_saved_pct"](there, network(83.0, macs_m=2.0)) == pytest.approx(100 * (1 - math.sqrt(0.5)))
     assert counterpart(network(79.9), BY_MACS, At.ACCURACY) is None
     assert counterpart(network(86.1), BY_MACS, At.ACCURACY) is None
 
@@ -135,19 +134,3 @@ def test_what_an_interval_says(differences: list[float], answer: Answer) -> None
 def test_without_a_margin_nothing_is_equivalent() -> None:
     assert judge(summarise([0.3, 0.31, 0.29])) is Answer.BETTER
     assert judge(summarise([0.1, -0.1, 0.0])) is Answer.TOO_FEW
-
-
-@pytest.mark.parametrize(
-    ("mean", "margin", "seeds"),
-    [
-        # half the width is t(n - 1) * sd / sqrt(n): at sd = 1, 1.2415 with 5 seeds (t = 2.7764) and 1.0494 with 6
-        (1.1, 0.0, 6),
-        (1.3, 0.0, 5),
-        (0.0, 1.25, 5),  # it would lie within the margin
-        (0.0, 0.1, None),  # not with a hundred: 0.198
-        (1.0, 0.0, 7),  # t(6) = 2.4469: 0.9248 < 1
-    ],
-)
-def test_seeds_needed_by_hand(mean: float, margin: float, seeds: int | None) -> None:
-    assert seeds_needed(summarise([mean - 1.0, mean, mean + 1.0]), margin) == seeds
-    assert seeds_needed(summarise([mean]), margin) is None
