@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.text import Text
 
 from paper_repro import __version__, tables
@@ -140,7 +141,8 @@ def run(table: str | None, row: tuple[str, ...], rows: str | None, **given: Any)
     work = job(table, rows=",".join([*row, *([rows] if rows else [])]), **given)
     if work.tier in (AUDIT, CHECKPOINT):
         training = [tier for tier in tables.load(work.table).tiers if tier != CHECKPOINT]
-        raise UserError(f"tier {work.tier} trains nothing; take one of: {', '.join(training)}")
+        instead = f"take one of: {', '.join(training)}" if training else f"nor does any other of table {work.table}"
+        raise UserError(f"tier {work.tier} trains nothing; {instead}")
     return train.run(work, console)
 
 
@@ -329,6 +331,9 @@ def trained(tier: tables.TierPlan) -> str:
 def job(table: str | None, **given: Any) -> Job:
     """The job that the command line asks for; an unknown table or tier is an error here, before anything is done."""
     name = require_table(table)
+    by_default = click.get_current_context().get_parameter_source("tier") is ParameterSource.DEFAULT
+    if by_default and not tables.load(name).tiers:  # of published numbers, which nothing is trained for
+        given["tier"] = AUDIT
     root = data_root(given.pop("data_root", None))
     options = options_text({option: given.pop(option, None) for option in OPTIONS})
     rows = tuple(row.strip() for row in (given.pop("rows", None) or "").split(",") if row.strip())

@@ -27,6 +27,7 @@ from paper_repro.paper.printed import PrintedRow, Row
 from paper_repro.paper.quantity import Quantity, parse
 from paper_repro.verdict import Verdict
 
+FOLLOWS = "follows from the sparsity of the pruned layers, which its source prints alone"
 Cells = Mapping[str, Mapping[str, Quantity]]  # budget name -> layer name, or a total -> printed sparsity in percent
 
 
@@ -41,11 +42,23 @@ def of_row(row: Row, printed: PrintedRow, cells: Cells) -> Iterator[Comparison]:
             if quantity in recomputed:
                 usual = replace(recomputed[quantity], note=row.note)
                 yield _by_convention(row, quantity, number, usual, others.get(quantity, {}))
+    elif printed.pruned_layers_pct:  # its source counts sparsity over the pruned layers, and prints no other number
+        for quantity, estimate in _under_rule(row, printed).items():
+            place = (row.paper_table, row.id, quantity, UNITS[quantity])
+            yield Comparison(*place, "", estimate.value, math.nan, Verdict.UNTESTED, FOLLOWS)
     if row.same_as is not None:
         table, id = row.same_as
         there = tables.load(table).row(id)
         again = Estimate(there.reported.printed["top1_pct"].value, note=f"row {id} of {there.paper_table}")
         yield compared(row.paper_table, row.id, "top1_pct", numbers["top1_pct"], again)
+
+
+def _under_rule(row: Row, printed: PrintedRow) -> dict[str, Estimate]:
+    """Sparsity of the whole network and FLOPs under the uniform sparsity of the layers that are pruned."""
+    assert printed.pruned_layers_pct is not None
+    net = network(row.model, row.dataset)
+    recomputed = under_uniform(net, parse(printed.pruned_layers_pct), printed.keep_dense.split())
+    return {quantity: recomputed[quantity] for quantity in ("sparsity_pct", "macs_m")}
 
 
 def _by_convention(

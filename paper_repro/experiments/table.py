@@ -233,13 +233,15 @@ def _rows(path: Path, facts: PrintedTable | _Experiment) -> tuple[Row, ...]:
     for row in _printed_rows(path):
         table, _, id = row.same_as.partition(":")
         there = library.hyperparameters(table).get(id) if table else None
-        rows.append(_row(row, facts, (table, id) if table else None, printed.get(row.row, there)))
+        reported = Reported.of(library.numbers(row, facts.budgets_of or path.stem))
+        rows.append(_row(row, facts, reported, (table, id) if table else None, printed.get(row.row, there)))
     return tuple(rows)
 
 
 def _row(
     row: PrintedRow,
     facts: PrintedTable | _Experiment,
+    reported: Reported,
     same_as: tuple[str, str] | None,
     hyperparameters: HyperparameterRow | None,
 ) -> Row:
@@ -248,7 +250,7 @@ def _row(
         method=row.method,
         label=row.label,
         regime_pct=row.regime_pct,
-        reported=Reported.of(row.printed()),
+        reported=reported,
         weight_decay=hyperparameters.weight_decay if hyperparameters else None,
         s_init=hyperparameters.s_init if hyperparameters else None,
         note=row.note,
@@ -260,6 +262,7 @@ def _row(
         ranks=row.ranks,
         distribution=row.distribution,
         series=row.series or row.method,
+        publication=row.publication(),
     )
 
 

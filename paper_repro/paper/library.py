@@ -96,6 +96,16 @@ def _filled(path: Path, line: int, cells: dict[str, str]) -> dict[str, str]:
     return {**printed, "paper_table": place, **{name: text for name, text in cells.items() if text}}
 
 
+def numbers(row: PrintedRow, budgets_of: str) -> dict[str, Quantity]:
+    """The printed numbers of a row by unit-bearing name; FLOPs that are printed as a share are of the dense network's in
+    the table ``budgets_of``.
+    """
+    printed = row.printed()
+    if row.macs_ratio is not None:
+        printed["macs_m"] = parse(row.macs_ratio).of(layer_rows(budgets_of)["overall"].macs / 1e6)
+    return printed
+
+
 def hyperparameters(table: str) -> dict[str, HyperparameterRow]:
     """Row -> weight decay and s_init as printed, for the rows of which they are."""
     printed = {line.row: line for line in _lines(table, "hyperparameters", HyperparameterRow, "row")}

@@ -33,6 +33,11 @@ PercentOrEmpty = Annotated[Percent | None, BeforeValidator(_empty_is_none)]
 Name = Annotated[str, Field(min_length=1)]
 Ranks = Annotated[str, Field(pattern=r"^([1-9]\d*/[1-9]\d*)?$")]  # of W / of U, such as "9/8"; empty for full rank
 Distribution = Literal["dense", "uniform", "erk", "budget", "nominal", "low-rank", "unknown"]
+# of ResNet50 on ImageNet-1K: STR's own 100 epochs at most; more than that; not from scratch; or nothing says
+Schedule = Literal["100 epochs", "longer", "pretrained", "not stated"]
+# where a number was read: in the authors' paper or their README, or second-hand
+HowRead = Literal["paper", "readme", "another paper", "another repository", "issue", "leaderboard"]
+OWN_SOURCES = ("paper", "readme")
 
 
 class File(BaseModel):
@@ -87,6 +92,10 @@ class PrintedRow(File):
     have ``pruned_layers_pct``, by default the printed sparsity), "erk", "dense", "nominal" (the printed sparsity is the
     target, the FLOPs are those of ``budget``), "low-rank" (nothing is zero: matrices are products of the inner
     dimensions in ``ranks``) or "unknown".
+
+    In a table of what others publish: ``macs_ratio``, where FLOPs are printed as a share of the dense network's;
+    ``epochs``, empty where the source does not say; ``schedule`` and ``how_read``. A row may have an accuracy alone where
+    it was read second-hand, or where its source counts sparsity over the pruned layers (``pruned_layers_pct``).
     """
 
     row: Name
@@ -99,6 +108,10 @@ class PrintedRow(File):
     params_m: PrintedOrEmpty = None
     sparsity_pct: PrintedOrEmpty = None
     macs: PrintedOrEmpty = None
+    macs_ratio: PrintedOrEmpty = None
+    epochs: NumberOrEmpty = None
+    schedule: Annotated[Schedule | None, BeforeValidator(_empty_is_none)] = None
+    how_read: Annotated[HowRead | None, BeforeValidator(_empty_is_none)] = None
     distribution: Distribution
     budget: str = ""
     keep_dense: str = ""
@@ -115,15 +128,31 @@ class PrintedRow(File):
         given = [self.top1_pct, self.params_m, self.sparsity_pct, self.macs]
         if (self.distribution == "low-rank") != bool(self.ranks):
             raise ValueError("ranks and the distribution 'low-rank' need each other")
-        alone = self.distribution in ("dense", "low-rank") and any(given) and given == [self.top1_pct, None, None, None]
+        may_be_alone = self.distribution in ("dense", "low-rank") or self.pruned_layers_pct or self.is_second_hand
+        alone = may_be_alone and any(given) and given == [self.top1_pct, None, None, None]
         if any(given) and not alone and not (self.top1_pct and self.sparsity_pct):
             raise ValueError("some numbers are there and top1_pct or sparsity_pct is not: a row has both, or none")
+        if bool(self.schedule) != bool(self.how_read):
+            raise ValueError("schedule and how_read need each other")
+        if self.schedule == "100 epochs" and not (self.epochs and self.epochs <= 100):
+            raise ValueError(f"schedule is '100 epochs', and epochs is {self.epochs or 'empty'}")
         return self
+
+    @property
+    def is_second_hand(self) -> bool:
+        """Whether its numbers were not read where the authors of the method print them."""
+        return self.how_read is not None and self.how_read not in OWN_SOURCES
 
     def printed(self) -> dict[str, Quantity]:
         """Quantities by unit-bearing name, the printed ones only."""
         texts = zip(NUMBERS, (self.top1_pct, self.params_m, self.sparsity_pct, self.macs), strict=True)
         return {name: parse(text) for name, text in texts if text is not None}
+
+    def publication(self) -> Publication | None:
+        """How its numbers came about and were read, in a table of what others publish."""
+        if self.schedule is None or self.how_read is None:
+            return None
+        return Publication(self.schedule, self.epochs, self.how_read, self.is_second_hand)
 
 
 class HyperparameterRow(File):
@@ -215,13 +244,24 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class Publication:
+    """How a published number came about, None where its source does not say, and where it was read."""
+
+    schedule: Schedule
+    epochs: float | None
+    how_read: HowRead
+    is_second_hand: bool
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of a table. ``weight_decay`` and ``s_init`` are those of Tables 10 to 12, for STR rows.
 
     ``paper_table``: where it is printed. ``same_as``: table and row that print the same model, if any do. ``model``
     and ``dataset``: what its numbers are of. ``series``: the line of a figure that it is a point of; its method, or its
     method under one of several budgets or settings. ``ranks``: of its two matrices, such as "9/8"; empty for full ones.
-    ``distribution``: how its zeros are spread over the layers (``PrintedRow``).
+    ``distribution``: how its zeros are spread over the layers (``PrintedRow``). ``publication``: in a table of what
+    others publish.
     """
 
     id: str
@@ -240,6 +280,7 @@ class Row:
     dataset: str
     ranks: str
     distribution: Distribution
+    publication: Publication | None = None
 
     @property
     def is_dense(self) -> bool:

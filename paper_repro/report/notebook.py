@@ -45,6 +45,11 @@ RANKS_CELLS = (
     ("ranks-title", "markdown", "## Ranks, parameters, size"),
     ("ranks", "code", "report.ranks()"),
 )
+# only where the numbers are those of others
+PUBLISHED_CELLS = (
+    ("published-title", "markdown", "## How the numbers came about, and where they were read"),
+    ("published", "code", "report.published()"),
+)
 # only where a figure shows the balance
 BALANCE_CELLS = (
     ("balance-title", "markdown", "## The balance of thresholds"),
@@ -59,6 +64,7 @@ def skeleton(table: str) -> nbformat.NotebookNode:
     """The notebook of a table, not executed."""
     plan = tables.load(table)
     title = f"# {plan.heading}\n\n"
+    tier = "smoke" if plan.tiers else AUDIT
     cells: list[tuple[str, str, str]] = [
         (
             "title",
@@ -68,7 +74,7 @@ def skeleton(table: str) -> nbformat.NotebookNode:
             + "It trains nothing:\n"
             f"`make reproduce TABLE={table}` does that, and executes this notebook into `results/{table}/`.",
         ),
-        ("parameters", "code", f'table = "{table}"\ntier = "smoke"\nresults_dir = "../results"'),
+        ("parameters", "code", f'table = "{table}"\ntier = "{tier}"\nresults_dir = "../results"'),
         (
             "open",
             "code",
@@ -83,6 +89,7 @@ def skeleton(table: str) -> nbformat.NotebookNode:
         *((name.replace("_", "-"), "code", f'report.figure("{name}")') for name in figures.of_table(plan)),
         *(cell for cell in METHODS_CELLS if "methods_over_sparsity" in figures.of_table(plan)),
         *(cell for cell in BALANCE_CELLS if "balance_l1" in figures.of_table(plan)),
+        *(cell for cell in PUBLISHED_CELLS if any(row.publication for row in plan.rows)),
         *(cell for cell in RANKS_CELLS if any(row.ranks for row in plan.rows)),
         ("verdicts-title", "markdown", "## Verdicts that are not a plain PASS, and why"),
         ("verdicts", "code", "report.reasons()"),

@@ -41,7 +41,7 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
     path = save(findings, job.results / job.table / "audit.csv")
     printed = [finding for finding in findings if finding.printed]
     counts = {verdict: sum(finding.verdict == verdict for finding in printed) for verdict in Verdict}
-    found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "none follows from others"
     console.print(f"audit: {len(printed)} printed numbers recomputed without training: {found}  ({path})")
     if len(findings) > len(printed):
         console.print(f"  and {len(findings) - len(printed)} that follow from what is printed, in that file")

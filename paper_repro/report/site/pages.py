@@ -16,7 +16,7 @@ from paper_repro.evidence import claims, evidence, results, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.verdicts import Comparison, Judgement
-from paper_repro.report import figures, report, summary
+from paper_repro.report import figures, published, report, summary
 from paper_repro.report.figures.style import look
 from paper_repro.report.site import charts
 from paper_repro.report.site.sortable import code, link, raw, sortable
@@ -139,14 +139,25 @@ def _claims(body: Evidence) -> list[ClaimResult]:
 def table_page(name: str, bodies: Iterable[tuple[Evidence, list[ClaimResult]]]) -> str:
     """All tiers of a table that have something to show."""
     table = tables.load(name)
+    bodies = list(bodies)
     shown = [pair for pair in bodies if len(pair[0].runs) or (pair[0].tier == AUDIT and len(pair[0].audit))]
-    parts = [f"# {table.heading}", ""]
+    parts = [f"# {table.heading}", "", *_published(bodies[0][0])]
     missing = [tier for tier in table.tiers if tier not in [body.tier for body, _ in shown]]
     if missing:
         parts.append(f"Without results yet: tier {', '.join(missing)}.\n")
     for body, checked in sorted(shown, key=lambda pair: pair[0].tier == AUDIT):  # what was trained comes first
         parts += _audit(body, checked) if body.tier == AUDIT else _tier(body, checked)
     return "\n".join(parts)
+
+
+def _published(audit: Evidence) -> list[str]:
+    """The results of others that a table is of, and their figures."""
+    found = published.lines(audit.table)
+    if not found:
+        return []
+    frame = pd.DataFrame(found).map(html.escape)
+    frame = frame.assign(Row=frame["Row"].map(code), Source=frame["Source"].map(why))
+    return ["## Published", "", sortable(frame, f"{audit.table.name}-published", published.CAPTION, 25), *_pictures(audit)]
 
 
 def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
