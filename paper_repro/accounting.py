@@ -1,8 +1,8 @@
 """Parameters and multiply-adds of a network: the only definition of each in this project.
 
-Convolutions and fully connected layers count, batch norm, pooling and biases do not. One multiply-add is one MAC
-(the paper calls it a FLOP, footnote 1). A layer of sparsity p costs (1 - p) times its dense MACs. Other matrices (of
-attention, transposed convolutions, embeddings) are not counted, nor pruned by any method here, and are named.
+Convolutions, transposed ones too, and fully connected layers count, batch norm, pooling and biases do not. One
+multiply-add is one MAC (the paper calls it a FLOP, footnote 1). A layer of sparsity p costs (1 - p) times its dense
+MACs. Other matrices (of attention, embeddings) are not counted, nor pruned by any method here, and are named.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from paper_repro.errors import Advice, UserError
 
-CountedLayer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d  # weights (in, out / groups, ...)
+CountedLayer = nn.Conv1d | nn.Conv2d | nn.Conv3d | Transposed | nn.Linear
 
 
 @dataclass(frozen=True)
@@ -175,10 +176,12 @@ def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:
     hooks = []
     for name, layer in layers.items():
 
-        def count(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
-            # each output element costs one multiply-add per weight that feeds it; the batch is one example
+        def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
+            # each output element costs one multiply-add per weight that feeds it, of a transposed convolution each
+            # input element one per weight that it feeds; the batch is one example
             ran.add(name)
-            macs[name] += output.numel() * layers[name].weight.shape[1:].numel()
+            elements = inputs[0] if isinstance(layer, Transposed) else output
+            macs[name] += elements.numel() * layers[name].weight.shape[1:].numel()
 
         hooks.append(layer.register_forward_hook(count))
     weight = next(iter(layers.values())).weight

@@ -77,6 +77,12 @@ def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Calla
             type=click.FloatRange(min=0),
             help="Stop before starting when what is to do takes more (core-hours where there is no GPU).",
         ),
+        "model": click.option(
+            "--model",
+            default="",
+            metavar="FILE",
+            help="Your own network in place of the table's: a Python file, or package.module:function.",
+        ),
         "gpus": click.option(
             "--gpus",
             type=click.IntRange(1),
@@ -133,7 +139,10 @@ def reproduce(table: str | None, **given: Any) -> int:
 @cli.command()
 @click.argument("table", required=False)
 @click.argument("row", nargs=-1)
-@options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results")
+@options(
+    "tier", "rows", "seeds", "method", "model", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs",
+    "results",
+)  # fmt: skip
 def run(table: str | None, row: tuple[str, ...], rows: str | None, **given: Any) -> int:
     """Train what is missing of a table: the headline rows, or those named (here or by --rows)."""
     from paper_repro.workflows import train
@@ -148,7 +157,7 @@ def run(table: str | None, row: tuple[str, ...], rows: str | None, **given: Any)
 
 @cli.command()
 @click.argument("table", required=False)
-@options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs")
+@options("tier", "rows", "seeds", "method", "model", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs")
 def plan(table: str | None, **given: Any) -> int:
     """What would be trained, when each run would start to prune, what it costs, and what is done; trains nothing."""
     from paper_repro.workflows.plan import show_plan
@@ -181,7 +190,7 @@ def render(table: str | None, tier: str, results: Path) -> int:
 @cli.command(epilog="\b\n" + EXIT_CODES)
 @click.argument("method", required=False)
 @click.option("--table", default="resnet50", show_default=True, help="The table whose STR rows are the regimes.")
-@options("tier", "seeds", "jobs", "gpus", *OPTIONS, "data_root", "runs", "results", seeds=3)
+@options("tier", "seeds", "model", "jobs", "gpus", *OPTIONS, "data_root", "runs", "results", seeds=3)
 @click.option("--margin", type=float, default=0.5, show_default=True, help="Points of accuracy that do not matter.")
 @click.option("--weight-decay", type=float, help="Of the method's runs.  [default: the tier's]")
 @click.option("--method-args", multiple=True, metavar="KEY=VALUE", help="An argument of the method; may be repeated.")
@@ -356,6 +365,7 @@ def job(table: str | None, **given: Any) -> Job:
 def require_no_training_options(job: Job) -> None:
     """UserError for an option that would change how the runs of a job are trained; its tier trains none."""
     given = {"--gpus (GPUS=)": job.gpus > 1, "--max-gpu-hours (MAX_GPU_HOURS=)": job.max_gpu_hours is not None}
+    given |= {"--model (MODEL=)": bool(job.model)}
     given |= {f"--{name.replace('_', '-')} ({name.upper()}=)": f"{name}=" in job.options for name in OPTIONS}
     if any(given.values()):
         names = ", ".join(name for name, there in given.items() if there)

@@ -65,6 +65,7 @@ class Spec:
     seed: int = field(default=0, metadata={"ge": 0})
     # of a plug-in's source: an edited plug-in is another run; "" for registered methods
     method_sha256: str = field(default="", metadata={"pattern": "^([0-9a-f]{64})?$"})
+    model_sha256: str = field(default="", metadata={"pattern": "^([0-9a-f]{64})?$"})  # the same of a user's network
 
     def __post_init__(self) -> None:
         given = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}

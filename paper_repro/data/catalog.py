@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MODULES = {
     "fashion_mnist": "fashion_mnist",
     "cifar10": "cifar10",
+    "cifar100": "cifar100",
     "imagenet1k": "imagenet1k",
     "har2": "har2",
     "har2_validation": "har2",
@@ -33,9 +34,13 @@ MODULES = {
     "google12": "google12",
 }
 
+BROUGHT: dict[str, Dataset] = {}  # of networks that users bring (``brought.register``), in this process
+
 
 def dataset(name: str) -> Dataset:
     """The data set called ``name``; UserError, with the nearest names, where there is none."""
+    if name in BROUGHT:
+        return BROUGHT[name]
     if name not in MODULES:
         raise unknown("data set", name, MODULES)
     module = import_module(f"paper_repro.data.sets.{MODULES[name]}")

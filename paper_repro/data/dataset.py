@@ -48,10 +48,11 @@ class Step:
 @dataclass(frozen=True, kw_only=True)
 class Dataset(ABC):
     """``input_size`` is what the network sees of one example: (channels, height, width) of an image, (steps, features)
-    of a sequence. ``disk_mb``: what it takes on disk, in 1e6 bytes, with the archive where that is kept.
-    ``evaluated_on``: what the ``val_examples`` are. ``same_as``: the data set that has the same examples, prepared
-    otherwise. ``alias``: another name for ``data NAME``. ``readers``: the values of ``spec.loader`` that mean something
-    for it; none where it is kept in memory. ``steps``: its own options of ``data NAME``.
+    of a sequence; ``label_shape`` is empty, or (height, width) where every pixel has a label. ``disk_mb``: what it
+    takes on disk, in 1e6 bytes, with the archive where that is kept. ``evaluated_on``: what the ``val_examples`` are.
+    ``same_as``: the data set that has the same examples, prepared otherwise. ``alias``: another name for ``data NAME``.
+    ``readers``: the values of ``spec.loader`` that mean something for it; none where it is kept in memory. ``steps``:
+    its own options of ``data NAME``.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Dataset(ABC):
     val_examples: int
     num_classes: int
     input_size: tuple[int, ...]
+    label_shape: tuple[int, ...] = ()
     disk_mb: float
     licence: str
     evaluated_on: str = "test set"

@@ -97,8 +97,8 @@ def _filled(path: Path, line: int, cells: dict[str, str]) -> dict[str, str]:
 
 
 def numbers(row: PrintedRow, budgets_of: str) -> dict[str, Quantity]:
-    """The printed numbers of a row by unit-bearing name; FLOPs that are printed as a share are of the dense network's in
-    the table ``budgets_of``.
+    """The printed numbers of a row by unit-bearing name; FLOPs that are printed as a share are one of the dense network
+    of table ``budgets_of``.
     """
     printed = row.printed()
     if row.macs_ratio is not None:

@@ -94,8 +94,8 @@ class PrintedRow(File):
     dimensions in ``ranks``) or "unknown".
 
     In a table of what others publish: ``macs_ratio``, where FLOPs are printed as a share of the dense network's;
-    ``epochs``, empty where the source does not say; ``schedule`` and ``how_read``. A row may have an accuracy alone where
-    it was read second-hand, or where its source counts sparsity over the pruned layers (``pruned_layers_pct``).
+    ``epochs``, empty where the source does not say; ``schedule`` and ``how_read``. A row may have an accuracy alone
+    where it was read second-hand, or where its source counts sparsity over the pruned layers (``pruned_layers_pct``).
     """
 
     row: Name

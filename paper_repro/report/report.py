@@ -128,7 +128,9 @@ class Report:
     def published(self) -> Markdown:
         """How the numbers of a table of others' results came about, and where each was read."""
         found = published.lines(self.evidence.table)
-        return Markdown(f"{published.CAPTION}\n\n{markdown_table(list(found[0]), [list(line.values()) for line in found])}")
+        return Markdown(
+            f"{published.CAPTION}\n\n{markdown_table(list(found[0]), [list(line.values()) for line in found])}"
+        )
 
     def methods(self) -> Markdown:
         """Regime by regime, the methods that were run, most accurate first, each beside STR."""

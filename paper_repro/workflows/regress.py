@@ -26,11 +26,15 @@ from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console
+from paper_repro.workflows import own_network
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import list_failures, require_trainable, train_named
 
 if TYPE_CHECKING:
     from paper_repro.methods.plugins import Plugin
+
+# what STR's runs on a user's network have otherwise than the tier says, and every method's
+OF_THE_NETWORK = ("model", "model_args", "model_sha256", "epochs", "warmup_epochs", "channels_last")
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,11 @@ class Question:
         table = tables.load(self.job.table)
         plan = table.tier(self.job.tier)
         runs = []
-        for row, plain in table.specs(self.job.tier, range(self.job.seeds)):
+        for row, plain in self.job.with_own_network(table.specs(self.job.tier, range(self.job.seeds))):
             spec = plain.with_options(self.job.options)
             target = plan.rows[row.id].target_sparsity_pct
-            if row.method == "str" and target is not None and "target_sparsity_pct" not in spec.method_args:
+            ends_there = "target_sparsity_pct" in spec.method_args and not self.job.model
+            if row.method == "str" and target is not None and not ends_there:
                 runs.append((target, spec))
         if not runs:
             raise UserError(f"table {table.name} trains no STR at tier {plan.name}, so that nothing can be compared")
@@ -80,6 +85,8 @@ class Question:
             regime = {"method_args": {argument: target}}
             spec = plan.spec(plugin.name, regime, asked, shared=not plugin.sha256)
             spec = replace(spec, dataset=ours.dataset, seed=ours.seed, method_sha256=plugin.sha256)
+            if self.job.model:
+                spec = replace(spec, **{name: getattr(ours, name) for name in OF_THE_NETWORK})
             runs.append((target, spec.with_options(self.job.options)))
         return runs
 
@@ -119,6 +126,11 @@ def regress(question: Question, console: Console) -> int:
             f"{job.seeds} seed{'s' if job.seeds > 1 else ''}",
         )
     )
+    if job.model:
+        own_network.describe(job.model, [spec for _, spec in str_specs], console)
+        name = str_specs[0][1].model
+        out = question.out or Path("regress") / f"{plugin.name}-on-{name}"
+        table = replace(table, title=f"{table.title}, with {name} in place of its network; STR stops at its target")
     checks = _preflight(question, plugin, targets, console)
     method_specs = question.method_runs(plugin, checks.sparsity_argument)
     stored = _stored(job, [spec for _, spec in [*method_specs, *str_specs]])

@@ -201,7 +201,8 @@ def test_images_are_normalised_channel_by_channel() -> None:
     prepared = data().prepare(grey)
     assert prepared.dtype == torch.float32 and prepared.is_contiguous(memory_format=torch.channels_last)
     channels = prepared[0, :, 0, 0]
-    assert channels.tolist() == pytest.approx([(0.2 - m) / s for m, s in zip(cifar10.MEAN, cifar10.STD, strict=True)])
+    facts = cifar10.DATASETS[0]
+    assert channels.tolist() == pytest.approx([(0.2 - m) / s for m, s in zip(facts.mean, facts.std, strict=True)])
 
 
 def test_training_images_are_cropped_and_mirrored_and_validation_images_are_not(tmp_path: Path) -> None:
@@ -225,5 +226,5 @@ def test_the_real_data_is_what_the_catalog_says(monkeypatch: pytest.MonkeyPatch)
     assert images.shape[1:] == facts.input_size
     assert labels.bincount().tolist() == [5000] * 10 and test_labels.bincount().tolist() == [1000] * 10
     values = images.transpose(0, 1).reshape(3, -1).float() / 255
-    assert values.mean(1).tolist() == pytest.approx(cifar10.MEAN, abs=5e-5)
-    assert values.std(1).tolist() == pytest.approx(cifar10.STD, abs=5e-5)
+    assert values.mean(1).tolist() == pytest.approx(cifar10.DATASETS[0].mean, abs=5e-5)
+    assert values.std(1).tolist() == pytest.approx(cifar10.DATASETS[0].std, abs=5e-5)

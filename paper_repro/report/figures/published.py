@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,8 +35,8 @@ SECOND_HAND = POINTS | {"markerfacecolor": "white", "markersize": 4.5}
 
 @figure("published_over_sparsity")
 def published_over_sparsity(evidence: Evidence) -> Figure:
-    """Published top-1 accuracy over overall sparsity: 100 epochs from scratch, longer, and pretrained or not stated. Open
-    markers were read second-hand.
+    """Published top-1 accuracy over overall sparsity, by length of training: 100 epochs from scratch, longer, and
+    pretrained or not stated. Open markers were read second-hand.
     """
     return _published_over("sparsity_pct", evidence)
 
@@ -48,8 +50,8 @@ def published_over_macs(evidence: Evidence) -> Figure:
 
 
 def published(evidence: Evidence) -> pd.DataFrame:
-    """The sparse networks with ``schedule``, ``epochs`` and ``second_hand``, by falling MACs at one sparsity. A sparsity
-    or MACs that a source does not print are the audit's where they follow from its rule.
+    """The sparse networks, with ``schedule`` and ``second_hand``. A sparsity or MACs that a source does not print are
+    the audit's where they follow from its rule.
     """
     frame = pt.points(evidence)
     frame = frame[frame["method"] != "dense"].set_index("row")
@@ -60,7 +62,6 @@ def published(evidence: Evidence) -> pd.DataFrame:
     of_row = {row.id: row.publication for row in evidence.table.rows if row.publication is not None}
     return frame.assign(
         schedule=[of_row[row].schedule for row in frame.index],
-        epochs=[of_row[row].epochs for row in frame.index],
         second_hand=[of_row[row].is_second_hand for row in frame.index],
     ).reset_index()
 
@@ -90,7 +91,7 @@ def _published_over(x: str, evidence: Evidence) -> Figure:
 def _draw(axis: Axes, line: pd.DataFrame, x: str) -> None:
     """One series: what its authors print joined by a line, what was read second-hand as open markers alone."""
     looks, bold = look(line["series"].iloc[0]), line["series"].iloc[0] == "str"
-    shared = {"color": looks.colour, "marker": looks.marker, "zorder": 4 if bold else 3}
+    shared: dict[str, Any] = {"color": looks.colour, "marker": looks.marker, "zorder": 4 if bold else 3}
     own, others = line[~line["second_hand"]], line[line["second_hand"]]
     joined = REPRODUCED if own[x].is_unique else REPRODUCED | POINTS  # lengths of training at one sparsity are no line
     axis.plot(own[x], own["top1_pct"], **shared, **joined | ({"linewidth": 1.6} if bold else {}))

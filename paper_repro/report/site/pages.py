@@ -157,7 +157,12 @@ def _published(audit: Evidence) -> list[str]:
         return []
     frame = pd.DataFrame(found).map(html.escape)
     frame = frame.assign(Row=frame["Row"].map(code), Source=frame["Source"].map(why))
-    return ["## Published", "", sortable(frame, f"{audit.table.name}-published", published.CAPTION, 25), *_pictures(audit)]
+    return [
+        "## Published",
+        "",
+        sortable(frame, f"{audit.table.name}-published", published.CAPTION, 25),
+        *_pictures(audit),
+    ]
 
 
 def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
