@@ -36,9 +36,7 @@ PATH = _Path()
 
 
 class _DataCommand(click.Command):
-    """The verb ``data``, which has the options that data sets declare too. They are looked up when it is called: that
-    imports torch.
-    """
+    """The verb ``data``, which has the options that data sets declare too."""
 
     def get_params(self, context: click.Context) -> list[click.Parameter]:
         from paper_repro.data import catalog
@@ -246,7 +244,7 @@ def data(name: str | None, data_root: Path | None, root: Path | None, **steps: A
     aliases = {other.alias: other.name for other in every if other.alias}
     item = None if name is None else catalog.dataset(aliases.get(name, name))
     for other in every:
-        if other is not item and any(steps[step.argument] for step in other.steps):
+        if other != item and any(steps[step.argument] for step in other.steps):
             flags = " and ".join(", ".join(step.flag for step in other.steps).rsplit(", ", 1))
             raise UserError(f"{flags} apply to `data {other.alias or other.name}` alone")
     if item is None:
@@ -259,7 +257,7 @@ def data(name: str | None, data_root: Path | None, root: Path | None, **steps: A
         console.print(f"kept in {root}; `data NAME` finds, fetches and verifies one")
         return 0
     asked = {step.argument: steps[step.argument] for step in item.steps}
-    item.make_ready(root, lambda text: console.print(text, soft_wrap=True), **asked)
+    catalog.source(item.name).make_ready(root, lambda text: console.print(text, soft_wrap=True), **asked)
     return 0
 
 
@@ -306,9 +304,8 @@ def export(run: Path, out: Path | None, kept: str | None) -> int:
 @cli.command("list")
 def list_() -> int:
     """The tables, their rows and tiers, the methods and the data sets."""
-    from paper_repro.data.catalog import MODULES
-    from paper_repro.methods import METHODS
-    from paper_repro.methods.plugins import entry_points
+    from paper_repro.data import catalog
+    from paper_repro.methods import METHODS, entry_points
 
     for name in tables.names():
         table = tables.load(name)
@@ -319,7 +316,7 @@ def list_() -> int:
     console.print(_titled("methods", ", ".join(METHODS)))
     if entry_points():
         console.print(_titled("plug-ins", ", ".join(entry_points())))
-    console.print(_titled("data sets", ", ".join(MODULES)))
+    console.print(_titled("data sets", ", ".join(catalog.sets())))
     return 0
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from paper_repro.errors import UserError, problems, unknown
+from paper_repro.errors import UserError, problems, require_known, unknown
 from paper_repro.files import write
 
 CHECKSUMS = "CHECKSUMS"
@@ -131,9 +131,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def validate(path: Path, where: str, values: Mapping[str, Any], model: type[M]) -> M:
     """``values`` as a ``model``; an unknown key is an error that names the nearest known one."""
-    for key in values:
-        if key not in model.model_fields:
-            raise UserError(f"{path}, {where}: {unknown('key', key, model.model_fields)}")
+    require_known("key", values, model.model_fields, f"{path}, {where}")
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from paper_repro.experiments.claims import Claim
 from paper_repro.experiments.recipe import RowPlan, TierPlan
-from paper_repro.experiments.table import Table, budgets, holders, layer_rows, load, names, sources
-from paper_repro.experiments.tiers import AUDIT, CHECKPOINT, FULL_SCALE, TIERS, Tier
+from paper_repro.experiments.table import FOLDER, Table, budgets, holders, layer_rows, load, names, sources, verify
+from paper_repro.experiments.tiers import AUDIT, CHECKPOINT, FULL_SCALE, TIERS
 from paper_repro.paper import library
-from paper_repro.paper.library import curve, verify
+from paper_repro.paper.library import curve
 from paper_repro.paper.printed import Reported, Row
 from paper_repro.paper.quantity import Quantity
 
@@ -25,7 +25,6 @@ __all__ = [
     "Row",
     "RowPlan",
     "Table",
-    "Tier",
     "TierPlan",
     "budgets",
     "curve",
@@ -40,5 +39,6 @@ __all__ = [
 if __name__ == "__main__":
     from paper_repro import reading
 
-    reading.record(library.FOLDER)
-    print(f"checksums written to {library.FOLDER / reading.CHECKSUMS}")
+    for folder in (library.FOLDER, FOLDER):
+        reading.record(folder)
+        print(f"checksums written to {folder / reading.CHECKSUMS}")

@@ -1,4 +1,4 @@
-"""The data set that a user's network brings along: tensors that a function returns."""
+"""A user's network, and the data set that it brings along: tensors that a function returns."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from paper_repro.data import arrays, catalog
 from paper_repro.data.dataset import InMemory, Parts
 from paper_repro.errors import UserError
+from paper_repro.methods.plugins import Plugin, explained
+from paper_repro.models import plugins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,19 @@ class Brought(InMemory):
     def fingerprint(self, folder: Path) -> str:
         tensors = [tensor for part in self.parts for tensor in part]
         return arrays.fingerprint({str(at): tensor.numpy() for at, tensor in enumerate(tensors)})
+
+
+def bring(plugin: Plugin) -> str:
+    """Load a user's network, and the data set that it brings along; that one's name, which is empty where it brings
+    none. torch's generator is seeded for the data: every process is to have the same.
+    """
+    own = plugins.load(plugin)
+    if own.data is None:
+        return ""
+    with torch.random.fork_rng(devices=[]), explained(plugin, "make its data"):
+        torch.manual_seed(0)
+        parts = own.data()
+    return register(f"{plugin.name}_data", plugin, parts).name
 
 
 def register(name: str, where: object, parts: Any) -> Brought:

@@ -92,7 +92,7 @@ def require(name: str, sha256: str) -> Plugin | None:
         return None
     own = models.MODELS.get(name)
     if not isinstance(own, OwnNetwork):
-        raise UserError(f"{name} is no network of this project: call paper_repro.training.network.bring(FILE) first")
+        raise UserError(f"{name} is no network of this project: call paper_repro.data.brought.bring(find(FILE)) first")
     if own.plugin.sha256 != sha256:
         raise UserError(f"{own.plugin} was changed since this run was planned: run the same command again")
     return own.plugin

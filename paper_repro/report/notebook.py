@@ -89,7 +89,7 @@ def skeleton(table: str) -> nbformat.NotebookNode:
         *((name.replace("_", "-"), "code", f'report.figure("{name}")') for name in figures.of_table(plan)),
         *(cell for cell in METHODS_CELLS if "methods_over_sparsity" in figures.of_table(plan)),
         *(cell for cell in BALANCE_CELLS if "balance_l1" in figures.of_table(plan)),
-        *(cell for cell in PUBLISHED_CELLS if any(row.publication for row in plan.rows)),
+        *(cell for cell in PUBLISHED_CELLS if any(row.how_read for row in plan.rows)),
         *(cell for cell in RANKS_CELLS if any(row.ranks for row in plan.rows)),
         ("verdicts-title", "markdown", "## Verdicts that are not a plain PASS, and why"),
         ("verdicts", "code", "report.reasons()"),

@@ -22,20 +22,20 @@ CAPTION = (
 
 
 def lines(table: Table) -> list[dict[str, str]]:
-    """One per row with a publication: column -> cell."""
+    """One per row that says how it was read: column -> cell."""
     return [
         {
             "Row": row.id,
             "Method": row.label,
             **{title: _printed(row, name) for name, title in NUMBERS.items()},
             "Dense top-1 %": _dense(table, row),
-            "Schedule": row.publication.schedule,
-            "Epochs": "" if row.publication.epochs is None else f"{row.publication.epochs:g}",
-            "Read in": HOW_READ[row.publication.how_read],
+            "Schedule": row.schedule or "",
+            "Epochs": "" if row.epochs is None else f"{row.epochs:g}",
+            "Read in": HOW_READ[row.how_read],
             "Source": "; ".join(filter(None, (row.source, row.note))),
         }
         for row in table.rows
-        if row.publication is not None
+        if row.how_read is not None
     ]
 
 

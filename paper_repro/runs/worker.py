@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from paper_repro.data import brought
 from paper_repro.errors import UserError
 from paper_repro.methods import plugins
 from paper_repro.models import plugins as networks_of_users
@@ -24,7 +25,6 @@ from paper_repro.training import distributed
 from paper_repro.training.guards import Interrupted
 from paper_repro.training.hooks import Hook
 from paper_repro.training.loop import run
-from paper_repro.training.network import bring
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -56,7 +56,7 @@ def train(order: dict[str, Any], processes: distributed.Processes, tell: Tell, h
     if spec.method_sha256:
         plugins.load(plugins.find(order["plugin"]))
     if spec.model_sha256:
-        bring(networks_of_users.find(order["model"]))
+        brought.bring(networks_of_users.find(order["model"]))
     done = run(
         spec,
         runs=Path(order["runs"]),

@@ -75,6 +75,6 @@ def write_balance(job: Job, console: Console) -> None:
 def audited_balance(table: str) -> dict[str, pd.DataFrame]:
     """Kind of results file -> its lines; nothing for a table without the paper's Figure 3."""
     layers = threshold_balance.layers(table)
-    if not layers:
+    if layers.empty:
         return {}
-    return {"balance": pd.DataFrame(layers), "balance_tests": pd.DataFrame(threshold_balance.tests(layers))}
+    return {"balance": layers, "balance_tests": pd.DataFrame(threshold_balance.tests(layers))}

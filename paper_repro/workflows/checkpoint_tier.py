@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from paper_repro import record, tables
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import dataset, source
 from paper_repro.data.loaders import Batch
 from paper_repro.errors import UserError
 from paper_repro.evidence import evidence, provenance, results, verdicts
@@ -110,7 +110,7 @@ def subjects(job: Job) -> list[Subject]:
 def _evaluate_all(todo: Sequence[Subject], data_root: Path, console: Console) -> None:
     if not todo:
         return
-    data = dataset(todo[0].spec.dataset)
+    data = source(todo[0].spec.dataset)
     data.ensure(data_root, say=console.print)
     _, validation, fingerprint = data.open(data_root, BATCH_SIZE)
     for subject in todo:

@@ -28,15 +28,17 @@ from rich.table import Table as Grid
 
 from paper_repro import record
 from paper_repro.accounting import Account, account, counted_layers
+from paper_repro.data import brought
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
+from paper_repro.interchange import networks
 from paper_repro.methods.plugins import Plugin, explained
 from paper_repro.models import MODELS, plugins
 from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import Row, TierPlan
 from paper_repro.terminal import Console
-from paper_repro.training import network, randomness
+from paper_repro.training import randomness
 from paper_repro.training.forecast import forecast, steps_per_epoch
 from paper_repro.workflows import presets
 
@@ -80,7 +82,7 @@ def loaded(source: str, data: str) -> OwnNetwork:
 
 @lru_cache
 def _loaded(plugin: Plugin, data: str) -> OwnNetwork:
-    own = network.bring(plugin)
+    own = brought.bring(plugin)
     facts = dataset(own or data)
     built = MODELS[plugin.name](**facts.fitting)
     inputs = torch.zeros(2, *facts.input_size)
@@ -145,7 +147,7 @@ def _measured_slope(canonical: str) -> float:
     spec = Spec.from_dict(json.loads(canonical))
     with torch.random.fork_rng(devices=[]):
         randomness.seed(spec.seed)
-        layers = counted_layers(network.untrained(spec))
+        layers = counted_layers(networks.untrained(spec))
         weights = [torch.nn.init.kaiming_normal_(layer.weight.detach()) for layer in layers.values()]
     return presets.balancing_slope(weights, BALANCED_PCT)
 

@@ -44,13 +44,13 @@ from paper_repro.accounting import counted_layers
 from paper_repro.errors import UserError
 from paper_repro.files import write
 from paper_repro.interchange import networks, weight_files
+from paper_repro.interchange.networks import untrained
 from paper_repro.methods.balance import implied_l1, slopes_to_keep
 from paper_repro.methods.distributions import kth_smallest
 from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
 from paper_repro.training import randomness
 from paper_repro.training.forecast import decay_factors, forecast, onset_s, steps_per_epoch
-from paper_repro.training.network import untrained
 from paper_repro.training.schedule import learning_rate
 
 SLOPE = 4.0

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paper_repro.data.sets import cifar100
+from paper_repro.data import catalog
 from paper_repro.errors import UserError
 
-FACTS = cifar100.DATASETS[0]
+FACTS = catalog.source("cifar100")
+ARCHIVE = "cifar-100-binary.tar.gz"
 RECORDS = {
     name: np.random.default_rng(at).integers(0, 20, (4, 3074), dtype=np.uint8) for at, name in enumerate(FACTS.files)
 }
@@ -25,12 +26,12 @@ def silent(text: str) -> None:
 
 
 def archive(root: Path) -> Path:
-    with tarfile.open(root / cifar100.ARCHIVE, "w:gz") as packed:
+    with tarfile.open(root / ARCHIVE, "w:gz") as packed:
         for name, records in RECORDS.items():
             member = tarfile.TarInfo(f"cifar-100-binary/{name}")
             member.size = records.nbytes
             packed.addfile(member, io.BytesIO(records.tobytes()))
-    return root / cifar100.ARCHIVE
+    return root / ARCHIVE
 
 
 def test_the_fine_labels_are_learnt(tmp_path: Path) -> None:
@@ -45,8 +46,7 @@ def test_the_fine_labels_are_learnt(tmp_path: Path) -> None:
     assert images.shape == (4, 3, 32, 32) and images[2, 1, 0, 5] == train[2, 2 + 1024 + 5]
 
 
-def test_content_that_is_not_the_authors_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cifar100, "AUTHOR", "http://127.0.0.1:9/none")  # no network
+def test_content_that_is_not_the_authors_is_refused(tmp_path: Path) -> None:
     archive(tmp_path)
     with pytest.raises(UserError, match=r"(?s)CIFAR-100 is not under .*train.bin is another"):
-        FACTS.ensure(tmp_path, silent)
+        replace(FACTS, addresses={}).ensure(tmp_path, silent)

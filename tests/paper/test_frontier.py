@@ -12,7 +12,7 @@ from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.evidence import evidence
 from paper_repro.evidence.provenance import repository
-from paper_repro.paper.printed import PrintedRow
+from paper_repro.paper.printed import Row
 from paper_repro.report import figures, published
 from paper_repro.report.figures.published import PANELS
 from paper_repro.report.figures.published import published as points
@@ -62,9 +62,9 @@ def test_every_row_says_how_it_came_about() -> None:
     ],
 )
 def test_a_row_that_does_not_say_it_is_refused(given: dict[str, object], problem: str) -> None:
-    PrintedRow.model_validate(ROW)
+    Row.model_validate(ROW)
     with pytest.raises(ValidationError, match=problem):
-        PrintedRow.model_validate({**ROW, **given})
+        Row.model_validate({**ROW, **given})
 
 
 def test_a_number_changed_by_hand_is_noticed(edit: Edit) -> None:
@@ -106,7 +106,7 @@ def test_reevaluations_are_listed_as_unverified_and_trained_at_tier_paper_alone(
     table = tables.load("reevaluations")
     listed = [row for row in table.rows if row.reported.top1_pct is not None]
     assert {row.reported.top1_pct for row in listed} == {93.73, 73.45, 75.8}
-    assert all(row.note.startswith("not verified") and row.publication.is_second_hand for row in listed)
+    assert all(row.note.startswith("not verified") and row.is_second_hand for row in listed)
     assert list(table.tiers) == ["paper"] and not {row.id for row in listed} & table.tiers["paper"].rows.keys()
     runs = {row.id: spec for row, spec in table.specs("paper", [0])}
     assert len(runs) == 24 and runs["vgg19-cifar100-98"].dataset == "cifar100"

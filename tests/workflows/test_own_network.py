@@ -9,14 +9,13 @@ import pytest
 import torch
 
 from paper_repro import tables
-from paper_repro.data import catalog
+from paper_repro.data import brought, catalog
 from paper_repro.errors import UserError
 from paper_repro.evidence.provenance import repository
 from paper_repro.methods import plugins as method_plugins
 from paper_repro.models import plugins
 from paper_repro.terminal import Console
 from paper_repro.training.forecast import forecast
-from paper_repro.workflows import own_network
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.plan import show_plan
 from paper_repro.workflows.regress import Question
@@ -89,8 +88,8 @@ def test_the_data_is_the_same_in_every_process() -> None:
     for _ in range(2):
         torch.rand(7)
         plugin = plugins.find(str(UNET))
-        own_network.network.bring(plugin)
-        fingerprints.add(catalog.dataset("my_unet_data").fingerprint(Path()))
+        brought.bring(plugin)
+        fingerprints.add(catalog.source("my_unet_data").fingerprint(Path()))
     assert len(fingerprints) == 1
 
 

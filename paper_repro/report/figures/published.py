@@ -59,10 +59,9 @@ def published(evidence: Evidence) -> pd.DataFrame:
     for quantity in ("sparsity_pct", "macs_m"):
         recomputed = follows.loc[follows["quantity"] == quantity, "recomputed"]
         frame[quantity] = frame[quantity].fillna(recomputed.reindex(frame.index))
-    of_row = {row.id: row.publication for row in evidence.table.rows if row.publication is not None}
+    rows = [evidence.table.row(id) for id in frame.index]
     return frame.assign(
-        schedule=[of_row[row].schedule for row in frame.index],
-        second_hand=[of_row[row].is_second_hand for row in frame.index],
+        schedule=[row.schedule for row in rows], second_hand=[row.is_second_hand for row in rows]
     ).reset_index()
 
 
