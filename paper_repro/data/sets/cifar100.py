@@ -6,7 +6,7 @@ fine one, which is learnt, and 3,072 values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +28,8 @@ class CIFAR100(CIFAR10):
     def present(self, root: Path) -> bool:
         return Archived.present(self, root)
 
-    def origins(self, root: Path, folder: Path, say: Say) -> Iterable[Origin]:
-        return Archived.origins(self, root, folder, say)
+    def origins(self, root: Path, folder: Path, say: Say) -> Iterator[Origin]:
+        yield from Archived.origins(self, root, folder, say)
 
     def load(self, folder: Path) -> Parts:
         """uint8 (N, 3, 32, 32) and int64 (N,), of each part."""

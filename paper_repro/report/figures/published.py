@@ -61,7 +61,7 @@ def published(evidence: Evidence) -> pd.DataFrame:
         frame[quantity] = frame[quantity].fillna(recomputed.reindex(frame.index))
     rows = [evidence.table.row(id) for id in frame.index]
     return frame.assign(
-        schedule=[row.schedule for row in rows], second_hand=[row.is_second_hand for row in rows]
+        schedule=[str(row.schedule) for row in rows], second_hand=[row.is_second_hand for row in rows]
     ).reset_index()
 
 
