@@ -67,7 +67,6 @@ SHARED: dict[str, dict[str, Any]] = {
         "help": "Stop before starting when what is to do takes more (core-hours where there is no GPU).",
     },
     "model": {
-        "default": "",
         "metavar": "FILE",
         "help": "Your own network in place of the table's: a Python file, or package.module:function.",
     },
