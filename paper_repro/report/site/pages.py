@@ -162,6 +162,8 @@ def _published(audit: Evidence) -> list[str]:
 
 def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
     printed = body.audit[body.audit["printed"].ne("")]
+    if not len(printed):  # of a table of others' results, whose numbers follow from no other
+        return []
     whys = zip(printed["convention"], printed["note"], strict=True)
     frame = pd.DataFrame(
         {
