@@ -183,6 +183,16 @@ def render(table: str | None, tier: str, results: Path) -> int:
 @click.option("--margin", type=float, default=0.5, show_default=True, help="Points of accuracy that do not matter.")
 @click.option("--weight-decay", type=float, help="Of the method's runs.  [default: the tier's]")
 @click.option("--method-args", multiple=True, metavar="KEY=VALUE", help="An argument of the method; may be repeated.")
+@click.option(
+    "--tune", type=click.IntRange(0), default=0, help="Trials of hyperparameters, as many for STR.  [default: none]"
+)
+@click.option(
+    "--reuse",
+    type=click.Choice(["here", "committed"]),
+    default="here",
+    show_default=True,
+    help="The finished runs that are used: those of this machine, or also the committed ones, of any.",
+)
 @click.option("--out", type=PATH, help="Where the report goes.  [default: regress/NAME]")
 @click.option("--strict", is_flag=True, help="An exit code of its own, 4, where a regime is not decided.")
 def regress(
@@ -193,6 +203,8 @@ def regress(
     method_args: tuple[str, ...],
     out: Path | None,
     strict: bool,
+    reuse: str,
+    tune: int,
     **chosen: Any,
 ) -> int:
     """Is METHOD better than STR? Train it at STR's regimes on the same seeds, and compare.
@@ -205,7 +217,7 @@ def regress(
     if method is None:
         raise UserError("which method? METHOD is a Python file, such as examples/my_method.py, or a method's name")
     arguments = steps.parse_arguments(method_args)
-    question = steps.Question(method, job(table, **chosen), margin, weight_decay, arguments, out, strict)
+    question = steps.Question(method, job(table, **chosen), margin, weight_decay, arguments, out, strict, reuse, tune)
     return steps.regress(question, console)
 
 

@@ -34,6 +34,8 @@ MAKE_VARIABLES = {
     "DATA_ROOT": "--data-root",
     "JOBS": "--jobs",
     "MARGIN": "--margin",
+    "TUNE": "--tune",
+    "REUSE": "--reuse",
     "GPUS": "--gpus",
     "LOADER": "--loader",
     "AUTOCAST": "--autocast",
@@ -158,8 +160,9 @@ class TestPackage:
             "ffcv",
             "IPython",
             "onnxruntime",
+            "optuna",
             "PIL",
-        }  # FFCV is optional, imported where it is used, with an error that says so
+        }  # FFCV and optuna are optional, imported where they are used, with an error that says so
         of_site = {name_of(item).replace("-", "_") for item in PYPROJECT["project"]["optional-dependencies"]["site"]}
         for path in sorted((ROOT / "paper_repro").rglob("*.py")):
             allowed = asked | of_site if "site" in path.parts else asked

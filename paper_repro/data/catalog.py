@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paper_repro.data.facts import Dataset, Step
-from paper_repro.errors import require_known
+from paper_repro.errors import UserError, require_known
 from paper_repro.reading import read_toml
 
 if TYPE_CHECKING:
@@ -55,6 +55,17 @@ def source(name: str) -> Source:
 def every() -> list[Dataset]:
     """All data sets."""
     return [dataset(name) for name in sets()]
+
+
+def validation_split(name: str) -> str:
+    """The data set that holds out a part of the training set of ``name``; UserError where there is none."""
+    for item in every():
+        if item.held_out_of == name:
+            return item.name
+    raise UserError(
+        f"data set {name} has no validation split, and nothing is chosen on a test set: write one into "
+        "paper_repro/data/sets.toml (held_out_of)"
+    )
 
 
 def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:

@@ -34,6 +34,7 @@ class Dataset:
     licence: str
     evaluated_on: str = "test set"
     same_as: str = ""
+    held_out_of: str = ""
     alias: str = ""
     readers: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()

@@ -118,11 +118,6 @@ def layer_slopes(weights: Mapping[str, Tensor], densities: Mapping[str, float]) 
     return slopes
 
 
-def slope(weights: Mapping[str, Tensor], densities: Mapping[str, float]) -> float:
-    """The median of ``layer_slopes``."""
-    return statistics.median(layer_slopes(weights, densities).values())
-
-
 def densities(table: str, row: str) -> dict[str, float]:
     """Layer -> share of its weights that a published model keeps."""
     return {layer: 1.0 - sparsity_pct / 100.0 for layer, sparsity_pct in tables.budgets(table)[row].items()}

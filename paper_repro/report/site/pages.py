@@ -288,20 +288,20 @@ def runs(body: Evidence) -> pd.DataFrame:
 # -- a method --------------------------------------------------------------------------------------------------------
 
 
-def method_page(name: str, family: Evidence) -> str:
+def method_page(name: str, body: Evidence) -> str:
     """What a method is, and what it did on the protocol that all methods share."""
     entry = methods.METHODS[name]
     module = importlib.import_module(f"paper_repro.methods.{entry.module}")
     lines = []
-    for row in family.table.rows:
-        if row.method == name and len(family.row_runs(row.id)):
-            anchor = f"../tables/family.html#family-{family.tier}-{row.id}"
-            means = {title: family.summary(row.id, column) for column, title in OF_A_METHOD.items()}
+    for row in body.table.rows:
+        if row.method == name and len(body.row_runs(row.id)):
+            anchor = f"../tables/{body.table.name}.html#{body.table.name}-{body.tier}-{row.id}"
+            means = {title: body.summary(row.id, column) for column, title in OF_A_METHOD.items()}
             texts = {title: mean.text() if mean else "" for title, mean in means.items()}
             lines.append({"Row": link(code(row.id), anchor), "Regime %": row.regime_pct, **texts})
     preset = ", ".join(f"{key}={value!r}" for key, value in entry.preset.items())
     which = f", which is {entry.cls}({preset})" if preset else ""
-    caption = f"Table family, tier {family.tier} ({family.setting}): mean over seeds [95 % interval]."
+    caption = f"Table {body.table.name}, tier {body.tier} ({body.setting}): mean over seeds [95 % interval]."
     parts = [
         f"# {look(name).name}",
         f"`methods.get({name!r})`{which}, in `paper_repro/methods/{entry.module}.py`.",
