@@ -24,6 +24,14 @@ ARGUMENTS: dict[str, dict] = {
     "str-weight": {"s_init": -3.0},
     "str-filter-pruning": {"s_init": -0.01, "g": "exp"},  # importances and scales begin at 1
     "str-bn": {"s_init": -0.01, "g": "exp"},
+    "str-nm": {"s_init": -3.0},
+    "autosparse": {"s_init": -3.0},
+    "s-lats": {"final_threshold": 0.1},
+    "lats": {"final_threshold": 0.1},
+    "binmask": {"pressure": 0.1},
+    "continuous-sparsification": {"s_init": -0.01, "penalty": 0.1},
+    "gmp-nm": {},
+    "sr-ste": {},
 }
 SUBJECTS = {
     name: Subject(name, ARGUMENTS.get(name, {"sparsity_pct": 90.0}))
