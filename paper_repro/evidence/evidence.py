@@ -146,10 +146,10 @@ class Evidence:
         """Seeds that any row was trained with."""
         return sorted({int(seed) for seed in self.runs["seed"]})
 
-    def run_budgets(self, method: str) -> Iterator[tuple[str, int, pd.DataFrame]]:
-        """(row, seed, layers in order of definition) of every run of a method."""
+    def run_budgets(self, *methods: str) -> Iterator[tuple[str, int, pd.DataFrame]]:
+        """(row, seed, layers in order of definition) of every run of these methods."""
         for row in self.trained_rows:
-            if self.table.row(row).method == method:
+            if self.table.row(row).method in methods:
                 frame = self.budgets[self.budgets["row"] == row]
                 for seed in sorted({int(seed) for seed in frame["seed"]}):
                     yield row, seed, frame[frame["seed"] == seed].reset_index(drop=True)

@@ -16,8 +16,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from paper_repro.accounting import CountedLayer
 from paper_repro.methods.base import attached_layers, momentum_of, percent
 from paper_repro.methods.distributions import OneRanking
+from paper_repro.methods.mask import Mask
 from paper_repro.methods.rigl import RigL
 from paper_repro.methods.schedules import CosineDecay, Cubic
 
@@ -44,6 +46,9 @@ class GraNet(RigL):
         self.initial_sparsity_pct, self.final_sparsity_pct = start, sparsity_pct
         self.pruning = Cubic(0.0, prune_end, max(1, round(prune_end * self.schedule.updates)))
 
+    def parametrization(self, name: str, layer: CountedLayer) -> Mask:
+        return self.sparse(layer.weight)  # a layer that starts dense need not stay so
+
     @torch.no_grad()
     def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
         super().before_step(model, step, total_steps)
@@ -62,11 +67,12 @@ class GraNet(RigL):
         """Take the smallest weights of all layers, until ``fraction`` of the way to the target is gone."""
         layers = attached_layers(model)
         wanted = self.initial_sparsity_pct + fraction * (self.final_sparsity_pct - self.initial_sparsity_pct)
-        weights = {name: raw * mask.mask for name, (mask, raw) in layers.items()}
+        # a weight that has just grown may still be zero: it ranks above those that are missing
+        weights = {
+            name: raw.abs().clamp(min=torch.finfo(raw.dtype).tiny) * mask.mask for name, (mask, raw) in layers.items()
+        }
         for name, threshold in OneRanking(wanted, lambda shape: 1.0).thresholds(weights, 1.0).items():
-            before = layers[name][0].mask.clone()
             layers[name][0].prune(weights[name], threshold)
-            layers[name][0].mask.mul_(before)
 
     @torch.no_grad()
     def before_update(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, total_steps: int) -> None:

@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, dict] = {
     "lats": {"final_threshold": 0.1},
     "binmask": {"pressure": 0.1},
     "continuous-sparsification": {"s_init": -0.01, "penalty": 0.1},
+    "granet": {"sparsity_pct": 80.0},  # at 90 % channels die here, and what grows behind them stays at zero
     "gmp-nm": {},
     "sr-ste": {},
 }

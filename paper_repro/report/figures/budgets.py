@@ -19,6 +19,7 @@ from paper_repro.paper.printed import LayerRow
 from paper_repro.report.figures.registry import Need, figure, printed_or_run
 from paper_repro.report.figures.style import (
     LOOKS,
+    N_OF_M,
     PAPER_GREY,
     POINTS,
     REPORTED,
@@ -29,6 +30,7 @@ from paper_repro.report.figures.style import (
     grid,
     handle,
     label_axes,
+    look,
     new_figure,
     plain_ticks,
     sparsity_axis,
@@ -55,21 +57,25 @@ def nearest_published(evidence: Evidence, sparsity_pct: float) -> str | None:
     return min(published_str(evidence), key=distance, default=None)
 
 
-def _str_layers(evidence: Evidence) -> pd.DataFrame:
-    """The layers of every STR run, numbered from 1 in the order of the forward pass."""
-    runs = [layers.assign(number=range(1, len(layers) + 1)) for _, _, layers in evidence.run_budgets("str")]
+def _layers(evidence: Evidence, *methods: str) -> pd.DataFrame:
+    """The layers of every run of these methods, numbered from 1 in the order of the forward pass."""
+    runs = [layers.assign(number=range(1, len(layers) + 1)) for _, _, layers in evidence.run_budgets(*methods)]
     return pd.concat(runs, ignore_index=True) if runs else evidence.budgets.iloc[:0]
 
 
 @figure("layer_budgets", printed_or_run(lambda evidence: len(evidence.budgets) > 0 or bool(published_str(evidence))))
 def layer_budgets(evidence: Evidence) -> Figure:
-    """Sparsity of each layer of the STR rows, the nearest budget of the paper, and the uniform one as a line."""
-    layers, published = _str_layers(evidence), published_str(evidence)
+    """Sparsity of each layer of the rows of STR and of N:M patterns, the uniform budget as a line, and behind STR's the
+    nearest one of the paper.
+    """
+    methods = {row.method for row in evidence.table.rows if look(row.method).kind == N_OF_M}
+    layers, published = _layers(evidence, "str", *methods), published_str(evidence)
     trained = list(dict.fromkeys(layers["row"]))
     shown = trained or evenly(list(published), 6)
     fig, axes = grid(len(shown), 2, 1.75)
     for axis, row in zip(axes, shown, strict=False):
-        _draw_budget(axis, evidence, row, layers[layers["row"] == row], published)
+        of_paper = published if evidence.table.row(row).method == "str" else {}
+        _draw_budget(axis, evidence, row, layers[layers["row"] == row], of_paper)
     label_axes(fig, axes, "Number of the layer, from input to output", "Sparsity (%; log of what is left)")
     reported = f"Reported: {'nearest ' if trained else ''}budget"
     handles: list[Line2D | Patch] = [
@@ -79,7 +85,8 @@ def layer_budgets(evidence: Evidence) -> Figure:
     if trained:
         handles.insert(0, handle("Reproduced (mean; band: range over seeds)", BLUE, CIRCLE, REPRODUCED | FAINT_POINTS))
     some = f", {len(shown)} of {len(published)} published budgets" if len(shown) < len(published) else ""
-    return finish(fig, evidence, "sparsity of each layer under STR" + ("" if trained else some), handles)
+    under = "under STR" + (" and N:M patterns" if methods else "")
+    return finish(fig, evidence, f"sparsity of each layer {under}" + ("" if trained else some), handles)
 
 
 def _draw_budget(
@@ -87,7 +94,7 @@ def _draw_budget(
 ) -> None:
     measured = evidence.summary(row, "sparsity_pct")
     overall = (evidence.table.row(row).reported.sparsity_pct or 0.0) if measured is None else measured.mean
-    nearest = nearest_published(evidence, overall)
+    nearest = nearest_published(evidence, overall) if published else None
     paper = [] if nearest is None else list(published[nearest].values())
     names = list(published[nearest]) if nearest is not None else []
     axis.plot(range(1, len(paper) + 1), paper, color=PAPER_GREY, marker="s", zorder=2, **REPORTED | FAINT_POINTS)
@@ -134,7 +141,7 @@ def densities_against_paper(evidence: Evidence) -> Figure:
     """Every layer's density here over its density in the paper's model of the nearest sparsity, with the correlation of
     logarithms over the layers that keep weights; empty layers lie on the lower edge.
     """
-    layers = _str_layers(evidence)
+    layers = _layers(evidence, "str")
     shown = [row for row in dict.fromkeys(layers["row"]) if evidence.summary(row, "sparsity_pct") is not None]
     fig, axes = grid(len(shown), 3, 2.1, sharex=True, sharey=True)
     for axis, row in zip(axes, shown, strict=False):

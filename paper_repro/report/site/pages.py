@@ -56,9 +56,9 @@ def pages(results_dir: Path) -> dict[str, str]:
         texts[f"tables/{name}.md"] = table_page(
             name, [(bodies[name, tier], checked[name, tier]) for tier in _tiers(name)]
         )
-    family = bodies["family", "smoke"]
     for name in methods.METHODS:
-        texts[f"methods/{name}.md"] = method_page(name, family)
+        of_method = [table for table in COMMON if any(row.method == name for row in tables.load(table).rows)]
+        texts[f"methods/{name}.md"] = method_page(name, bodies[(of_method or COMMON)[0], "smoke"])
     texts["tables/index.md"] = index("Tables", TABLES, [(name, tables.load(name).title) for name in in_order()])
     titles = [(name, look(name).name) for name in methods.METHODS]
     texts["methods/index.md"] = index("Methods", METHODS, titles)
@@ -69,6 +69,7 @@ TABLES = (
     "One page for each table: the printed numbers beside the reproduced ones, claims, figures, the budgets of the "
     "layers, the notebook, and where each run comes from."
 )
+COMMON = ("family", "successors", "n_of_m")  # the tables of the protocol that all methods share
 METHODS = (
     "One page for each method: its idea, what was chosen where paper and code differ, and its results on the protocol "
     "that all methods share."
@@ -297,7 +298,7 @@ def runs(body: Evidence) -> pd.DataFrame:
 # -- a method --------------------------------------------------------------------------------------------------------
 
 
-def method_page(name: str, family: Evidence) -> str:
+def method_page(name: str, body: Evidence) -> str:
     """What a method is, and what it did on the protocol that all methods share."""
     entry = methods.METHODS[name]
     module = __import__(f"paper_repro.methods.{entry.module}", fromlist=[entry.cls])
@@ -315,13 +316,13 @@ def method_page(name: str, family: Evidence) -> str:
         "## Results on the common protocol",
         "",
     ]
-    ran = [row for row in family.table.rows if row.method == name and len(family.row_runs(row.id))]
+    ran = [row for row in body.table.rows if row.method == name and len(body.row_runs(row.id))]
     lines = [
         {
-            "Row": link(code(row.id), f"../tables/family.html#family-{family.tier}-{row.id}"),
+            "Row": link(code(row.id), f"../tables/{body.table.name}.html#{body.table.name}-{body.tier}-{row.id}"),
             "Regime %": row.regime_pct,
             **{
-                title: "" if (mean := family.summary(row.id, column)) is None else mean.text()
+                title: "" if (mean := body.summary(row.id, column)) is None else mean.text()
                 for title, column in (
                     ("Top-1 %", "top1_pct"),
                     ("Sparsity %", "sparsity_pct"),
@@ -331,7 +332,7 @@ def method_page(name: str, family: Evidence) -> str:
         }
         for row in ran
     ]
-    caption = f"Table family, tier {family.tier} ({family.setting}): mean over seeds [95 % interval]."
+    caption = f"Table {body.table.name}, tier {body.tier} ({body.setting}): mean over seeds [95 % interval]."
     return "\n".join([*parts, sortable(pd.DataFrame(lines), f"method-{name}", caption)])
 
 
