@@ -38,7 +38,7 @@ class LeakyThreshold(SoftThreshold):
 
     def __init__(self, s: nn.Parameter, g: str = "sigmoid", slope: float = 1.0) -> None:
         super().__init__(s, g, slope)
-        self.register_buffer("alpha", torch.zeros_like(s.detach(), memory_format=torch.contiguous_format).sum())
+        self.register_buffer("alpha", s.detach().new_zeros(()))
 
     def forward(self, weight: Tensor) -> Tensor:
         threshold = self.threshold()
