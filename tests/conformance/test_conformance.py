@@ -105,6 +105,10 @@ BROKEN = {
         "    def scores(self, raw):\n        return raw.no_such_thing\n",
         "mine.py, line 33 (in scores) raised AttributeError: 'Parameter' object has no attribute 'no_such_thing'",
     ),
+    ("weights", "an exception before the update"): (
+        "    def before_update(self, model, optimizer, step, total_steps):\n        optimizer.no_such_thing\n",
+        "mine.py, line 33 (in before_update) raised AttributeError",
+    ),
     ("weights", "an exception in the forward pass"): (
         maps("lambda w: w / [1]"),
         "mine.py, line 33 (in <lambda>) raised TypeError",
