@@ -20,6 +20,8 @@ Their other distributions and their costs in FLOPs are left out.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -106,10 +108,12 @@ class Spartan(MagnitudePruning):
 
 def offset(values: Tensor, count: int) -> Tensor:
     """The mu, of shape (), at which sigmoid(values + mu) sums to ``count``; values are not negative."""
-    top = values.max().clamp(min=1e-12)
-    counts = torch.histc(values.double(), BINS, 0.0, top.item())
-    centres = (torch.arange(BINS, device=values.device, dtype=torch.float64) + 0.5) * (top / BINS)
+    top = max(values.max().item(), 1e-12)
     level = torch.logit(torch.tensor(count / len(values), dtype=torch.float64, device=values.device), eps=1e-12)
+    if not math.isfinite(top):
+        return level  # a training that has diverged says so by itself
+    counts = torch.histc(values.double(), BINS, 0.0, top)
+    centres = (torch.arange(BINS, device=values.device, dtype=torch.float64) + 0.5) * (top / BINS)
     low, high = level - top, level  # where all values are the largest, and where all are 0
     for _ in range(60):
         middle = (low + high) / 2.0

@@ -177,6 +177,7 @@ def test_granet_gives_missing_weights_neither_value_nor_momentum() -> None:
 def test_spartan_finds_the_soft_mask_that_sums_to_the_weights_it_keeps() -> None:
     values = torch.tensor([0.0, 1.0])  # sigmoid(-1/2) + sigmoid(1/2) = 1
     assert offset(values, 1).item() == pytest.approx(-0.5, abs=1e-3)
+    assert offset(torch.tensor([1.0, torch.nan]), 1).item() == 0.0  # the loss says what is wrong
     generator = torch.Generator().manual_seed(0)
     for beta in (1.0, 10.0, 100.0):
         values = beta * torch.randn(20000, generator=generator).abs()
