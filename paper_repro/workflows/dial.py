@@ -61,7 +61,7 @@ def find(ends_at: Callable[[float], float], ends: Ends, first: float, factor: fl
         for value, end in ends.items():
             if abs(end - target_pct) <= near:
                 return value
-        value = first if first not in ends else secant(ends, target_pct) if len(ends) > 1 else first * factor
+        value = secant(ends, target_pct) if len(ends) > 1 else first * factor if ends else first
         if value in ends:
             break
         ends[value] = ends_at(value)
