@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from paper_repro import tables
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError, require_known
 from paper_repro.spec import Spec
 from paper_repro.training.loop import run
 
@@ -76,8 +76,7 @@ def find(ends_at: Callable[[float], float], ends: Ends, first: float, factor: fl
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 def main(table: str, tier: str, method: str, runs: Path, data_root: Path) -> None:
     """Find the dial of every row of METHOD; finished runs are not trained again."""
-    if method not in DIALS:
-        raise unknown("method with a dial", method, DIALS)
+    require_known("method with a dial", method, DIALS)
     dial, factor = DIALS[method]
     ends: Ends = {}
     for row, spec in tables.load(table).specs(tier, [0]):

@@ -21,9 +21,9 @@ from paper_repro import methods
 from paper_repro.data.loaders import Batch
 from paper_repro.data.readers.folder import FolderLoader
 from paper_repro.data.readers.images import Images, list_images
+from paper_repro.interchange.networks import untrained
 from paper_repro.spec import Spec
 from paper_repro.training.distributed import Processes
-from paper_repro.training.network import untrained
 from paper_repro.training.step import Step, memory_format
 from tests.benchmarks.timing import label, taking_turns
 
