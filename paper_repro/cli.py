@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.text import Text
 
 from paper_repro import __version__, tables
@@ -65,6 +66,10 @@ SHARED: dict[str, dict[str, Any]] = {
     "max_gpu_hours": {
         "type": click.FloatRange(min=0),
         "help": "Stop before starting when what is to do takes more (core-hours where there is no GPU).",
+    },
+    "model": {
+        "metavar": "FILE",
+        "help": "Your own network in place of the table's: a Python file, or package.module:function.",
     },
     "gpus": {
         "type": COUNT,
@@ -125,7 +130,7 @@ def reproduce(table: str | None, **chosen: Any) -> int:
 @click.argument("table", required=False)
 @click.argument("row", nargs=-1)
 @options(
-    "tier", "rows", "only", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs",
+    "tier", "rows", "only", "seeds", "method", "model", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs",
     "results",
 )  # fmt: skip
 def run(table: str | None, row: tuple[str, ...], rows: str | None, **chosen: Any) -> int:
@@ -137,7 +142,7 @@ def run(table: str | None, row: tuple[str, ...], rows: str | None, **chosen: Any
 
 @cli.command()
 @click.argument("table", required=False)
-@options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs")
+@options("tier", "rows", "seeds", "method", "model", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs")
 def plan(table: str | None, **chosen: Any) -> int:
     """What would be trained, when each run would start to prune, what it costs, and what is done; trains nothing."""
     from paper_repro.workflows.plan import show_plan
@@ -192,7 +197,7 @@ def render(table: str | None, tier: str, results: Path) -> int:
 @cli.command(epilog="\b\n" + EXIT_CODES)
 @click.argument("method", required=False)
 @click.option("--table", default="resnet50", show_default=True, help="The table whose STR rows are the regimes.")
-@options("tier", "seeds", "jobs", "gpus", *OPTIONS, "data_root", "runs", "results", seeds=3)
+@options("tier", "seeds", "model", "jobs", "gpus", *OPTIONS, "data_root", "runs", "results", seeds=3)
 @click.option("--margin", type=float, default=0.5, show_default=True, help="Points of accuracy that do not matter.")
 @click.option("--weight-decay", type=float, help="Of the method's runs.  [default: the tier's]")
 @click.option("--method-args", multiple=True, metavar="KEY=VALUE", help="An argument of the method; may be repeated.")
@@ -354,6 +359,9 @@ def job(table: str | None, **chosen: Any) -> Job:
     """The job that the command line asks for; an unknown table or tier is an error here, before anything is done."""
     chosen = {name: value for name, value in chosen.items() if value is not None}
     chosen["table"] = require_table(table)
+    by_default = click.get_current_context().get_parameter_source("tier") is ParameterSource.DEFAULT
+    if by_default and not tables.load(chosen["table"]).tiers:  # of published numbers, which nothing is trained for
+        chosen["tier"] = AUDIT
     chosen["data_root"] = data_root(chosen.pop("data_root", None))
     chosen["options"] = options_text({name: chosen.pop(name, None) for name in OPTIONS})
     chosen["rows"] = tuple(row.strip() for row in chosen.pop("rows", "").split(",") if row.strip())
@@ -367,18 +375,20 @@ def job(table: str | None, **chosen: Any) -> Job:
     return work
 
 
-def training_job(table: str | None, **given: Any) -> Job:
+def training_job(table: str | None, **chosen: Any) -> Job:
     """The same, for verbs that mean nothing at a tier without training."""
-    chosen = job(table, **given)
-    if chosen.tier in (AUDIT, CHECKPOINT):
-        training = [tier for tier in tables.load(chosen.table).tiers if tier != CHECKPOINT]
-        raise UserError(f"tier {chosen.tier} trains nothing; take one of: {', '.join(training)}")
-    return chosen
+    work = job(table, **chosen)
+    if work.tier in (AUDIT, CHECKPOINT):
+        training = [tier for tier in tables.load(work.table).tiers if tier != CHECKPOINT]
+        instead = f"take one of: {', '.join(training)}" if training else f"nor does any other of table {work.table}"
+        raise UserError(f"tier {work.tier} trains nothing; {instead}")
+    return work
 
 
 def require_no_training_options(job: Job) -> None:
     """UserError for an option that would change how the runs of a job are trained; its tier trains none."""
     named = {"--gpus (GPUS=)": job.gpus > 1, "--max-gpu-hours (MAX_GPU_HOURS=)": job.max_gpu_hours is not None}
+    named |= {"--model (MODEL=)": bool(job.model)}
     named |= {f"--{name.replace('_', '-')} ({name.upper()}=)": f"{name}=" in job.options for name in OPTIONS}
     if any(named.values()):
         superfluous = ", ".join(name for name, is_there in named.items() if is_there)

@@ -32,14 +32,21 @@ def keys(name: str) -> dict[str, Any]:
     return {**(keys(own.pop("like")) if "like" in own else {}), **own, "name": name}
 
 
+BROUGHT: dict[str, Source] = {}  # of networks that users bring (``brought.register``), in this process
+
+
 def dataset(name: str) -> Dataset:
     """The facts of the data set called ``name``; UserError, with the nearest names, where there is none."""
+    if name in BROUGHT:
+        return BROUGHT[name]
     said = keys(name)
     return Dataset(**{item.name: said[item.name] for item in fields(Dataset) if item.name in said})
 
 
 def source(name: str) -> Source:
     """What finds, fetches, verifies and opens it."""
+    if name in BROUGHT:
+        return BROUGHT[name]
     said = keys(name)
     made: Source = pkgutil.resolve_name(said.pop("source"))(**said)
     return made

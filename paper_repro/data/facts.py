@@ -29,6 +29,7 @@ class Dataset:
     val_examples: int
     num_classes: int
     input_size: tuple[int, ...]
+    label_shape: tuple[int, ...] = ()  # (height, width) where every pixel has a label
     disk_mb: float
     licence: str
     evaluated_on: str = "test set"

@@ -72,7 +72,9 @@ def read_rows(path: Path, facts: TableFacts, paper_table: str) -> list[Row]:
     (``same_as``), from the table, and from the hyperparameters that are printed of the row.
     """
     printed = _hyperparameters(path.stem.removesuffix("_rows"))
-    of_table = {"model": facts.model, "dataset": facts.dataset, "paper_table": paper_table}
+    of_table: Cells = {"model": facts.model, "dataset": facts.dataset, "paper_table": paper_table}
+    if dense := layer_rows(facts.budgets_of).get("overall"):
+        of_table["dense_macs_m"] = str(dense.macs / 1e6)
 
     def complete(line: int, cells: Cells) -> Cells:
         there = _same(path, line, cells["same_as"]) if cells.get("same_as") else {}

@@ -30,13 +30,16 @@ from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console
-from paper_repro.workflows import tune
+from paper_repro.workflows import own_network, tune
 from paper_repro.workflows.finished import committed, require_one_machine, trained
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import list_failures, require_trainable, train_named
 
 if TYPE_CHECKING:
     from paper_repro.methods.plugins import Plugin
+
+# what STR's runs on a user's network have otherwise than the tier says, and every method's
+OF_THE_NETWORK = ("model", "model_args", "model_sha256", "epochs", "warmup_epochs", "channels_last")
 
 
 Runs = list[tuple[float, Spec]]  # regime that a run stands for, in percent, and the run
@@ -69,7 +72,12 @@ class Question:
 
     def folder(self, plugin: Plugin) -> Path:
         """Where the report goes."""
-        return self.out or Path("regress") / plugin.name
+        return self.out or Path("regress") / (plugin.name + (f"-on-{self.own_network}" if self.own_network else ""))
+
+    @property
+    def own_network(self) -> str:
+        """The name of the user's network, or ""."""
+        return self.str_runs()[0][1].model if self.job.model else ""
 
     def str_runs(self, seeds: int | None = None) -> Runs:
         """STR's runs at this tier, of the job's seeds or of so many, with the regime that each stands for, sparsest
@@ -81,10 +89,12 @@ class Question:
         table = tables.load(self.job.table)
         plan = table.tier(self.job.tier)
         runs = []
-        for row, plain in table.specs(self.job.tier, range(seeds or self.job.seeds)):
+        trained_rows = table.specs(self.job.tier, range(seeds or self.job.seeds))
+        for row, plain in self.job.with_own_network(trained_rows):
             spec = plain.with_options(self.job.options)
             target = plan.rows[row.id].target_sparsity_pct
-            if row.method == "str" and target is not None and "target_sparsity_pct" not in spec.method_args:
+            ends_there = "target_sparsity_pct" in spec.method_args and not self.job.model
+            if row.method == "str" and target is not None and not ends_there:
                 runs.append((target, spec))
         if not runs:
             raise UserError(f"table {table.name} trains no STR at tier {plan.name}, so that nothing can be compared")
@@ -102,6 +112,8 @@ class Question:
             regime = {"method_args": {argument: target}}
             spec = plan.spec(plugin.name, regime, asked, shared=not plugin.sha256)
             spec = replace(spec, dataset=ours.dataset, seed=ours.seed, method_sha256=plugin.sha256)
+            if self.job.model:
+                spec = replace(spec, **{name: getattr(ours, name) for name in OF_THE_NETWORK})
             runs.append((target, spec.with_options(self.job.options)))
         return runs
 
@@ -131,6 +143,8 @@ def regress(question: Question, console: Console) -> int:
     specs = {STR: question.str_runs(MORE_SEEDS if job.seeds == 1 else job.seeds)}
     targets = sorted({target for target, _ in specs[STR]})
     _print_question(question, plugin, targets, console)
+    if job.model:
+        own_network.describe(job.model, [spec for _, spec in specs[STR]], console)
     checks = _preflight(question, plugin, targets, console)
     specs = {plugin.name: question.method_runs(plugin, checks.sparsity_argument), **specs}
     _print_plan(question, len(targets), console)
@@ -221,6 +235,9 @@ def _write_report(
 
     asked = {"margin": question.margin, "seeds": question.job.seeds, "method_args": question.method_args}
     table = tables.load(question.job.table)
+    if question.own_network:
+        instead = f"with {question.own_network} in place of its network; STR stops at its target"
+        table = replace(table, title=f"{table.title}, {instead}")
     every = [(who, run) for who, of in runs.items() for run in of]
     html = page(plugin, table, table.tier(question.job.tier), lines, every, **asked, **facts)
     write(question.folder(plugin) / "regress.csv", regression.csv_text(lines))

@@ -17,7 +17,7 @@ from paper_repro.evidence import claims, evidence, results, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.verdicts import Comparison
-from paper_repro.report import figures, report, summary
+from paper_repro.report import figures, published, report, summary
 from paper_repro.report.figures.style import look
 from paper_repro.report.site import charts
 from paper_repro.report.site.sortable import code, link, sortable
@@ -58,14 +58,16 @@ def pages(results_dir: Path) -> dict[str, str]:
     texts = {"status.md": status(results_dir), "claims.md": all_claims(checked), "errata.md": errata(results_dir)}
     for name in bodies:
         texts[f"tables/{name}.md"] = table_page(checked[name])
-    (family,) = (body for body in bodies["family"] if body.tier == "smoke")
+    common = {table: next(body for body in bodies[table] if body.tier == "smoke") for table in COMMON}
     for name in methods.METHODS:
-        texts[f"methods/{name}.md"] = method_page(name, family)
+        of_method = [table for table in COMMON if any(row.method == name for row in tables.load(table).rows)]
+        texts[f"methods/{name}.md"] = method_page(name, common[(of_method or COMMON)[0]])
     texts["tables/index.md"] = index("Tables", {name: tables.load(name).title for name in bodies})
     texts["methods/index.md"] = index("Methods", {name: look(name).name for name in methods.METHODS})
     return texts
 
 
+COMMON = ("family", "successors", "n_of_m")  # the tables of the protocol that all methods share
 INDEX = {
     "Tables": "One page for each table: the printed numbers beside the reproduced ones, claims, figures, the budgets "
     "of the layers, the notebook, and where each run comes from.",
@@ -137,7 +139,7 @@ def table_page(bodies: Iterable[tuple[Evidence, list[ClaimResult]]]) -> str:
     table = bodies[0][0].table
     shown = [pair for pair in bodies if len(pair[0].audit if pair[0].tier == AUDIT else pair[0].runs)]
     missing = [tier for tier in table.tiers if tier not in [body.tier for body, _ in shown]]
-    parts = [f"# {table.heading}", ""]
+    parts = [f"# {table.heading}", "", *_published(bodies[0][0])]
     if missing:
         parts.append(f"Without results yet: tier {', '.join(missing)}.\n")
     for body, checked in sorted(shown, key=lambda pair: pair[0].tier == AUDIT):
@@ -145,8 +147,25 @@ def table_page(bodies: Iterable[tuple[Evidence, list[ClaimResult]]]) -> str:
     return "\n".join(parts)
 
 
+def _published(audit: Evidence) -> list[str]:
+    """The results of others that a table is of, and their figures."""
+    found = published.lines(audit.table)
+    if not found:
+        return []
+    frame = pd.DataFrame(found).map(html.escape)
+    frame = frame.assign(Row=frame["Row"].map(code), Source=frame["Source"].map(why))
+    return [
+        "## Published",
+        "",
+        sortable(frame, f"{audit.table.name}-published", published.CAPTION, 25),
+        *_pictures(audit),
+    ]
+
+
 def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
     printed = body.audit[body.audit["printed"].ne("")]
+    if not len(printed):  # of a table of others' results, whose numbers follow from no other
+        return []
     whys = zip(printed["convention"], printed["note"], strict=True)
     frame = pd.DataFrame(
         {
