@@ -174,7 +174,8 @@ def test_losses_and_random_states_between_two_records_survive_a_stop(
 
 def test_augmented_examples_are_the_same_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = run(SPEC, tmp_path / "plain", tmp_path)
-    install(monkeypatch, augmentation=CROP_AND_FLIP)
+    install(monkeypatch)
+    monkeypatch.setattr("tests.training.tiny.TinyImages.augmentation", CROP_AND_FLIP)
     whole = run(SPEC, tmp_path / "whole", tmp_path)
     assert whole.result.train_loss != plain.result.train_loss
     with pytest.raises(Interrupted):
