@@ -27,6 +27,7 @@ from paper_repro.evidence import evidence, results
 from paper_repro.evidence.lines import KINDS
 from paper_repro.evidence.provenance import of_repository, repository
 from paper_repro.files import write
+from paper_repro.paper import library
 from paper_repro.report import figures
 
 KERNEL = "python3"
@@ -147,13 +148,14 @@ def _parameters(table: str, tier: str, results_dir: str = FROM_THE_COPY) -> dict
 def inputs_digest(table: str, tier: str, results_dir: Path, source: Path) -> str:
     """SHA-256 of all data that an executed notebook shows; a file that is not there counts as absent."""
     package = Path(tables.__file__).parent
-    files = [source, repository() / "ci" / "tolerances.toml", package / "paper" / "tables.toml"]
+    files = [source, repository() / "ci" / "tolerances.toml"]
     for name in tables.sources(table):
         files += [results.path(results_dir, name, tier, kind) for kind in KINDS if kind != "trials"]  # shown nowhere
         others = tuple(other for other in tables.names() if other.startswith(f"{name}_"))
         named = (file for folder in ("paper", "experiments") for file in (package / folder).glob(f"{name}[._]*"))
         files += sorted(file for file in named if not file.name.startswith(others))
-    return _digest(files, json.dumps(_parameters(table, tier), sort_keys=True))
+    facts = [str(library.tables().get(name)) for name in tables.sources(table)]
+    return _digest(files, json.dumps([_parameters(table, tier), facts]))
 
 
 def code_digest() -> str:
