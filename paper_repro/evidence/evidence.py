@@ -17,7 +17,12 @@ from paper_repro.evidence.statistics import Summary
 from paper_repro.tables import AUDIT, FULL_SCALE
 
 # what titles say of the options of a run: of those that change what is computed or read, and not its speed alone
-SAID_OF_OPTIONS = {"autocast=bf16": "bf16", "autocast=fp16": "fp16", "loader=ffcv": "read by FFCV"}
+SAID_OF_OPTIONS = {
+    "autocast=bf16": "bf16",
+    "autocast=fp16": "fp16",
+    "loader=ffcv": "read by FFCV",
+    "loader=dali": "read by DALI",
+}
 
 
 @dataclass(frozen=True)
