@@ -47,7 +47,6 @@ def pieces(device: str) -> dict[str, tuple[str, ...]]:
     """Name -> arguments of pytest, the quick and important ones first."""
     return {
         "tests": ("tests", "--benchmark-disable", "-m", "gpu"),
-        "readers": ("tests/data/test_dali.py", "--benchmark-disable"),
         "step-256": (*BENCH, "gpu_step_of_str and [256-"),
         "step-32": (*BENCH, "gpu_step_of_str and [32-"),
         "dense": (*BENCH, "gpu_dense"),

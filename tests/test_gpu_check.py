@@ -94,14 +94,11 @@ def test_all_of_it_on_a_cpu(call: Callable[..., Result], tmp_path: Path) -> None
     assert {shown[line.what] for line in lines} <= {"yes", "NO"} and shown["dali"] == "measured"
     again = call("--on-cpu", "--minutes", "0")
     assert again.exit_code == 0 and "step-32: done" in again.output and "step-256: not finished" in again.output
-    assert (
-        "tests, readers, step-256, dense, dali, ffcv, folder, fastgrnn, grid: the time was over; the same"
-        in again.output
-    )
+    assert "tests, step-256, dense, dali, ffcv, folder, fastgrnn, grid: the time was over; the same" in again.output
 
 
 def test_what_cannot_be_is_said(call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert "PyTorch finds no GPU here" in call().output
     wrong = call("--on-cpu", "--only", "step-7")
-    assert wrong.exit_code == 1 and "unknown piece 'step-7'; there are tests, readers, step-256," in wrong.output
+    assert wrong.exit_code == 1 and "unknown piece 'step-7'; there are tests, step-256," in wrong.output

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image, ImageOps
 
 from paper_repro.data.catalog import dataset
-from paper_repro.data.loaders import ALONE, Batch, Share
+from paper_repro.data.loaders import ALONE, Batch, Share, generator
 from paper_repro.data.readers import dali
 from paper_repro.data.readers.dali import ATTEMPTS, DALILoader
-from paper_repro.data.readers.folder import FolderLoader
-from paper_repro.data.readers.images import Images, list_images
+from paper_repro.data.readers.folder import FolderLoader, normalised
+from paper_repro.data.readers.images import Images, list_images, read_rgb
 from paper_repro.data.readers.optional import missing
 from paper_repro.errors import UserError
 from paper_repro.spec import Spec
@@ -33,13 +34,26 @@ needs_dali = pytest.mark.skipif(bool(missing("dali")), reason="NVIDIA DALI is no
 
 @pytest.fixture
 def images(tmp_path: Path) -> Images:
-    """23 images of three classes, each of another size, some of them grey or CMYK."""
+    """23 images of three classes, each of another size; one is grey, one CMYK, one has lain on its side."""
     for number in range(COUNT):
         path = tmp_path / "train" / WNIDS[number % 3] / f"{number}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = {5: "L", 6: "CMYK"}.get(number, "RGB")
         path.write_bytes(jpeg(number, 300 + 3 * number, 280 - 2 * number, mode))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    path = tmp_path / "train" / WNIDS[7 % 3] / "7.JPEG"
+    with Image.open(path) as image:
+        image.load()
+    image.save(path, exif=turned)
     return list_images(tmp_path / "train", WNIDS)
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there is a GPU: of that, other things are known."""
+    if "gpu" not in request.keywords:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
 
 def same(one: list[Batch], other: list[Batch]) -> bool:
@@ -114,8 +128,11 @@ def window_of_torchvision(height: int, width: int, random: list[float]) -> tuple
 def test_windows_are_those_of_torchvision() -> None:
     from nvidia.dali import fn, pipeline_def
 
-    generator = np.random.default_rng(0)
-    shapes = [*generator.integers(30, 900, size=(300, 2)), *[np.array([40, 900])] * 30, *[np.array([900, 40])] * 30]
+    shapes = [
+        *np.random.default_rng(0).integers(30, 900, size=(300, 2)),
+        *[np.array([40, 900])] * 30,
+        *[np.array([900, 40])] * 30,
+    ]
     random = dali.draws(np.arange(len(shapes)), seed=1, epoch=2)
     assert 0.0 <= random.min() < 0.001 and 0.999 < random.max() < 1.0 and abs(random.mean() - 0.5) < 0.01
     for seed, epoch in ((1, 3), (2, 2)):
@@ -135,14 +152,8 @@ def test_windows_are_those_of_torchvision() -> None:
 
 @needs_dali
 def test_an_augmented_image_is_the_window_scaled_and_flipped(images: Images) -> None:
-    from PIL import Image, ImageOps
-
-    from paper_repro.data.readers.folder import normalised
-    from paper_repro.data.readers.images import read_rgb
-
-    loader, flips = DALILoader(images, COUNT), 0
-    order = [index for _, index in zip(range(COUNT), loader_order(loader), strict=True)]
-    ((pixels, _),) = loader.epoch(3, 4)
+    flips, order = 0, torch.randperm(COUNT, generator=generator(3, 4, "order")).tolist()
+    ((pixels, _),) = DALILoader(images, COUNT).epoch(3, 4)
     for index, shown in zip(order, pixels, strict=True):
         numbers = dali.draws(np.array([index]), 3, 4)[0].tolist()
         whole = read_rgb(images.path(index))
@@ -153,12 +164,6 @@ def test_an_augmented_image_is_the_window_scaled_and_flipped(images: Images) -> 
         expected = normalised(torch.from_numpy(np.array(cut)).permute(2, 0, 1)[None])[0]
         assert (shown - expected).abs().mean() < 0.01
     assert 0 < flips < COUNT
-
-
-def loader_order(loader: DALILoader) -> list[int]:
-    from paper_repro.data.loaders import generator
-
-    return torch.randperm(loader.examples, generator=generator(3, 4, "order")).tolist()
 
 
 @needs_dali
@@ -219,3 +224,24 @@ def test_a_run_trains_on_it_and_says_how_it_was_read(tmp_path: Path, monkeypatch
                 lr=0.01, weight_decay=0.0, loader="dali")  # fmt: skip
     result = run(spec, tmp_path / "runs", tmp_path / "few").result
     assert result.status == "finished" and result.images["train"].loader == "dali" and result.images["val"].dali
+
+
+@pytest.mark.gpu
+@needs_dali
+def test_a_gpu_shows_the_images_of_the_cpu(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = DALILoader(images, BATCH)
+    shown = [*loader.epoch(1, 2), *loader.in_order()]
+    assert shown[0][0].is_cuda and not loader.record["exact_resume"]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for (pixels, labels), (others, theirs) in zip(shown, [*loader.epoch(1, 2), *loader.in_order()], strict=True):
+        assert labels.tolist() == theirs.tolist()
+        assert (pixels.cpu() - others).abs().mean() < 0.05
+
+
+@pytest.mark.gpu
+@needs_dali
+def test_an_epoch_that_is_taken_up_on_a_gpu_is_bit_identical(images: Images) -> None:
+    """Where this passes, the loader's record may promise it."""
+    loader = DALILoader(images, BATCH)
+    whole = list(loader.epoch(1, 2))
+    assert same(list(loader.epoch(1, 2, first=2)), whole[2:])

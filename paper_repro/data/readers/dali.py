@@ -3,7 +3,7 @@
 Where there is a GPU, it decodes. Only the window that is shown is decoded. The augmentation is torchvision's, and a
 function of (seed, epoch, image) alone, because its random numbers are drawn here and handed to DALI: whatever the
 number of threads or of processes, and wherever an epoch is taken up again, the batches are bit for bit the same. On a
-GPU this is not promised: nobody has yet run ``tests/data/test_dali.py`` on one.
+GPU this is not promised: the GPU tests in ``tests/data/test_dali.py`` have not been run yet.
 """
 
 from __future__ import annotations
