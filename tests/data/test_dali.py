@@ -34,7 +34,9 @@ needs_dali = pytest.mark.skipif(bool(missing("dali")), reason="NVIDIA DALI is no
 
 @pytest.fixture
 def images(tmp_path: Path) -> Images:
-    """23 images of three classes, each of another size; one is grey, one CMYK, one has lain on its side."""
+    """23 images of three classes, each of another size; one is grey, one CMYK, one has lain on its side, and
+    one is large and rough, so that it matters how it is scaled down.
+    """
     for number in range(COUNT):
         path = tmp_path / "train" / WNIDS[number % 3] / f"{number}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +48,8 @@ def images(tmp_path: Path) -> Images:
     with Image.open(path) as image:
         image.load()
     image.save(path, exif=turned)
+    rough = np.random.default_rng(9).integers(0, 256, size=(640, 800, 3), dtype=np.uint8)
+    Image.fromarray(rough).save(tmp_path / "train" / WNIDS[9 % 3] / "9.JPEG", quality=90)
     return list_images(tmp_path / "train", WNIDS)
 
 
