@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from paper_repro import methods, models, tables
     from paper_repro.accounting import account
-    from paper_repro.methods import Method
+    from paper_repro.methods.base import Method
 
 __version__ = "0.1.0"
 __all__ = ["Method", "account", "methods", "models", "tables"]
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
     if name == "account":
         return importlib.import_module("paper_repro.accounting").account
     if name == "Method":
-        return importlib.import_module("paper_repro.methods").Method
+        return importlib.import_module("paper_repro.methods.base").Method
     if name in __all__:
         return importlib.import_module(f"paper_repro.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

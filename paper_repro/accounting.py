@@ -8,12 +8,14 @@ attention, transposed convolutions, embeddings) are not counted, nor pruned by a
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel
@@ -129,14 +131,14 @@ def low_rank_products(model: nn.Module) -> dict[str, tuple[nn.Linear, nn.Linear]
     """Name -> the two factors, in the order of use, of every matrix that is held as a product: two fully connected
     layers in a row without anything between them, of which the first has no bias.
     """
-    found: dict[str, tuple[nn.Linear, nn.Linear]] = {}
+    products: dict[str, tuple[nn.Linear, nn.Linear]] = {}
     for name, module in unwrapped(model).named_modules():
         layers = list(module.children()) if isinstance(module, nn.Sequential) else []
         if len(layers) != 2 or not all(isinstance(layer, nn.Linear) for layer in layers):
             continue
         if "bias" not in dict(layers[0].named_parameters()):
-            found[name] = cast(tuple[nn.Linear, nn.Linear], tuple(layers))
-    return found
+            products[name] = cast(tuple[nn.Linear, nn.Linear], tuple(layers))
+    return products
 
 
 def ranks(model: nn.Module) -> dict[str, int]:
@@ -171,42 +173,37 @@ def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:
     layers = counted_layers(model)
     if not layers:
         raise UserError("account() found no convolution or fully connected layer in the module")
-    macs, ran = dict.fromkeys(layers, 0), set[str]()
-    hooks = []
-    for name, layer in layers.items():
+    macs: Counter[nn.Module] = Counter()
 
-        def count(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
+    def count(module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(module, CountedLayer):
             # each output element costs one multiply-add per weight that feeds it; the batch is one example
-            ran.add(name)
-            macs[name] += output.numel() * layers[name].weight.shape[1:].numel()
+            macs[module] += output.numel() * module.weight.shape[1:].numel()
 
-        hooks.append(layer.register_forward_hook(count))
     weight = next(iter(layers.values())).weight
     was_training = model.training
     try:
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), register_module_forward_hook(count):
             model(torch.zeros(1, *input_size, device=weight.device, dtype=weight.dtype))
     finally:
         model.train(was_training)
-        for hook in hooks:
-            hook.remove()
     first: dict[int, str] = {}  # weight -> the first layer that has it
-    found = []
+    counted = []
     for name, layer in layers.items():
         owner = first.setdefault(id(layer.weight), name)
         nonzero = int(torch.count_nonzero(layer.weight))
-        found.append(LayerAccount(name, layer.weight.numel(), nonzero, macs[name], "" if owner == name else owner))
+        counted.append(LayerAccount(name, layer.weight.numel(), nonzero, macs[layer], "" if owner == name else owner))
     others = {
         name: parameter.numel()
         for name, parameter in model.named_parameters()
         if sum(size > 1 for size in parameter.shape) > 1 and id(parameter) not in first
     }
-    silent = tuple(name for name in layers if name not in ran)
+    silent = tuple(name for name, layer in layers.items() if layer not in macs)
     if others:
         listed = ", ".join(f"{name} ({size:,})" for name, size in others.items())
         warnings.warn(f"not counted, nor pruned: {listed} of {type(model).__name__}", Advice, stacklevel=2)
     if silent:
         text = f"never called in the forward pass, so that their multiply-adds are not known: {', '.join(silent)}"
         warnings.warn(text, Advice, stacklevel=2)
-    return Account(tuple(found), others, silent)
+    return Account(tuple(counted), others, silent)

@@ -9,16 +9,19 @@ and when it does come out, that line must go. The numbers to hold results agains
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.evidence import claims, results, tolerances, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.layers import sparsity_pct
 from paper_repro.evidence.lines import KINDS, WITHOUT_NETWORK, GpuLine, update_schema_document
 from paper_repro.evidence.provenance import of_repository, repository
 from paper_repro.paper.printed import File, Name
@@ -28,9 +31,7 @@ from paper_repro.report import figures, notebook, summary
 from paper_repro.tables import AUDIT
 
 OK, INCOMPLETE, ON_RECORD, FAIL = "OK", "INCOMPLETE", "ON RECORD", "FAIL"
-REQUIRED_TIERS = (
-    "smoke",
-)  # tiers whose results are committed for every table; others are checked where they are there
+REQUIRED_TIERS = ("smoke",)  # whose results are committed for every table; others are checked where they are there
 Finding = tuple[str, str]  # OK, INCOMPLETE, ON RECORD or FAIL, and a sentence
 
 
@@ -54,34 +55,25 @@ def audits(root: Path) -> Iterator[Finding]:
     """Reported numbers: every audit is there, is what the code computes now, and has no FAIL; the errata are valid."""
     from paper_repro.workflows.audit import audited  # the only check that needs torch
 
-    for name in tables.names():
-        if not tables.load(name).audited:
-            continue
+    for name in (name for name in tables.names() if tables.load(name).audited):
         file = results.path(root, name, AUDIT, AUDIT)
         if not file.exists():
             yield INCOMPLETE, f"{file} is missing: run `make audit`"
             continue
         frame = results.read(file, AUDIT)
-        stored = [
-            (line.table, line.row, line.quantity, line.printed, str(line.verdict), line.convention)
-            for line in frame.itertuples()
-        ]
+        columns = ["table", "row", "quantity", "printed", "verdict", "convention"]
+        stored = [tuple(map(str, cells)) for cells in frame[columns].to_numpy()]
         now = [
             (f.paper_table, f.row, f.quantity, f.printed, str(f.verdict), f.convention)
             for f in audited(name, root / "errata.csv")
         ]
         if stored != now:
-            changed = next(
-                (f"{a} now, {b} on file" for a, b in zip(now, stored, strict=False) if a != b), "its length differs"
-            )
+            changes = (f"{a} now, {b} on file" for a, b in zip(now, stored, strict=False) if a != b)
+            changed = next(changes, "its length differs")
             yield FAIL, f"{file} is not what the audit finds now ({changed}): run `make audit`"
-        failed = frame[frame["verdict"] == FAIL]
-        for line in failed.itertuples():
-            yield (
-                FAIL,
-                f"{line.table}, {line.row}, {line.quantity}: printed {line.printed}, "
-                f"recomputed {line.recomputed:g}: {line.note}",
-            )
+        for line in frame[frame["verdict"] == FAIL].itertuples():
+            numbers = f"printed {line.printed}, recomputed {line.recomputed:g}"
+            yield FAIL, f"{line.table}, {line.row}, {line.quantity}: {numbers}: {line.note}"
         yield OK, f"{name} audit: {summary.counted(frame['verdict'])}"
 
 
@@ -108,92 +100,76 @@ def results_files(root: Path) -> Iterator[Finding]:
     """Schema: every file reads without a finding, and the files of a tier speak of the same runs and the same
     sparsity.
     """
-    for found in _tiers(root):
-        file = results.path(root, found.table.name, found.tier)
-        runs = {(row, seed) for row, seed in zip(found.runs["row"], found.runs["seed"], strict=True)}
-        alive = found.runs[~found.runs["status"].isin(WITHOUT_NETWORK)]
-        trained = {(row, seed) for row, seed in zip(alive["row"], alive["seed"], strict=True)}
-        recorded = set() if found.tier == tables.CHECKPOINT else trained  # what is not trained here has no history
+    for _, evidence in _tiers(root):
+        name, tier = evidence.table.name, evidence.tier
+        file = results.path(root, name, tier)
+        alive = evidence.runs[~evidence.runs["status"].isin(WITHOUT_NETWORK)]
+        runs, trained = _keys(evidence.runs), _keys(alive)
+        recorded = set() if tier == tables.CHECKPOINT else trained  # what is not trained here has no history
         # of runs of one epoch there is no such file
-        per_epoch = trained if results.path(root, found.table.name, found.tier, "epochs").exists() else set()
+        per_epoch = trained if results.path(root, name, tier, "epochs").exists() else set()
         for kind, frame, wanted in (
-            ("budgets", found.budgets, trained),
-            ("history", found.history, recorded),
-            ("epochs", found.epochs, per_epoch),
+            ("budgets", evidence.budgets, trained),
+            ("history", evidence.history, recorded),
+            ("epochs", evidence.epochs, per_epoch),
         ):
-            there = {(row, seed) for row, seed in zip(frame["row"], frame["seed"], strict=True)}
-            for row, seed in sorted((wanted - there) | (there - runs)):
-                yield (
-                    FAIL,
-                    f"{results.path(root, found.table.name, found.tier, kind)} does not fit {file.name} "
-                    f"at {row}, seed {seed}",
-                )
-        for key, layers in found.budgets.groupby(["row", "seed"]):
-            line = alive[(alive["row"] == key[0]) & (alive["seed"] == key[1])]
-            overall = float((layers["params"] * layers["sparsity_pct"]).sum() / layers["params"].sum())
-            stated = float(line["sparsity_pct"].iloc[0]) if len(line) else overall
-            if abs(overall - stated) > 0.01:
-                yield (
-                    FAIL,
-                    f"{file}: {key[0]}, seed {key[1]}: layers are {overall:.2f} % sparse, the row says {stated:.2f} %",
-                )
-        yield OK, f"{file}: {len(found.runs)} runs of {found.runs['row'].nunique()} rows"
+            for row, seed in sorted((wanted - _keys(frame)) | (_keys(frame) - runs)):
+                other = results.path(root, name, tier, kind)
+                yield FAIL, f"{other} does not fit {file.name} at {row}, seed {seed}"
+        stated = alive.set_index(["row", "seed"])["sparsity_pct"]
+        for key, layers in evidence.budgets.groupby(["row", "seed"]):
+            overall = sparsity_pct(layers)
+            says = float(stated.get(key, overall))
+            if abs(overall - says) > 0.01:
+                of_run, sparse = f"{key[0]}, seed {key[1]}", f"{overall:.2f} % sparse"
+                yield FAIL, f"{file}: {of_run}: layers are {sparse}, the row says {says:.2f} %"
+        yield OK, f"{file}: {len(evidence.runs)} runs of {evidence.runs['row'].nunique()} rows"
+
+
+def _keys(frame: pd.DataFrame) -> set[tuple[str, int]]:
+    return set(zip(frame["row"], frame["seed"], strict=True))
 
 
 def recipes(root: Path) -> Iterator[Finding]:
     """Every result was trained by the recipe that the table has now, on one version of each data set."""
-    for found in _tiers(root):
-        file = results.path(root, found.table.name, found.tier)
+    for _, evidence in _tiers(root):
+        file = results.path(root, evidence.table.name, evidence.tier)
         now: dict[tuple[str, int], list[str]] = {}
-        for row, spec in results.specs(found.table, found.tier, found.seeds(), set(found.runs["options"])):
+        for row, spec in results.specs(evidence.table, evidence.tier, evidence.seeds(), set(evidence.runs["options"])):
             now.setdefault((row.id, spec.seed), []).append(spec.name)
-        for line in found.runs.itertuples():
-            wanted = now.get((str(line.row), int(str(line.seed))), ["none"])
-            if line.spec not in wanted:
-                yield (
-                    FAIL,
-                    f"{file}: {line.row}, seed {line.seed} is of run {line.spec}, not of the recipe's "
-                    f"{' or '.join(wanted)}",
-                )
-        for name, group in found.runs.groupby("dataset"):
-            if group["dataset_sha256"].nunique() > 1:
+        for id, seed, run in evidence.runs[["row", "seed", "spec"]].itertuples(index=False):
+            wanted = now.get((id, seed), ["none"])
+            if run not in wanted:
+                yield FAIL, f"{file}: {id}, seed {seed} is of run {run}, not of the recipe's {' or '.join(wanted)}"
+        for name, versions in evidence.runs.groupby("dataset")["dataset_sha256"].nunique().items():
+            if versions > 1:
                 yield FAIL, f"{file}: runs on different versions of {name}"
 
 
 def complete(root: Path) -> Iterator[Finding]:
     """Every row that a committed tier trains is there, with enough seeds."""
     wanted_seeds = tolerances.load().seeds
-    for name in tables.names():
-        for tier in REQUIRED_TIERS:
-            plan = tables.load(name).tiers.get(tier)
-            if plan is not None and plan.rows and not results.path(root, name, tier).exists():
-                yield (
-                    INCOMPLETE,
-                    f"{results.path(root, name, tier)} is missing: "
-                    f"run `make reproduce TABLE={name} TIER={tier} SEEDS={wanted_seeds}`",
-                )
-    for found in _tiers(root):
-        where = f"{found.table.name}, tier {found.tier}"
-        wanted = 1 if found.tier == tables.CHECKPOINT else wanted_seeds
-        if found.missing_rows:
-            yield INCOMPLETE, f"{where}: no run of {', '.join(found.missing_rows)}"
-        few = {row: len(found.row_runs(row)) for row in found.trained_rows if 0 < len(found.row_runs(row)) < wanted}
+    for name, tier in itertools.product(tables.names(), REQUIRED_TIERS):
+        plan, file = tables.load(name).tiers.get(tier), results.path(root, name, tier)
+        if plan is not None and plan.rows and not file.exists():
+            train = f"make reproduce TABLE={name} TIER={tier} SEEDS={wanted_seeds}"
+            yield INCOMPLETE, f"{file} is missing: run `{train}`"
+    for where, evidence in _tiers(root):
+        wanted = 1 if evidence.tier == tables.CHECKPOINT else wanted_seeds
+        if evidence.missing_rows:
+            yield INCOMPLETE, f"{where}: no run of {', '.join(evidence.missing_rows)}"
+        seeds = {row: len(evidence.row_runs(row)) for row in evidence.trained_rows}
+        few = ", ".join(f"{row} ({count})" for row, count in seeds.items() if 0 < count < wanted)
         if few:
-            yield (
-                INCOMPLETE,
-                f"{where}: fewer than {wanted} seeds of {', '.join(f'{row} ({count})' for row, count in few.items())}",
-            )
+            yield INCOMPLETE, f"{where}: fewer than {wanted} seeds of {few}"
 
 
 def clean_code(root: Path) -> Iterator[Finding]:
     """Every committed result comes from code that is a commit: rows of a dirty or unknown tree are refused."""
-    for found in _tiers(root):
-        for dirty, group in found.runs[found.runs["dirty"] != "false"].groupby("dirty"):
-            rows = ", ".join(f"{row} seed {seed}" for row, seed in zip(group["row"], group["seed"], strict=True))
-            yield (
-                FAIL,
-                f"{found.table.name}, tier {found.tier}: dirty is {dirty} for {rows}; commit, and run these again",
-            )
+    for where, evidence in _tiers(root):
+        for dirty, runs in evidence.runs[evidence.runs["dirty"] != "false"].groupby("dirty"):
+            rows = ", ".join(f"{row} seed {seed}" for row, seed in zip(runs["row"], runs["seed"], strict=True))
+            yield FAIL, f"{where}: dirty is {dirty} for {rows}; commit, and run these again"
 
 
 def gpu_figures(root: Path) -> Iterator[Finding]:
@@ -216,30 +192,29 @@ def tolerated(root: Path) -> Iterator[Finding]:
     key = ("table", "tier", "row", "quantity")
     listed = read_rows(file, Failure, *key, may_be_empty=True) if file.exists() else []
     known = {(line.table, line.tier, line.row, line.quantity): line.known for line in listed}
-    for found in _tiers(root):
+    for where, evidence in _tiers(root):
         trained = []
-        for row in verdicts.comparisons(found):
+        for row in verdicts.comparisons(evidence):
             for quantity, judged in row.quantities.items():
                 if judged.tier == AUDIT:
                     continue
-                if judged.verdict == FAIL:
-                    reason = known.pop((found.table.name, found.tier, row.row, quantity), None)
-                    yield (
-                        FAIL if reason is None else ON_RECORD,
-                        f"{found.table.name}, tier {found.tier}, {row.row}, {quantity}: "
-                        f"{judged.text} against {judged.reported}: {judged.reason}{f' ({reason})' if reason else ''}",
-                    )
                 trained.append(judged.verdict)
-        yield OK, f"{found.table.name}, tier {found.tier}: trained numbers: {summary.counted(trained)}"
+                if judged.verdict == FAIL:
+                    known_of = known.pop((evidence.table.name, evidence.tier, row.row, quantity), None)
+                    numbers = f"{judged.text} against {judged.reported}: {judged.reason}"
+                    yield (
+                        ON_RECORD if known_of else FAIL,
+                        f"{where}, {row.row}, {quantity}: {numbers}{f' ({known_of})' if known_of else ''}",
+                    )
+        yield OK, f"{where}: trained numbers: {summary.counted(trained)}"
     for place in known:
         yield FAIL, f"{file} has a failure that is none any more, remove it: {', '.join(place)}"
 
 
 def claimed(root: Path) -> Iterator[Finding]:
     """What has been found of the paper's claims. Claims that lack their runs are incomplete; no verdict is a fault."""
-    for found in _tiers(root):
-        where = f"{found.table.name}, tier {found.tier}"
-        checked = [result for result in claims.check(found) if result.tier == found.tier]
+    for where, evidence in _tiers(root):
+        checked = [result for result in claims.check(evidence) if result.tier == evidence.tier]
         of_paper = [result.verdict for result in checked if result.claim.whose == "paper"]
         if of_paper:
             yield OK, f"{where}: claims of the paper: {summary.counted(of_paper)}"
@@ -258,19 +233,17 @@ def notebooks(root: Path) -> Iterator[Finding]:
         if not file.exists() or file.read_text(encoding="utf-8") != notebook.skeleton_text(name):
             yield FAIL, f"{file} is not the generated one: run `python -m paper_repro.report.notebook`"
     executed = {(table, tier): problems for table, tier, _, problems in notebook.executed_for(root, folder)}
-    for found in _tiers(root):
-        key = (found.table.name, found.tier)
-        again = f"run `make render TABLE={key[0]} TIER={key[1]}`"
-        if key not in executed:
-            yield INCOMPLETE, f"results/{key[0]}/{key[1]}.ipynb is missing: {again}"
-        for name in figures.names(found):
-            if not figures.path(found, name).exists():
-                yield INCOMPLETE, f"{figures.path(found, name)} is missing: {again}"
-    for (table, tier), problems in executed.items():
+    for _, evidence in _tiers(root):
+        name, tier = evidence.table.name, evidence.tier
+        pictures = [figures.path(evidence, figure) for figure in figures.names(evidence)]
+        missing = [picture for picture in pictures if not picture.exists()]
+        for file in [*([] if (name, tier) in executed else [Path("results", name, f"{tier}.ipynb")]), *missing]:
+            yield INCOMPLETE, f"{file} is missing: run `make render TABLE={name} TIER={tier}`"
+    for (name, tier), problems in executed.items():
         for problem in problems:
-            yield FAIL, f"results/{table}/{tier}.ipynb {problem}"
+            yield FAIL, f"results/{name}/{tier}.ipynb {problem}"
         if not problems:
-            yield OK, f"results/{table}/{tier}.ipynb shows these results"
+            yield OK, f"results/{name}/{tier}.ipynb shows these results"
 
 
 def documents(root: Path) -> Iterator[Finding]:
@@ -290,46 +263,36 @@ def documents(root: Path) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Path], Iterable[Finding]], ...] = (
-    reference_numbers,
-    audits,
-    balance,
-    results_files,
-    recipes,
-    complete,
-    clean_code,
-    gpu_figures,
-    tolerated,
-    claimed,
-    notebooks,
-    documents,
-)
+    reference_numbers, audits, balance, results_files, recipes, complete, clean_code, gpu_figures, tolerated, claimed,
+    notebooks, documents,
+)  # fmt: skip
 
 
-def _tiers(root: Path) -> Iterator[Evidence]:
-    """Every table and tier that has results."""
+def _tiers(root: Path) -> Iterator[tuple[str, Evidence]]:
+    """Every table and tier that has results, and how a finding names them."""
     for name in tables.names():
         for tier in tables.load(name).tiers:
             if results.path(root, name, tier).exists():
-                yield ev.load(name, tier, root)
+                yield f"{name}, tier {tier}", ev.load(name, tier, root)
 
 
 def check(root: Path) -> list[tuple[str, str, str]]:
     """(check, OK or INCOMPLETE or FAIL, sentence) of everything. A file that cannot be read fails each check that
     needs it.
     """
-    found: list[tuple[str, str, str]] = []
+    findings: list[tuple[str, str, str]] = []
     for one in CHECKS:
         try:
-            found += [(one.__name__, status, sentence) for status, sentence in one(root)]
+            findings += [(one.__name__, status, sentence) for status, sentence in one(root)]
         except (UserError, OSError) as error:
-            found.append((one.__name__, FAIL, str(error)))
-    return found
+            findings.append((one.__name__, FAIL, str(error)))
+    return findings
 
 
-def verdict(found: Iterable[tuple[str, str, str]]) -> str:
+def verdict(findings: Iterable[tuple[str, str, str]]) -> str:
     """The worst status."""
-    statuses = {status for _, status, _ in found}
-    return FAIL if FAIL in statuses else INCOMPLETE if INCOMPLETE in statuses else OK
+    statuses = {status for _, status, _ in findings}
+    return next((status for status in (FAIL, INCOMPLETE) if status in statuses), OK)
 
 
 def main(root: Path | None = None, complete: bool = False) -> int:
@@ -340,9 +303,9 @@ def main(root: Path | None = None, complete: bool = False) -> int:
     root = root or repository() / "results"
     if not root.is_dir():
         raise UserError(f"there is no folder {root} with results to check")
-    found = check(root)
-    for name, status, sentence in found:
+    findings = check(root)
+    for name, status, sentence in findings:
         print(f"{status:<11} {name}: {sentence}")
-    final = verdict(found)
+    final = verdict(findings)
     print(f"\nresults: {final}")
     return 1 if final == FAIL or (complete and final == INCOMPLETE) else 0

@@ -35,9 +35,7 @@ PATH = _Path()
 
 
 class _DataCommand(click.Command):
-    """The verb ``data``, which has the options that data sets declare too. They are looked up when it is called: that
-    imports torch.
-    """
+    """The verb ``data``, which has the options that data sets declare too."""
 
     def get_params(self, context: click.Context) -> list[click.Parameter]:
         from paper_repro.data import catalog
@@ -55,49 +53,42 @@ class _DataCommand(click.Command):
         return [*own, *declared, help_]
 
 
-def options(*names: str, seeds: int = 1) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The options that several verbs share, each defined once. ``seeds`` is the verb's default for that option."""
-    known = {
-        "tier": click.option("--tier", default="smoke", show_default=True, help=f"One of {', '.join(tables.TIERS)}."),
-        "seeds": click.option(
-            "--seeds", type=click.IntRange(1), default=seeds, show_default=True, help="Seeds per row."
-        ),
-        "method": click.option("--method", help="Only the rows of this method."),
-        "rows": click.option(
-            "--rows", help="Only these rows, separated by commas; 'all' for every row.  [default: the headline rows]"
-        ),
-        "jobs": click.option(
-            "--jobs",
-            type=click.IntRange(1),
-            help="Rows trained at once.  [default: one per core, or as many as fit on the GPU]",
-        ),
-        "max_gpu_hours": click.option(
-            "--max-gpu-hours",
-            type=click.FloatRange(min=0),
-            help="Stop before starting when what is to do takes more (core-hours where there is no GPU).",
-        ),
-        "gpus": click.option(
-            "--gpus",
-            type=click.IntRange(1),
-            default=1,
-            show_default=True,
-            help="Processes that train one row together, one per GPU, or per core where there is none.",
-        ),
-        "loader": click.option("--loader", type=click.Choice(LOADERS), help="What reads images.  [default: folder]"),
-        "autocast": click.option("--autocast", type=click.Choice(AUTOCASTS[1:]), help="The network's precision."),
-        "channels_last": click.option("--channels-last", is_flag=True, help="Memory format of images and weights."),
-        "compile": click.option("--compile", is_flag=True, help="torch.compile."),
-        "data_root": click.option("--data-root", type=PATH, help="The data sets.  [default: $DATA_ROOT, else data]"),
-        "runs": click.option("--runs", type=PATH, default=Path("runs"), show_default=True, help="The runs."),
-        "results": click.option("--results", type=PATH, default=Path("results"), show_default=True, help="Results."),
-        "checkpoints": click.option(
-            "--checkpoints", type=PATH, default=Path("checkpoints"), show_default=True, help="Imported checkpoints."
-        ),
-    }
+COUNT = click.IntRange(1)
+# what several verbs share; those with a default show it
+SHARED: dict[str, dict[str, Any]] = {
+    "tier": {"default": "smoke", "help": f"One of {', '.join(tables.TIERS)}."},
+    "seeds": {"type": COUNT, "default": 1, "help": "Seeds per row."},
+    "method": {"help": "Only the rows of this method."},
+    "rows": {"help": "Only these rows, separated by commas; 'all' for every row.  [default: the headline rows]"},
+    "jobs": {"type": COUNT, "help": "Rows trained at once.  [default: one per core, or as many as fit on the GPU]"},
+    "max_gpu_hours": {
+        "type": click.FloatRange(min=0),
+        "help": "Stop before starting when what is to do takes more (core-hours where there is no GPU).",
+    },
+    "gpus": {
+        "type": COUNT,
+        "default": 1,
+        "help": "Processes that train one row together, one per GPU, or per core where there is none.",
+    },
+    "loader": {"type": click.Choice(LOADERS), "help": "What reads images.  [default: folder]"},
+    "autocast": {"type": click.Choice(AUTOCASTS[1:]), "help": "The network's precision."},
+    "channels_last": {"is_flag": True, "help": "Memory format of images and weights."},
+    "compile": {"is_flag": True, "help": "torch.compile."},
+    "data_root": {"type": PATH, "help": "The data sets.  [default: $DATA_ROOT, else data]"},
+    "runs": {"type": PATH, "default": Path("runs"), "help": "The runs."},
+    "results": {"type": PATH, "default": Path("results"), "help": "Results."},
+    "checkpoints": {"type": PATH, "default": Path("checkpoints"), "help": "Imported checkpoints."},
+}
+
+
+def options(*names: str, **defaults: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The ``SHARED`` options of a verb, which may have defaults of its own for some."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(names):
-            function = known[name](function)
+            settings = SHARED[name] | ({"default": defaults[name]} if name in defaults else {})
+            shown = f"--{name.replace('_', '-')}"
+            function = click.option(shown, show_default="default" in settings, **settings)(function)
         return function
 
     return decorate
@@ -122,22 +113,22 @@ def cli() -> None:
     "tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results",
     "checkpoints",
 )  # fmt: skip
-def reproduce(table: str | None, **given: Any) -> int:
+def reproduce(table: str | None, **chosen: Any) -> int:
     """One table from end to end: audit, train what is missing, figures, notebook, verdicts."""
     from paper_repro.workflows import reproduce as steps
 
-    return steps.reproduce(job(table, **given), console)
+    return steps.reproduce(job(table, **chosen), console)
 
 
 @cli.command()
 @click.argument("table", required=False)
 @click.argument("row", nargs=-1)
 @options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results")
-def run(table: str | None, row: tuple[str, ...], rows: str | None, **given: Any) -> int:
+def run(table: str | None, row: tuple[str, ...], rows: str | None, **chosen: Any) -> int:
     """Train what is missing of a table: the headline rows, or those named (here or by --rows)."""
     from paper_repro.workflows import train
 
-    work = job(table, rows=",".join([*row, *([rows] if rows else [])]), **given)
+    work = job(table, rows=",".join([*row, *([rows] if rows else [])]), **chosen)
     if work.tier in (AUDIT, CHECKPOINT):
         training = [tier for tier in tables.load(work.table).tiers if tier != CHECKPOINT]
         raise UserError(f"tier {work.tier} trains nothing; take one of: {', '.join(training)}")
@@ -147,11 +138,11 @@ def run(table: str | None, row: tuple[str, ...], rows: str | None, **given: Any)
 @cli.command()
 @click.argument("table", required=False)
 @options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs")
-def plan(table: str | None, **given: Any) -> int:
+def plan(table: str | None, **chosen: Any) -> int:
     """What would be trained, when each run would start to prune, what it costs, and what is done; trains nothing."""
     from paper_repro.workflows.plan import show_plan
 
-    return show_plan(job(table, **given), console)
+    return show_plan(job(table, **chosen), console)
 
 
 @cli.command()
@@ -193,7 +184,7 @@ def regress(
     method_args: tuple[str, ...],
     out: Path | None,
     strict: bool,
-    **given: Any,
+    **chosen: Any,
 ) -> int:
     """Is METHOD better than STR? Train it at STR's regimes on the same seeds, and compare.
 
@@ -205,7 +196,7 @@ def regress(
     if method is None:
         raise UserError("which method? METHOD is a Python file, such as examples/my_method.py, or a method's name")
     arguments = steps.parse_arguments(method_args)
-    question = steps.Question(method, job(table, **given), margin, weight_decay, arguments, out, strict)
+    question = steps.Question(method, job(table, **chosen), margin, weight_decay, arguments, out, strict)
     return steps.regress(question, console)
 
 
@@ -235,7 +226,7 @@ def data(name: str | None, data_root: Path | None, root: Path | None, **steps: A
     aliases = {other.alias: other.name for other in every if other.alias}
     item = None if name is None else catalog.dataset(aliases.get(name, name))
     for other in every:
-        if other is not item and any(steps[step.argument] for step in other.steps):
+        if other != item and any(steps[step.argument] for step in other.steps):
             flags = " and ".join(", ".join(step.flag for step in other.steps).rsplit(", ", 1))
             raise UserError(f"{flags} apply to `data {other.alias or other.name}` alone")
     if item is None:
@@ -248,7 +239,7 @@ def data(name: str | None, data_root: Path | None, root: Path | None, **steps: A
         console.print(f"kept in {root}; `data NAME` finds, fetches and verifies one")
         return 0
     asked = {step.argument: steps[step.argument] for step in item.steps}
-    item.make_ready(root, lambda text: console.print(text, soft_wrap=True), **asked)
+    catalog.source(item.name).make_ready(root, lambda text: console.print(text, soft_wrap=True), **asked)
     return 0
 
 
@@ -295,9 +286,8 @@ def export(run: Path, out: Path | None, kept: str | None) -> int:
 @cli.command("list")
 def list_() -> int:
     """The tables, their rows and tiers, the methods and the data sets."""
-    from paper_repro.data.catalog import MODULES
-    from paper_repro.methods import METHODS
-    from paper_repro.methods.plugins import entry_points
+    from paper_repro.data import catalog
+    from paper_repro.methods import METHODS, entry_points
 
     for name in tables.names():
         table = tables.load(name)
@@ -308,7 +298,7 @@ def list_() -> int:
     console.print(_titled("methods", ", ".join(METHODS)))
     if entry_points():
         console.print(_titled("plug-ins", ", ".join(entry_points())))
-    console.print(_titled("data sets", ", ".join(MODULES)))
+    console.print(_titled("data sets", ", ".join(catalog.sets())))
     return 0
 
 
@@ -326,35 +316,30 @@ def trained(tier: tables.TierPlan) -> str:
     return f"{len(tier.rows)} rows on {', '.join(data) or dataset(tier.base.dataset).title}"
 
 
-def job(table: str | None, **given: Any) -> Job:
+def job(table: str | None, **chosen: Any) -> Job:
     """The job that the command line asks for; an unknown table or tier is an error here, before anything is done."""
-    name = require_table(table)
-    root = data_root(given.pop("data_root", None))
-    options = options_text({option: given.pop(option, None) for option in OPTIONS})
-    rows = tuple(row.strip() for row in (given.pop("rows", None) or "").split(",") if row.strip())
-    chosen = Job(
-        name,
-        data_root=root,
-        options=options,
-        rows=rows,
-        **{key: value for key, value in given.items() if value is not None},
-    )
-    if chosen.tier in (AUDIT, CHECKPOINT):
-        require_no_training_options(chosen)
-    if chosen.tier != AUDIT:
-        chosen.specs()
-    elif chosen.method is not None:
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    chosen["table"] = require_table(table)
+    chosen["data_root"] = data_root(chosen.pop("data_root", None))
+    chosen["options"] = options_text({name: chosen.pop(name, None) for name in OPTIONS})
+    chosen["rows"] = tuple(row.strip() for row in chosen.pop("rows", "").split(",") if row.strip())
+    work = Job(**chosen)
+    if work.tier in (AUDIT, CHECKPOINT):
+        require_no_training_options(work)
+    if work.tier != AUDIT:
+        work.specs()
+    elif work.method is not None:
         raise UserError(f"tier {AUDIT} trains no method, so that --method (METHOD=) does not apply to it")
-    return chosen
+    return work
 
 
 def require_no_training_options(job: Job) -> None:
     """UserError for an option that would change how the runs of a job are trained; its tier trains none."""
-    given = {"--gpus (GPUS=)": job.gpus > 1, "--max-gpu-hours (MAX_GPU_HOURS=)": job.max_gpu_hours is not None}
-    given |= {f"--{name.replace('_', '-')} ({name.upper()}=)": f"{name}=" in job.options for name in OPTIONS}
-    if any(given.values()):
-        names = ", ".join(name for name, there in given.items() if there)
-        raise UserError(f"tier {job.tier} trains nothing; leave out: {names}")
+    named = {"--gpus (GPUS=)": job.gpus > 1, "--max-gpu-hours (MAX_GPU_HOURS=)": job.max_gpu_hours is not None}
+    named |= {f"--{name.replace('_', '-')} ({name.upper()}=)": f"{name}=" in job.options for name in OPTIONS}
+    if any(named.values()):
+        superfluous = ", ".join(name for name, is_there in named.items() if is_there)
+        raise UserError(f"tier {job.tier} trains nothing; leave out: {superfluous}")
 
 
 def main() -> None:

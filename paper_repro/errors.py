@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+T = TypeVar("T")
 
 
 class UserError(Exception):
@@ -37,6 +40,23 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
 
 
+def require_known(kind: str, names: str | Iterable[str], known: Collection[str], where: object = "") -> None:
+    """UserError for a name, or the first of several, that is not among ``known``; ``where``: the file and place."""
+    for name in [names] if isinstance(names, str) else names:
+        if name not in known:
+            raise UserError(f"{where}: {unknown(kind, name, known)}") if where else unknown(kind, name, known)
+
+
+def called(what: str, make: Callable[..., T], arguments: Mapping[str, Any]) -> T:
+    """``make(**arguments)``; UserError for an argument that it does not take, with the nearest that it does."""
+    accepted = [name for name in inspect.signature(make).parameters if name not in ("args", "kwargs")]
+    require_known(f"argument of {what}", arguments, accepted)
+    try:
+        return make(**arguments)
+    except TypeError as error:
+        raise UserError(f"{what}: {error}") from error
+
+
 # pydantic's kinds of problems that can be said more plainly
 PLAIN = {
     "missing": "is missing",
@@ -49,8 +69,8 @@ PLAIN = {
 
 def problems(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
     """(place, what is wrong there) for everything that pydantic found."""
-    found = error.errors(include_url=False)
-    return [(item["loc"], _plainly(item["type"], item["msg"], item["input"])) for item in found]
+    errors = error.errors(include_url=False)
+    return [(item["loc"], _plainly(item["type"], item["msg"], item["input"])) for item in errors]
 
 
 def _plainly(kind: str, message: str, value: object) -> str:

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from paper_repro.errors import UserError, problems, unknown
+from paper_repro.errors import UserError, problems, require_known, unknown
 from paper_repro.files import write
 
 CHECKSUMS = "CHECKSUMS"
@@ -99,11 +100,12 @@ def validated(path: Path, rows: Sequence[Row], model: type[M]) -> list[M]:
     try:
         return _rows_of(model).validate_python([cells for _, cells in rows])
     except ValidationError as error:
-        found = []
-        for (index, *column), problem in problems(error):
-            found.append(str(at(path, rows[int(index)][0], str(column[0]) if column else None, problem)))
-        more = [f"... and {len(found) - 10} more"] if len(found) > 10 else []
-        raise UserError("\n".join(found[:10] + more)) from None
+        sentences = [
+            str(at(path, rows[int(index)][0], str(column[0]) if column else None, problem))
+            for (index, *column), problem in problems(error)
+        ]
+        more = [f"... and {len(sentences) - 10} more"] if len(sentences) > 10 else []
+        raise UserError("\n".join(sentences[:10] + more)) from None
 
 
 @cache
@@ -131,9 +133,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def validate(path: Path, where: str, values: Mapping[str, Any], model: type[M]) -> M:
     """``values`` as a ``model``; an unknown key is an error that names the nearest known one."""
-    for key in values:
-        if key not in model.model_fields:
-            raise UserError(f"{path}, {where}: {unknown('key', key, model.model_fields)}")
+    require_known("key", values, model.model_fields, f"{path}, {where}")
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -141,33 +141,19 @@ def validate(path: Path, where: str, values: Mapping[str, Any], model: type[M]) 
         raise UserError(f"{path}, {where}, key {'.'.join(map(str, place))!r}: {problem}") from None
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a text file as git stores it (LF, no byte order mark), so that a checkout on Windows has the same
-    one.
-    """
-    return hashlib.sha256(read_text(path).encode()).hexdigest()
-
-
 def verify(directory: Path) -> None:
     """Raise UserError when a reference CSV file is not the one whose checksum is on file.
 
     The paper does not change: neither do these files, except to mend a slip of transcription, and then on the record.
     """
-    recorded = {}
-    for line in read_text(directory / CHECKSUMS).splitlines():
-        digest, _, name = line.partition("  ")
-        recorded[name] = digest
-    present = {path.name: checksum(path) for path in sorted(directory.glob("*.csv"))}
-    changed = sorted(name for name in recorded.keys() & present.keys() if recorded[name] != present[name])
-    problems = [
-        f"{what}: {', '.join(sorted(files))}"
-        for what, files in (
-            ("changed", changed),
-            ("missing", recorded.keys() - present.keys()),
-            ("without a checksum", present.keys() - recorded.keys()),
-        )
-        if files
-    ]
+    recorded = {name: digest for digest, name in map(str.split, read_text(directory / CHECKSUMS).splitlines())}
+    present = _checksums(directory)
+    differing = {
+        "changed": {name for name in recorded.keys() & present.keys() if recorded[name] != present[name]},
+        "missing": recorded.keys() - present.keys(),
+        "without a checksum": present.keys() - recorded.keys(),
+    }
+    problems = [f"{what}: {', '.join(sorted(names))}" for what, names in differing.items() if names]
     if problems:
         raise UserError(
             f"reference data changed by hand in {directory} ({'; '.join(problems)}). Undo it with git, or, where the "
@@ -178,14 +164,17 @@ def verify(directory: Path) -> None:
 
 def record(directory: Path) -> None:
     """Write the checksums of the reference CSV files."""
-    lines = [f"{checksum(path)}  {path.name}\n" for path in sorted(directory.glob("*.csv"))]
-    write(directory / CHECKSUMS, "".join(lines))
+    write(directory / CHECKSUMS, "".join(f"{digest}  {name}\n" for name, digest in _checksums(directory).items()))
+
+
+def _checksums(directory: Path) -> dict[str, str]:
+    """SHA-256 of the CSV files as git stores them (LF, no byte order mark): a checkout on Windows has the same ones."""
+    files = sorted(directory.glob("*.csv"))
+    return {file.name: hashlib.sha256(read_text(file).encode()).hexdigest() for file in files}
 
 
 def unique(path: Path, where: str, names: Iterable[str]) -> None:
     """Raise UserError when a name appears twice."""
-    seen = set()
-    for name in names:
-        if name in seen:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise UserError(f"{path}, {where}: {name!r} appears twice")
-        seen.add(name)

@@ -11,20 +11,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, field, fields, replace
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from paper_repro.errors import UserError, unknown
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+from paper_repro.errors import UserError, require_known, unknown
 
 Loader = Literal["folder", "ffcv", "dali"]  # what reads images that do not fit in memory
 Autocast = Literal["", "bf16", "fp16"]
 LOADERS, AUTOCASTS = get_args(Loader), get_args(Autocast)
 OPTIONS = ("loader", "autocast", "channels_last", "compile")  # what a command may choose for any row of a table
+
+
+def _plain(value: Any) -> Any:
+    """Mappings as sorted dicts, sequences as lists: what JSON gives back, so that a spec survives its file."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+Arguments = Annotated[Mapping[str, Any], BeforeValidator(_plain)]
 
 
 class SpecError(UserError):
@@ -35,41 +46,50 @@ class SpecError(UserError):
         self.key, self.value, self.problem = key, value, problem
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, allow_inf_nan=False))
 class Spec:
-    """One training run. Batch size is global, over all processes; ``lr`` is the peak learning rate. Metadata of a field
-    say its range, in pydantic's words; no number may be infinite or NaN.
+    """One training run. Batch size is global, over all processes; ``lr`` is the peak learning rate. No number may be
+    infinite or NaN.
     """
 
     model: str
     dataset: str
     method: str
-    epochs: int = field(metadata={"ge": 1})
-    batch_size: int = field(metadata={"ge": 1})
-    lr: float = field(metadata={"gt": 0})
-    weight_decay: float = field(metadata={"ge": 0})
-    model_args: Mapping[str, Any] = field(default_factory=dict)
-    method_args: Mapping[str, Any] = field(default_factory=dict)
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    model_args: Arguments = field(default_factory=dict)
+    method_args: Arguments = field(default_factory=dict)
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"  # adam: decay coupled to the gradient; adamw: decoupled
-    momentum: float = field(default=0.875, metadata={"ge": 0, "lt": 1})  # of Adam: beta1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.875  # of Adam: beta1
     nesterov: bool = False
-    warmup_epochs: int = field(default=5, metadata={"ge": 0})
+    warmup_epochs: Annotated[int, Field(ge=0)] = 5
     # the cosine at every "epoch", as in the paper, or every "step"; "drop": to a tenth
     schedule: Literal["epoch", "step", "drop"] = "epoch"
-    label_smoothing: float = field(default=0.1, metadata={"ge": 0, "lt": 1})
-    grad_clip_norm: float = field(default=0.0, metadata={"ge": 0})  # of all parameters' gradient; 0: not clipped
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    grad_clip_norm: Annotated[float, Field(ge=0)] = 0.0  # of all parameters' gradient; 0: not clipped
     loader: Loader = "folder"
     autocast: Autocast = ""  # of the network; thresholds, weights and their decay stay in float32
     channels_last: bool = False  # memory format of the network and its images
     compile: bool = False  # torch.compile
-    seed: int = field(default=0, metadata={"ge": 0})
+    seed: Annotated[int, Field(ge=0)] = 0
     # of a plug-in's source: an edited plug-in is another run; "" for registered methods
-    method_sha256: str = field(default="", metadata={"pattern": "^([0-9a-f]{64})?$"})
+    method_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explained(cls, values: Any, validate: Callable[[Any], Spec]) -> Spec:
+        """SpecError for the first value that does not fit."""
+        try:
+            return validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key, value = str(first["loc"][0]), first["input"]
+            choices = get_args(get_type_hints(cls)[key]) if first["type"] == "literal_error" else ()
+            raise SpecError(key, value, str(unknown(key, value, choices)) if choices else first["msg"]) from None
 
     def __post_init__(self) -> None:
-        given = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
-        for name, value in _validated(type(self), given).items():
-            object.__setattr__(self, name, value)
         for key, wrong, problem in (
             ("momentum", self.nesterov and not self.momentum, "nesterov needs some"),
             ("nesterov", self.nesterov and self.optimizer != "sgd", "only sgd has it"),
@@ -82,9 +102,7 @@ class Spec:
     def from_dict(cls, values: Mapping[str, Any]) -> Spec:
         """The spec of ``to_dict``; an unknown or missing key is an error that names it."""
         known = {item.name: item for item in fields(cls)}
-        for key in values:
-            if key not in known:
-                raise unknown("spec key", key, known)
+        require_known("spec key", values, known)
         missing = [name for name, item in known.items() if _default(item) is MISSING and name not in values]
         if missing:
             raise UserError(f"spec lacks {', '.join(missing)}")
@@ -96,9 +114,9 @@ class Spec:
 
     def canonical(self, without: Iterable[str] = ()) -> str:
         """JSON of the fields that differ from their defaults, sorted by key: what the name is made from."""
-        given = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in without}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in without}
         defaults = {item.name: _default(item) for item in fields(self)}
-        said = {name: value for name, value in given.items() if value != defaults[name]}
+        said = {name: value for name, value in values.items() if value != defaults[name]}
         return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
     @property
@@ -116,15 +134,14 @@ class Spec:
         """This spec with the options of such a text, its others as they are."""
         values: dict[str, Any] = {}
         for name, _, value in (part.partition("=") for part in text.split()):
-            if name not in OPTIONS:
-                raise unknown("option of a run", name, OPTIONS)
+            require_known("option of a run", name, OPTIONS)
             values[name] = value == "true" if isinstance(getattr(self, name), bool) else value
         return replace(self, **values) if values else self
 
     def differences(self, other: Spec) -> dict[str, tuple[Any, Any]]:
         """Field -> (own value, other value), for the fields that differ."""
-        mine, theirs = self.to_dict(), other.to_dict()
-        return {key: (mine[key], theirs[key]) for key in mine if mine[key] != theirs[key]}
+        own, others = self.to_dict(), other.to_dict()
+        return {key: (own[key], others[key]) for key in own if own[key] != others[key]}
 
 
 def options_text(values: Mapping[str, Any]) -> str:
@@ -137,39 +154,3 @@ def options_text(values: Mapping[str, Any]) -> str:
 def _default(item: Any) -> Any:
     """The default of a field, or MISSING."""
     return item.default_factory() if item.default_factory is not MISSING else item.default
-
-
-@lru_cache
-def _model(kind: type[Any]) -> type[BaseModel]:
-    """What pydantic makes of the types and ranges of a spec. It takes a quarter of a second to import, and whoever only
-    reads this file does not pay it.
-    """
-    from pydantic import ConfigDict, Field, create_model
-
-    types = get_type_hints(kind)
-    columns: dict[str, Any] = {item.name: (types[item.name], Field(**item.metadata)) for item in fields(kind)}
-    return create_model(kind.__name__, __config__=ConfigDict(strict=True, allow_inf_nan=False), **columns)
-
-
-def _validated(kind: type[Spec], values: Mapping[str, Any]) -> dict[str, Any]:
-    """``values``, whole numbers where fractions may stand made floats; SpecError for the first that does not fit."""
-    from pydantic import ValidationError
-
-    try:
-        model = _model(kind)  # type: ignore[arg-type]  # mypy takes the class for one of its instances
-        return model(**values).__dict__
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key, value = str(first["loc"][0]), first["input"]
-        choices = get_args(get_type_hints(kind)[key]) if first["type"] == "literal_error" else ()
-        problem = str(unknown(key, value, choices)) if choices else first["msg"]
-        raise SpecError(key, value, problem) from None
-
-
-def _plain(value: Any) -> Any:
-    """Mappings as sorted dicts, sequences as lists: what JSON gives back, so that a spec survives its file."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(value[key]) for key in sorted(value)}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

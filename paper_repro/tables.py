@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from paper_repro.experiments.claims import Claim
-from paper_repro.experiments.recipe import RowPlan, TierPlan
-from paper_repro.experiments.table import Table, budgets, holders, layer_rows, load, names, sources
-from paper_repro.experiments.tiers import AUDIT, CHECKPOINT, FULL_SCALE, TIERS, Tier
+from paper_repro.experiments.recipe import TierPlan
+from paper_repro.experiments.table import Table, budgets, holders, layer_rows, load, names, sources, verify
+from paper_repro.experiments.tiers import AUDIT, CHECKPOINT, FULL_SCALE, TIERS
 from paper_repro.paper import library
-from paper_repro.paper.library import curve, verify
-from paper_repro.paper.printed import Reported, Row
-from paper_repro.paper.quantity import Quantity
+from paper_repro.paper.library import curve
+from paper_repro.paper.printed import Row
 
 __all__ = [
     "AUDIT",
@@ -20,12 +19,8 @@ __all__ = [
     "FULL_SCALE",
     "TIERS",
     "Claim",
-    "Quantity",
-    "Reported",
     "Row",
-    "RowPlan",
     "Table",
-    "Tier",
     "TierPlan",
     "budgets",
     "curve",
@@ -39,6 +34,8 @@ __all__ = [
 
 if __name__ == "__main__":
     from paper_repro import reading
+    from paper_repro.experiments.table import FOLDER
 
-    reading.record(library.FOLDER)
-    print(f"checksums written to {library.FOLDER / reading.CHECKSUMS}")
+    for folder in (library.FOLDER, FOLDER):
+        reading.record(folder)
+        print(f"checksums written to {folder / reading.CHECKSUMS}")

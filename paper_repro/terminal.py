@@ -9,19 +9,8 @@ from typing import Any, TextIO
 
 import rich.console
 
-ASCII = {
-    "–": "-",
-    "−": "-",
-    "—": "-",
-    "…": "...",
-    "×": "x",
-    "“": '"',
-    "”": '"',
-    "’": "'",
-    "≤": "<=",
-    "≥": ">=",
-    "±": "+-",
-}
+ASCII = dict.fromkeys("–−—", "-") | dict.fromkeys("“”", '"') | {"’": "'", "…": "..."}
+ASCII |= {"×": "x", "≤": "<=", "≥": ">=", "±": "+-"}
 
 
 class Console(rich.console.Console):

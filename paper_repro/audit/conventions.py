@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from paper_repro.audit.recompute import Estimate, Network, under_uniform
-from paper_repro.paper.printed import PrintedRow
+from paper_repro.paper.printed import Row
 from paper_repro.paper.quantity import Quantity, parse
 
 BATCH_NORM, SHARE, PRUNED = "batch norm counts", "share of dense", "pruned layers"
@@ -31,10 +31,10 @@ BATCH_NORM, SHARE, PRUNED = "batch norm counts", "share of dense", "pruned layer
 Readings = dict[str, dict[str, Estimate]]  # quantity -> convention -> what it gives
 
 
-def other_readings(net: Network, row: PrintedRow, dense_params: Quantity | None) -> Readings:
+def other_readings(net: Network, row: Row, dense_params: Quantity | None) -> Readings:
     """What the other conventions give for the numbers of a row. ``dense_params``: as printed for the dense network."""
     readings: Readings = {}
-    numbers, keep_dense = row.printed(), row.keep_dense.split()
+    numbers, keep_dense = row.reported.printed, row.keep_dense
     sparsity = numbers["sparsity_pct"]
     pruned = parse(row.pruned_layers_pct) if row.pruned_layers_pct else sparsity
     if row.distribution in ("dense", "uniform"):

@@ -13,7 +13,7 @@ import math
 from paper_repro import methods, tables
 from paper_repro.audit.comparison import Comparison
 from paper_repro.methods.str import STR
-from paper_repro.training.forecast import decay_factors, first_step, onset_s, steps_per_epoch
+from paper_repro.training.forecast import decay_factors, onset_s, steps_per_epoch
 from paper_repro.verdict import Verdict
 
 CURVE_ACCURACY = 2e-5  # of a threshold read off Figure 1
@@ -30,48 +30,26 @@ def audit_curves(table: tables.Table) -> list[Comparison]:
 
     def epoch_at(level: float) -> float:
         """Epochs until weight decay alone has brought s to ``level``."""
-        step = first_step(factors, method.s_init, lambda _: level)
-        return math.nan if step is None else step / per_epoch
+        return next((at for at, factor in enumerate(factors) if method.s_init * factor >= level), math.nan) / per_epoch
 
     visible = next((x, y) for x, y in tables.curve(table.name, "fig1_threshold") if y > 0.0)
-    epoch, threshold = round(visible[0]), visible[1]
-    simulated = 1.0 / (1.0 + math.exp(-method.s_init * factors[epoch * per_epoch]))
-    return [
-        _threshold(table.figure_row, epoch, 1e6 * threshold, 1e6 * simulated),
-        _onset(table, epoch_at(onset_s(method)), epoch_at(-12.3), epoch_at(-7.7)),
-    ]
-
-
-def _threshold(row: str, epoch: int, shown: float, simulated: float) -> Comparison:
-    """Figure 1, in 1e-6."""
-    return Comparison(
-        paper_table="Figure 1",
-        row=row,
-        quantity=f"threshold_at_epoch_{epoch}",
-        unit="1e-6",
-        printed=f"{shown:.0f}",
-        recomputed=simulated,
-        difference=simulated - shown,
-        verdict=Verdict.PASS if abs(simulated - shown) <= 1e6 * CURVE_ACCURACY else Verdict.FAIL,
-        note="g(s) as weight decay, s_init and schedule alone make it; the figure can be read to 20",
-    )
-
-
-def _onset(table: tables.Table, onset: float, at_a_tenth: float, at_ten_times: float) -> Comparison:
-    """Figure 2: the epoch at which g(s) reaches the level, and a tenth and ten times of it."""
+    epoch, shown = round(visible[0]), 1e6 * visible[1]
+    simulated = 1e6 * (1.0 / (1.0 + math.exp(-method.s_init * factors[epoch * per_epoch])))
+    onset, at_a_tenth, at_ten_times = map(epoch_at, (onset_s(method), -12.3, -7.7))
     curve = tables.curve(table.name, "fig2_sparsity")
     first_sparse = min(round(epoch) for epoch, sparsity_pct in curve if sparsity_pct > 1.0)
-    last_dense = first_sparse - 1
-    outside = max(last_dense - onset, onset - first_sparse, 0.0)
-    return Comparison(
-        paper_table="Figure 2",
-        row=str(table.figure_row),
-        quantity="onset_epoch",
-        unit="epoch",
-        printed=f"{last_dense}-{first_sparse}",
-        recomputed=onset,
-        difference=outside,
-        verdict=Verdict.PASS if outside == 0.0 else Verdict.FAIL,
-        note="when g(s) reaches 4.5e-5, a level taken from Figure 1 of the same run; at a tenth or ten times of it the "
-        f"forecast is epoch {at_a_tenth:.1f} or {at_ten_times:.1f}",
-    )
+    outside = max(first_sparse - 1 - onset, onset - first_sparse, 0.0)
+    lines = (
+        ("Figure 1", f"threshold_at_epoch_{epoch}", "1e-6", f"{shown:.0f}", simulated, simulated - shown,
+         1e6 * CURVE_ACCURACY, "g(s) as weight decay, s_init and schedule alone make it; the figure can be read to 20"),
+        ("Figure 2", "onset_epoch", "epoch", f"{first_sparse - 1}-{first_sparse}", onset, outside, 0.0,
+         "when g(s) reaches 4.5e-5, a level taken from Figure 1 of the same run; at a tenth or ten times of it the "
+         f"forecast is epoch {at_a_tenth:.1f} or {at_ten_times:.1f}"),
+    )  # fmt: skip
+    return [
+        Comparison(
+            figure, table.figure_row, quantity, unit, printed, recomputed, difference,
+            Verdict.PASS if abs(difference) <= allowed else Verdict.FAIL, note,
+        )
+        for figure, quantity, unit, printed, recomputed, difference, allowed, note in lines
+    ]  # fmt: skip

@@ -16,27 +16,27 @@ from paper_repro.audit.recompute import (
     params_at,
     under_budget,
     under_erk,
-    under_rule,
     under_uniform,
 )
 from paper_repro.audit.sizes import Size, size_of
 from paper_repro.errors import UserError
+from paper_repro.methods.distributions import BUDGETS
 from paper_repro.paper import library
 from paper_repro.paper.library import AVERAGE_POOL, TOTALS
-from paper_repro.paper.printed import PrintedRow, Row
+from paper_repro.paper.printed import NetworkRow, QuotedRow, Row, SizeRow
 from paper_repro.paper.quantity import Quantity, parse
 from paper_repro.verdict import Verdict
 
 Cells = Mapping[str, Mapping[str, Quantity]]  # budget name -> layer name, or a total -> printed sparsity in percent
 
 
-def of_row(row: Row, printed: PrintedRow, cells: Cells) -> Iterator[Comparison]:
+def of_row(row: Row, cells: Cells) -> Iterator[Comparison]:
     """What follows from the row's budget; and a number that is printed in another table too must be the same there."""
-    numbers = printed.printed()
+    numbers = row.reported.printed
     if "sparsity_pct" in numbers:
         net = network(row.model, row.dataset)
-        recomputed = estimates(net, printed, cells)
-        others = other_readings(net, printed, _dense_params(row))
+        recomputed = estimates(net, row, cells)
+        others = other_readings(net, row, _dense_params(row))
         for quantity, number in numbers.items():
             if quantity in recomputed:
                 usual = replace(recomputed[quantity], note=row.note)
@@ -72,10 +72,9 @@ def _dense_params(row: Row) -> Quantity | None:
     return None
 
 
-def estimates(net: Network, row: PrintedRow, cells: Cells) -> dict[str, Estimate]:
+def estimates(net: Network, row: Row, cells: Cells) -> dict[str, Estimate]:
     """What can be recomputed of a row, by how its sparsity is spread over the layers."""
-    sparsity = row.printed()["sparsity_pct"]
-    keep_dense = row.keep_dense.split()
+    sparsity = row.reported.printed["sparsity_pct"]
     pruned = parse(row.pruned_layers_pct) if row.pruned_layers_pct else sparsity
     match row.distribution:
         case "budget":
@@ -85,15 +84,15 @@ def estimates(net: Network, row: PrintedRow, cells: Cells) -> dict[str, Estimate
         case "erk":
             return under_erk(net, sparsity)
         case "dense" | "uniform":
-            recomputed = under_uniform(net, pruned, keep_dense)
-            if not keep_dense:
+            recomputed = under_uniform(net, pruned, row.keep_dense)
+            if not row.keep_dense:
                 del recomputed["sparsity_pct"]  # it is what the others were computed from
             return recomputed
         case _:
             return {"params_m": params_at(net, sparsity)}
 
 
-def _budget(cells: Cells, row: PrintedRow) -> Mapping[str, Quantity]:
+def _budget(cells: Cells, row: Row) -> Mapping[str, Quantity]:
     if row.budget not in cells:
         raise UserError(f"row {row.row!r} names the budget {row.budget!r}, which is not one of: {', '.join(cells)}")
     return cells[row.budget]
@@ -101,7 +100,7 @@ def _budget(cells: Cells, row: PrintedRow) -> Mapping[str, Quantity]:
 
 def sizes(table: tables.Table) -> Iterator[Comparison]:
     """How large every row's recurrent network is, and what another paper prints of such networks."""
-    hidden = library.hidden_units(table.name)
+    hidden = {line.dataset: line.hidden for line in library.lines(table.name, NetworkRow)}
     if not hidden:
         return
 
@@ -115,14 +114,14 @@ def sizes(table: tables.Table) -> Iterator[Comparison]:
         for quantity, value in (("params", own.params), ("size_kb", own.kb), ("macs", own.macs)):
             place = (row.paper_table, row.id, quantity, UNITS[quantity])
             yield Comparison(*place, "", value, math.nan, Verdict.UNTESTED, note)
-    for line in library.printed_sizes(table.name):
+    for line in library.lines(table.name, SizeRow):
         estimate = Estimate(size(line.dataset, line.ranks).kb, note=line.source)
         yield compared(line.paper_table, line.network, "size_kb", parse(line.size_kb), estimate)
 
 
 def quoted(table: tables.Table, net: Network) -> Iterator[Comparison]:
     """Numbers held against the papers that they were taken from."""
-    for line in library.quoted_rows(table.name):
+    for line in library.lines(table.name, QuotedRow):
         row, value = table.row(line.row), parse(line.value)
         quantity: str = line.quantity
         scale, of = 1.0, ""
@@ -157,7 +156,8 @@ def budgets(table: tables.Table, net: Network, cells: Cells) -> Iterator[Compari
         recomputed = under_budget(net, budget)
         for row, quantity in zip(TOTALS, ("sparsity_pct", "backbone_sparsity_pct"), strict=True):
             yield compared(printed_in[name], name, quantity, budget[row], recomputed[quantity])
-        ruled = under_rule(net, facts.budget_rules[name]) if name in facts.budget_rules else {}
+        rule = facts.budget_rules.get(name)
+        ruled = BUDGETS[rule.distribution](net.layers, rule.sparsity_pct, rule.keep_dense) if rule else {}
         for layer, sparsity_pct in ruled.items():
             quantity = f"sparsity_pct of {layer}"
             yield compared(printed_in[name], name, quantity, budget[layer], Estimate(sparsity_pct))

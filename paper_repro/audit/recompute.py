@@ -14,15 +14,16 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from paper_repro import models
 from paper_repro.accounting import Account, account, counted_layers
 from paper_repro.data.catalog import dataset
 from paper_repro.methods.distributions import erk, uniform
 from paper_repro.paper.library import TOTALS
-from paper_repro.paper.printed import BudgetRule
 from paper_repro.paper.quantity import Quantity
 
 MILLION = 1e6
@@ -55,20 +56,16 @@ def network(model_name: str, data_set: str) -> Network:
     """A full-size network, measured on images as they are in ``data_set``: 224 px for ImageNet-1K."""
     facts = dataset(data_set)
     model = models.get(model_name, **facts.fitting)
-    pool = 0
+    pooled: list[int] = []
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal pool
-        pool += inputs[0][0].numel()
+    def count(module: nn.Module, inputs: Any, _output: Any) -> None:
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            pooled.append(inputs[0][0].numel())
 
-    hooks = [
-        module.register_forward_hook(count) for module in model.modules() if isinstance(module, nn.AdaptiveAvgPool2d)
-    ]
-    measured = account(model, facts.input_size)
-    for hook in hooks:
-        hook.remove()
+    with register_module_forward_hook(count):
+        measured = account(model, facts.input_size)
     weights = sum(parameter.numel() for parameter in model.parameters())
-    return Network(counted_layers(model), measured, weights - measured.params, pool)
+    return Network(counted_layers(model), measured, weights - measured.params, sum(pooled))
 
 
 def spread(half_widths: Iterable[float]) -> float:
@@ -131,10 +128,3 @@ def under_erk(net: Network, sparsity: Quantity) -> dict[str, Estimate]:
         "params_m": params_at(net, sparsity),
         "macs_m": Estimate(macs(sparsity.value), abs(macs(low) - macs(high)) / 2.0),
     }
-
-
-def under_rule(net: Network, rule: BudgetRule) -> dict[str, float]:
-    """The budget of a rule, as layer name -> sparsity in percent."""
-    if rule.distribution == "erk":
-        return dict(erk(net.layers, rule.sparsity_pct))
-    return dict(uniform(net.layers, rule.sparsity_pct, rule.keep_dense))

@@ -16,7 +16,7 @@ from paper_repro.paper.quantity import parse
 
 def text_numbers(table: tables.Table, cells: Cells) -> Iterator[Comparison]:
     """Every number of the text that stands in the table's file."""
-    for claim in library.text_claims(table.name):
+    for claim in library.lines(table.name, TextClaim):
         estimate = RULES[claim.rule](table, claim, cells)
         place = (table.audited[-1], claim.claim, "number in text")
         yield compared(*place, parse(claim.printed), estimate, unit=claim.unit)
@@ -24,11 +24,10 @@ def text_numbers(table: tables.Table, cells: Cells) -> Iterator[Comparison]:
 
 def _macs_saved(table: tables.Table, claim: TextClaim, cells: Cells) -> Estimate:
     """MACs that the row needs fewer than the one that it is set against, whose rule holds exactly; in millions."""
-    printed = {row.row: row for row in library.rows(table.name)}
-    net = network(table.model, table.dataset)
-    ours, against = table.row(claim.row), Estimate(estimates(net, printed[claim.against], cells)["macs_m"].value)
-    if printed[claim.row].distribution == "budget":
-        return against - estimates(net, printed[claim.row], cells)["macs_m"]
+    net, ours = network(table.model, table.dataset), table.row(claim.row)
+    against = Estimate(estimates(net, table.row(claim.against), cells)["macs_m"].value)
+    if ours.distribution == "budget":
+        return against - estimates(net, ours, cells)["macs_m"]
     own = ours.reported.printed["macs_m"]
     return replace(
         against - Estimate(own.value, own.half_unit), note="STR's part as printed: its budget is not published"
@@ -37,8 +36,7 @@ def _macs_saved(table: tables.Table, claim: TextClaim, cells: Cells) -> Estimate
 
 def _macs_saved_share(table: tables.Table, claim: TextClaim, cells: Cells) -> Estimate:
     """The same, in percent of what the other row needs."""
-    against = {row.row: row for row in library.rows(table.name)}[claim.against]
-    whole = estimates(network(table.model, table.dataset), against, cells)["macs_m"].value
+    whole = estimates(network(table.model, table.dataset), table.row(claim.against), cells)["macs_m"].value
     saved = _macs_saved(table, claim, cells)
     return Estimate(100.0 * saved.value / whole, 100.0 * saved.spread / whole)
 

@@ -52,19 +52,14 @@ def audit(name: str, errata_path: Path | None = None) -> list[Comparison]:
     return [*lines, *(erratum.as_stale() for erratum in errata.values() if erratum.table not in elsewhere)]
 
 
-def audit_all(errata_path: Path | None = None) -> list[Comparison]:
-    """The audit of every table; an erratum that belongs to none is reported once."""
-    return list(dict.fromkeys(line for name in tables.names() for line in audit(name, errata_path)))
-
-
 def _numbers(table: tables.Table) -> Iterator[Comparison]:
     """Rows that only name a row of another table are audited there, and rows without numbers nowhere."""
     if not table.audited:
         return
     cells, net = library.budget_cells(table.budgets_of), network(table.model, table.dataset)
-    for printed, row in zip(library.rows(table.name), table.rows, strict=True):
-        if printed.printed() and row.paper_table in table.audited:
-            yield from printed_numbers.of_row(row, printed, cells)
+    for row in table.rows:
+        if row.reported.printed and row.paper_table in table.audited:
+            yield from printed_numbers.of_row(row, cells)
     yield from printed_numbers.quoted(table, net)
     if table.budgets_of == table.name and cells:
         yield from printed_numbers.layers(table, net)

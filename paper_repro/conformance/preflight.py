@@ -18,7 +18,7 @@ COMMAND = (sys.executable, "-m", "paper_repro.conformance.worker")
 
 
 @dataclass(frozen=True)
-class Report:
+class Findings:
     """What the checks found, as plain data: one dict per check with the fields of ``conformance.Outcome``."""
 
     outcomes: tuple[dict[str, Any], ...]
@@ -35,12 +35,12 @@ class Report:
         return tuple(outcome for outcome in self.outcomes if outcome["passed"] is False and not outcome["needed"])
 
 
-def check(
+def findings(
     plugin: Plugin,
     sparsity_pct: float,
     arguments: Mapping[str, Any],
     say: Callable[[Mapping[str, Any]], None] = lambda outcome: None,
-) -> Report:
+) -> Findings:
     """Run all checks on a method that is asked for ``sparsity_pct``; ``say`` hears of each as it ends.
 
     Raises UserError for a plug-in that cannot be loaded or built, crashes the process, or hangs.
@@ -68,4 +68,4 @@ def check(
             when = f"({child.how}) while it was to {doing}: {child.last_words or 'without a word'}"
             raise UserError(f"{plugin} ended its process {when}; nothing was trained")
     outcomes = tuple(event["outcome"] for event in told if event["event"] == "outcome")
-    return Report(outcomes, told[-1]["sparsity_argument"])
+    return Findings(outcomes, told[-1]["sparsity_argument"])

@@ -334,11 +334,11 @@ def zero_layer(subject: Subject) -> None:
             raise Breach(f"{breach} when all weights of a layer are zero") from breach
     loss = training.advance(STEPS - training.step)
     plain = training.method.finalize(training.model)
-    report = account(plain, INPUT_SIZE)
+    counted = account(plain, INPUT_SIZE)
     if not torch.isfinite(loss) or not torch.isfinite(training.predictions(plain)).all():
         raise Breach("does not recover from a layer whose weights were all zero: loss or outputs are not finite")
-    if not 0.0 <= report.sparsity_pct <= 100.0:
-        raise Breach(f"ends with a sparsity of {report.sparsity_pct} after a layer of zeros")
+    if not 0.0 <= counted.sparsity_pct <= 100.0:
+        raise Breach(f"ends with a sparsity of {counted.sparsity_pct} after a layer of zeros")
 
 
 @asks("works under torch.compile")

@@ -35,10 +35,10 @@ TOLERANCE = 1e-4  # of a weight: sums of floats are taken in another order
 
 def differences(subjects: Sequence[Subject]) -> list[str | None]:
     """For each subject what is different on two processes, as the rest of a sentence; None where nothing is."""
-    found: list[str | None] = []
-    while len(found) < len(subjects):
-        found += _pair(subjects[len(found) :])
-    return found
+    answers: list[str | None] = []
+    while len(answers) < len(subjects):
+        answers += _pair(subjects[len(answers) :])
+    return answers
 
 
 def _pair(subjects: Sequence[Subject]) -> list[str | None]:
@@ -53,10 +53,10 @@ def _pair(subjects: Sequence[Subject]) -> list[str | None]:
         finally:
             for one in pair:
                 one.end()
-        found: list[str | None] = [event["text"] for event in told[0] if event["event"] == "difference"]
-        if len(found) < len(subjects):
-            found.append(_why_it_ended(pair, [event for events in told for event in events]))
-    return found
+        answers: list[str | None] = [event["text"] for event in told[0] if event["event"] == "difference"]
+        if len(answers) < len(subjects):
+            answers.append(_why_it_ended(pair, [event for events in told for event in events]))
+    return answers
 
 
 def _why_it_ended(pair: Sequence[Child], told: Sequence[Event]) -> str:

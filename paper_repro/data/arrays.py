@@ -39,6 +39,12 @@ def drawn(text: str, items: Iterable[Any]) -> list[Any]:
     return sorted(items, key=lambda item: hashlib.sha256(f"{text} {item}".encode()).hexdigest())
 
 
+def divided(testing: np.ndarray, **whole: np.ndarray) -> Arrays:
+    """Each array in two: NAME_train where ``testing`` is false, NAME_test where it is true."""
+    parts = (("train", ~testing), ("test", testing))
+    return {f"{name}_{part}": values[chosen] for name, values in whole.items() for part, chosen in parts}
+
+
 def fingerprint(arrays: Mapping[str, np.ndarray]) -> str:
     """One sha256 of names, types, shapes and values, whatever the order they are given in."""
     digest = hashlib.sha256()

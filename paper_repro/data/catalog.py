@@ -1,52 +1,53 @@
-"""The data sets that a spec can name."""
+"""The data sets that a spec can name. ``sets.toml`` has the facts of each, which are read without torch."""
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping
-from importlib import import_module
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from paper_repro.errors import unknown
+from paper_repro.data.facts import Dataset, Step
+from paper_repro.errors import require_known
+from paper_repro.reading import read_toml
 
 if TYPE_CHECKING:
-    from paper_repro.data.dataset import Dataset
+    from paper_repro.data.dataset import Source
 
-# Data set -> the module of ``sets`` that has it in its ``DATASETS``. Modules are imported when they are asked for:
-# torch takes seconds, and the command line knows the names without it.
-MODULES = {
-    "fashion_mnist": "fashion_mnist",
-    "cifar10": "cifar10",
-    "imagenet1k": "imagenet1k",
-    "har2": "har2",
-    "har2_validation": "har2",
-    "har2_channels": "har2",
-    "har2_validation_channels": "har2",
-    "har2_rebuilt": "har2",
-    "har2_rebuilt_validation": "har2",
-    "har2_rebuilt_channels": "har2",
-    "har2_rebuilt_validation_channels": "har2",
-    "watch": "watch",
-    "speech12": "speech12",
-    "har2_original": "har2_third",
-    "har2_matched": "har2_third",
-    "google12": "google12",
-}
+
+@cache
+def sets() -> dict[str, dict[str, Any]]:
+    """Data set -> its section of ``sets.toml``."""
+    return read_toml(Path(__file__).with_name("sets.toml"))
+
+
+def keys(name: str) -> dict[str, Any]:
+    """What ``sets.toml`` says of a data set; UserError, with the nearest names, where there is none."""
+    require_known("data set", name, sets())
+    section = sets()[name]
+    own: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
+    own["steps"] = tuple(Step(**step) for step in own.get("steps", ()))
+    return {**(keys(own.pop("like")) if "like" in own else {}), **own, "name": name}
 
 
 def dataset(name: str) -> Dataset:
-    """The data set called ``name``; UserError, with the nearest names, where there is none."""
-    if name not in MODULES:
-        raise unknown("data set", name, MODULES)
-    module = import_module(f"paper_repro.data.sets.{MODULES[name]}")
-    (item,) = (item for item in module.DATASETS if item.name == name)
-    found: Dataset = item
-    return found
+    """The facts of the data set called ``name``; UserError, with the nearest names, where there is none."""
+    said = keys(name)
+    return Dataset(**{item.name: said[item.name] for item in fields(Dataset) if item.name in said})
+
+
+def source(name: str) -> Source:
+    """What finds, fetches, verifies and opens it."""
+    said = keys(name)
+    made: Source = pkgutil.resolve_name(said.pop("source"))(**said)
+    return made
 
 
 def every() -> list[Dataset]:
     """All data sets."""
-    return [dataset(name) for name in MODULES]
+    return [dataset(name) for name in sets()]
 
 
 def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
@@ -54,5 +55,5 @@ def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:
     return {
         name: other
         for name, other in stand_ins.items()
-        if not dataset(name).present(root) and dataset(other).present(root)
+        if not source(name).present(root) and source(other).present(root)
     }

@@ -1,16 +1,18 @@
-"""What a data set is: facts about it, and how it is found, fetched, verified and opened for training.
+"""How data sets are found, fetched, verified and opened for training.
 
-A data set that fits in memory extends ``InMemory``, one of sequences ``Sequences``; its object stands in a file of
-``sets``, and its name in ``catalog.MODULES``. Nothing else knows a data set by name.
+One that fits in memory extends ``InMemory``, one of sequences ``Sequences``, in a file of ``sets``; its facts stand in
+``sets.toml``. Nothing else knows a data set by name.
 """
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor
 from paper_repro.data import arrays, sources
 from paper_repro.data.arrays import Arrays
 from paper_repro.data.augmentation import Augmentation
+from paper_repro.data.facts import Dataset
 from paper_repro.data.loaders import ALONE, Batch, Loader, Share, TensorLoader
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
@@ -31,52 +34,9 @@ Parts = tuple[Batch, Batch]  # (training inputs, labels), (validation inputs, la
 Origin = tuple[str, Callable[[], None]]  # where the files may come from, and what brings them from there
 
 
-@dataclass(frozen=True)
-class Step:
-    """An option of ``data NAME`` that one data set has: a flag, or one that takes a file."""
-
-    flag: str
-    help: str
-    takes_file: bool = False
-
-    @property
-    def argument(self) -> str:
-        """Its name as an argument of ``Dataset.make_ready``."""
-        return self.flag.removeprefix("--").replace("-", "_")
-
-
 @dataclass(frozen=True, kw_only=True)
-class Dataset(ABC):
-    """``input_size`` is what the network sees of one example: (channels, height, width) of an image, (steps, features)
-    of a sequence. ``disk_mb``: what it takes on disk, in 1e6 bytes, with the archive where that is kept.
-    ``evaluated_on``: what the ``val_examples`` are. ``same_as``: the data set that has the same examples, prepared
-    otherwise. ``alias``: another name for ``data NAME``. ``readers``: the values of ``spec.loader`` that mean something
-    for it; none where it is kept in memory. ``steps``: its own options of ``data NAME``.
-    """
-
-    name: str
-    title: str
-    train_examples: int
-    val_examples: int
-    num_classes: int
-    input_size: tuple[int, ...]
-    disk_mb: float
-    licence: str
-    evaluated_on: str = "test set"
-    same_as: str = ""
-    alias: str = ""
-    readers: tuple[str, ...] = ()
-    steps: tuple[Step, ...] = ()
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of an image, features of a step: what the first layer takes."""
-        return self.input_size[0] if len(self.input_size) == 3 else self.input_size[-1]
-
-    @property
-    def fitting(self) -> dict[str, int]:
-        """The arguments with which a model fits this data set."""
-        return {"num_classes": self.num_classes, "in_channels": self.in_channels}
+class Source(Dataset, ABC):
+    """A data set as it is kept on this machine: how it is found, fetched, verified and opened for training."""
 
     @abstractmethod
     def present(self, root: Path) -> bool:
@@ -109,19 +69,15 @@ class Dataset(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InMemory(Dataset):
-    """A data set that fits in memory, kept in the folder ``kept_in`` under the root. ``files``: what is read there, and
-    the sha256 of each. ``collection``: what the files are called, where that is not the title. ``fetch_mb``: the room
-    that fetching them takes, or 0 where they cannot be fetched. ``by_hand``: what to do where they are not to be had,
-    in which {root} and {folder} stand for those.
-    """
+class InMemory(Source):
+    """A data set that fits in memory; ``sets.toml`` explains the fields."""
 
     kept_in: str
     files: Mapping[str, str] = field(default_factory=dict)
     fetch_mb: int = 0
     collection: str = ""
     by_hand: str = ""
-    augmentation: Augmentation | None = None
+    augmentation: ClassVar[Augmentation | None] = None
 
     @abstractmethod
     def load(self, folder: Path) -> Parts:
@@ -197,9 +153,9 @@ class InMemory(Dataset):
         advice = self.by_hand.format(root=root, folder=folder)
         raise UserError(f"{title} is not under {root} and could not be fetched.\n  {listed}\n{advice}")
 
-    def origins(self, root: Path, folder: Path, say: Say) -> Iterator[Origin]:
+    def origins(self, root: Path, folder: Path, say: Say) -> Iterable[Origin]:
         """Where the data may come from, in turn."""
-        raise NotImplementedError
+        return ()
 
     def open(
         self,
@@ -216,6 +172,41 @@ class InMemory(Dataset):
         train = TensorLoader(x_train.to(device), y_train.to(device), self.prepare, batch_size, share, self.augmentation)
         val = TensorLoader(x_val.to(device), y_val.to(device), self.prepare, VAL_BATCH, share)
         return train, val, self.fingerprint(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archived(InMemory):
+    """A data set that comes in one archive, which is looked for under the root and else fetched."""
+
+    archives: tuple[str, ...]
+    addresses: Mapping[str, str]
+
+    @abstractmethod
+    def unpack(self, archive: Path, folder: Path, say: Say) -> None:
+        """Write the files into ``folder``; UserError where it is not an intact archive of them."""
+
+    def present(self, root: Path) -> bool:
+        return super().present(root) or any((root / name).is_file() for name in self.archives)
+
+    def origins(self, root: Path, folder: Path, say: Say) -> Iterable[Origin]:
+        for archive in (root / name for name in self.archives):
+            if archive.is_file():
+                yield str(archive), partial(self._unpack_found, archive, folder, say)
+        for address, known_hash in self.addresses.items():
+            yield address, partial(self._fetch, address, known_hash, folder, say)
+
+    def _unpack_found(self, archive: Path, folder: Path, say: Say) -> None:
+        try:
+            self.unpack(archive, folder, say)
+        except UserError as error:
+            say(f"{self.collection or self.title}: not used: {error}: remove it")
+            raise UserError(f"{error}: remove it") from error
+
+    def _fetch(self, address: str, known_hash: str, folder: Path, say: Say) -> None:
+        say(f"{self.collection or self.title}: fetching {address}")
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            name = address.rpartition("/")[2]
+            self.unpack(sources.fetch(address, Path(scratch), name, known_hash), folder, say)
 
 
 @dataclass(frozen=True, kw_only=True)

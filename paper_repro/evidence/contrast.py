@@ -27,18 +27,16 @@ itself: with ten of them, one may miss its truth by chance more often than one t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.statistics import Summary, half_width, paired_difference
+from paper_repro.evidence.statistics import Summary, half_width, summarise
 
 EDGE = 0.1  # networks count as equally sparse, or as costly, up to this fraction of the smaller density or MACs
 MOST_SEEDS = 100  # more are not worth naming
@@ -80,13 +78,10 @@ class Contrast:
         """The same with the two sides exchanged."""
         return Contrast(tuple((theirs, ours) for ours, theirs in self.pairs), self.outside, self.alone)
 
-    def difference(self, measure: Callable[[Network, Network], float] | None = None) -> Summary | None:
-        """Top-1 points that ours is ahead, or another ``measure`` of a pair; None where there is no pair."""
-        measure = measure or points_ahead
-        return paired_difference(
-            {ours.seed: measure(ours, theirs) for ours, theirs in self.pairs},
-            {ours.seed: 0.0 for ours, _ in self.pairs},
-        )
+    def difference(self, measure: str = "points") -> Summary | None:
+        """How far ours is ahead, by one of ``MEASURES``; None where there is no pair."""
+        by_seed = {ours.seed: MEASURES[measure](ours, theirs) for ours, theirs in self.pairs}
+        return summarise(by_seed.values()) if by_seed else None
 
     def ratio(self, quantity: str) -> float:
         """Mean of ours over mean of theirs: of "macs_m" or "density"; NaN where it is not known."""
@@ -94,14 +89,10 @@ class Contrast:
         return ours / theirs if theirs else math.nan
 
 
-def points_ahead(ours: Network, theirs: Network) -> float:
-    """Points of accuracy."""
-    return ours.top1_pct - theirs.top1_pct
-
-
-def macs_saved_pct(ours: Network, theirs: Network) -> float:
-    """Of theirs."""
-    return 100.0 * (1.0 - ours.macs_m / theirs.macs_m)
+MEASURES: Mapping[str, Callable[[Network, Network], float]] = {
+    "points": lambda ours, theirs: ours.top1_pct - theirs.top1_pct,
+    "macs_saved_pct": lambda ours, theirs: 100.0 * (1.0 - ours.macs_m / theirs.macs_m),
+}
 
 
 def contrast(networks: Iterable[Network], others: Sequence[Network], at: At) -> Contrast:
@@ -215,13 +206,11 @@ def seeds_needed(difference: Summary, margin: float) -> int | None:
 
 def trained(evidence: Evidence, row: str) -> list[Network]:
     """The networks that the runs of a row ended with; none of a run that has no accuracy."""
-    runs: list[dict[str, Any]] = evidence.row_runs(row).to_dict("records")  # type: ignore[assignment]
+    runs = evidence.row_runs(row).dropna(subset="top1_pct")
+    columns = (runs[name] for name in ("seed", "dataset", "top1_pct", "sparsity_pct", "sparse_macs_m"))
     return [
-        Network(
-            run["seed"], _examples(run["dataset"]), run["top1_pct"], _density(run["sparsity_pct"]), run["sparse_macs_m"]
-        )
-        for run in runs
-        if pd.notna(run["top1_pct"])
+        Network(seed, _examples(data), top1_pct, _density(sparsity_pct), macs_m)
+        for seed, data, top1_pct, sparsity_pct, macs_m in zip(*columns, strict=True)
     ]
 
 

@@ -7,22 +7,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from paper_repro.data.catalog import dataset
-from paper_repro.evidence.budget_claims import full_size_macs
-from paper_repro.evidence.contrast import Answer, At, Contrast, Network, contrast, judge, macs_saved_pct, points_ahead
+from paper_repro.evidence.contrast import Answer, At, Contrast, Network, contrast, judge
 from paper_repro.evidence.contrast import printed as printed_networks
 from paper_repro.evidence.contrast import trained as trained_networks
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.layers import full_size_macs
 from paper_repro.evidence.outcome import Outcome, span
 from paper_repro.evidence.statistics import Summary, summarise
 from paper_repro.tables import Claim, Row
 from paper_repro.verdict import Verdict, worst
 
 READ_OFF = {"sparsity": At.SPARSITY, "macs": At.MACS, "accuracy": At.ACCURACY}
-MEASURES = {"points": points_ahead, "macs_saved_pct": macs_saved_pct}
 Networks = Callable[[Row], list[Network]]
 Holds = Callable[[Summary, float], Verdict]  # whether a difference is at least so large
 
@@ -70,7 +70,7 @@ def check(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
     """
     rows = [row for row in evidence.table.rows if printed or row.id in evidence.trained_rows]
     every = matches(claim, rows, printed_networks if printed else lambda row: trained_networks(evidence, row.id))
-    holds = (_amounts_to if _names_amount(claim) else _left_open) if printed else _by_interval
+    holds = partial(_holds, claim, printed)
     lines = _lines(claim, every, holds)
     outside = [match for match in every if match.contrast.outside and not printed]
     missing = [match for match in every if not match.contrast.pairs and match not in outside and not printed]
@@ -135,7 +135,7 @@ def _best_of_regimes(ours: Sequence[Row], theirs: Sequence[Row], networks: Netwo
 def _lines(claim: Claim, every: Iterable[Match], holds: Holds) -> list[Line]:
     lines = []
     for match in every:
-        difference = match.contrast.difference(MEASURES[claim.measure])
+        difference = match.contrast.difference(claim.measure)
         if difference is not None:
             lines.append(Line(match, difference, holds(difference, _least(claim)), _counts(claim, match.row)))
     return lines
@@ -149,19 +149,14 @@ def _least(claim: Claim) -> float:
     return -claim.margin if claim.at_least is None else claim.at_least
 
 
-def _by_interval(difference: Summary, least: float) -> Verdict:
-    answer = judge(difference.plus(-least))
+def _holds(claim: Claim, printed: bool, difference: Summary, least: float) -> Verdict:
+    """Printed numbers are single runs: who is ahead stays open. Where a claim names an amount, whether they come to it
+    is arithmetic.
+    """
+    if printed and _names_amount(claim):
+        return Verdict.PASS if difference.mean >= least else Verdict.FAIL
+    answer = Answer.TOO_FEW if printed else judge(difference.plus(-least))
     return {Answer.BETTER: Verdict.PASS, Answer.WORSE: Verdict.FAIL}.get(answer, Verdict.INCONCLUSIVE)
-
-
-def _left_open(_difference: Summary, _least: float) -> Verdict:
-    """Printed numbers are single runs: who is ahead stays open."""
-    return Verdict.INCONCLUSIVE
-
-
-def _amounts_to(difference: Summary, least: float) -> Verdict:
-    """Where a claim names an amount, whether the printed numbers come to it is arithmetic."""
-    return Verdict.PASS if difference.mean >= least else Verdict.FAIL
 
 
 def _names_amount(claim: Claim) -> bool:
@@ -286,5 +281,6 @@ def _at_full_size(claim: Claim, evidence: Evidence, rows: Sequence[Row]) -> str:
         macs = full_size_macs(evidence, row.id)
         return [replace(net, macs_m=macs[net.seed]) for net in trained_networks(evidence, row.id) if net.seed in macs]
 
-    saved = [line.difference.mean for line in _lines(claim, matches(claim, rows, networks), _by_interval)]
+    differences = (match.contrast.difference(claim.measure) for match in matches(claim, rows, networks))
+    saved = [difference.mean for difference in differences if difference is not None]
     return f"Weighed with the MACs of the full-size network: {span(saved)} %." if saved else ""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -16,13 +16,10 @@ from paper_repro.evidence.provenance import repository
 from paper_repro.evidence.statistics import Summary
 from paper_repro.tables import AUDIT, FULL_SCALE
 
-# what titles say of the options of a run: of those that change what is computed or read, and not its speed alone
-SAID_OF_OPTIONS = {
-    "autocast=bf16": "bf16",
-    "autocast=fp16": "fp16",
-    "loader=ffcv": "read by FFCV",
-    "loader=dali": "read by DALI",
-}
+# the options of a run that titles name: those that change what is computed or read, and not its speed alone
+NAMED_OPTIONS = {
+    "autocast=bf16": "bf16", "autocast=fp16": "fp16", "loader=ffcv": "read by FFCV", "loader=dali": "read by DALI",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,13 +32,11 @@ class Evidence:
     runs: pd.DataFrame
     budgets: pd.DataFrame
     history: pd.DataFrame
+    epochs: pd.DataFrame
     audit: pd.DataFrame
-    # of rows that other tables hold
-    audit_elsewhere: pd.DataFrame = field(default_factory=lambda: results.empty(AUDIT))
-    epochs: pd.DataFrame = field(default_factory=lambda: results.empty("epochs"))
-    # the balance of thresholds on the paper's own data, and what was tested of it
-    balance: pd.DataFrame = field(default_factory=lambda: results.empty("balance"))
-    balance_tests: pd.DataFrame = field(default_factory=lambda: results.empty("balance_tests"))
+    audit_elsewhere: pd.DataFrame  # of rows that other tables hold
+    balance: pd.DataFrame  # of thresholds, on the paper's own data
+    balance_tests: pd.DataFrame
 
     @property
     def plan(self) -> tables.TierPlan | None:
@@ -76,7 +71,7 @@ class Evidence:
         assert self.plan is not None
         titles, width = " and ".join(dataset(name).title for name in names), self.plan.base.model_args.get("width")
         chosen = {option for text in runs["options"] for option in text.split()}
-        options = [said for option, said in SAID_OF_OPTIONS.items() if option in chosen]
+        options = [said for option, said in NAMED_OPTIONS.items() if option in chosen]
         return ", ".join([titles, *([] if width is None else [f"width {width}"]), *options])
 
     @property
@@ -98,20 +93,15 @@ class Evidence:
     def audited(self, row: tables.Row, quantity: str) -> pd.DataFrame:
         """The audit's line for one printed number, wherever it is audited; no lines where it is not."""
         there = row.id if row.same_as is None else row.same_as[1]
-        for audit, id in ((self.audit, row.id), (self.audit_elsewhere, there)):
-            found = audit[(audit["table"] == row.paper_table) & (audit["row"] == id) & (audit["quantity"] == quantity)]
-            if len(found):
-                break
-        return found
+        here, elsewhere = (
+            audit[audit["table"].eq(row.paper_table) & audit["row"].eq(id) & audit["quantity"].eq(quantity)]
+            for audit, id in ((self.audit, row.id), (self.audit_elsewhere, there))
+        )
+        return here if len(here) else elsewhere
 
     def borrowed(self, row: tables.Row) -> bool:
         """Whether the row is another table's, and stands here only for comparison."""
         return row.same_as is not None and row.paper_table not in self.table.audited
-
-    @property
-    def audits_are_there(self) -> bool:
-        """Whether an audit has been written that this table's rows may be in."""
-        return len(self.audit) + len(self.audit_elsewhere) > 0
 
     def row_runs(self, row: str) -> pd.DataFrame:
         """The runs of one row, by seed; no lines where there are none."""
@@ -119,9 +109,7 @@ class Evidence:
 
     def by_seed(self, row: str, column: str) -> dict[int, float]:
         """Seed -> value of one column, leaving out empty cells (diverged runs have no accuracy)."""
-        frame = self.row_runs(row)
-        pairs = zip(frame["seed"], frame[column], strict=True)
-        return {int(seed): float(value) for seed, value in pairs if pd.notna(value)}
+        return {int(str(seed)): value for seed, value in self.row_runs(row).set_index("seed")[column].dropna().items()}
 
     def summary(self, row: str, column: str) -> Summary | None:
         """Mean over seeds with its interval; None where there is no value."""
@@ -133,71 +121,56 @@ class Evidence:
         gone = self.budgets[self.budgets["row"].eq(row) & self.budgets["sparsity_pct"].eq(100.0)]
         return {int(str(seed)): list(layers) for seed, layers in gone.groupby("seed")["layer"]}
 
-    def epochs_at_ranks(self, row: str) -> pd.DataFrame:
-        """The epochs of a row's runs at which they had its ranks; all of them for a row without ranks."""
-        frame = self.epochs[self.epochs["row"] == row]
-        ranks = self.table.row(row).ranks
-        if not ranks:
-            return frame
-        rank_w, rank_u = map(int, ranks.split("/"))
-        return frame[frame["rank_w"].eq(rank_w) & frame["rank_u"].eq(rank_u)]
-
     def best_over_epochs(self, row: str) -> dict[int, float]:
-        """Seed -> the best accuracy at the end of any epoch with the row's ranks: chosen on the test set."""
-        best = self.epochs_at_ranks(row).groupby("seed")["val_top1_pct"].max()
-        return {int(seed): float(top1_pct) for seed, top1_pct in zip(best.index.to_list(), best, strict=True)}
+        """Seed -> the best accuracy at the end of any epoch with the row's ranks, if it has some: chosen on the test
+        set.
+        """
+        epochs = self.epochs[self.epochs["row"] == row]
+        ranks = self.table.row(row).ranks
+        if ranks:
+            rank_w, rank_u = map(int, ranks.split("/"))
+            epochs = epochs[epochs["rank_w"].eq(rank_w) & epochs["rank_u"].eq(rank_u)]
+        best = epochs.groupby("seed")["val_top1_pct"].max()
+        return {int(str(seed)): top1_pct for seed, top1_pct in best.items()}
 
     def seeds(self) -> list[int]:
         """Seeds that any row was trained with."""
         return sorted({int(seed) for seed in self.runs["seed"]})
 
-    def run_budgets(self, method: str) -> Iterator[tuple[str, int, pd.DataFrame]]:
-        """(row, seed, layers in order of definition) of every run of a method."""
-        for row in self.trained_rows:
-            if self.table.row(row).method == method:
-                frame = self.budgets[self.budgets["row"] == row]
-                for seed in sorted({int(seed) for seed in frame["seed"]}):
-                    yield row, seed, frame[frame["seed"] == seed].reset_index(drop=True)
-
 
 def load(table: str, tier: str, results_dir: Path | None = None) -> Evidence:
     """Read what there is. Unknown tables and tiers, and damaged files, are UserErrors; missing files are not."""
     plan = tables.load(table)
-    if tier != AUDIT:
-        plan.tier(tier)
+    holders = {} if tier == AUDIT else tables.holders(plan, plan.tier(tier).name)
     folder = results_dir or repository() / "results"
 
+    @cache
     def read(name: str, kind: str) -> pd.DataFrame:
         return results.read_if_there(results.path(folder, name, tier, kind), kind)
 
-    holders = {} if tier == AUDIT else tables.holders(plan, tier)
-
-    def frame(kind: str) -> pd.DataFrame:
+    def of_runs(kind: str) -> pd.DataFrame:
         """The table's own lines, and those of rows whose runs stand in another table's results."""
-        if kind == AUDIT:
-            return read(table, kind)
         if tier == AUDIT:
             return results.empty(kind)
-        there = {name: read(name, kind) for name in {table, *(name for name, _ in holders.values())}}
-        parts = [there[table]]
+        parts = [read(table, kind)]
         for row, (name, id) in holders.items():
             if name != table:
-                lines = there[name][there[name]["row"] == id]
-                parts.append(lines.assign(row=row))
-        return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+                lines = read(name, kind)
+                parts.append(lines[lines["row"] == id].assign(row=row))
+        return _joined(parts)
 
-    others = [results.path(folder, other, AUDIT, AUDIT) for other in tables.sources(table) if other != table]
-    elsewhere = [audit for audit in (results.read_if_there(file, AUDIT) for file in others) if len(audit)]
+    elsewhere = [read(name, AUDIT) for name in tables.sources(table) if name != table]
     return Evidence(
         plan,
         tier,
         folder,
-        frame("runs"),
-        frame("budgets"),
-        frame("history"),
-        frame("audit"),
-        pd.concat(elsewhere, ignore_index=True) if elsewhere else results.empty(AUDIT),
-        frame("epochs"),
-        read(table, "balance"),
-        read(table, "balance_tests"),
+        **{kind: of_runs(kind) for kind in results.OF_RUNS},
+        audit=read(table, AUDIT),
+        audit_elsewhere=_joined([results.empty(AUDIT), *elsewhere]),
+        balance=read(table, "balance"),
+        balance_tests=read(table, "balance_tests"),
     )
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)

@@ -298,22 +298,25 @@ class Column:
     unit: str
     description: str
 
+    @property
+    def dtype(self) -> str:
+        """In a frame: whole numbers with gaps are floats there."""
+        return {str: "str", int: "float64" if self.may_be_empty else "int64", float: "float64"}[self.type]
+
 
 @cache
 def columns(line: type[Line]) -> dict[str, Column]:
     """The columns of a kind of file, in order."""
-    found = {}
-    for name, hint in get_type_hints(line).items():
-        if name in line.model_fields:
-            field, types = line.model_fields[name], get_args(hint) or (hint,)
-            base = next((base for base in (int, float) if base in types), str)
-            may_be_empty = NoneType in types or (hint is str and not field.metadata)
-            extra: dict[str, Any] = field.json_schema_extra  # type: ignore[assignment]
-            fmt = "d" if base is int else extra["format"]
-            found[name] = Column(
-                base, may_be_empty, not field.is_required(), fmt, extra["unit"], field.description or ""
-            )
-    return found
+    hints, by_name = get_type_hints(line), {}
+    for name, field in line.model_fields.items():
+        types = get_args(hints[name]) or (hints[name],)
+        base = next((base for base in (int, float) if base in types), str)
+        may_be_empty = NoneType in types or (hints[name] is str and not field.metadata)
+        extra: dict[str, Any] = field.json_schema_extra  # type: ignore[assignment]
+        fmt = "d" if base is int else extra["format"]
+        optional = not field.is_required()
+        by_name[name] = Column(base, may_be_empty, optional, fmt, extra["unit"], field.description or "")
+    return by_name
 
 
 # -- documentation ---------------------------------------------------------------------------------------------------

@@ -17,17 +17,8 @@ from pydantic import ValidationError
 
 from paper_repro import record, tables
 from paper_repro.errors import UserError, problems, unknown
-from paper_repro.evidence.lines import (
-    KINDS,
-    MEASURES,
-    BudgetLine,
-    Column,
-    EpochLine,
-    HistoryLine,
-    Line,
-    RunLine,
-    columns,
-)
+from paper_repro.evidence import lines as kinds
+from paper_repro.evidence.lines import KINDS, MEASURES, Column, Line, RunLine, columns
 from paper_repro.files import locked, write_csv
 from paper_repro.reading import read_rows, require_unique, validated
 from paper_repro.record import Layer, Point, Provenance, Record
@@ -75,25 +66,15 @@ def empty(kind: str = "runs") -> pd.DataFrame:
 
 
 def _frame(lines: Sequence[Line], model: type[Line]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            name: pd.Series([getattr(line, name) for line in lines], dtype=_dtype(column))
-            for name, column in columns(model).items()
-        }
-    )
-
-
-def _dtype(column: Column) -> Any:
-    if column.type is str:
-        return "str"
-    return "int64" if column.type is int and not column.may_be_empty else "float64"
+    dtypes = {name: column.dtype for name, column in columns(model).items()}
+    return pd.DataFrame([line.model_dump() for line in lines], columns=list(dtypes)).astype(dtypes)
 
 
 def validate(frame: pd.DataFrame, kind: str, file: Path) -> list[Line]:
     """The lines of a frame, which is what ``file`` is to hold; UserErrors as by ``read``."""
-    cells = [["" if pd.isna(value) else value for value in frame[name].tolist()] for name in columns(KINDS[kind])]
-    rows = enumerate((dict(zip(columns(KINDS[kind]), line, strict=True)) for line in zip(*cells, strict=True)), 2)
-    return validated(file, list(rows), KINDS[kind])
+    cells = frame[list(columns(KINDS[kind]))].astype(object)
+    lines: list[dict[str, Any]] = cells.where(cells.notna(), "").to_dict("records")  # type: ignore[assignment]
+    return validated(file, list(enumerate(lines, 2)), KINDS[kind])
 
 
 def write(frame: pd.DataFrame, file: Path, kind: str = "runs") -> Path:
@@ -208,8 +189,9 @@ def _new_lines(plan: tables.Table, tier: str, runs: Mapping[Path, Record]) -> di
                     new[kind].append(line)
             except ValidationError as error:
                 place, problem = problems(error)[0]
-                where = f"{folder / record.FILE}, for {error.title}{''.join(f', column {name}' for name in place)}"
-                raise UserError(f"{where}: {problem}", exit_code=3) from error
+                column = "".join(f", column {name}" for name in place)
+                said = f"{folder / record.FILE}, for {error.title}{column}: {problem}"
+                raise UserError(said, exit_code=3) from error
     return new
 
 
@@ -217,13 +199,14 @@ def _one_for_each_row(lines: Iterable[RunLine]) -> dict[str, tuple[str, str]]:
     """Row -> data set and options of all its runs; UserError when two differ."""
     made_on: dict[str, tuple[str, str]] = {}
     for line in lines:
-        mine = (line.dataset, line.options)
-        for kind, one, other in zip(
-            ("data sets", "choices of options"), made_on.setdefault(line.row, mine), mine, strict=True
+        first = made_on.setdefault(line.row, (line.dataset, line.options))
+        for what, one, other in (
+            ("data sets", first[0], line.dataset),
+            ("choices of options", first[1], line.options),
         ):
             if one != other:
                 raise UserError(
-                    f"the runs of row {line.row} are on two {kind}, {one or 'none'} and {other or 'none'}; a row is of "
+                    f"the runs of row {line.row} are on two {what}, {one or 'none'} and {other or 'none'}; a row is of "
                     "one: collect the runs of one of them"
                 )
     return made_on
@@ -253,14 +236,14 @@ def _lines(run: Record, row: tables.Row, plan: tables.Table, tier: str) -> Itera
     yield "runs", RunLine.model_validate({name: values[name] for name in RunLine.model_fields})
     for layer in layers:
         balance = {"balance": _finite(layer.balance)}  # infinite where s is 0, and decay has nothing left to pull
-        yield "budgets", BudgetLine.model_validate(key | layer.model_dump() | balance)
+        yield "budgets", kinds.BudgetLine.model_validate(key | layer.model_dump() | balance)
     for point in run.history:
-        yield "history", HistoryLine.model_validate(key | _history(point, plan.figure_layer))
+        yield "history", kinds.HistoryLine.model_validate(key | _history(point, plan.figure_layer))
     for epoch in run.epochs:
         ranks = {f"rank_{name}": epoch.ranks.get(name) for name in ("w", "u")}
         kept = "yes" if epoch_of is not None and epoch.epoch == math.ceil(epoch_of) else "no"
         own = epoch.model_dump(exclude={"ranks"})
-        yield "epochs", EpochLine.model_validate(key | own | ranks | {"kept": kept})
+        yield "epochs", kinds.EpochLine.model_validate(key | own | ranks | {"kept": kept})
 
 
 def _network(run: Record, row: tables.Row) -> tuple[float | None, dict[str, Any], list[Layer]]:
@@ -295,12 +278,9 @@ def _history(point: Point, figure_layer: str | None) -> dict[str, Any]:
 
 
 def _spread(name: str, values: Iterable[float]) -> dict[str, float | None]:
-    ordered = sorted(values)
-    return {
-        f"{name}_min": ordered[0] if ordered else None,
-        f"{name}_median": statistics.median(ordered) if ordered else None,
-        f"{name}_max": ordered[-1] if ordered else None,
-    }
+    some = list(values)
+    spread = (min(some), statistics.median(some), max(some)) if some else (None, None, None)
+    return {f"{name}_{what}": value for what, value in zip(("min", "median", "max"), spread, strict=True)}
 
 
 def _finite(ratio: float | None) -> float | None:

@@ -5,7 +5,7 @@ How a claim is decided is said in ``claims.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,58 +24,48 @@ from paper_repro.verdict import Verdict
 def onset(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
     """Every run of STR against its own forecast; on paper Figure 2, whose forecast is in the audit."""
     limit_pct = tolerances.load().onset_before_pct
-    return _onset_of_figure_2(evidence, limit_pct) if printed else _onset_of_runs(claim, evidence, limit_pct)
+    if printed:
+        return _onset_of_figure_2(evidence, limit_pct)
+    return _onset_of_runs([_onset_line(run, history, limit_pct) for run, history in _histories(claim, evidence)])
 
 
 def _onset_of_figure_2(evidence: Evidence, limit_pct: float) -> Outcome | None:
     """The curve alone says when sparsity began, and that it never fell afterwards."""
-    if evidence.table.figure_layer is None:
-        return None
-    curve = tables.curve(evidence.table.name, "fig2_sparsity")
+    curve = [] if evidence.table.figure_layer is None else tables.curve(evidence.table.name, "fig2_sparsity")
     begun = next((epoch for epoch, sparsity in curve if sparsity > limit_pct), None)
     if begun is None:
         return None
-    forecast = _forecast_of_figure_2(evidence)
+    audited = evidence.audit.loc[evidence.audit["quantity"].eq("onset_epoch"), "recomputed"].dropna()
     sentence = f"Figure 2 (90.23 %): sparsity first exceeds {limit_pct:g} % at epoch {begun:.0f} of 100"
-    if forecast is None:
+    if not len(audited):
         sentence += "; no forecast to hold it against."
         return Outcome(Verdict.INCONCLUSIVE, f"epoch {begun:.0f} of 100", sentence)
+    forecast = float(audited.iloc[0])
     sentence += f"; g(s) is forecast to reach 4.5e-5, a level taken from Figure 1, at epoch {forecast:.2f}."
     verdict = Verdict.PASS if begun >= forecast - 1 else Verdict.FAIL  # the figure has one point per epoch
     return Outcome(verdict, f"epoch {begun:.0f}, forecast {forecast:.2f}", sentence)
 
 
-def _forecast_of_figure_2(evidence: Evidence) -> float | None:
-    """The audit's forecast for the model of Figure 2, in epochs; None where the audit has none."""
-    forecast = evidence.audit[(evidence.audit["quantity"] == "onset_epoch") & evidence.audit["recomputed"].notna()]
-    return float(forecast["recomputed"].iloc[0]) if len(forecast) else None
-
-
-def _onset_of_runs(claim: Claim, evidence: Evidence, limit_pct: float) -> Outcome | None:
-    lines = [_onset_line(run, history, limit_pct) for run, history in _histories(claim, evidence)]
+def _onset_of_runs(lines: list[dict[str, Any]]) -> Outcome | None:
     if not lines:
         return None
-    untested = [line for line in lines if line["forecast_epoch"] == 0]
     tested = [line for line in lines if line["forecast_epoch"] != 0]
     if not tested:
         sentence = "The recipes begin at the onset (the forecast is epoch 0), so that nothing could rise before it."
         return Outcome(Verdict.INCONCLUSIVE, "all recipes begin at the onset", sentence, lines)
     against = [line for line in tested if not line["holds"]]
-    lags = [
-        line["onset_epoch"] - line["forecast_epoch"]
-        for line in tested
-        if line["onset_epoch"] is not None and line["forecast_epoch"] is not None
-    ]
+    epochs = pd.DataFrame(tested)[["forecast_epoch", "onset_epoch"]].astype(float)
+    lags = epochs.diff(axis="columns")["onset_epoch"].dropna().tolist()
     figure = f"{len(tested) - len(against)} of {len(tested)} runs"
     sentence = f"Sparsity rose only after the forecast onset, to a hundredth of training, in {figure}"
     if lags:
         figure += f", {span(lags, 2, sign=True)} epochs"
         sentence += f"; observed minus forecast: {min(lags):+.2f} to {max(lags):+.2f} epochs"
     sentence += "."
-    if untested:
-        sentence += f" {len(untested)} runs begin at the onset and test nothing."
+    if len(tested) < len(lines):
+        sentence += f" {len(lines) - len(tested)} runs begin at the onset and test nothing."
     if against:
-        sentence += f" It does not hold for: {', '.join(who(line) for line in against)}."
+        sentence += f" It does not hold for: {', '.join(map(who, against))}."
     return Outcome(Verdict.FAIL if against else Verdict.PASS, figure, sentence, lines)
 
 
@@ -111,25 +101,23 @@ FALL_PCT = 1.0  # points of sparsity that a curve may fall now and then
 
 def cubic_schedule(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
     """Every run of STR, or Figure 2, against the cubic schedule of Zhu and Gupta."""
-    curves: list[tuple[dict[str, Any], Sequence[tuple[float, float]]]] = []
+    curves: list[tuple[dict[str, Any], Any]] = []
     if not printed:
         for run, history in _histories(claim, evidence):
-            curve = list(zip(history["epoch"], history["sparsity_pct"], strict=True))
-            curves.append(({"row": run["row"], "seed": run["seed"]}, curve))
+            curves.append(({"row": run["row"], "seed": run["seed"]}, history[["epoch", "sparsity_pct"]]))
     elif evidence.table.figure_layer is not None:
         curves.append(({"row": evidence.table.figure_row}, tables.curve(evidence.table.name, "fig2_sparsity")))
     limit_pct = tolerances.load().onset_before_pct
-    fits = [(name, _gradual(curve, limit_pct)) for name, curve in curves]
-    return _gradual_outcome(
-        [name | fit for name, fit in fits if fit is not None], "Figure 2" if printed else "the runs"
-    )
+    fits = [(name, _gradual(np.array(curve, dtype=float), limit_pct)) for name, curve in curves]
+    lines = [name | fit for name, fit in fits if fit is not None]
+    return _gradual_outcome(lines, "Figure 2" if printed else "the runs") if lines else None
 
 
-def _gradual(curve: Sequence[tuple[float, float]], limit_pct: float) -> dict[str, Any] | None:
+def _gradual(curve: np.ndarray, limit_pct: float) -> dict[str, Any] | None:
     """How well 1 - (1 - t)^3 follows the sparsity after its onset: from the onset to the end of training, and with the
     start and the end that fit best. None for a curve with fewer than four points there.
     """
-    times, sparsity = np.array(curve, dtype=float).T
+    times, sparsity = curve.T
     begun = sparsity > limit_pct
     if begun.sum() < 4:
         return None
@@ -157,9 +145,7 @@ def _gradual(curve: Sequence[tuple[float, float]], limit_pct: float) -> dict[str
     }
 
 
-def _gradual_outcome(lines: list[dict[str, Any]], of_what: str) -> Outcome | None:
-    if not lines:
-        return None
+def _gradual_outcome(lines: list[dict[str, Any]], of_what: str) -> Outcome:
     against = [line for line in lines if not line["holds"]]
     r2, ramp_r2 = ([100 * line[name] for line in lines] for name in ("cubic_r2", "ramp_r2"))
     gaps = [line["gap_over_the_whole_rest"] for line in lines]
@@ -171,7 +157,7 @@ def _gradual_outcome(lines: list[dict[str, Any]], of_what: str) -> Outcome | Non
         f"onset to the end of training lies up to {span(gaps)} points of sparsity away."
     )
     if 0 < len(against) < len(lines):
-        sentence += f" It does not hold for: {', '.join(who(line) for line in against)}."
+        sentence += f" It does not hold for: {', '.join(map(who, against))}."
     figure = f"cubic explains {span(r2)} %, a ramp {span(ramp_r2)} %"
     return Outcome(Verdict.FAIL if against else Verdict.PASS, figure, sentence, lines)
 

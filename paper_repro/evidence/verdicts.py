@@ -11,11 +11,9 @@ last one with the row's ranks; never of the epoch that was best on the test set.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -23,20 +21,13 @@ from paper_repro import tables
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence import results, tolerances
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.tolerances import Tolerances
 from paper_repro.tables import AUDIT
 from paper_repro.verdict import Verdict, worst
 
 QUANTITIES = ("top1_pct", "sparsity_pct", "params_m", "macs_m")
 TRAINED_SPARSITY = "trained_sparsity_pct"
-UNITS = {"top1_pct": "%", "sparsity_pct": "%", "params_m": "M", "macs_m": "M", TRAINED_SPARSITY: "%"}
 DIGITS = {"top1_pct": 2, "sparsity_pct": 2, "params_m": 3, "macs_m": 1, TRAINED_SPARSITY: 2}
-_COLUMN = {
-    "top1_pct": "top1_pct",
-    "sparsity_pct": "sparsity_pct",
-    "params_m": "nonzero_params_m",
-    "macs_m": "sparse_macs_m",
-}
+COLUMN_OF_RUNS = {"params_m": "nonzero_params_m", "macs_m": "sparse_macs_m", TRAINED_SPARSITY: "sparsity_pct"}
 
 # data sets that are the paper's by name and construction, and not its very examples
 OTHER_SAMPLES = {
@@ -89,19 +80,13 @@ class Comparison:
     ranks: str = ""
 
 
-def compare(table: str, tier: str, results_dir: Path | None = None) -> list[Comparison]:
-    """One comparison per row of the table, in its order, from the files under ``results_dir``."""
-    return comparisons(ev.load(table, tier, results_dir))
+def comparisons(evidence: Evidence) -> list[Comparison]:
+    """One comparison per row of the table, in its order."""
+    return [_compare_row(evidence, row) for row in evidence.table.rows]
 
 
-def comparisons(evidence: Evidence, limits: Tolerances | None = None) -> list[Comparison]:
-    """``compare`` on evidence that is loaded already."""
-    limits = limits or tolerances.load()
-    return [_compare_row(evidence, row, limits) for row in evidence.table.rows]
-
-
-def _compare_row(evidence: Evidence, row: tables.Row, limits: Tolerances) -> Comparison:
-    cells = {name: _judge(evidence, row, name, limits) for name in QUANTITIES if name in row.reported.printed}
+def _compare_row(evidence: Evidence, row: tables.Row) -> Comparison:
+    cells = {name: _judge(evidence, row, name) for name in QUANTITIES if name in row.reported.printed}
     if "top1_pct" not in cells and evidence.tier != AUDIT:
         cells = {"top1_pct": _unprinted(evidence, row), **cells}
     trained = _judge_trained_sparsity(evidence, row)
@@ -113,119 +98,39 @@ def _compare_row(evidence: Evidence, row: tables.Row, limits: Tolerances) -> Com
     return Comparison(row.id, row.label, row.method, evidence.tier, cells, verdict, row.ranks)
 
 
-def _unprinted(evidence: Evidence, row: tables.Row) -> Judgement:
-    """The measured accuracy of a row for which none is printed: shown where there is one."""
-    plain: dict[str, Any] = {
-        "quantity": "top1_pct",
-        "reported": "–",
-        "tier": evidence.tier,
-        "measured_on": evidence.setting_of(row.id),
-    }
-    runs, summary = evidence.row_runs(row.id), evidence.summary(row.id, "top1_pct")
-    if not len(runs):
-        absent = _not_run(evidence, row)
-        return Judgement(**plain, reproduced=None, **absent, unprinted=absent["verdict"] is Verdict.UNTESTED)
-    if summary is None or runs["status"].ne("finished").any():
-        value, n = (None, 0) if summary is None else (summary.mean, summary.n)
-        return Judgement(**plain, reproduced=value, n=n, verdict=Verdict.FAIL, reason=_statuses(row, runs))
-    reason = "nothing is printed for this row"
-    return Judgement(
-        **plain, reproduced=summary.mean, n=summary.n, verdict=Verdict.UNTESTED, reason=reason, unprinted=True
-    )
-
-
-def _not_run(evidence: Evidence, row: tables.Row) -> dict[str, Any]:
-    if row.id in evidence.trained_rows:
-        return {"verdict": Verdict.MISSING, "reason": "not run yet"}
-    return {"verdict": Verdict.UNTESTED, "reason": f"tier {evidence.tier} does not train this row"}
-
-
-def _judge(evidence: Evidence, row: tables.Row, name: str, limits: Tolerances) -> Judgement:
-    runs = evidence.row_runs(row.id)
+def _judge(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
+    """A printed number, from the runs or, where they are of another network than the paper's, from the audit."""
+    runs, printed = evidence.row_runs(row.id), row.reported.printed[name]
     if name != "top1_pct" and not (evidence.full_scale and len(runs)):
         return _from_audit(evidence, row, name)
     if name == "top1_pct" and not len(runs) and len(evidence.audited(row, name)):
         return _from_audit(evidence, row, name)  # an accuracy that the paper misquotes needs no training to be judged
-    reported = row.reported.printed[name].text
-    plain: dict[str, Any] = {
-        "quantity": name,
-        "reported": reported,
-        "tier": evidence.tier,
-        "measured_on": evidence.setting_of(row.id),
-    }
     if evidence.tier == AUDIT:
-        return Judgement(
-            **plain,
-            reproduced=None,
-            verdict=Verdict.UNTESTED,
-            reason="accuracy cannot be recomputed; it needs a tier that trains",
-        )
-    if not len(runs):
-        return Judgement(**plain, reproduced=None, **_not_run(evidence, row))
-    summary = evidence.summary(row.id, _COLUMN[name])
-    if summary is None and runs["status"].eq("finished").all():
-        reason = "the network is there, and the data to evaluate it on is not"
-        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason=reason)
-    if summary is None:
-        return Judgement(**plain, reproduced=None, verdict=Verdict.FAIL, reason=_statuses(row, runs))
-    found = {**plain, "reproduced": summary.mean, "n": summary.n}
-    if runs["status"].ne("finished").any():
-        return Judgement(**found, verdict=Verdict.FAIL, reason=_statuses(row, runs))
-    if not evidence.full_scale:
-        return Judgement(**found, verdict=Verdict.UNTESTED, reason=f"{found['measured_on']}: another data set")
-    allowed = _allowed(name, row, evidence, limits)
-    difference = summary.mean - row.reported.printed[name].value
-    # a tolerance of 0.1 must hold at a difference of 0.1: floats may miss that by a rounding error
-    verdict = Verdict.PASS if abs(difference) <= allowed + 1e-9 else Verdict.FAIL
-    reason = f"differs by {difference:+.3g}, tolerance {allowed:.3g}{_other_samples(runs)}"
-    if verdict == Verdict.FAIL and _is_erratum(evidence, row, name, summary.mean, allowed):
-        verdict, reason = Verdict.ERRATUM, f"{reason}; the measured number is the one that the audit recomputes"
-    return Judgement(**found, verdict=verdict, reason=reason)
+        reason = "accuracy cannot be recomputed; it needs a tier that trains"
+        where = evidence.setting_of(row.id)
+        return Judgement(name, printed.text, None, AUDIT, where, Verdict.UNTESTED, reason)
+
+    def against_printed(mean: float, _n: int) -> tuple[Verdict, str]:
+        if not evidence.full_scale:
+            return Verdict.UNTESTED, f"{evidence.setting_of(row.id)}: another data set"
+        allowed, difference = _allowed(name, row, evidence), mean - printed.value
+        samples = [OTHER_SAMPLES[name] for name in runs["dataset"].unique() if name in OTHER_SAMPLES]
+        reason = "; ".join([f"differs by {difference:+.3g}, tolerance {allowed:.3g}", *samples])
+        # a tolerance of 0.1 must hold at a difference of 0.1: floats may miss that by a rounding error
+        if abs(difference) <= allowed + 1e-9:
+            return Verdict.PASS, reason
+        if _is_erratum(evidence, row, name, mean, allowed):
+            return Verdict.ERRATUM, f"{reason}; the measured number is the one that the audit recomputes"
+        return Verdict.FAIL, reason
+
+    return _measured(evidence, row, name, printed.text, against_printed)
 
 
-def _is_erratum(evidence: Evidence, row: tables.Row, name: str, measured: float, allowed: float) -> bool:
-    """Whether the audit found the printed number wrong, and another one in its place that is the measured one."""
-    audit = evidence.audited(row, name)
-    wrong = audit[audit["verdict"].eq(str(Verdict.ERRATUM)) & audit["recomputed"].notna()]
-    return bool((wrong["recomputed"] - measured).abs().le(allowed).any())
-
-
-def _allowed(name: str, row: tables.Row, evidence: Evidence, limits: Tolerances) -> float:
-    """How far a full-scale measurement may lie from the printed number, in the number's unit."""
-    if name == "sparsity_pct" and evidence.plan is not None:
-        return evidence.plan.rows[row.id].tolerance_pct
-    full = limits.full_scale[evidence.tier]
-    relative = {"params_m": full.params_rel, "macs_m": full.macs_rel}
-    return relative[name] * row.reported.printed[name].value if name in relative else full.top1_pct
-
-
-def _from_audit(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
-    reported = row.reported.printed[name].text
-    plain: dict[str, Any] = {
-        "quantity": name,
-        "reported": reported,
-        "tier": AUDIT,
-        "measured_on": "published budget, full-size network",
-    }
-    found = evidence.audited(row, name)
-    if not len(found) and evidence.audits_are_there:
-        given = name == "sparsity_pct"
-        reason = "a setting that defines the row" if given else "the row's budget is not published"
-        if (row.model, row.dataset) != (evidence.table.model, evidence.table.dataset):
-            reason = f"{row.model} on {row.dataset}: {reason}"
-        return Judgement(**plain, reproduced=None, verdict=Verdict.UNTESTED, reason=reason, given=given)
-    if not len(found):
-        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason="no audit.csv: run the audit")
-    line = found.iloc[0]
-    # an accuracy in the audit is one that another paper prints: it shows a misquotation, and reproduces nothing
-    value = None if pd.isna(line["recomputed"]) or name == "top1_pct" else float(line["recomputed"])
-    return Judgement(
-        **plain,
-        reproduced=value,
-        verdict=Verdict(line["verdict"]),
-        reason=str(line["note"]) if pd.notna(line["note"]) else "",
-        convention=str(line["convention"]) if pd.notna(line["convention"]) else "",
-    )
+def _unprinted(evidence: Evidence, row: tables.Row) -> Judgement:
+    """The measured accuracy of a row for which none is printed: shown where there is one."""
+    shown = (Verdict.UNTESTED, "nothing is printed for this row")
+    measured = _measured(evidence, row, "top1_pct", "–", lambda _mean, _n: shown)
+    return replace(measured, unprinted=measured.verdict is Verdict.UNTESTED)
 
 
 def _judge_trained_sparsity(evidence: Evidence, row: tables.Row) -> Judgement | None:
@@ -236,24 +141,76 @@ def _judge_trained_sparsity(evidence: Evidence, row: tables.Row) -> Judgement | 
     if recipe.target_sparsity_pct is None:
         return None
     target, allowed = recipe.target_sparsity_pct, recipe.tolerance_pct
-    plain: dict[str, Any] = {
-        "quantity": TRAINED_SPARSITY,
-        "reported": f"{target:g} ± {allowed:g} (target)",
-        "tier": evidence.tier,
-        "measured_on": evidence.setting_of(row.id),
-    }
-    runs, summary = evidence.row_runs(row.id), evidence.summary(row.id, "sparsity_pct")
-    if not len(runs):
-        return Judgement(**plain, reproduced=None, verdict=Verdict.MISSING, reason="not run yet")
-    value, n = (None, 0) if summary is None else (summary.mean, summary.n)
-    if value is None or runs["status"].ne("finished").any():
-        return Judgement(**plain, reproduced=value, n=n, verdict=Verdict.FAIL, reason=_statuses(row, runs))
-    inside = abs(value - target) <= allowed + 0.005  # as measured, to two decimals
-    reason = (
-        f"ended at {value:.2f} % instead of {target:g} %, {abs(value - target):.2f} points "
-        f"{'sparser' if value > target else 'denser'} (mean of {n} seed{'s' if n > 1 else ''}, allowed {allowed:g})"
+
+    def against_target(mean: float, n: int) -> tuple[Verdict, str]:
+        inside = abs(mean - target) <= allowed + 0.005  # as measured, to two decimals
+        return Verdict.PASS if inside else Verdict.FAIL, (
+            f"ended at {mean:.2f} % instead of {target:g} %, {abs(mean - target):.2f} points "
+            f"{'sparser' if mean > target else 'denser'} (mean of {n} seed{'s' if n > 1 else ''}, allowed {allowed:g})"
+        )
+
+    return _measured(evidence, row, TRAINED_SPARSITY, f"{target:g} ± {allowed:g} (target)", against_target)
+
+
+def _measured(
+    evidence: Evidence,
+    row: tables.Row,
+    name: str,
+    reported: str,
+    against_reported: Callable[[float, int], tuple[Verdict, str]],
+) -> Judgement:
+    """A number that runs measured. ``against_reported`` judges the mean over so many seeds; what there is of runs that
+    are missing, or did not end well, is not for it to judge.
+    """
+    runs, summary = evidence.row_runs(row.id), evidence.summary(row.id, COLUMN_OF_RUNS.get(name, name))
+    if not len(runs) and row.id in evidence.trained_rows:
+        verdict, reason = Verdict.MISSING, "not run yet"
+    elif not len(runs):
+        verdict, reason = Verdict.UNTESTED, f"tier {evidence.tier} does not train this row"
+    elif runs["status"].ne("finished").any():
+        verdict, reason = Verdict.FAIL, _statuses(row, runs)
+    elif summary is None:
+        verdict, reason = Verdict.MISSING, "the network is there, and the data to evaluate it on is not"
+    else:
+        verdict, reason = against_reported(summary.mean, summary.n)
+    mean, n = (None, 0) if summary is None else (summary.mean, summary.n)
+    return Judgement(name, reported, mean, evidence.tier, evidence.setting_of(row.id), verdict, reason, n)
+
+
+def _is_erratum(evidence: Evidence, row: tables.Row, name: str, measured: float, allowed: float) -> bool:
+    """Whether the audit found the printed number wrong, and another one in its place that is the measured one."""
+    audit = evidence.audited(row, name)
+    wrong = audit[audit["verdict"].eq(str(Verdict.ERRATUM)) & audit["recomputed"].notna()]
+    return bool((wrong["recomputed"] - measured).abs().le(allowed).any())
+
+
+def _allowed(name: str, row: tables.Row, evidence: Evidence) -> float:
+    """How far a full-scale measurement may lie from the printed number, in the number's unit."""
+    if name == "sparsity_pct" and evidence.plan is not None:
+        return evidence.plan.rows[row.id].tolerance_pct
+    full = tolerances.load().full_scale[evidence.tier]
+    relative = {"params_m": full.params_rel, "macs_m": full.macs_rel}
+    return relative[name] * row.reported.printed[name].value if name in relative else full.top1_pct
+
+
+def _from_audit(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
+    untested = Judgement(
+        name, row.reported.printed[name].text, None, AUDIT, "published budget, full-size network", Verdict.UNTESTED, ""
     )
-    return Judgement(**plain, reproduced=value, n=n, verdict=Verdict.PASS if inside else Verdict.FAIL, reason=reason)
+    if not len(evidence.audit) and not len(evidence.audit_elsewhere):
+        return replace(untested, verdict=Verdict.MISSING, reason="no audit.csv: run the audit")
+    audited = evidence.audited(row, name)
+    if not len(audited):
+        given = name == "sparsity_pct"
+        reason = "a setting that defines the row" if given else "the row's budget is not published"
+        if (row.model, row.dataset) != (evidence.table.model, evidence.table.dataset):
+            reason = f"{row.model} on {row.dataset}: {reason}"
+        return replace(untested, reason=reason, given=given)
+    line = audited.fillna({"note": "", "convention": ""}).iloc[0]
+    # an accuracy in the audit is one that another paper prints: it shows a misquotation, and reproduces nothing
+    value = None if pd.isna(line["recomputed"]) or name == "top1_pct" else float(line["recomputed"])
+    verdict, reason, convention = Verdict(line["verdict"]), str(line["note"]), str(line["convention"])
+    return replace(untested, reproduced=value, verdict=verdict, reason=reason, convention=convention)
 
 
 def _statuses(row: tables.Row, runs: pd.DataFrame) -> str:
@@ -265,11 +222,6 @@ def _statuses(row: tables.Row, runs: pd.DataFrame) -> str:
     return "; ".join(f"seed{'s' if len(of) > 1 else ''} {', '.join(of)}: {what}" for what, of in seeds.items())
 
 
-def _other_samples(runs: pd.DataFrame) -> str:
-    notes = [OTHER_SAMPLES[name] for name in runs["dataset"].unique() if name in OTHER_SAMPLES]
-    return "".join(f"; {note}" for note in notes)
-
-
 # -- how many of each ------------------------------------------------------------------------------------------------
 
 
@@ -277,46 +229,23 @@ def counts(results_dir: Path | None = None) -> pd.DataFrame:
     """One line per table of the paper, kind of number and tier: how many numbers have which verdict. A row that stands
     in several tables counts in the one that holds it.
     """
-    lines: list[dict[str, Any]] = []
+    judged: list[tuple[str, str, str, str]] = []  # table of the paper, kind of number, tier, verdict
     for name in tables.names():
-        audited = ev.load(name, AUDIT, results_dir)
-        printed = audited.audit[audited.audit["printed"].ne("")]
-        for title, part in printed.groupby("table"):
-            found = Counter(Verdict(verdict) for verdict in part["verdict"])
-            lines.append(
-                {"paper": str(title), "numbers": "recomputed from published budgets", "tier": AUDIT, **_columns(found)}
-            )
-        for tier in audited.table.tiers:
+        audit = ev.load(name, AUDIT, results_dir).audit
+        for line in audit[audit["printed"].ne("")].itertuples():
+            judged.append((str(line.table), "recomputed from published budgets", AUDIT, str(line.verdict)))
+        for tier in tables.load(name).tiers:
             evidence = ev.load(name, tier, results_dir)
-            if not len(evidence.runs):
-                continue
-            own = [row.id for row in evidence.table.rows if not evidence.borrowed(row)]
-            compared = [row for row in comparisons(evidence) if row.row in own]
-            for quantity, words in (
+            compared = comparisons(evidence) if len(evidence.runs) else []
+            own = [row for row in compared if not evidence.borrowed(evidence.table.row(row.row))]
+            title = f"{'this project: ' * evidence.table.is_experiment}{evidence.table.paper_table}"
+            for quantity, kind in (
                 ("top1_pct", "accuracy"),
                 (TRAINED_SPARSITY, "trained sparsity, against the recipe's target"),
             ):
-                cells = [row.quantities[quantity] for row in compared if quantity in row.quantities]
-                found = Counter(cell.verdict for cell in cells if cell.tier == tier and cell.judged)
-                if found:
-                    table = audited.table
-                    title = f"this project: {table.paper_table}" if table.is_experiment else table.paper_table
-                    lines.append({"paper": title, "numbers": words, "tier": tier, **_columns(found)})
-    lines.sort(key=lambda line: results.natural(str(line["paper"])))
-    return pd.DataFrame(lines)
-
-
-def _columns(found: Counter[Verdict]) -> dict[str, int]:
-    return {str(verdict): found.get(verdict, 0) for verdict in Verdict}
-
-
-def status_markdown(results_dir: Path | None = None) -> str:
-    """How many numbers of all tables together have which verdict, by kind and tier, as a Markdown table."""
-    frame = counts(results_dir)
-    if not len(frame):
-        return "No results yet.\n"
-    summed = frame.groupby(["numbers", "tier"], sort=False)[[str(verdict) for verdict in Verdict]].sum().reset_index()
-    lines = [f"| {' | '.join(summed.columns)} |", f"| --- | --- |{' ---: |' * len(Verdict)}"]
-    for record in summed.to_dict("records"):
-        lines.append("| " + " | ".join("" if value == 0 else str(value) for value in record.values()) + " |")
-    return "\n".join(lines) + "\n"
+                cells = [row.quantities[quantity] for row in own if quantity in row.quantities]
+                judged += [(title, kind, tier, str(c.verdict)) for c in cells if c.tier == tier and c.judged]
+    frame = pd.DataFrame(judged, columns=["paper", "numbers", "tier", "verdict"])
+    of_each = pd.get_dummies(frame.pop("verdict"), dtype=int).reindex(columns=list(map(str, Verdict)), fill_value=0)
+    summed = frame.join(of_each).groupby(list(frame), sort=False, as_index=False).sum()
+    return summed.sort_values("paper", key=lambda papers: papers.map(results.natural), kind="stable", ignore_index=True)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError, require_known
 from paper_repro.experiments.targets import overall_sparsity_pct
 from paper_repro.paper.printed import File, Name, Percent, Positive, Row
 from paper_repro.reading import unique, validate
@@ -140,15 +140,16 @@ class Place:
     def split(self, model: type[Keys]) -> tuple[Keys, Place]:
         """The keys of ``model``, and the others, which are to be hyperparameters or of the goal."""
         recipe = {*hyperparameters(), *Goal.model_fields}
-        for key in self.section:
-            if key not in model.model_fields and key not in recipe:
-                raise self.error(str(unknown("key", key, [*model.model_fields, *recipe])))
+        require_known("key", self.section, [*model.model_fields, *recipe], self)
         own = {key: value for key, value in self.section.items() if key in model.model_fields}
         rest = {key: value for key, value in self.section.items() if key in recipe}
         return validate(self.path, self.where, own, model), replace(self, section=rest)
 
     def error(self, problem: str) -> UserError:
-        return UserError(f"{self.path}, {self.where}: {problem}")
+        return UserError(f"{self}: {problem}")
+
+    def __str__(self) -> str:
+        return f"{self.path}, {self.where}"
 
 
 def recipe(model: str, method: str, *places: Place) -> tuple[Spec, Goal]:
@@ -161,7 +162,7 @@ def recipe(model: str, method: str, *places: Place) -> tuple[Spec, Goal]:
         spec = Spec.from_dict({"model": model, "method": method, **values})
     except SpecError as error:
         place = next((place for place in reversed(places) if error.key in place.section), places[0])
-        raise UserError(f"{place.path}, {place.where}, key {error.key!r} = {error.value!r}: {error.problem}") from None
+        raise UserError(f"{place}, key {error.key!r} = {error.value!r}: {error.problem}") from None
     except UserError as error:
         raise places[0].error(str(error)) from None
     return spec, validate(places[0].path, places[0].where, goal, Goal)
@@ -188,8 +189,7 @@ def tier_plan(
     entries = [Place(tier.path, f"{where}, entry {at}", entry).split(RowKeys) for at, entry in enumerate(keys.rows, 1)]
     unique(tier.path, where, (entry.row for entry, _ in entries))
     for entry, own in entries:
-        if entry.row not in known:
-            raise UserError(f"{tier.path}, {where}: {unknown('row', entry.row, known)}")
+        require_known("row", entry.row, known, f"{tier.path}, {where}")
         row = known[entry.row]
         own = replace(own, where=f"{where}, {row.id!r}")
         if entry.budget is not None:
@@ -197,9 +197,7 @@ def tier_plan(
         of_method = shared.get(row.method, Place(tier.path, tier.where))
         printed = _printed(tier, row) if keys.printed_hyperparameters else Place(tier.path, tier.where)
         plans[row.id] = _row_plan(row, model, protocol, of_method, printed, own)
-    for id in keys.headline:
-        if id not in plans:
-            raise UserError(f"{tier.path}, {tier.where} headline: {unknown('trained row', id, plans)}")
+    require_known("trained row", keys.headline, plans, f"{tier} headline")
     return TierPlan(
         name=name,
         base=base,
@@ -214,9 +212,7 @@ def _of_methods(tier: Place, keys: TierKeys, methods: Callable[[], set[str]]) ->
     """What all rows of a method share."""
     known = methods() if keys.methods else set()
     where = f"{tier.where.removesuffix(']')}.methods]"
-    for method in keys.methods:
-        if method not in known:
-            raise UserError(f"{tier.path}, {where}: {unknown('method', method, known)}")
+    require_known("method", keys.methods, known, f"{tier.path}, {where}")
     places = {method: Place(tier.path, f"{where} {method}", section) for method, section in keys.methods.items()}
     return {method: place.split(File)[1] for method, place in places.items()}
 
@@ -230,8 +226,7 @@ def _printed(tier: Place, row: Row) -> Place:
 
 
 def _with_budget(own: Place, name: str, budgets: Budgets) -> Place:
-    if name not in budgets:
-        raise own.error(str(unknown("budget", name, budgets)))
+    require_known("budget", name, budgets, own)
     return replace(own, section=merged(own.section, {"method_args": {"budget": dict(budgets[name])}}))
 
 

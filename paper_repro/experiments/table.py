@@ -16,25 +16,16 @@ from typing import Any
 from pydantic import Field
 
 from paper_repro import reading
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError, require_known
 from paper_repro.experiments.claims import Claim
 from paper_repro.experiments.recipe import Place, TierPlan, inherited, tier_plan
 from paper_repro.experiments.tiers import AUDIT, TIERS
 from paper_repro.paper import library
-from paper_repro.paper.printed import (
-    File,
-    HyperparameterRow,
-    LayerRow,
-    Name,
-    PrintedRow,
-    PrintedTable,
-    Reported,
-    Row,
-    TableFacts,
-)
+from paper_repro.paper.printed import File, LayerRow, Name, PrintedTable, Row, TableFacts
 from paper_repro.spec import Spec
 
 FOLDER = Path(__file__).parent
+OF_FACTS = ("title", "paper_table", "model", "dataset", "audited", "figure_layer", "figure_row")
 
 
 class _Plan(File):
@@ -87,15 +78,13 @@ class Table:
 
     def row(self, id: str) -> Row:
         """The row called ``id``; an unknown one is an error that names the nearest."""
-        for row in self.rows:
-            if row.id == id:
-                return row
-        raise unknown(f"row of table {self.name}", id, (row.id for row in self.rows))
+        rows = {row.id: row for row in self.rows}
+        require_known(f"row of table {self.name}", id, rows)
+        return rows[id]
 
     def tier(self, name: str) -> TierPlan:
         """The recipe of tier ``name``; UserError when the table has none."""
-        if name not in TIERS:
-            raise unknown("tier", name, TIERS)
+        require_known("tier", name, TIERS)
         if name not in self.tiers:
             raise UserError(
                 f"table {self.name} has no recipe for tier {name!r}; it has: {', '.join([AUDIT, *self.tiers])}"
@@ -162,28 +151,27 @@ def layer_rows(table: str) -> dict[str, LayerRow]:
     return library.layer_rows(load(table).budgets_of)
 
 
+def verify() -> None:
+    """Raise UserError when printed numbers were changed by hand (their checksums differ from those on file)."""
+    for folder in (library.FOLDER, FOLDER):
+        reading.verify(folder)
+
+
 def _path(table: str) -> Path:
-    if table not in names():
-        raise unknown("table", table, names())
+    require_known("table", table, names())
     return FOLDER / f"{table}.toml"
 
 
 @lru_cache
 def _load(path: Path) -> Table:
     name, plan, facts = path.stem, _plan(path), _facts(path)
-    rows = _rows(path, facts)
+    rows = tuple(_rows(path))
     return Table(
         name=name,
         is_experiment=name not in library.tables(),
-        title=facts.title,
-        paper_table=facts.paper_table,
-        model=facts.model,
-        dataset=facts.dataset,
+        **{key: getattr(facts, key) for key in OF_FACTS},
         budgets_of=facts.budgets_of or name,
-        audited=getattr(facts, "audited", ()),
         figures=plan.figures,
-        figure_layer=getattr(facts, "figure_layer", None),
-        figure_row=getattr(facts, "figure_row", None),
         rows=rows,
         tiers=MappingProxyType(_tiers(path, facts, rows)),
         claims=_claims(path),
@@ -194,9 +182,7 @@ def _load(path: Path) -> Table:
 def _plan(path: Path) -> _Plan:
     model = _Plan if path.stem in library.tables() else _Experiment
     plan = reading.validate(path, "top level", reading.read_toml(path), model)
-    for tier in plan.tiers:
-        if tier not in TIERS:
-            raise UserError(f"{path}: {unknown('tier', tier, TIERS)}")
+    require_known("tier", plan.tiers, TIERS, path)
     return plan
 
 
@@ -204,8 +190,7 @@ def _facts(path: Path) -> PrintedTable | _Experiment:
     """What the table is of."""
     plan = _plan(path)
     facts = plan if isinstance(plan, _Experiment) else library.tables()[path.stem]
-    if facts.budgets_of and facts.budgets_of not in library.tables():
-        raise UserError(f"table {path.stem}, budgets_of: {unknown('table', facts.budgets_of, library.tables())}")
+    require_known("table", facts.budgets_of or [], library.tables(), f"table {path.stem}, budgets_of")
     return facts
 
 
@@ -214,53 +199,16 @@ def _claims(path: Path) -> tuple[Claim, ...]:
         reading.validate(path, f"claim {at}", values, Claim) for at, values in enumerate(_plan(path).claims, 1)
     )
     reading.unique(path, "claims", (claim.id for claim in claims))
-    for tier in (tier for claim in claims for tier in claim.tiers):
-        if tier not in TIERS:
-            raise UserError(f"{path}: {unknown('tier', tier, TIERS)}")
+    require_known("tier", (tier for claim in claims for tier in claim.tiers), TIERS, path)
     return claims
 
 
-def _printed_rows(path: Path) -> list[PrintedRow]:
-    """The rows of a table as printed: of a paper's, or of this project's own."""
+def _rows(path: Path) -> list[Row]:
+    """The rows of a paper's table, or of one of this project's own."""
     if path.stem in library.tables():
         return library.rows(path.stem)
-    return library.read_rows(path.with_name(f"{path.stem}_rows.csv"))
-
-
-def _rows(path: Path, facts: PrintedTable | _Experiment) -> tuple[Row, ...]:
-    printed = library.hyperparameters(path.stem)
-    rows = []
-    for row in _printed_rows(path):
-        table, _, id = row.same_as.partition(":")
-        there = library.hyperparameters(table).get(id) if table else None
-        rows.append(_row(row, facts, (table, id) if table else None, printed.get(row.row, there)))
-    return tuple(rows)
-
-
-def _row(
-    row: PrintedRow,
-    facts: PrintedTable | _Experiment,
-    same_as: tuple[str, str] | None,
-    hyperparameters: HyperparameterRow | None,
-) -> Row:
-    return Row(
-        id=row.row,
-        method=row.method,
-        label=row.label,
-        regime_pct=row.regime_pct,
-        reported=Reported.of(row.printed()),
-        weight_decay=hyperparameters.weight_decay if hyperparameters else None,
-        s_init=hyperparameters.s_init if hyperparameters else None,
-        note=row.note,
-        source=row.source,
-        paper_table=row.paper_table or facts.paper_table,
-        same_as=same_as,
-        model=row.model or facts.model,
-        dataset=row.dataset or facts.dataset,
-        ranks=row.ranks,
-        distribution=row.distribution,
-        series=row.series or row.method,
-    )
+    facts = _facts(path)
+    return library.read_rows(path.with_name(f"{path.stem}_rows.csv"), facts, facts.paper_table)
 
 
 def _tiers(path: Path, facts: TableFacts, rows: tuple[Row, ...]) -> dict[str, TierPlan]:
@@ -289,8 +237,7 @@ def _inherited(path: Path, tier: str) -> Mapping[str, Any]:
     sections = _plan(path).tiers
     own, where = sections[tier], f"{path}, [tiers.{tier}]"
     if "trained_as" in own:
-        if own["trained_as"] not in sections:
-            raise UserError(f"{where}, trained_as: {unknown('tier', str(own['trained_as']), sections)}")
+        require_known("tier", str(own["trained_as"]), sections, f"{where}, trained_as")
         return inherited(own, sections[own["trained_as"]])
     if "protocol_of" not in own:
         return own
@@ -302,4 +249,4 @@ def _inherited(path: Path, tier: str) -> Mapping[str, Any]:
 
 def _methods() -> set[str]:
     """Every method that any table has a row of."""
-    return {row.method for name in names() for row in _printed_rows(FOLDER / f"{name}.toml")}
+    return {row.method for name in names() for row in _rows(FOLDER / f"{name}.toml")}

@@ -7,11 +7,11 @@ Zeros stay zeros in the first two. In ONNX, batch norm is folded into the convol
 from __future__ import annotations
 
 import contextlib
-import importlib
+import importlib.util
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,24 +47,24 @@ def export(folder: Path, out: Path, kept: str | None = None) -> Iterator[Exporte
 
     Raises UserError when there is no network, ONNX's libraries are missing, or a file does not give the same logits.
     """
-    found = networks.read(folder, kept)
-    inputs = torch.randn(EXAMPLES, *found.input_size, generator=torch.Generator().manual_seed(0))
+    stored = networks.read(folder, kept)
+    inputs = torch.randn(EXAMPLES, *stored.input_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = found.network(inputs)
-    why_not = torchvision_lacks(found)
+        expected = stored.network(inputs)
+    why_not = torchvision_lacks(stored)
     if why_not is None:
-        state, names = torchvision_state(found.network), f"torchvision.models.{found.model}"
-        fill = partial(_filled, torchvision_model(found))
+        state, names = torchvision_state(stored.network), f"torchvision.models.{stored.model}"
+        fill = partial(networks.loaded, torchvision_model(stored))
         yield _checked(
-            out / f"torchvision_{found.model}.pth",
-            f"state dict of torchvision's {found.model}",
+            out / f"torchvision_{stored.model}.pth",
+            f"state dict of torchvision's {stored.model}",
             lambda path: torch.save(state, path),
             lambda path: fill(torch.load(path, weights_only=True))(inputs),
             expected,
         )
     else:
-        state, names = found.network.state_dict(), f"paper_repro.models.{found.model}{_ranks(found.network)}"
-        fill = partial(networks.filled, found.model, found.model_args)
+        state, names = stored.network.state_dict(), f"paper_repro.models.{stored.model}{_ranks(stored.network)}"
+        fill = partial(networks.filled, stored.model, stored.model_args)
         yield f"no state dict for torchvision: {why_not}"
     yield _checked(
         out / networks.WEIGHTS,
@@ -75,23 +75,24 @@ def export(folder: Path, out: Path, kept: str | None = None) -> Iterator[Exporte
     )
     yield _checked(
         out / "model.onnx",
-        f"ONNX, input 'input' (batch, {', '.join(map(str, found.input_size))}), output 'logits'",
-        lambda path: write_onnx(found, path),
+        f"ONNX, input 'input' (batch, {', '.join(map(str, stored.input_size))}), output 'logits'",
+        lambda path: write_onnx(stored, path),
         lambda path: run_onnx(path, inputs),
         expected,
     )
 
 
-def torchvision_lacks(found: Stored) -> str | None:
+def torchvision_lacks(stored: Stored) -> str | None:
     """Why torchvision has no such network; None when it has."""
-    if found.model not in TORCHVISION:
-        return f"it has no {found.model}"
-    arguments = {"width": 64, "in_channels": 3, "last_stride": 2, **found.model_args}
-    if (arguments["width"], arguments["in_channels"], arguments["last_stride"]) == (64, 3, 2):
+    if stored.model not in TORCHVISION:
+        return f"it has no {stored.model}"
+    usual = {"width": 64, "in_channels": 3, "last_stride": 2}
+    own = [stored.model_args.get(name, value) for name, value in usual.items()]
+    if own == list(usual.values()):
         return None
     return (
-        f"its {found.model} has 64 channels at first, takes images of 3 channels and ends with stride 2; this one has "
-        f"{arguments['width']}, {arguments['in_channels']} and {arguments['last_stride']}"
+        f"its {stored.model} has 64 channels at first, takes images of 3 channels and ends with stride 2; this one has "
+        "{}, {} and {}".format(*own)
     )
 
 
@@ -103,21 +104,21 @@ def torchvision_state(network: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def torchvision_model(found: Stored) -> nn.Module:
+def torchvision_model(stored: Stored) -> nn.Module:
     """torchvision's network of that name, with random weights."""
     import torchvision
 
-    network: nn.Module = getattr(torchvision.models, found.model)(num_classes=found.model_args["num_classes"])
+    network: nn.Module = getattr(torchvision.models, stored.model)(num_classes=stored.model_args["num_classes"])
     return network
 
 
-def write_onnx(found: Stored, path: Path) -> None:
+def write_onnx(stored: Stored, path: Path) -> None:
     """Write the network as ONNX, for batches of any size."""
     _require_onnx()
-    example = torch.zeros(2, *found.input_size)  # not 1, which the exporter would take for a constant
+    example = torch.zeros(2, *stored.input_size)  # not 1, which the exporter would take for a constant
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            found.network,
+            stored.network,
             (example,),
             input_names=["input"],
             output_names=["logits"],
@@ -140,21 +141,14 @@ def run_onnx(path: Path, inputs: Tensor) -> Tensor:
 
 def _require_onnx() -> None:
     for name in ("onnx", "onnxruntime", "onnxscript"):
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise UserError(f"ONNX needs the package {name}: pip install 'paper-repro[export]'") from error
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"ONNX needs the package {name}: pip install 'paper-repro[export]'")
 
 
 def _ranks(network: nn.Module) -> str:
     """What to say of the ranks of a network, for those who build it anew; nothing where it has no low-rank products."""
     ranks = [f"{down.out_features} ({name})" for name, (down, _) in low_rank_products(network).items()]
     return f" with ranks {', '.join(ranks)}" if ranks else ""
-
-
-def _filled(empty: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    empty.load_state_dict(dict(state))  # strict: every key, and no other
-    return empty.eval()
 
 
 def _checked(
@@ -176,12 +170,9 @@ def _checked(
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the exporter says about itself; its errors are raised as ever."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(logging.NOTSET)

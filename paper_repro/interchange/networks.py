@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ from paper_repro.accounting import low_rank_products
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError, problems
 from paper_repro.files import write
-from paper_repro.interchange.weight_files import load_safely, read_weights, write_weights
+from paper_repro.interchange.weight_files import load, write_weights
 from paper_repro.methods.balance import Balance
 from paper_repro.models.low_rank import keep_ranks
 from paper_repro.record import TRAIN_AGAIN, Record
@@ -69,6 +70,17 @@ def network_args(spec: Spec) -> dict[str, Any]:
     return {**dataset(spec.dataset).fitting, **spec.model_args}
 
 
+def untrained(spec: Spec) -> nn.Module:
+    """The network of a spec without a method, with the initial weights that torch's generator gives now."""
+    return models.get(spec.model, **network_args(spec))
+
+
+def parameter_count(spec: Spec) -> int:
+    """Its parameters, batch norm included; nothing is allocated."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in untrained(spec).parameters())
+
+
 def kept_weights(folder: Path, kept: str) -> Path:
     """Where a run has the weights of the network that it kept under the name ``kept``."""
     return folder / "kept" / f"{kept.replace('/', '-')}.safetensors"
@@ -106,7 +118,7 @@ def read(folder: Path, kept: str | None = None) -> Stored:
     else:
         model, arguments, input_size = about.model, about.model_args, about.input_size
     path = _last(folder, about) if kept is None else _kept(folder, about, kept)
-    tensors = load_safely(path) if path.suffix == ".pt" else read_weights(path)
+    tensors = load(path)
     try:
         network = filled(model, arguments, tensors)
     except RuntimeError as error:
@@ -125,7 +137,12 @@ def filled(model: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tenso
         weight = tensors.get(f"{name}.{first}.weight")
         if isinstance(weight, Tensor) and weight.ndim == 2:
             keep_ranks(down, up, slice(len(weight)))
-    network.load_state_dict(dict(tensors))  # strict: every key, and no other
+    return loaded(network, tensors)
+
+
+def loaded(network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The network with these weights, for evaluation. RuntimeError unless they are all of its own, and no other."""
+    network.load_state_dict(dict(tensors))
     return network.eval()
 
 

@@ -129,15 +129,15 @@ def _same(copy: Tensor, weight: Tensor, raw: Tensor) -> bool:
 
 def recognised(tensors: Mapping[str, Tensor], path: Path) -> tuple[nn.Module, str, dict[str, int]]:
     """The plain network that a state dict is of, filled with it: (network, name of the model, its arguments)."""
-    found = next((KNOWN[key] for key in KNOWN if key in tensors), None)
-    if found is None:
+    known = next((KNOWN[key] for key in KNOWN if key in tensors), None)
+    if known is None:
         names = list(tensors)
         more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
         raise UserError(
             f"{path} is of no network that is known here (ResNet50, ResNet18, MobileNetV1); it has "
             f"{', '.join(names[:SHOWN])}{more}"
         )
-    model, stem = found
+    model, stem = known
     first, last = tensors.get(stem), tensors.get("fc.weight")
     _refuse(path, {"missing": [name for name, tensor in ((stem, first), ("fc.weight", last)) if tensor is None]})
     assert first is not None and last is not None
@@ -171,6 +171,6 @@ def recognised(tensors: Mapping[str, Tensor], path: Path) -> tuple[nn.Module, st
 
 def _refuse(path: Path, problems: Mapping[str, Iterable[str]]) -> None:
     """UserError that names every key with a problem, if there are any."""
-    found = [f"{what}: {', '.join(sorted(keys))}" for what, keys in problems.items() if keys]
-    if found:
-        raise UserError(f"{path} is not taken, since parts of it do not fit. {'; '.join(found)}")
+    listed = [f"{what}: {', '.join(sorted(keys))}" for what, keys in problems.items() if keys]
+    if listed:
+        raise UserError(f"{path} is not taken, since parts of it do not fit. {'; '.join(listed)}")

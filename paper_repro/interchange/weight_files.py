@@ -40,8 +40,7 @@ def load(path: Path) -> Mapping[str, Any]:
 def load_safely(path: Path) -> Mapping[str, Any]:
     """The dict in a file of ``torch.save``, old or new, on the CPU. Only tensors and plain values are read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of PyTorch, about how the file was pickled
+        with warnings.catch_warnings(action="ignore"):  # of PyTorch, about how the file was pickled
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None

@@ -6,14 +6,15 @@ training loop, no table and no data.
 
 from __future__ import annotations
 
-import importlib
-import inspect
+import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from paper_repro.errors import UserError, unknown
-from paper_repro.methods.base import Method
+from paper_repro.errors import called, require_known
+
+if TYPE_CHECKING:
+    from paper_repro.methods.base import Method as Method
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Entry:
     cls: str
     preset: Mapping[str, Any] = field(default_factory=dict)
     drops: str = "weights"
+
+    def load(self) -> type[Method]:
+        method: type[Method] = getattr(importlib.import_module(f"{__name__}.{self.module}"), self.cls)
+        return method
 
 
 METHODS = {
@@ -54,7 +59,7 @@ METHODS = {
     "str-filter": Entry("str", "STR", {"granularity": "filter"}),
     "str-weight": Entry("str", "STR", {"granularity": "weight"}),
     "str-filter-pruning": Entry("str_filter_pruning", "STRFilterPruning"),
-    "str-bn": Entry("str_bn", "STRBatchNorm"),
+    "str-bn": Entry("str_bn", "STRBatchNorm", {"s_init": -100.0}),
     # ranks instead of weights: fixed, or learnt by STR
     "low-rank": Entry("dense", "Dense", drops="ranks"),
     "str-rank": Entry("str_low_rank", "STRLowRank", drops="ranks"),
@@ -69,24 +74,12 @@ def get(name: str, **arguments: Any) -> Method:
     known one.
     """
     if name in PLUGINS:
-        return make(name, PLUGINS[name], arguments)
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
-    entry = METHODS[name]
-    method = getattr(importlib.import_module(f"{__name__}.{entry.module}"), entry.cls)
-    return make(name, method, {**entry.preset, **arguments})
+        return called(f"method {name}", PLUGINS[name], arguments)
+    require_known("method", name, METHODS)
+    return called(f"method {name}", METHODS[name].load(), {**METHODS[name].preset, **arguments})
 
 
-def make(name: str, method: type[Method], arguments: Mapping[str, Any]) -> Method:
-    """``method(**arguments)``, where an argument that it does not take is an error that names the nearest it does."""
-    accepted = [parameter for parameter in inspect.signature(method).parameters if parameter not in ("args", "kwargs")]
-    for argument in arguments:
-        if argument not in accepted:
-            raise unknown(f"argument of method {name}", argument, accepted)
-    try:
-        return method(**arguments)
-    except TypeError as error:
-        raise UserError(f"method {name}: {error}") from error
-
-
-__all__ = ["METHODS", "PLUGINS", "Entry", "Method", "get", "make"]
+def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    """The plug-ins that are installed, by name; those that have the name of a registered method cannot be reached."""
+    installed = importlib.metadata.entry_points(group=__name__)
+    return {point.name: point for point in installed if point.name not in METHODS}

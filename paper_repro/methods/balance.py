@@ -81,11 +81,11 @@ def balances(operands: Iterable[tuple[SoftThreshold, Tensor]]) -> list[Balance]:
     ]
 
 
-def summary(found: Iterable[Balance]) -> str:
+def summary(of_layers: Iterable[Balance]) -> str:
     """How near to balance the layers of a network are, in a sentence; at least one of them."""
-    found = list(found)
-    ratios = [balance.ratio for balance in found if balance.l1 > 0]
-    dead = len(found) - len(ratios)
+    of_layers = list(of_layers)
+    ratios = [balance.ratio for balance in of_layers if balance.l1 > 0]
+    dead = len(of_layers) - len(ratios)
     empty = f"; {dead} layer{'s' if dead > 1 else ''} without weights" if dead else ""
     if not ratios:
         return f"no layer keeps any weight{empty}"

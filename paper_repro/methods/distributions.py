@@ -16,35 +16,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paper_repro.accounting import CountedLayer, counted_layers, require_fit
-from paper_repro.errors import UserError, unknown
+from paper_repro.accounting import CountedLayer, require_fit
+from paper_repro.errors import UserError, require_known
 from paper_repro.methods.balance import slopes_to_keep
 from paper_repro.methods.base import percent, wide
 
 
-def _is_depthwise(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
-
-
-KINDS: dict[str, Callable[[int, int, nn.Module], bool]] = {
-    "first": lambda index, count, layer: index == 0,
-    "last": lambda index, count, layer: index == count - 1,
-    "depthwise": lambda index, count, layer: _is_depthwise(layer),
-}
-
-
 def kept_dense(layers: Mapping[str, nn.Module], kinds: Iterable[str]) -> set[str]:
     """Names of the layers of these kinds: "first", "last", "depthwise"."""
-    kinds = list(kinds)
-    for kind in kinds:
-        if kind not in KINDS:
-            raise unknown("kind of layer in keep_dense", kind, KINDS)
-    count = len(layers)
-    return {
-        name
-        for index, (name, layer) in enumerate(layers.items())
-        if any(KINDS[kind](index, count, layer) for kind in kinds)
+    convolutions = {name: layer for name, layer in layers.items() if isinstance(layer, nn.Conv2d)}
+    of_kind = {
+        "first": {*list(layers)[:1]},
+        "last": {*list(layers)[-1:]},
+        "depthwise": {name for name, layer in convolutions.items() if layer.groups == layer.in_channels > 1},
     }
+    kinds = list(kinds)
+    require_known("kind of layer in keep_dense", kinds, of_kind)
+    return set[str]().union(*(of_kind[kind] for kind in kinds))
 
 
 @dataclass(frozen=True, eq=False)  # equal to any mapping of the same content
@@ -95,13 +83,13 @@ class OneRanking:
             return {name: common * scales[name] for name in weights}
         # scaling back rounds: who goes is decided by score, and is then at or below its threshold, the others above
         parts = common.expand_as(scores).split([magnitude.numel() for magnitude in magnitudes.values()])
-        found = {}
+        thresholds = {}
         for (name, magnitude), part in zip(magnitudes.items(), parts, strict=True):
             goes = magnitude.flatten() / scales[name] <= part
             level = part * scales[name]
             flat, below = magnitude.flatten(), 1.0 - torch.finfo(weights[name].dtype).eps
-            found[name] = torch.where(goes, level.maximum(flat), level.minimum(flat * below)).view(magnitude.shape)
-        return found
+            thresholds[name] = torch.where(goes, level.maximum(flat), level.minimum(flat * below)).view(magnitude.shape)
+        return thresholds
 
 
 def cut(values: Tensor, k: int) -> Tensor:
@@ -218,15 +206,6 @@ def balance(layers: Mapping[str, nn.Module], sparsity_pct: float, keep_dense: It
     return Budget(by_layer, f"balance {sparsity_pct:g} %")
 
 
-def measured(model: nn.Module, source: str = "measured") -> Budget:
-    """The budget that a plain network has: the share of zeros in each layer."""
-    zeros = {
-        name: 100.0 * (1.0 - int(torch.count_nonzero(layer.weight)) / layer.weight.numel())
-        for name, layer in counted_layers(model).items()
-    }
-    return Budget(zeros, source)
-
-
 BUDGETS: dict[str, Callable[[Mapping[str, nn.Module], float, Iterable[str]], Budget]] = {
     "uniform": uniform,
     "erk": erk,
@@ -251,14 +230,13 @@ def distribute(
     weights is settled now, and not anew at every stage.
     """
     if budget is not None:
-        given = budget if isinstance(budget, Budget) else Budget(dict(budget))
-        require_fit(given, layers)
-        return given
+        by_layer = budget if isinstance(budget, Budget) else Budget(dict(budget))
+        require_fit(by_layer, layers)
+        return by_layer
     assert sparsity_pct is not None
     if distribution in BUDGETS and (once or distribution != "balance"):
         return BUDGETS[distribution](layers, sparsity_pct, keep_dense)
-    if distribution not in (*BUDGETS, *RANKINGS):
-        raise unknown("distribution", distribution, [*BUDGETS, *RANKINGS])
+    require_known("distribution", distribution, [*BUDGETS, *RANKINGS])
     share = _share(layers, sparsity_pct, kept_dense(layers, keep_dense))
     return Balanced(share) if distribution == "balance" else OneRanking(share, RANKINGS[distribution])
 

@@ -12,7 +12,7 @@ a tenth of all. The STR paper keeps the first and the last layer dense (``keep_d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any
 
 from torch import Tensor
 
@@ -47,16 +47,12 @@ class DSR(SET):
         dropped = super().rewire(layers, share)
         excess = dropped / (share * there) - 1.0 if there else 0.0
         for mask, _ in layers.values():
-            _threshold(mask).mul_(0.5 if excess > TOLERANCE else 2.0 if excess < -TOLERANCE else 1.0)
+            mask.threshold.mul_(0.5 if excess > TOLERANCE else 2.0 if excess < -TOLERANCE else 1.0)
         return dropped
 
-    def keep(self, name: str, mask: Mask, raw: Tensor, share: float) -> Tensor:
-        return mask.mask * (raw.abs() >= _threshold(mask))
+    def keep(self, name: str, mask: Any, raw: Tensor, share: float) -> Tensor:
+        return mask.mask * (raw.abs() >= mask.threshold)
 
     def allocate(self, layers: Layers, before: Mapping[str, int], survivors: Mapping[str, int]) -> dict[str, int]:
         room = {name: raw.numel() - survivors[name] for name, (_, raw) in layers.items()}
         return apportion(sum(before.values()) - sum(survivors.values()), survivors, room)
-
-
-def _threshold(mask: Mask) -> Tensor:
-    return cast(MaskWithThreshold, mask).threshold

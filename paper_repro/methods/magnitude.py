@@ -9,12 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from paper_repro.accounting import CountedLayer, counted_layers
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError, require_known
 from paper_repro.methods.base import Method, attached_layers, percent
 from paper_repro.methods.distributions import RANKINGS, Budget, distribute, kept_dense
 from paper_repro.methods.schedules import Schedule
@@ -53,8 +54,7 @@ class ScheduledPruning(Method, ABC):
     ) -> None:
         name = type(self).__name__
         distribution = distribution or self.distributions[0]
-        if distribution not in self.distributions:
-            raise unknown(f"distribution of {name}", distribution, self.distributions)
+        require_known(f"distribution of {name}", distribution, self.distributions)
         if budget is not None and distribution in RANKINGS:
             raise UserError(f"{name} with distribution {distribution!r} ranks all layers together and takes no budget")
         if (sparsity_pct is None) == (budget is None):
@@ -62,13 +62,8 @@ class ScheduledPruning(Method, ABC):
         self.sparsity_pct = None if sparsity_pct is None else percent(sparsity_pct)
         self.budget = budget
         self.distribution, self.keep_dense = distribution, tuple(keep_dense)
-        default = self.schedule
-        self.schedule = replace(
-            default,
-            start=default.start if start is None else start,
-            end=default.end if end is None else end,
-            updates=default.updates if updates is None else updates,
-        )
+        chosen: dict[str, Any] = {"start": start, "end": end, "updates": updates}
+        self.schedule = replace(self.schedule, **{key: value for key, value in chosen.items() if value is not None})
 
     def attach(self, model: nn.Module) -> nn.Module:
         layers = counted_layers(model)

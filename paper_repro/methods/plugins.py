@@ -29,10 +29,10 @@ from typing import Any
 from torch import nn
 
 from paper_repro import methods
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError, require_known
 from paper_repro.methods.base import Method
 
-GROUP = "paper_repro.methods"
+GROUP = methods.__name__
 
 
 @dataclass(frozen=True)
@@ -64,25 +64,16 @@ def find(text: str) -> Plugin:
         return _file(path)
     if text in methods.METHODS:
         return Plugin(text, text)
-    points = entry_points()
-    if text not in points:
-        raise unknown("method", text, {*methods.METHODS, *points})
+    points = methods.entry_points()
+    require_known("method", text, {*methods.METHODS, *points})
     files = _package_files(text, points[text])
     return Plugin(text, text, _sha256(files), files)
-
-
-def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
-    """The plug-ins that are installed, by name; those that have the name of a registered method cannot be reached."""
-    found = importlib.metadata.entry_points(group=GROUP)
-    return {point.name: point for point in found if point.name not in methods.METHODS}
 
 
 def load(plugin: Plugin) -> type[Method]:
     """The plug-in's class, and from now on ``methods.get`` knows it by the plug-in's name."""
     if not plugin.sha256:
-        entry = methods.METHODS[plugin.name]
-        cls: type[Method] = getattr(importlib.import_module(f"{GROUP}.{entry.module}"), entry.cls)
-        return cls
+        return methods.METHODS[plugin.name].load()
     with explained(plugin, "import"):
         cls = _class_of_file(plugin) if plugin.source.endswith(".py") else _class_of_point(plugin)
     cls.plugin = plugin  # type: ignore[attr-defined]
@@ -216,21 +207,21 @@ def _class_of_file(plugin: Plugin) -> type[Method]:
 
 
 def _class_of_point(plugin: Plugin) -> type[Method]:
-    point = entry_points()[plugin.source]
+    point = methods.entry_points()[plugin.source]
     try:
-        found = point.load()
+        named = point.load()
     except AttributeError as error:
         raise UserError(f"entry point {point.name} = {point.value!r} names nothing that is there: {error}") from error
-    if isinstance(found, ModuleType):
-        return _only_method(plugin, found)
-    if not (isinstance(found, type) and issubclass(found, Method)):
+    if isinstance(named, ModuleType):
+        return _only_method(plugin, named)
+    if not (isinstance(named, type) and issubclass(named, Method)):
         raise UserError(f"entry point {point.name} = {point.value!r} is no subclass of paper_repro.Method")
-    return found
+    return named
 
 
 def _only_method(plugin: Plugin, module: ModuleType) -> type[Method]:
     """The one public subclass of Method that a module defines; what it imports does not count."""
-    found = [
+    classes = [
         item
         for name, item in vars(module).items()
         if isinstance(item, type)
@@ -238,17 +229,17 @@ def _only_method(plugin: Plugin, module: ModuleType) -> type[Method]:
         and item.__module__ == module.__name__
         and not name.startswith("_")
     ]
-    if not found:
+    if not classes:
         raise UserError(
             f"{plugin} defines no method: it needs one class that inherits from paper_repro.Method, "
             "such as `class MyMethod(paper_repro.Method)`"
         )
-    if len(found) > 1:
-        listed = ", ".join(f"{cls.__name__} ({defined_at(cls).rpartition(', ')[2]})" for cls in found)
+    if len(classes) > 1:
+        listed = ", ".join(f"{cls.__name__} ({defined_at(cls).rpartition(', ')[2]})" for cls in classes)
         raise UserError(
-            f"{plugin} defines {len(found)} methods: {listed}; keep one, or begin the names of the others with _"
+            f"{plugin} defines {len(classes)} methods: {listed}; keep one, or begin the names of the others with _"
         )
-    return found[0]
+    return classes[0]
 
 
 def _package_files(name: str, point: importlib.metadata.EntryPoint) -> tuple[Path, ...]:

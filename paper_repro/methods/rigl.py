@@ -11,9 +11,10 @@ other. ``updates`` rewirings in all: the original has one every 100 of the first
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
-from paper_repro.methods.mask import Mask
 from paper_repro.methods.schedules import CosineDecay
 from paper_repro.methods.set import SET
 
@@ -24,6 +25,6 @@ class RigL(SET):
     schedule = CosineDecay(0.0, 0.75, updates=250, height=0.3)
     gradients_wanted = True
 
-    def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:
+    def growth_score(self, mask: Any, raw: Tensor) -> Tensor:
         assert raw.grad is not None
         return raw.grad.abs()

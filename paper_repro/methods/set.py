@@ -7,10 +7,11 @@ the smallest by magnitude. Distances are given as a number of updates; the origi
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from paper_repro.methods.mask import Mask
 from paper_repro.methods.schedules import CosineDecay, Hold
 from paper_repro.methods.sparse_training import SparseTraining
 
@@ -20,5 +21,5 @@ class SET(SparseTraining):
 
     schedule: Hold | CosineDecay = Hold(0.0, 0.75, updates=75, height=0.3)
 
-    def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:
+    def growth_score(self, mask: Any, raw: Tensor) -> Tensor:
         return torch.rand_like(raw)

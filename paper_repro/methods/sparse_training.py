@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from paper_repro.methods.magnitude import ScheduledPruning
 from paper_repro.methods.mask import Mask
 from paper_repro.methods.schedules import CosineDecay, Hold
 
-Layers = Mapping[str, tuple[Mask, Tensor]]  # layer name -> its mask and its raw weight
+Layers = Mapping[str, tuple[Any, Tensor]]  # layer name -> its ``Mask``, of the method's kind, and its raw weight
 
 
 class SparseTraining(ScheduledPruning):
@@ -89,13 +90,13 @@ class SparseTraining(ScheduledPruning):
             mask.mask.copy_(new)
         return sum(before.values()) - sum(survivors.values())
 
-    def keep(self, name: str, mask: Mask, raw: Tensor, share: float) -> Tensor:
+    def keep(self, name: str, mask: Any, raw: Tensor, share: float) -> Tensor:
         """The mask without the weights that are dropped: here the smallest ``share`` of them."""
         count = existing(mask.mask)
         return largest(raw.abs().masked_fill(mask.mask == 0, -torch.inf), count - round(share * count))
 
     @abstractmethod
-    def growth_score(self, mask: Mask, raw: Tensor) -> Tensor:
+    def growth_score(self, mask: Any, raw: Tensor) -> Tensor:
         """Where weights grow: the larger, the sooner; shaped like the weight."""
 
     def allocate(self, layers: Layers, before: Mapping[str, int], survivors: Mapping[str, int]) -> dict[str, int]:
@@ -108,10 +109,10 @@ def apportion(total: int, weights: Mapping[str, float], room: Mapping[str, int])
 
     What does not fit in one goes to the others in the same proportion; all is given out while there is room at all.
     """
-    given = dict.fromkeys(weights, 0)
+    shares = dict.fromkeys(weights, 0)
     left = min(total, sum(room.values()))
     while left > 0:
-        takers = [name for name in weights if room[name] > given[name]]
+        takers = [name for name in weights if room[name] > shares[name]]
         scale = sum(weights[name] for name in takers)
         # where there is no weight to go by, all are alike
         quota = {name: left * (weights[name] / scale if scale > 0.0 else 1.0 / len(takers)) for name in takers}
@@ -120,10 +121,10 @@ def apportion(total: int, weights: Mapping[str, float], room: Mapping[str, int])
         for name in by_remainder[: left - sum(whole.values())]:
             whole[name] += 1
         for name in takers:
-            more = min(whole[name], room[name] - given[name])
-            given[name] += more
+            more = min(whole[name], room[name] - shares[name])
+            shares[name] += more
             left -= more
-    return given
+    return shares
 
 
 def existing(mask: Tensor) -> int:

@@ -4,13 +4,8 @@ The forward pass of every layer uses S_g(W, s) = sign(W) * relu(|W| - g(s)). The
 the same SGD, at the same learning rate and weight decay, as the weights. It starts so low that g(s) = 0; weight decay
 lifts it towards 0 until g(s) bites, and from then on loss and decay together find each layer's sparsity.
 
-Where a layer's threshold settles (``balance.py`` derives it): decay lifts s, the loss pulls it down through the weights
-that are kept, and the two are balanced at
-
-    |u| = slope^2 g'(u) L1,      u = slope * s,      L1 = sum of |w| over the layer's kept weights.
-
-A layer with little weight gets a high threshold and ends sparse. ``slope``, 1 in the paper, makes up for the weight
-that a narrower network lacks: without it the thresholds would balance above the weights.
+``balance.py`` derives where a layer's threshold settles: a layer with little weight gets a high threshold and ends
+sparse. ``slope``, 1 in the paper, makes up for the weight that a narrower network lacks.
 
 The extensions of the paper that keep the operator and change what shares an s are the same method with another
 ``granularity``: "global" is STR-GS (Table 9), "filter" one s per output filter, "weight" mask learning (A.5.3).
@@ -27,12 +22,12 @@ from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel
 
 from paper_repro.accounting import CountedLayer, counted_layers, nonzero_sparsity_pct
-from paper_repro.errors import Advice, UserError, unknown
+from paper_repro.errors import Advice, UserError, require_known
 from paper_repro.methods.balance import Balance, balances
 from paper_repro.methods.base import Method, attached, decay_groups, percent
-from paper_repro.methods.granularity import granularity as granularity_called
+from paper_repro.methods.granularity import GRANULARITIES, thresholds_for
 from paper_repro.methods.soft_threshold import G, SoftThreshold
-from paper_repro.methods.str_target import Operand, target_called
+from paper_repro.methods.str_target import TARGETS, Operand
 
 ONSET_U = {"sigmoid": -10.0, "exp": -math.log(1.0 + math.exp(10.0))}  # g(u) = 4.5e-5 for both, where pruning begins
 
@@ -61,8 +56,9 @@ class STR(Method):
         end: float = 0.6,
         slope: float = 1.0,
     ) -> None:
-        if g not in G:
-            raise unknown("threshold function g", g, G)
+        require_known("threshold function g", g, G)
+        require_known("granularity", granularity, GRANULARITIES)
+        require_known("target", target, TARGETS)
         if not 0.0 < slope < math.inf:
             raise UserError(f"slope = {slope:g}: g(slope * s) rises with s only where it is above 0; 1 is the paper's")
         if target_sparsity_pct is not None and not 0.0 < percent(target_sparsity_pct, "target_sparsity_pct") < 100.0:
@@ -71,14 +67,14 @@ class STR(Method):
             raise UserError(
                 "target = 'freeze' holds every layer by its own s, so it needs granularity = 'layer'; take 'controller'"
             )
-        way = target_called(target)(start, end)
+        way = TARGETS[target](start, end)
         self.s_init, self.g, self.slope = float(s_init), g, float(slope)
-        self.granularity = granularity_called(granularity)
+        self.granularity = granularity
         self.target_sparsity_pct = target_sparsity_pct
         self.target = None if target_sparsity_pct is None else way
 
     def attach(self, model: nn.Module) -> nn.Module:
-        self.threshold_for = self.granularity(self.s_init)  # anew for each network: none shares its s with another
+        self.threshold_for = thresholds_for(self.granularity, self.s_init)  # anew for each network
         super().attach(model)
         if self.target_sparsity_pct is not None:
             self.share = self._share_to_prune(model, self.target_sparsity_pct)
@@ -150,8 +146,8 @@ class STR(Method):
 
     def balances(self, model: nn.Module) -> dict[str, Balance]:
         operands = self.operands(model)
-        found = balances((operand.soft, operand.values) for operand in operands.values())
-        return dict(zip(operands, found, strict=True))
+        measured = balances((operand.soft, operand.values) for operand in operands.values())
+        return dict(zip(operands, measured, strict=True))
 
     def finalize(self, model: nn.Module) -> nn.Module:
         plain = super().finalize(model)
@@ -166,8 +162,8 @@ class STR(Method):
         """Give an average of networks, such as an AveragedModel, the thresholds of ``model``: averaged weights are near
         the last ones, and an averaged s, which comes from far away, is not.
         """
-        mine, theirs = self.operands(model), self.operands(average)
-        for name, operand in theirs.items():
+        mine, averaged = self.operands(model), self.operands(average)
+        for name, operand in averaged.items():
             operand.soft.s.data.copy_(mine[name].soft.s.data)
 
     def _share_to_prune(self, model: nn.Module, sparsity_pct: float) -> float:
@@ -185,3 +181,18 @@ class STR(Method):
                 f"{100.0 * (1.0 - sparse / everything):.2f} % of the weights; ask for less"
             )
         return share
+
+
+class STROfFilters(STR):
+    """STR on one value for each filter, by one s per layer: thresholds apply to these values, not to weights."""
+
+    def __init__(
+        self,
+        s_init: float = -3200.0,
+        g: str = "sigmoid",
+        target_sparsity_pct: float | None = None,
+        start: float = 0.2,
+        end: float = 0.6,
+        slope: float = 1.0,
+    ) -> None:
+        super().__init__(s_init, g, target_sparsity_pct=target_sparsity_pct, start=start, end=end, slope=slope)

@@ -24,7 +24,7 @@ from paper_repro.accounting import CountedLayer
 from paper_repro.errors import UserError
 from paper_repro.methods.base import attached, wide
 from paper_repro.methods.batch_norms import batch_norm_of_convolution, live_filters
-from paper_repro.methods.str import STR
+from paper_repro.methods.str import STROfFilters
 from paper_repro.methods.str_target import Operand
 
 
@@ -50,19 +50,8 @@ class LiveFilters(nn.Module):
         return live_filters(weight, self.batch_norm[0].weight)
 
 
-class STRBatchNorm(STR):
-    """STR on batch-norm scales; arguments as for STR. Thresholds apply to scales, not to weights."""
-
-    def __init__(
-        self,
-        s_init: float = -100.0,
-        g: str = "sigmoid",
-        target_sparsity_pct: float | None = None,
-        start: float = 0.2,
-        end: float = 0.6,
-        slope: float = 1.0,
-    ) -> None:
-        super().__init__(s_init, g, target_sparsity_pct=target_sparsity_pct, start=start, end=end, slope=slope)
+class STRBatchNorm(STROfFilters):
+    """STR on batch-norm scales."""
 
     def attach(self, model: nn.Module) -> nn.Module:
         self.fed_by = batch_norm_of_convolution(model)

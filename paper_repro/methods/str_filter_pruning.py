@@ -25,7 +25,7 @@ from paper_repro.accounting import CountedLayer, counted_layers
 from paper_repro.methods.base import attached, wide
 from paper_repro.methods.batch_norms import batch_norm_of_convolution, live_filters
 from paper_repro.methods.soft_threshold import SoftThreshold
-from paper_repro.methods.str import STR
+from paper_repro.methods.str import STROfFilters
 from paper_repro.methods.str_target import Operand
 
 
@@ -59,19 +59,8 @@ class TimesImportance(nn.Module):
         return values * self.filters[0].factor().flatten().to(values.dtype)
 
 
-class STRFilterPruning(STR):
-    """STR on the importance of filters; arguments as for STR. Thresholds apply to importances, not to weights."""
-
-    def __init__(
-        self,
-        s_init: float = -3200.0,
-        g: str = "sigmoid",
-        target_sparsity_pct: float | None = None,
-        start: float = 0.2,
-        end: float = 0.6,
-        slope: float = 1.0,
-    ) -> None:
-        super().__init__(s_init, g, target_sparsity_pct=target_sparsity_pct, start=start, end=end, slope=slope)
+class STRFilterPruning(STROfFilters):
+    """STR on the importance of filters."""
 
     def attach(self, model: nn.Module) -> nn.Module:
         normed = any(isinstance(module, _BatchNorm) for module in model.modules())

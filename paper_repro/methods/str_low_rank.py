@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from paper_repro.accounting import CountedLayer, counted_layers, low_rank_products, ranks
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError, require_known
 from paper_repro.methods.base import attached, decay_groups, wide
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_filter_pruning import FilterImportance
@@ -59,9 +59,7 @@ class STRLowRank(STR):
                 "str-rank needs a network with low-rank products (two fully connected layers in a row, without bias), "
                 "such as fastgrnn with rank_w and rank_u"
             )
-        for name in self.rank_decay:
-            if name not in products:
-                raise unknown("low-rank product in rank_decay", name, products)
+        require_known("low-rank product in rank_decay", self.rank_decay, products)
         for wanted in self.keep:
             _require_possible(wanted, {name: down.out_features for name, (down, _) in products.items()})
         self.first = {name for name, layer in counted_layers(model).items() if id(layer) in first}

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from paper_repro.errors import Advice, unknown
+from paper_repro.errors import Advice
 from paper_repro.methods.schedules import CubicThenHold
 from paper_repro.methods.soft_threshold import SoftThreshold
 
@@ -208,10 +208,3 @@ def lift(operands: list[Operand], amount: Tensor) -> None:
 
 
 TARGETS: dict[str, Callable[[float, float], Target]] = {"controller": Controller, "freeze": Freeze}
-
-
-def target_called(name: str) -> Callable[[float, float], Target]:
-    """The way of that name; a misspelt one is an error that names the nearest."""
-    if name not in TARGETS:
-        raise unknown("target", name, TARGETS)
-    return TARGETS[name]

@@ -8,13 +8,12 @@ authors' MobileNetV1, so that published budgets and checkpoints map by name.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError, called, require_known
 from paper_repro.models.fastgrnn import fastgrnn
 from paper_repro.models.mobilenetv1 import mobilenet_v1
 from paper_repro.models.resnet import resnet18, resnet50
@@ -29,15 +28,10 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 def get(name: str, **arguments: Any) -> nn.Module:
     """The model called ``name``; a misspelt name or argument is an error that names the nearest known one."""
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    accepted = inspect.signature(MODELS[name]).parameters
-    for argument in arguments:
-        if argument not in accepted:
-            raise unknown(f"argument of model {name}", argument, accepted)
+    require_known("model", name, MODELS)
     try:
-        return MODELS[name](**arguments)
-    except (TypeError, ValueError) as error:
+        return called(f"model {name}", MODELS[name], arguments)
+    except ValueError as error:
         raise UserError(f"model {name}: {error}") from error
 
 

@@ -29,14 +29,14 @@ from paper_repro.models.low_rank import LowRank
 class FastGRNN(nn.Module):
     """Logits (batch, ``num_classes``) for sequences (batch, steps, ``in_channels``).
 
-    ``gate`` is "sigmoid" or "tanh". A rank of None is a full matrix.
+    ``gate`` is "sigmoid" or "tanh". A rank of None is a full matrix. The default size is that of Table 3 on HAR-2.
     """
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
-        hidden: int,
+        num_classes: int = 2,
+        in_channels: int = 9,
+        hidden: int = 80,
         rank_w: int | None = None,
         rank_u: int | None = None,
         gate: str = "sigmoid",
@@ -104,14 +104,4 @@ def _matrix(in_features: int, out_features: int, rank: int | None) -> nn.Linear 
     return LowRank(in_features, out_features, rank)
 
 
-def fastgrnn(
-    num_classes: int = 2,
-    in_channels: int = 9,
-    hidden: int = 80,
-    rank_w: int | None = None,
-    rank_u: int | None = None,
-    gate: str = "sigmoid",
-    classifier_std: float = 0.1,
-) -> FastGRNN:
-    """The network of Table 3; by default of the size that it has on HAR-2."""
-    return FastGRNN(num_classes, in_channels, hidden, rank_w, rank_u, gate, classifier_std)
+fastgrnn = FastGRNN

@@ -9,31 +9,23 @@ authors' code, whatever its configuration says. Input: (N, C, H, W) float; outpu
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 # (output channels at the paper's width of 32, stride) of the 13 blocks
-BLOCKS = (
-    (64, 1),
-    (128, 2),
-    (128, 1),
-    (256, 2),
-    (256, 1),
-    (512, 2),
-    *((512, 1),) * 5,
-    (1024, 2),
-    (1024, 1),
-)
+BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
 
 
 class MobileNetV1(nn.Module):
-    """A 3x3 convolution with stride 2 and 13 depthwise-separable blocks. ``width`` is the stem's channels (32 in the
-    paper).
+    """A 3x3 convolution with stride 2 and 13 depthwise-separable blocks: 28 layers; 4,209,088 weights and 568,740,352
+    MACs at 224 px with the defaults. ``width`` is the stem's channels (32 in the paper).
     """
 
     def __init__(self, num_classes: int = 1000, width: int = 32, in_channels: int = 3) -> None:
         super().__init__()
         channels = width
-        blocks = [_conv_bn_relu(in_channels, channels, stride=2)]
+        blocks = [nn.Sequential(*_conv_bn_relu(in_channels, channels, 3, stride=2, padding=1))]
         for at_full_width, stride in BLOCKS:
             out_channels = at_full_width * width // 32
             blocks.append(_separable(channels, out_channels, stride))
@@ -47,25 +39,16 @@ class MobileNetV1(nn.Module):
         return self.fc(self.avgpool(self.model(x))).flatten(1)
 
 
-def _conv_bn_relu(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )
+def _conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, **options: Any) -> list[nn.Module]:
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, bias=False, **options)
+    return [convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
 
 
 def _separable(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(in_channels, in_channels, 3, stride, padding=1, groups=in_channels, bias=False),
-        nn.BatchNorm2d(in_channels),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(in_channels, out_channels, 1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
+        *_conv_bn_relu(in_channels, in_channels, 3, stride=stride, padding=1, groups=in_channels),
+        *_conv_bn_relu(in_channels, out_channels, 1),
     )
 
 
-def mobilenet_v1(num_classes: int = 1000, width: int = 32, in_channels: int = 3) -> MobileNetV1:
-    """MobileNetV1: 28 layers; 4,209,088 weights and 568,740,352 MACs at 224 px with the defaults."""
-    return MobileNetV1(num_classes, width, in_channels)
+mobilenet_v1 = MobileNetV1

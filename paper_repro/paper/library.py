@@ -1,22 +1,16 @@
 """What the papers print, table by table: the one place where their numbers are read.
 
 ``tables.toml`` says of each table where it is printed and what it is of. A number is typed once: the column of Table 7
-that repeats Table 6 is not there, nor the columns of Tables 10 and 11 that repeat Tables 1 and 2. What a file of table
-``NAME`` holds:
+that repeats Table 6 is not there, nor the columns of Tables 10 and 11 that repeat Tables 1 and 2. ``printed.py`` says
+what a line of each file is; of a table's files,
 
 ==========================  ======================================================================================
 ``_rows.csv``               the rows and their numbers; the columns after ``macs`` say how a row's sparsity is spread
                             over the layers, and ``same_as`` names the row of another table that is printed again
-``_hyperparameters.csv``    Table 10, 11 or 12
 ``_layers.csv``             weights and FLOPs of the dense layers, as Tables 6 and 8 print them
 ``_budgets.csv``            Table 6 or 8: sparsity of every layer, overall, and of the backbone (all but the classifier)
 ``_budgets_90.csv``         Table 7 without its STR column. ERK is given there in whole per cent and SNFS in tenths,
                             padded with zeros; here they stand with the digits that they carry
-``_networks.csv``           how large the network of a table is on each data set, where it is not always the same
-``_sizes.csv``              sizes that another paper prints of such networks
-``_curves.csv``             Figures 1 to 3, read off the vector paths of the PDF
-``_quoted.csv``             what another source prints of a row's numbers
-``_text_claims.csv``        numbers in the running text that follow from the tables
 ==========================  ======================================================================================
 """
 
@@ -25,28 +19,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from pydantic import create_model
 
 from paper_repro import reading
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError, require_known
 from paper_repro.paper.printed import (
     CurvePoint,
-    File,
     HyperparameterRow,
     LayerRow,
-    NetworkRow,
-    PrintedRow,
+    PrintedPercent,
     PrintedTable,
-    QuotedRow,
-    SizeRow,
-    TextClaim,
+    Row,
+    TableFacts,
+    TableFile,
 )
-from paper_repro.paper.quantity import Quantity, parse
+from paper_repro.paper.quantity import Quantity
 
 FOLDER = Path(__file__).parent
 TOTALS = ("overall", "backbone")  # rows of a budget file that are no layers
 AVERAGE_POOL = "average_pool"
-Line = TypeVar("Line", bound=File)
+Line = TypeVar("Line", bound=TableFile)
+Cells = dict[str, Any]  # column -> cell
 
 
 def tables() -> Mapping[str, PrintedTable]:
@@ -61,76 +56,66 @@ def _tables(path: Path) -> Mapping[str, PrintedTable]:
     }
 
 
-def _lines(table: str, file: str, model: type[Line], *key: str) -> list[Line]:
+def lines(table: str, model: type[Line]) -> list[Line]:
     """The lines of one of a table's files; none where it has no such file."""
-    path = FOLDER / f"{table}_{file}.csv"
-    return reading.read_rows(path, model, *key) if path.exists() else []
+    path = FOLDER / f"{table}_{model.FILE}.csv"
+    return reading.read_rows(path, model, *model.KEY) if path.exists() else []
 
 
-def rows(table: str) -> list[PrintedRow]:
-    """The rows of a table as printed."""
-    return read_rows(FOLDER / f"{table}_rows.csv")
+def rows(table: str) -> list[Row]:
+    """The rows of a table that a paper prints."""
+    return read_rows(FOLDER / f"{table}_rows.csv", tables()[table], tables()[table].paper_table)
 
 
-def read_rows(path: Path) -> list[PrintedRow]:
-    """The rows of a file; empty cells of a row that another table prints (``same_as``) are filled from there."""
-    return reading.read_rows(path, PrintedRow, "row", complete=lambda line, cells: _filled(path, line, cells))
+def read_rows(path: Path, facts: TableFacts, paper_table: str) -> list[Row]:
+    """The rows of a file. What is empty there comes from the row of another table that prints the same model
+    (``same_as``), from the table, and from the hyperparameters that are printed of the row.
+    """
+    printed = _hyperparameters(path.stem.removesuffix("_rows"))
+    of_table = {"model": facts.model, "dataset": facts.dataset, "paper_table": paper_table}
+
+    def complete(line: int, cells: Cells) -> Cells:
+        there = _same(path, line, cells["same_as"]) if cells.get("same_as") else {}
+        whole = _filled(cells, there)
+        return _filled(whole, {**of_table, "series": whole["method"]}, printed.get(cells["row"], {}))
+
+    rows = reading.read_rows(path, Row, "row", complete=complete)
+    require_known("row", printed, [row.id for row in rows], FOLDER / f"{path.stem[:-5]}_hyperparameters.csv")
+    return rows
 
 
-def _filled(path: Path, line: int, cells: dict[str, str]) -> dict[str, str]:
-    if not cells.get("same_as"):
-        return cells
-    table, _, id = cells["same_as"].partition(":")
+def _filled(cells: Cells, *others: Cells) -> Cells:
+    """The cells, and where one is empty, what the first of the others has that has it."""
+    for other in others:
+        cells = {**cells, **{name: value for name, value in other.items() if not cells.get(name)}}
+    return cells
+
+
+def _same(path: Path, line: int, same_as: str) -> Cells:
+    """The cells of the row "table:row", and its printed hyperparameters."""
+    table, _, id = same_as.partition(":")
     try:
-        if table not in tables():
-            raise unknown("table", table, tables())
-        there = {printed["row"]: printed for _, printed in reading.read_cells(FOLDER / f"{table}_rows.csv", "row")[1]}
-        if id not in there:
-            raise unknown(f"row of table {table}", id, there)
+        require_known("table", table, tables())
+        there = {cells["row"]: cells for _, cells in reading.read_cells(FOLDER / f"{table}_rows.csv", "row")[1]}
+        require_known(f"row of table {table}", id, there)
     except UserError as error:
         raise reading.at(path, line, "same_as", str(error)) from None
-    printed = there[id]
-    if printed.get("same_as"):
-        raise reading.at(path, line, "same_as", f"{cells['same_as']} is itself the same as {printed['same_as']}")
-    place = printed.get("paper_table") or tables()[table].paper_table
-    return {**printed, "paper_table": place, **{name: text for name, text in cells.items() if text}}
+    if there[id].get("same_as"):
+        raise reading.at(path, line, "same_as", f"{same_as} is itself the same as {there[id]['same_as']}")
+    return _filled(there[id], {"paper_table": tables()[table].paper_table}, _hyperparameters(table).get(id, {}))
 
 
-def hyperparameters(table: str) -> dict[str, HyperparameterRow]:
+def _hyperparameters(table: str) -> dict[str, Cells]:
     """Row -> weight decay and s_init as printed, for the rows of which they are."""
-    printed = {line.row: line for line in _lines(table, "hyperparameters", HyperparameterRow, "row")}
-    ids = [row.row for row in rows(table)] if printed else []
-    for id in printed:
-        if id not in ids:
-            raise UserError(f"{FOLDER / f'{table}_hyperparameters.csv'}: {unknown('row', id, ids)}")
-    return printed
-
-
-def quoted_rows(table: str) -> list[QuotedRow]:
-    """What other sources print about rows of this table."""
-    return _lines(table, "quoted", QuotedRow, "row", "quantity")
-
-
-def text_claims(table: str) -> list[TextClaim]:
-    """Numbers of the running text that follow from this table."""
-    return _lines(table, "text_claims", TextClaim, "claim")
-
-
-def hidden_units(table: str) -> dict[str, int]:
-    """Data set -> hidden units of the table's network there; empty for a table whose network is always the same."""
-    return {line.dataset: line.hidden for line in _lines(table, "networks", NetworkRow, "dataset")}
-
-
-def printed_sizes(table: str) -> list[SizeRow]:
-    """Sizes that another paper prints of the table's network."""
-    return _lines(table, "sizes", SizeRow, "network")
+    printed = lines(table, HyperparameterRow)
+    return {line.row: {"weight_decay": line.weight_decay, "s_init": line.s_init} for line in printed}
 
 
 def layer_rows(table: str) -> dict[str, LayerRow]:
     """The dense counts of Table 6 or 8, by layer; with ``overall``, ``backbone`` and ``average_pool``. A table without
     layers has none.
     """
-    return {line.layer: line for line in _lines(table, "layers", LayerRow, "layer")}
+    return {line.layer: line for line in lines(table, LayerRow)}
 
 
 def budget_cells(table: str) -> dict[str, dict[str, Quantity]]:
@@ -153,23 +138,14 @@ def budget_tables(table: str) -> dict[str, str]:
 
 def _budgets_in(path: Path, layers: list[str]) -> dict[str, dict[str, Quantity]]:
     """The budgets of one file: a column each."""
-    _, lines = reading.read_cells(path, "layer")
-    for layer in set(layers) - {cells["layer"] for _, cells in lines}:
+    (_, *names), cells = reading.read_cells(path, "layer")
+    for layer in set(layers) - {row["layer"] for _, row in cells}:
         raise UserError(f"{path}: layer {layer!r} is missing")
-    budgets: dict[str, dict[str, Quantity]] = {}
-    for line, cells in lines:
-        layer = cells.pop("layer")
-        if layer not in layers:
-            raise reading.at(path, line, "layer", str(unknown("layer", layer, layers)))
-        for name, text in cells.items():
-            try:
-                cell = parse(text)
-            except ValueError as error:
-                raise reading.at(path, line, name, str(error)) from None
-            if not 0.0 <= cell.value <= 100.0:
-                raise reading.at(path, line, name, f"a sparsity lies between 0 and 100 %, not at {text}")
-            budgets.setdefault(name, {})[layer] = cell
-    return budgets
+    for line, row in cells:
+        require_known("layer", row["layer"], layers, f"{path}, line {line}, column 'layer'")
+    model: Any = create_model("Budgets", layer=str, **dict.fromkeys(names, PrintedPercent))  # type: ignore[call-overload]
+    rows = reading.validated(path, cells, model)
+    return {name: {row.layer: getattr(row, name) for row in rows} for name in names}
 
 
 def budgets(table: str) -> Mapping[str, dict[str, float]]:
@@ -184,13 +160,7 @@ def curve(table: str, name: str) -> list[tuple[float, float]]:
     "fig1_threshold": epoch, threshold of layer 10 (accurate to 2e-5); "fig2_sparsity": epoch, overall sparsity in
     percent (to 0.1); "fig3_threshold": number of the layer from 1, its final threshold (to 5e-5).
     """
-    points = _lines(table, "curves", CurvePoint, "curve", "x")
+    points = lines(table, CurvePoint)
     known = {point.curve for point in points}
-    if name not in known:
-        raise unknown(f"curve of table {table}", name, known)
+    require_known(f"curve of table {table}", name, known)
     return [(point.x, point.y) for point in points if point.curve == name]
-
-
-def verify() -> None:
-    """Raise UserError when the papers' numbers were changed by hand (their checksums differ from those on file)."""
-    reading.verify(FOLDER)

@@ -1,11 +1,11 @@
-"""The lines of the reference files, and the row that they become."""
+"""The lines of the reference files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -19,18 +19,26 @@ def _printed(text: str) -> str:
     return text
 
 
+def _percent(printed: Quantity) -> Quantity:
+    if not 0.0 <= printed.value <= 100.0:
+        raise ValueError(f"a sparsity lies between 0 and 100 %, not at {printed.text}")
+    return printed
+
+
 def _empty_is_none(text: Any) -> Any:
     return None if text == "" else text
 
 
 Printed = Annotated[str, AfterValidator(_printed)]
 PrintedOrEmpty = Annotated[Printed | None, BeforeValidator(_empty_is_none)]
+PrintedPercent = Annotated[Quantity, BeforeValidator(parse), AfterValidator(_percent)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 NumberOrEmpty = Annotated[Number | None, BeforeValidator(_empty_is_none)]
 Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
 Percent = Annotated[float, Field(allow_inf_nan=False, ge=0, le=100)]
 PercentOrEmpty = Annotated[Percent | None, BeforeValidator(_empty_is_none)]
 Name = Annotated[str, Field(min_length=1)]
+SameAs = Annotated[tuple[str, str] | None, BeforeValidator(lambda text: text.split(":", 1) if text else None)]
 Ranks = Annotated[str, Field(pattern=r"^([1-9]\d*/[1-9]\d*)?$")]  # of W / of U, such as "9/8"; empty for full rank
 Distribution = Literal["dense", "uniform", "erk", "budget", "nominal", "low-rank", "unknown"]
 
@@ -39,6 +47,13 @@ class File(BaseModel):
     """A line of a file, or the keys of a section: nothing beyond what is named here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TableFile(File):
+    """A line of ``paper/TABLE_FILE.csv``, where no two have the same ``KEY``."""
+
+    FILE: ClassVar[str]
+    KEY: ClassVar[tuple[str, ...]]
 
 
 class BudgetRule(File):
@@ -51,150 +66,29 @@ class BudgetRule(File):
 
 class TableFacts(File):
     """What a table is of: its network and its data. ``budgets_of``: the table whose layers and published budgets are
-    this one's too; its own by default.
+    this one's too; its own by default. ``audited``: tables of the paper, numbers of its text and other sources that it
+    stands for, in the order of the audit. ``figure_row`` and ``figure_layer``: the model of Figures 1 to 3 and the
+    layer of Figure 1.
     """
 
     title: Name
     model: Name
     dataset: Name
     budgets_of: str = ""
+    audited: tuple[Name, ...] = ()
+    figure_row: Name | None = None
+    figure_layer: Name | None = None
 
 
 class PrintedTable(TableFacts):
-    """A section of ``tables.toml``. ``audited``: tables of the paper, numbers of its text and other sources that it
-    stands for, in the order of the audit. ``figure_row`` and ``figure_layer``: the model of Figures 1 to 3 and the
-    layer of Figure 1. ``budget_tables``: file of budgets -> where they are printed. ``layers_count_average_pool``:
-    whether the overall FLOPs do. ``budget_rules``: budget -> the rule that it follows.
+    """A section of ``tables.toml``. ``budget_tables``: file of budgets -> where they are printed.
+    ``layers_count_average_pool``: whether the overall FLOPs do. ``budget_rules``: budget -> the rule that it follows.
     """
 
     paper_table: Name
-    audited: tuple[Name, ...]
-    figure_row: Name | None = None
-    figure_layer: Name | None = None
     budget_tables: dict[str, Name] = Field(default_factory=dict)
     layers_count_average_pool: bool = False
     budget_rules: dict[str, BudgetRule] = Field(default_factory=dict)
-
-
-class PrintedRow(File):
-    """A line of ``_rows.csv``. A row has an accuracy and a sparsity, or no number at all; one of full matrices or of
-    low-rank ones may have an accuracy alone. Columns with a default here may be left out of a file.
-
-    ``paper_table``: where it is printed, by default the table's. ``same_as``: "table:row" of the row that prints the
-    same model; cells that are empty here are taken from there. ``model`` and ``dataset``: where they are not the
-    table's. ``series``: its line in a figure, where the method alone does not say it. ``distribution``: "budget" (the
-    published budget named in ``budget``), "uniform" (but for the kinds of layers in ``keep_dense``; the pruned layers
-    have ``pruned_layers_pct``, by default the printed sparsity), "erk", "dense", "nominal" (the printed sparsity is the
-    target, the FLOPs are those of ``budget``), "low-rank" (nothing is zero: matrices are products of the inner
-    dimensions in ``ranks``) or "unknown".
-    """
-
-    row: Name
-    method: Name
-    label: Name
-    series: str = ""
-    regime_pct: PercentOrEmpty = None
-    ranks: Ranks = ""
-    top1_pct: PrintedOrEmpty
-    params_m: PrintedOrEmpty = None
-    sparsity_pct: PrintedOrEmpty = None
-    macs: PrintedOrEmpty = None
-    distribution: Distribution
-    budget: str = ""
-    keep_dense: str = ""
-    pruned_layers_pct: PrintedOrEmpty = None
-    paper_table: str = ""
-    same_as: str = ""
-    model: str = ""
-    dataset: str = ""
-    note: str
-    source: Name
-
-    @model_validator(mode="after")
-    def _whole(self) -> PrintedRow:
-        given = [self.top1_pct, self.params_m, self.sparsity_pct, self.macs]
-        if (self.distribution == "low-rank") != bool(self.ranks):
-            raise ValueError("ranks and the distribution 'low-rank' need each other")
-        alone = self.distribution in ("dense", "low-rank") and any(given) and given == [self.top1_pct, None, None, None]
-        if any(given) and not alone and not (self.top1_pct and self.sparsity_pct):
-            raise ValueError("some numbers are there and top1_pct or sparsity_pct is not: a row has both, or none")
-        return self
-
-    def printed(self) -> dict[str, Quantity]:
-        """Quantities by unit-bearing name, the printed ones only."""
-        texts = zip(NUMBERS, (self.top1_pct, self.params_m, self.sparsity_pct, self.macs), strict=True)
-        return {name: parse(text) for name, text in texts if text is not None}
-
-
-class HyperparameterRow(File):
-    """A line of Table 10, 11 or 12. Table 12 gives no s_init but a bound ("<= -10")."""
-
-    row: Name
-    weight_decay: Positive
-    s_init: NumberOrEmpty
-    source: Name
-
-
-class NetworkRow(File):
-    """Hidden units of the recurrent network that a table has on a data set."""
-
-    dataset: Name
-    hidden: Annotated[int, Field(ge=1)]
-    source: Name
-
-
-class SizeRow(File):
-    """Size of a network as ``paper_table`` prints it, in units of 1024 bytes; ``ranks`` as those of a row."""
-
-    paper_table: Name
-    network: Name
-    dataset: Name
-    ranks: Ranks
-    size_kb: Printed
-    source: Name
-
-
-class LayerRow(File):
-    """Weights and FLOPs of one dense layer, or of ``overall``, ``backbone``, ``average_pool``, as printed."""
-
-    layer: Name
-    params: Annotated[int, Field(ge=0)]
-    macs: Annotated[int, Field(ge=0)]
-
-
-class QuotedRow(File):
-    """A number that another paper prints."""
-
-    row: Name
-    quantity: Literal["macs_ratio", "top1_pct"]
-    value: Printed
-    source: Name
-
-
-class TextClaim(File):
-    """A number of the running text. ``rule``: how it follows from ``row``, and from the one that it is set
-    ``against``.
-    """
-
-    claim: Name
-    printed: Printed
-    unit: Name
-    rule: Literal[
-        "macs saved", "macs saved, share", "accuracy", "accuracy gain", "largest accuracy gain at equal ranks",
-        "compression",
-    ]  # fmt: skip
-    row: Name
-    against: str = ""
-    text: Name
-    source: Name
-
-
-class CurvePoint(File):
-    """A point of a digitised figure."""
-
-    curve: Name
-    x: Number
-    y: Number
 
 
 @dataclass(frozen=True)
@@ -214,32 +108,67 @@ class Reported:
         return cls(**values, printed=MappingProxyType(dict(printed)))
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a table. ``weight_decay`` and ``s_init`` are those of Tables 10 to 12, for STR rows.
+class Row(File):
+    """One line of a table. A row has an accuracy and a sparsity, or no number at all; one of full matrices or of
+    low-rank ones may have an accuracy alone. Columns with a default here may be left out of ``_rows.csv``.
 
-    ``paper_table``: where it is printed. ``same_as``: table and row that print the same model, if any do. ``model``
-    and ``dataset``: what its numbers are of. ``series``: the line of a figure that it is a point of; its method, or its
-    method under one of several budgets or settings. ``ranks``: of its two matrices, such as "9/8"; empty for full ones.
-    ``distribution``: how its zeros are spread over the layers (``PrintedRow``).
+    The numbers are texts here, as they are printed; ``reported`` has their values. ``series``: the line of a figure
+    that it is a point of; its method, or its method under one of several budgets or settings. ``ranks``: of its two
+    matrices, such as "9/8"; empty for full ones. ``distribution``: "budget" (the published budget named in
+    ``budget``), "uniform" (but for the kinds of layers in ``keep_dense``; the pruned layers have ``pruned_layers_pct``,
+    by default the printed sparsity), "erk", "dense", "nominal" (the printed sparsity is the target, the FLOPs are those
+    of ``budget``), "low-rank" (nothing is zero: matrices are products of inner dimensions) or "unknown".
+
+    ``paper_table``: where it is printed; ``model`` and ``dataset``: what its numbers are of; by default the table's.
+    ``same_as``: (table, row) that prints the same model, "table:row" in the file; cells that are empty here are taken
+    from there. ``weight_decay`` and ``s_init`` are those of Tables 10 to 12, for STR rows.
     """
 
-    id: str
-    method: str
-    label: str
-    series: str
-    regime_pct: float | None
-    reported: Reported
-    weight_decay: float | None
-    s_init: float | None
-    note: str
-    source: str
-    paper_table: str
-    same_as: tuple[str, str] | None
-    model: str
-    dataset: str
-    ranks: str
+    row: Name
+    method: Name
+    label: Name
+    series: str = ""
+    regime_pct: PercentOrEmpty = None
+    ranks: Ranks = ""
+    top1_pct: PrintedOrEmpty
+    params_m: PrintedOrEmpty = None
+    sparsity_pct: PrintedOrEmpty = None
+    macs: PrintedOrEmpty = None
     distribution: Distribution
+    budget: str = ""
+    keep_dense: Annotated[tuple[str, ...], BeforeValidator(str.split)] = ()
+    pruned_layers_pct: PrintedOrEmpty = None
+    paper_table: str = ""
+    same_as: Annotated[tuple[str, str] | None, BeforeValidator(lambda text: text.split(":", 1) if text else None)] = (
+        None
+    )
+    model: str = ""
+    dataset: str = ""
+    weight_decay: NumberOrEmpty = None
+    s_init: NumberOrEmpty = None
+    note: str
+    source: Name
+
+    @model_validator(mode="after")
+    def _whole(self) -> Row:
+        numbers = [self.top1_pct, self.params_m, self.sparsity_pct, self.macs]
+        if (self.distribution == "low-rank") != bool(self.ranks):
+            raise ValueError("ranks and the distribution 'low-rank' need each other")
+        alone = self.distribution in ("dense", "low-rank") and any(numbers) and not any(numbers[1:])
+        if any(numbers) and not alone and not (self.top1_pct and self.sparsity_pct):
+            raise ValueError("some numbers are there and top1_pct or sparsity_pct is not: a row has both, or none")
+        return self
+
+    @property
+    def id(self) -> str:
+        """Its name in the table."""
+        return self.row
+
+    @property
+    def reported(self) -> Reported:
+        """Its numbers."""
+        texts = zip(NUMBERS, (self.top1_pct, self.params_m, self.sparsity_pct, self.macs), strict=True)
+        return Reported.of({name: parse(text) for name, text in texts if text is not None})
 
     @property
     def is_dense(self) -> bool:
@@ -255,3 +184,81 @@ class Row:
     def learns_ranks(self) -> bool:
         """Whether its ranks are learned by STR."""
         return self.method == "str-rank"
+
+
+class HyperparameterRow(TableFile):
+    """A line of Table 10, 11 or 12. Table 12 gives no s_init but a bound ("<= -10")."""
+
+    FILE, KEY = "hyperparameters", ("row",)
+    row: Name
+    weight_decay: Positive
+    s_init: NumberOrEmpty
+    source: Name
+
+
+class NetworkRow(TableFile):
+    """Hidden units of the recurrent network that a table has on a data set."""
+
+    FILE, KEY = "networks", ("dataset",)
+    dataset: Name
+    hidden: Annotated[int, Field(ge=1)]
+    source: Name
+
+
+class SizeRow(TableFile):
+    """Size of a network as ``paper_table`` prints it, in units of 1024 bytes; ``ranks`` as those of a row."""
+
+    FILE, KEY = "sizes", ("network",)
+    paper_table: Name
+    network: Name
+    dataset: Name
+    ranks: Ranks
+    size_kb: Printed
+    source: Name
+
+
+class LayerRow(TableFile):
+    """Weights and FLOPs of one dense layer, or of ``overall``, ``backbone``, ``average_pool``, as printed."""
+
+    FILE, KEY = "layers", ("layer",)
+    layer: Name
+    params: Annotated[int, Field(ge=0)]
+    macs: Annotated[int, Field(ge=0)]
+
+
+class QuotedRow(TableFile):
+    """A number that another paper prints."""
+
+    FILE, KEY = "quoted", ("row", "quantity")
+    row: Name
+    quantity: Literal["macs_ratio", "top1_pct"]
+    value: Printed
+    source: Name
+
+
+class TextClaim(TableFile):
+    """A number of the running text. ``rule``: how it follows from ``row``, and from the one that it is set
+    ``against``.
+    """
+
+    FILE, KEY = "text_claims", ("claim",)
+    claim: Name
+    printed: Printed
+    unit: Name
+    rule: Literal[
+        "macs saved", "macs saved, share", "accuracy", "accuracy gain", "largest accuracy gain at equal ranks",
+        "compression",
+    ]  # fmt: skip
+    row: Name
+    against: str = ""
+    text: Name
+    source: Name
+
+
+class CurvePoint(TableFile):
+    """A point of a digitised figure."""
+
+    FILE, KEY = "curves", ("curve", "x")
+    curve: Name
+    x: Number
+    y: Number

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,76 +55,64 @@ def _of_str(evidence: Evidence, frame: pd.DataFrame) -> pd.Series:
 # -- the paper's data --------------------------------------------------------------------------------------------------
 
 
+OF_THE_PAPER = """\
+- Implied L1 goes with the number of kept weights: correlation of the logarithms {correlation:.3f} over {layers:.0f} \
+layers ({correlation low:.3f} to {correlation high:.3f} within the accuracy of the figure; \
+{correlation_without_classifier:.3f} without the classifier). The number of kept weights explains \
+{explained by kept weights:.0f} % of the variance of log implied L1, the number of weights \
+{explained by weights:.0f} %, position {explained by position:.0f} %, fan-in {explained by fan-in:.0f} %, the last \
+three together {explained by weights, fan-in and position:.0f} %, density alone {explained by density:.0f} %. Fan-in \
+adds nothing to the number of kept weights ({explained by kept weights and fan-in:.0f} % together).
+- Size and density both count, as they must where L1 is their product times a mean: implied L1 ~ \
+weights^{weights_coefficient:.2f} density^{density_coefficient:.2f}, which leaves a factor {left:.2f} (one standard \
+deviation). Between layers of equal size and fan-in ({same_shape_groups:.0f} groups) the exponent of density is \
+{same_shape_slope low:.2f} to {same_shape_slope high:.2f}.
+- The scale is right with nothing fitted. The implied mean |w| of a kept weight is {implied_mean:.3f} \
+({implied_mean low:.3f} to {implied_mean high:.3f}): {implied_mean_over_initial:.2f} \
+({implied_mean_over_initial low:.2f} to {implied_mean_over_initial high:.2f}) times the standard deviation of a fresh \
+network's weights. It is above the layer's threshold in {layers_above_threshold:.0f} of {layers:.0f} layers; with the \
+thresholds dealt out at random in {permuted layers_above_threshold:.0f} ({permuted layers_above_threshold low:.0f} to \
+{permuted layers_above_threshold high:.0f}). Its largest value is {implied_mean_spread:.1f} times its smallest, at \
+random {permuted implied_mean_spread:,.0f} times (at least {permuted implied_mean_spread low:,.0f}).
+- What is left: the implied mean is {implied_mean_over_threshold:.1f} times the threshold \
+({implied_mean_over_threshold low:.1f} to {implied_mean_over_threshold high:.1f}). Were the kept weights the tail of a \
+Gaussian, their L1 would be {gaussian_tail_l1_over_implied:.2f} of the implied one, so the law needs layers in which \
+few kept weights are near the threshold. The paper prints nothing that could show it.
+
+The same numbers where something else decides the thresholds, and Gaussian weights the densities (with Laplace weights \
+they differ little: `results/resnet50/balance_tests.csv`):
+
+"""
+
+
 def paper_markdown(tests: pd.DataFrame) -> str:
-    """What Figure 3 and Table 6 say for the balance, and what they would say for something else."""
+    """What Figure 3 and Table 6 say about the balance, and what they would say if something else set the thresholds."""
     if not len(tests):
         return "The audit has not been written: `python -m paper_repro audit resnet50`.\n"
-    lines = {(str(line["test"]), str(line["quantity"])): line for line in tests.to_dict("records")}
-
-    def one(quantity: str, fmt: str = ".3f", test: str = "paper", cell: str = "value") -> str:
-        return format(float(lines[test, quantity][cell]), fmt)
-
-    def span(quantity: str, fmt: str, test: str = "paper") -> str:
-        return f"{one(quantity, fmt, test, 'low')} to {one(quantity, fmt, test, 'high')}"
-
-    def explained(by: str) -> str:
-        return f"{100 * float(one(f'explained by {by}', '.6g')):.0f} %"
-
-    rows = [["**the paper's own**", *_rival(lines, "paper")]]
-    rows += [[words, *_rival(lines, f"{test}, gaussian")] for test, words in RIVALS.items()]
-    found = [
-        f"- Implied L1 goes with the number of kept weights: correlation of the logarithms {one('correlation')} "
-        f"over {one('layers', '.0f')} layers ({span('correlation', '.3f')} within the accuracy of the figure; "
-        f"{one('correlation_without_classifier')} without the classifier). The number of kept weights explains "
-        f"{explained('kept weights')} of the variance of log implied L1, the number of weights {explained('weights')}, "
-        f"position {explained('position')}, fan-in {explained('fan-in')}, the last three together "
-        f"{explained('weights, fan-in and position')}, density alone {explained('density')}. Fan-in adds nothing to "
-        f"the number of kept weights ({explained('kept weights and fan-in')} together).",
-        f"- Size and density both count, as they must where L1 is their product times a mean: implied L1 ~ "
-        f"weights^{one('weights_coefficient', '.2f')} density^{one('density_coefficient', '.2f')}, which leaves a "
-        f"factor {one('left', '.2f')} (one standard deviation). Between layers of equal size and fan-in "
-        f"({one('same_shape_groups', '.0f')} groups) the exponent of density is {span('same_shape_slope', '.2f')}.",
-        f"- The scale is right with nothing fitted. The implied mean |w| of a kept weight is "
-        f"{one('implied_mean', '.3f')} ({span('implied_mean', '.3f')}): {one('implied_mean_over_initial', '.2f')} "
-        f"({span('implied_mean_over_initial', '.2f')}) times the standard deviation of a fresh network's weights. It "
-        f"is above the layer's threshold in {one('layers_above_threshold', '.0f')} of {one('layers', '.0f')} layers; "
-        f"with the thresholds dealt out at random in {one('layers_above_threshold', '.0f', 'permuted')} "
-        f"({span('layers_above_threshold', '.0f', 'permuted')}). Its largest value is "
-        f"{one('implied_mean_spread', '.1f')} times its smallest, at random "
-        f"{one('implied_mean_spread', ',.0f', 'permuted')} times "
-        f"(at least {one('implied_mean_spread', ',.0f', 'permuted', 'low')}).",
-        f"- What is left: the implied mean is {one('implied_mean_over_threshold', '.1f')} times the threshold "
-        f"({span('implied_mean_over_threshold', '.1f')}). Were the kept weights the tail of a Gaussian, their L1 would "
-        f"be {one('gaussian_tail_l1_over_implied', '.2f')} of the implied one, so the law needs layers in which few "
-        "kept weights are near the threshold. The paper prints nothing that could show it.",
-    ]
-    header = [
-        "Thresholds decided by",
-        "Correlation",
-        "Exponent of kept weights",
-        "Exponent of density",
-        "L1 / implied L1",
-    ]
-    return (
-        "\n".join(found)
-        + "\n\nThe same numbers where something else decides the thresholds, and Gaussian weights the densities (with "
-        "Laplace weights they differ little: `results/resnet50/balance_tests.csv`):\n\n" + markdown_table(header, rows)
-    )
+    numbers: dict[str, float] = {}
+    for line in tests.to_dict("records"):
+        name = line["quantity"] if line["test"] == "paper" else f"{line['test']} {line['quantity']}"
+        unit = 100 if name.startswith("explained by") else 1
+        numbers |= {name: unit * line["value"], f"{name} low": line["low"], f"{name} high": line["high"]}
+    rows = [["**the paper's own**", *_rival(numbers, "", "not printed; 1 if balanced")]]
+    rows += [[words, *_rival(numbers, f"{test}, gaussian ")] for test, words in RIVALS.items()]
+    header = ["Thresholds decided by", "Correlation", "Exponent of kept weights", "Exponent of density"]
+    return OF_THE_PAPER.format(**numbers) + markdown_table([*header, "L1 / implied L1"], rows)
 
 
-def _rival(lines: Mapping[tuple[str, str], Mapping[Any, Any]], test: str) -> list[str]:
+def _rival(numbers: Mapping[str, float], test: str, ratio: str = "") -> list[str]:
     """One line of the table: the numbers of a test, with their ranges where they are drawn at random."""
 
     def cell(quantity: str, fmt: str) -> str:
-        line = lines.get((test, quantity))
-        if line is None:
+        name = f"{test}{quantity}"
+        if name not in numbers:
             return "–"
-        value, low, high = (float(line[name]) for name in ("value", "low", "high"))
-        drawn = math.isfinite(low) and test != "paper"
-        return format(value, fmt) + (f" [{low:{fmt}}, {high:{fmt}}]" if drawn else "")
+        low, high = numbers[f"{name} low"], numbers[f"{name} high"]
+        drawn = math.isfinite(low) and test
+        return format(numbers[name], fmt) + (f" [{low:{fmt}}, {high:{fmt}}]" if drawn else "")
 
-    ratio = "not printed; 1 if balanced" if test == "paper" else cell("l1_over_implied", ".2g")
-    return [cell("correlation", ".3f"), cell("slope", ".2f"), cell("density_coefficient", ".2f"), ratio]
+    cells = [cell("correlation", ".3f"), cell("slope", ".2f"), cell("density_coefficient", ".2f")]
+    return [*cells, ratio or cell("l1_over_implied", ".2g")]
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
@@ -137,64 +124,63 @@ def runs_markdown(evidence: Evidence) -> str:
     if not len(layers):
         return "No run of this tier has recorded the balance of its thresholds.\n"
     rows: list[list[str]] = []
-    reached: list[str] = []
-    resting: list[str] = []
-    at_reached = [0, 0]  # layers near balance, and all that keep weights, in the rows whose median is near balance
-    above: list[str] = []
-    below: list[str] = []
-    for row in dict.fromkeys(layers["row"]):
-        own = layers[layers["row"] == row]
+    places: dict[str, list[str]] = {"near": [], "above": [], "below": [], "at rest": []}
+    near_layers = kept_layers = 0  # in the rows whose median is near balance
+    for row, own in layers.groupby("row", sort=False):
         kept = own[own["kept_l1"] > 0]
-        ratio, seeds = kept["balance"], own["seed"].nunique()
+        ratio, fall = kept["balance"], _fall(evidence, str(row))
         near = int(ratio.between(1 / NEAR, NEAR).sum())
-        fall = _fall(evidence, row)
         mean_over_threshold = kept["kept_l1"] / (kept["params"] * (1 - kept["sparsity_pct"] / 100)) / kept["threshold"]
-        empty = len(own) - len(kept)
-        rows.append(
-            [
-                f"`{row}`",
-                str(seeds),
-                "–" if not len(kept) else f"{ratio.median():.2f} ({ratio.min():.2g} to {ratio.max():.3g})",
-                f"{near} of {len(kept)}",
-                f"{empty} of {len(own)}",
-                "–" if not len(kept) else f"{mean_over_threshold.median():.2f}",
-                "–" if fall is None else f"{fall:.2f}",
-            ]
-        )
+        cells = [
+            f"{ratio.median():.2f} ({ratio.min():.2g} to {ratio.max():.3g})",
+            f"{near} of {len(kept)}",
+            f"{len(own) - len(kept)} of {len(own)}",
+            f"{mean_over_threshold.median():.2f}",
+            "–" if fall is None else f"{fall:.2f}",
+        ]
+        if not len(kept):
+            cells[0] = cells[3] = "–"
+        else:
+            where = "above" if ratio.median() > NEAR else "below" if ratio.median() < 1 / NEAR else "near"
+            places[where].append(str(row))
+            if where == "near":
+                near_layers, kept_layers = near_layers + near, kept_layers + len(kept)
         if fall is not None and fall < AT_REST:
-            resting.append(row)
-        if len(kept) and 1 / NEAR <= ratio.median() <= NEAR:
-            at_reached = [at_reached[0] + near, at_reached[1] + len(kept)]
-        if len(kept):
-            (reached if 1 / NEAR <= ratio.median() <= NEAR else above if ratio.median() > NEAR else below).append(row)
+            places["at rest"].append(str(row))
+        rows.append([f"`{row}`", str(own["seed"].nunique()), *cells])
+    named = {place: ", ".join(f"`{row}`" for row in its) or "none" for place, its in places.items()}
     header = ["Row", "Seeds", "Ratio: median over layers (range)", f"Layers within a factor {NEAR:g} of 1"]
     header += ["Layers without weights", "Mean kept weight / threshold, median", "Fall of L1 per unit of pull"]
-    sentences = [
-        f"The median ratio is within a factor {NEAR:g} of 1 in: {_named(reached)}"
-        + (f"; there {at_reached[0]} of {at_reached[1]} layers are so themselves." if reached else "."),
-        f"Above: {_named(above)}: the loss still pulls their thresholds down harder than decay lifts them, and the "
-        "learning rate ran out first." if above else "",
-        f"Below: {_named(below)}: decay still lifts their thresholds." if below else "",
+    there = f"; there {near_layers} of {kept_layers} layers are so themselves." if places["near"] else "."
+    sentences = [f"The median ratio is within a factor {NEAR:g} of 1 in: {named['near']}{there}"]
+    if places["above"]:
+        sentences.append(
+            f"Above: {named['above']}: the loss still pulls their thresholds down harder than decay lifts them, and "
+            "the learning rate ran out first."
+        )
+    if places["below"]:
+        sentences.append(f"Below: {named['below']}: decay still lifts their thresholds.")
+    sentences.append(
         "Layers without weights have no pull at all: their thresholds rise by decay alone, and are left out of the "
         "ratios. The last column is -d ln(L1) / d(lambda sum(lr) / (1 - momentum)) over the last quarter of that pull: "
         f"0 (below {AT_REST:g}) is rest, 1 is what decay alone does, and more is weights falling away. "
-        f"At rest by this measure: {_named(resting)}.",
-    ]  # fmt: skip
-    return markdown_table(header, rows) + "\n" + " ".join(sentence for sentence in sentences if sentence) + "\n"
+        f"At rest by this measure: {named['at rest']}."
+    )
+    return markdown_table(header, rows) + "\n" + " ".join(sentences) + "\n"
 
 
 def _fall(evidence: Evidence, row: str) -> float | None:
     """How fast the L1 norm of a row's kept weights still fell, mean over seeds; None where it was not recorded."""
-    found = []
+    falls = []
+    data = evidence.row_runs(row).set_index("seed")["dataset"]
     history = evidence.history[evidence.history["row"] == row].dropna(subset=["kept_l1", "lr"])
     for seed, lines in history.groupby("seed"):
-        runs = evidence.row_runs(row)
-        pull = _pull(evidence, row, str(runs.loc[runs["seed"] == seed, "dataset"].iloc[0]), lines)
+        pull = _pull(evidence, row, data[seed], lines)
         l1 = lines["kept_l1"].to_numpy()
         if len(pull) > 1 and l1[-1] > 0:
             first = min(int(np.searchsorted(pull, 0.75 * pull[-1])), len(pull) - 2)
-            found.append(-math.log(l1[-1] / l1[first]) / float(pull[-1] - pull[first]))
-    return sum(found) / len(found) if found else None
+            falls.append(-math.log(l1[-1] / l1[first]) / float(pull[-1] - pull[first]))
+    return sum(falls) / len(falls) if falls else None
 
 
 def _pull(evidence: Evidence, row: str, data: str, lines: pd.DataFrame) -> np.ndarray:
@@ -204,10 +190,6 @@ def _pull(evidence: Evidence, row: str, data: str, lines: pd.DataFrame) -> np.nd
     steps = np.diff(epoch) * (dataset(data).train_examples // evidence.plan.base.batch_size)
     decay = evidence.plan.rows[row].spec.weight_decay / (1.0 - evidence.plan.base.momentum)
     return decay * np.concatenate([[0.0], np.cumsum((lr[1:] + lr[:-1]) / 2 * steps)])
-
-
-def _named(rows: Sequence[str]) -> str:
-    return ", ".join(f"`{row}`" for row in rows) or "none"
 
 
 # -- ranks -------------------------------------------------------------------------------------------------------------
@@ -249,33 +231,29 @@ def _rank_records(results_dir: Path) -> pd.DataFrame:
     """The history of every training that learnt ranks, once, with its ranks, their number, and the importance per rank
     at which both thresholds would be balanced.
     """
-    table, found = tables.load("rnn"), []
-    for tier in table.tiers:
+    records = []
+    for tier in tables.load("rnn").tiers:
         runs, history, epochs = (
             results.read_if_there(results.path(results_dir, "rnn", tier, kind), kind)
             for kind in ("runs", "history", "epochs")
         )
         runs = runs[runs["method"] == "str-rank"].drop_duplicates("spec")  # several rows show networks of one training
-        for run in runs.to_dict("records"):
-            own = history[(history["row"] == run["row"]) & (history["seed"] == run["seed"])].copy()
-            ranks = epochs[(epochs["row"] == run["row"]) & (epochs["seed"] == run["seed"])].set_index("epoch")
-            own = own[own["epoch"].map(math.ceil).isin(ranks.index)]
-            at = ranks.loc[own["epoch"].map(math.ceil), ["rank_w", "rank_u"]]
-            own[["rank_w", "rank_u"]] = at.to_numpy()
-            own["ranks"] = own["rank_w"] + own["rank_u"]
-            bounds = own["threshold_min"].clip(lower=1e-30), own["threshold_max"].clip(lower=1e-30)
-            own["implied"] = sum(bound.map(implied_importances) for bound in bounds) / own["ranks"]
-            spec = str(run["spec"]).rpartition("-s")[0]
-            first = bool(run["seed"] == runs.loc[runs["spec"].str.startswith(spec), "seed"].min())
-            title = dataset(str(run["dataset"])).title
-            found.append(
-                own.assign(data=title, tier=tier, spec=spec, first_seed=first, share=own["epoch"] / run["epochs"])
-            )
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+        runs["spec"] = runs["spec"].str.replace(r"-s\d+$", "", regex=True)  # the recipe, without the seed
+        runs["first_seed"] = runs["seed"] == runs.groupby("spec")["seed"].transform("min")
+        runs["data"] = [dataset(name).title for name in runs["dataset"]]
+        ranks = epochs[["row", "seed", "epoch", "rank_w", "rank_u"]].rename(columns={"epoch": "at_end_of"})
+        history = history.assign(at_end_of=np.ceil(history["epoch"])).merge(ranks, on=["row", "seed", "at_end_of"])
+        about = runs[["row", "seed", "spec", "first_seed", "data", "epochs"]]
+        records.append(history.merge(about, on=["row", "seed"]).assign(tier=tier))
+    every = pd.concat(records, ignore_index=True)
+    every["ranks"], every["share"] = every["rank_w"] + every["rank_u"], every["epoch"] / every["epochs"]
+    bounds = every["threshold_min"].clip(lower=1e-30), every["threshold_max"].clip(lower=1e-30)
+    every["implied"] = sum(bound.map(implied_importances) for bound in bounds) / every["ranks"]
+    return every
 
 
 def _sentence_on_ranks(records: pd.DataFrame) -> str:
-    """How near to balance thresholds are from the first rank that is lost on, in all trainings together."""
+    """How near to balance the thresholds are once a training has lost its first rank; all trainings together."""
     full = records.groupby(["data", "tier", "spec", "seed"])["ranks"].transform("max")
     falling = records[records["ranks"] < full].dropna(subset=["balance_min"])
     if not len(falling):
@@ -302,10 +280,10 @@ def implied_importances(threshold: float) -> float:
 def _runs_of_tiers(results_dir: Path) -> str:
     parts = []
     for name in ("resnet50", "mobilenetv1"):
-        for tier in (tier for tier in tables.load(name).tiers if tier != AUDIT):
-            found = ev.load(name, tier, results_dir)
-            if found.budgets["balance"].notna().any():
-                parts.append(f"Table `{name}`, tier `{tier}` ({found.setting}):\n\n{runs_markdown(found)}")
+        for tier in tables.load(name).tiers:
+            evidence = ev.load(name, tier, results_dir)
+            if evidence.budgets["balance"].notna().any():
+                parts.append(f"Table `{name}`, tier `{tier}` ({evidence.setting}):\n\n{runs_markdown(evidence)}")
     return "\n".join(parts) or "No committed run has recorded the balance of its thresholds yet.\n"
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+from rich.console import JustifyMethod
+from rich.table import Column
 from rich.table import Table as Grid
 
 from paper_repro import record
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Comparison, Judgement
+from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Comparison
 from paper_repro.tables import CHECKPOINT
 from paper_repro.terminal import Console
 from paper_repro.verdict import Verdict
@@ -45,48 +48,44 @@ def comparison_grid(compared: Sequence[Comparison], best: Mapping[str, float] = 
     """The long table: each printed number, and beside it the reproduced one. What no row has gets no column. ``best``:
     row -> the best epoch's accuracy.
     """
-    shown = [name for name in COLUMNS if any(name in row.quantities for row in compared)]
-    ranks = any(row.ranks for row in compared)
-    targets = any(TRAINED_SPARSITY in row.quantities for row in compared)
-    grid = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
-    for title in ("row", "method", *(["ranks W/U"] if ranks else [])):
-        grid.add_column(title, no_wrap=True)
-    for name in shown:
-        unit = COLUMNS[name].split()[-1]
-        grid.add_column(f"{COLUMNS[name].removesuffix(unit)}\npaper", justify="right", no_wrap=True)
-        grid.add_column(f"{unit}\nhere", justify="left", no_wrap=True)
+    columns: list[tuple[str, JustifyMethod, Callable[[Comparison], str]]] = [
+        ("row", "left", lambda row: row.row),
+        ("method", "left", lambda row: row.label),
+    ]
+    if any(row.ranks for row in compared):
+        columns.append(("ranks W/U", "left", lambda row: row.ranks or "full"))
+    for name, title in COLUMNS.items():
+        if any(name in row.quantities for row in compared):
+            unit = title.split()[-1]
+            columns.append((f"{title.removesuffix(unit)}\npaper", "right", partial(_printed, name)))
+            columns.append((f"{unit}\nhere", "left", partial(_reproduced, name)))
     if best:
-        grid.add_column("best epoch\nby test acc.", justify="right", no_wrap=True)
-    if targets:
-        grid.add_column("trained\nspars. %", justify="right", no_wrap=True)
-    grid.add_column("\ntier", no_wrap=True)
-    grid.add_column("\nverdict", no_wrap=True)
-    for comparison in compared:
-        cells = [comparison.row, comparison.label, *([comparison.ranks or "full"] if ranks else [])]
-        for name in shown:
-            cells += _printed_and_here(comparison.quantities.get(name))
-        if best:
-            cells.append(f"{best[comparison.row]:.2f}" if comparison.row in best else "–")
-        if targets:
-            trained = comparison.quantities.get(TRAINED_SPARSITY)
-            cells.append("" if trained is None else trained.text + _mark(trained))
-        grid.add_row(*cells, comparison.tier, str(comparison.verdict))
+        of_row = {row: f"{top1_pct:.2f}" for row, top1_pct in best.items()}
+        columns.append(("best epoch\nby test acc.", "right", lambda row: of_row.get(row.row, "–")))
+    if any(TRAINED_SPARSITY in row.quantities for row in compared):
+        columns.append(("trained\nspars. %", "right", partial(_reproduced, TRAINED_SPARSITY, absent="")))
+    columns += [("\ntier", "left", lambda row: row.tier), ("\nverdict", "left", lambda row: str(row.verdict))]
+    headers = (Column(title, justify=justify, no_wrap=True) for title, justify, _ in columns)
+    grid = Grid(*headers, header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
+    for row in compared:
+        grid.add_row(*(cell(row) for _, _, cell in columns))
     return grid
 
 
-def _printed_and_here(judged: Judgement | None) -> list[str]:
+def _printed(name: str, row: Comparison) -> str:
+    return row.quantities[name].reported if name in row.quantities else "–"
+
+
+def _reproduced(name: str, row: Comparison, absent: str = "–") -> str:
+    judged = row.quantities.get(name)
     if judged is None:
-        return ["–", "–"]
-    return [judged.reported, judged.text + (_mark(judged) if judged.judged else "")]
+        return absent
+    unmarked = not judged.judged or (judged.reproduced is None and judged.verdict is Verdict.UNTESTED)
+    mark = MARKS[judged.verdict] or (" c" if judged.convention else "")
+    return judged.text + ("" if unmarked else mark)
 
 
-def _mark(judged: Judgement) -> str:
-    if judged.reproduced is None and judged.verdict is Verdict.UNTESTED:
-        return ""
-    return MARKS[judged.verdict] or (" c" if judged.convention else "")
-
-
-def whose(evidence: Evidence, runs: Path) -> str:
+def trained_where(evidence: Evidence, runs: Path) -> str:
     """Which of the runs behind the table were trained here, in ``runs``, and which came with the repository."""
     if evidence.tier == CHECKPOINT:
         return "Nothing was trained: these are the networks that the authors released."

@@ -13,6 +13,7 @@ from paper_repro.evidence import claims, evidence, verdicts
 from paper_repro.evidence.provenance import repository
 from paper_repro.files import replace_between
 from paper_repro.report import balance_report, summary
+from paper_repro.verdict import Verdict
 
 Part = Callable[[Path], str]
 HEADLINE = ("resnet50", "smoke")  # the table and tier whose summary README.md shows
@@ -25,8 +26,19 @@ def headline_summary(results_dir: Path) -> str:
     return "\n".join(["```text", *lines, "```", ""])
 
 
+def status(results_dir: Path) -> str:
+    """How many numbers of all tables together have which verdict, by kind and tier."""
+    frame = verdicts.counts(results_dir)
+    if not len(frame):
+        return "No results yet.\n"
+    summed = frame.drop(columns="paper").groupby(["numbers", "tier"], sort=False, as_index=False).sum()
+    lines = [f"| {' | '.join(summed.columns)} |", f"| --- | --- |{' ---: |' * len(Verdict)}"]
+    lines += [f"| {' | '.join(map(str, cells))} |" for cells in summed.replace(0, "").to_numpy()]
+    return "\n".join(lines) + "\n"
+
+
 DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
-    "README.md": {"summary": headline_summary, "status": verdicts.status_markdown},
+    "README.md": {"summary": headline_summary, "status": status},
     "docs/balance.md": balance_report.PARTS,
 }
 

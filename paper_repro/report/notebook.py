@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,34 +22,38 @@ import nbformat
 from traitlets.config import Config
 
 from paper_repro import tables
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError
 from paper_repro.evidence import evidence, results
+from paper_repro.evidence.lines import KINDS
 from paper_repro.evidence.provenance import of_repository, repository
 from paper_repro.files import write
 from paper_repro.report import figures
-from paper_repro.tables import AUDIT
 
 KERNEL = "python3"
-METADATA = "paper_repro"  # where an executed notebook says what it was made from
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": KERNEL},
+    "language_info": {"name": "python"},
+}
+MADE_FROM = "paper_repro"  # the key of the metadata under which an executed notebook says what it was made from
 START_TIMEOUT_S = 120
-FROM_THE_COPY = ".."  # the results, from the folder of an executed copy: what that says, whatever path it was made with
+FROM_THE_COPY = ".."  # the results, as seen from an executed copy, which says so whatever path it was made with
 
-
-# only where methods are set beside each other
-METHODS_CELLS = (
-    ("methods-title", "markdown", "## Method by method"),
-    ("methods", "code", "report.methods()"),
-)
-# only where networks are of low rank
-RANKS_CELLS = (
-    ("ranks-title", "markdown", "## Ranks, parameters, size"),
-    ("ranks", "code", "report.ranks()"),
-)
-# only where a figure shows the balance
-BALANCE_CELLS = (
-    ("balance-title", "markdown", "## The balance of thresholds"),
-    ("balance", "code", "report.balance()"),
-)
+# name of a section -> its title; those in ONLY_WHERE stand in the notebooks of some tables alone
+SECTIONS = {
+    "claims": "Claims",
+    "comparison": "Reported beside reproduced",
+    "figures": "Figures",
+    "methods": "Method by method",
+    "balance": "The balance of thresholds",
+    "ranks": "Ranks, parameters, size",
+    "verdicts": "Verdicts that are not a plain PASS, and why",
+    "provenance": "Provenance",
+}
+ONLY_WHERE: Mapping[str, Callable[[tables.Table], bool]] = {
+    "methods": lambda table: "methods_over_sparsity" in table.figures,
+    "balance": lambda table: "balance_l1" in table.figures,
+    "ranks": lambda table: any(row.ranks for row in table.rows),
+}
 
 
 # -- skeletons -------------------------------------------------------------------------------------------------------
@@ -58,41 +62,33 @@ BALANCE_CELLS = (
 def skeleton(table: str) -> nbformat.NotebookNode:
     """The notebook of a table, not executed."""
     plan = tables.load(table)
-    title = f"# {plan.heading}\n\n"
-    cells: list[tuple[str, str, str]] = [
-        (
-            "title",
-            "markdown",
-            title
-            + "Reads the results of one tier, sets them beside the paper's numbers, and says how far they agree. "
-            + "It trains nothing:\n"
-            f"`make reproduce TABLE={table}` does that, and executes this notebook into `results/{table}/`.",
-        ),
-        ("parameters", "code", f'table = "{table}"\ntier = "smoke"\nresults_dir = "../results"'),
-        (
-            "open",
-            "code",
-            "from paper_repro.report.report import open_report\n\n"
-            "report = open_report(table, tier, results_dir)\nreport.summary()",
-        ),
-        ("claims-title", "markdown", "## Claims"),
-        ("claims", "code", "report.claims()"),
-        ("comparison-title", "markdown", "## Reported beside reproduced"),
-        ("comparison", "code", "report.comparison()"),
-        ("figures-title", "markdown", "## Figures"),
-        *((name.replace("_", "-"), "code", f'report.figure("{name}")') for name in figures.of_table(plan)),
-        *(cell for cell in METHODS_CELLS if "methods_over_sparsity" in figures.of_table(plan)),
-        *(cell for cell in BALANCE_CELLS if "balance_l1" in figures.of_table(plan)),
-        *(cell for cell in RANKS_CELLS if any(row.ranks for row in plan.rows)),
-        ("verdicts-title", "markdown", "## Verdicts that are not a plain PASS, and why"),
-        ("verdicts", "code", "report.reasons()"),
-        ("provenance-title", "markdown", "## Provenance"),
-        ("provenance", "code", "report.provenance()"),
+    intro = (
+        f"# {plan.heading}\n\nReads the results of one tier, sets them beside the paper's numbers, and says how far "
+        f"they agree. It trains nothing:\n`make reproduce TABLE={table}` does that, and executes this notebook into "
+        f"`results/{table}/`."
+    )
+    opening = (
+        "from paper_repro.report.report import open_report\n\n"
+        "report = open_report(table, tier, results_dir)\nreport.summary()"
+    )
+    text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    parameters = f'table = "{table}"\ntier = "smoke"\nresults_dir = "../results"'
+    cells = [
+        text(intro, id="title"),
+        code(parameters, id="parameters", metadata={"tags": ["parameters"]}),
+        code(opening, id="open"),
     ]
-    notebook = nbformat.v4.new_notebook(metadata=_metadata())
-    for name, kind, source in cells:
-        make = nbformat.v4.new_markdown_cell if kind == "markdown" else nbformat.v4.new_code_cell
-        notebook.cells.append(make(source, id=name, metadata={"tags": ["parameters"]} if name == "parameters" else {}))
+    for name, title in SECTIONS.items():
+        if name in ONLY_WHERE and not ONLY_WHERE[name](plan):
+            continue
+        cells.append(text(f"## {title}", id=f"{name}-title"))
+        if name == "figures":
+            drawn = figures.of_table(plan)
+            cells += [code(f'report.figure("{figure}")', id=figure.replace("_", "-")) for figure in drawn]
+        else:
+            part = {"verdicts": "reasons"}.get(name, name)
+            cells.append(code(f"report.{part}()", id=name))
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
     nbformat.validate(notebook)
     return notebook
 
@@ -110,70 +106,59 @@ def write_skeletons(notebooks_dir: Path) -> list[Path]:
 # -- rendering -------------------------------------------------------------------------------------------------------
 
 
-def render(
-    table: str,
-    tier: str,
-    results_dir: Path,
-    notebooks_dir: Path | None = None,
-    parameters: Mapping[str, Any] | None = None,
-    force: bool = False,
-) -> Path:
+def render(table: str, tier: str, results_dir: Path, notebooks_dir: Path | None = None) -> Path:
     """Execute ``notebooks_dir/<table>.ipynb`` (the repository's, unless given) into
     ``results_dir/<table>/<tier>.ipynb``, and draw the figures.
 
-    Nothing happens when results, tables, tolerances, notebook, parameters and the reporting code are those that the
-    executed copy was made from; ``force`` executes all the same. The copy only ever appears complete.
+    Nothing happens when results, tables, tolerances, notebook and the reporting code are those that the executed copy
+    was made from. The copy only ever appears complete.
 
-    Raises UserError for an unknown table, tier or parameter, and when a cell fails; what was executed until then is
-    kept as ``<tier>.failed.ipynb``, and an older executed copy stays as it was.
+    Raises UserError for an unknown table or tier, and when a cell fails; what was executed until then is kept as
+    ``<tier>.failed.ipynb``, and an older executed copy stays as it was.
     """
-    evidence.load(table, tier, results_dir)  # damaged results are better reported from here than from within a kernel
+    loaded = evidence.load(table, tier, results_dir)  # what is damaged is better reported from here than from a kernel
     source = (notebooks_dir or of_repository("notebooks")) / f"{table}.ipynb"
+    _require_notebook(source)
     results_dir.mkdir(parents=True, exist_ok=True)
-    values = {"table": table, "tier": tier, "results_dir": FROM_THE_COPY, **(parameters or {})}
-    _check_parameters(source, values)
     target = results_dir / table / f"{tier}.ipynb"
-    made_from = {"inputs": inputs_digest(table, tier, results_dir, source, values), "code": code_digest()}
-    if not force and _is_current(target, made_from) and _figures_exist(table, tier, results_dir):
+    made_from = {"inputs": inputs_digest(table, tier, results_dir, source), "code": code_digest()}
+    drawn = all(figures.path(loaded, name).exists() for name in figures.names(loaded))
+    if drawn and _state(target) == (made_from, []):
         return target
     failed = target.with_suffix(".failed.ipynb")
     with tempfile.TemporaryDirectory(prefix="paper_repro-") as scratch:
-        given = {**values, "results_dir": str(results_dir.resolve()), **(parameters or {})}
-        notebook, problem = _execute(source, given, results_dir.resolve().parent, Path(scratch))
-    cleaned = _clean(notebook, made_from)
+        values = _parameters(table, tier, str(results_dir.resolve()))
+        notebook, problem = _execute(source, values, results_dir.resolve().parent, Path(scratch))
+    text = nbformat.writes(_clean(notebook, made_from)) + "\n"
     if problem is not None:
-        write(failed, nbformat.writes(cleaned) + "\n")
+        write(failed, text)
         raise UserError(f"notebook {source} failed at table {table}, tier {tier}: {problem}; see {failed}", exit_code=1)
-    write(target, nbformat.writes(cleaned) + "\n")
     failed.unlink(missing_ok=True)
-    return target
+    return write(target, text)
 
 
-def inputs_digest(table: str, tier: str, results_dir: Path, source: Path, values: Mapping[str, Any]) -> str:
-    """SHA-256 of all data that an executed notebook shows."""
-    folder = Path(tables.__file__).parent
-    kinds = [kind for kind in results.OF_RUNS if kind != "epochs"]
-    kinds = ["audit"] if tier == AUDIT else [*kinds, "audit"]
-    files = [results.path(results_dir, table, tier, kind) for kind in kinds]
-    # only where a run has more than one epoch; only of the table that has the paper's Figure 3
-    some = [results.path(results_dir, table, tier, kind) for kind in ("epochs", "balance", "balance_tests")]
-    files += [
-        *(file for file in some if file.exists()),
-        source,
-        repository() / "ci" / "tolerances.toml",
-    ]
+def _parameters(table: str, tier: str, results_dir: str = FROM_THE_COPY) -> dict[str, str]:
+    return {"table": table, "tier": tier, "results_dir": results_dir}
+
+
+def inputs_digest(table: str, tier: str, results_dir: Path, source: Path) -> str:
+    """SHA-256 of all data that an executed notebook shows; a file that is not there counts as absent."""
+    package = Path(tables.__file__).parent
+    files = [source, repository() / "ci" / "tolerances.toml", package / "paper" / "tables.toml"]
     for name in tables.sources(table):
-        files += [folder / f"{name}.toml", *sorted(folder.glob(f"{name}_*.csv"))]
-        if name != table:
-            files += [results.path(results_dir, name, tier, kind) for kind in kinds]
-            files.append(results.path(results_dir, name, AUDIT, AUDIT))
-    return _digest(files, json.dumps(dict(values), sort_keys=True, default=str))
+        files += [results.path(results_dir, name, tier, kind) for kind in KINDS]
+        others = tuple(other for other in tables.names() if other.startswith(f"{name}_"))
+        named = (file for folder in ("paper", "experiments") for file in (package / folder).glob(f"{name}[._]*"))
+        files += sorted(file for file in named if not file.name.startswith(others))
+    return _digest(files, json.dumps(_parameters(table, tier), sort_keys=True))
 
 
 def code_digest() -> str:
     """SHA-256 of the code that draws and judges."""
     package = Path(__file__).parents[1]
-    files = [file for folder in ("tables", "audit", "evidence", "report") for file in (package / folder).glob("*.py")]
+    files = [
+        file for folder in ("experiments", "audit", "evidence", "report") for file in (package / folder).rglob("*.py")
+    ]
     return _digest([*sorted(files), package / "verdict.py"])
 
 
@@ -186,17 +171,11 @@ def executed_for(results_dir: Path, notebooks_dir: Path) -> Iterator[tuple[str, 
             target = results_dir / table / f"{tier}.ipynb"
             if not target.exists():
                 continue
-            values = {"table": table, "tier": tier, "results_dir": FROM_THE_COPY}
-            try:
-                notebook = nbformat.read(target, as_version=4)
-            except Exception as error:
-                yield table, tier, target, [f"cannot be read: {error}"]
-                continue
-            found = _problems(notebook)
-            digest = inputs_digest(table, tier, results_dir, notebooks_dir / f"{table}.ipynb", values)
-            if notebook.metadata.get(METADATA, {}).get("inputs") != digest:
-                found.append("was made from other results or tables; render it again")
-            yield table, tier, target, found
+            digest = inputs_digest(table, tier, results_dir, notebooks_dir / f"{table}.ipynb")
+            made_from, problems = _state(target)
+            if made_from and made_from.get("inputs") != digest:
+                problems.append("was made from other results or tables; render it again")
+            yield table, tier, target, problems
 
 
 def _digest(files: Iterable[Path], extra: str = "") -> str:
@@ -207,52 +186,39 @@ def _digest(files: Iterable[Path], extra: str = "") -> str:
     return total.hexdigest()
 
 
-def _check_parameters(source: Path, values: Mapping[str, Any]) -> None:
-    """Papermill only warns about parameters that a notebook does not have; here they are errors."""
-    import papermill
-
+def _require_notebook(source: Path) -> None:
     if not source.exists():
         raise UserError(
             f"{source} does not exist: `python -m paper_repro.report.notebook` writes the notebooks of all tables"
         )
     try:
-        known = papermill.inspect_notebook(_no_template(source))
+        nbformat.read(source, as_version=4)
     except Exception as error:
         raise UserError(f"{source} is not a notebook: {error}") from error
-    for name in values:
-        if name not in known:
-            raise unknown(f"parameter of {source.name}", name, known)
 
 
-def _is_current(target: Path, made_from: Mapping[str, str]) -> bool:
-    if not target.exists():
-        return False
+def _state(executed: Path) -> tuple[dict[str, str], list[str]]:
+    """What an executed notebook was made from, and what is wrong with it."""
     try:
-        notebook = nbformat.read(target, as_version=4)
-    except Exception:  # whatever is wrong with it, it is executed again
-        return False
-    return dict(notebook.metadata.get(METADATA, {})) == dict(made_from) and not _problems(notebook)
-
-
-def _figures_exist(table: str, tier: str, results_dir: Path) -> bool:
-    loaded = evidence.load(table, tier, results_dir)
-    return all(figures.path(loaded, name).exists() for name in figures.names(loaded))
+        notebook = nbformat.read(executed, as_version=4)
+    except Exception as error:  # there is none, or it is no notebook
+        return {}, [f"cannot be read: {error}"]
+    return dict(notebook.metadata.get(MADE_FROM, {"inputs": "unknown"})), _problems(notebook)
 
 
 def _problems(notebook: nbformat.NotebookNode) -> list[str]:
     """Error outputs and code cells without an execution count: a cell that leaves the kernel ends the run without
     an error.
     """
-    found = []
+    problems = []
     for cell in notebook.cells:
-        if cell.cell_type != "code" or not cell.source.strip():
-            continue
-        errors = [output for output in cell.outputs if output.output_type == "error"]
-        if errors:
-            found.append(f"cell {cell.get('id', '?')!r}: {errors[0].ename}: {errors[0].evalue}")
-        elif cell.execution_count is None:
-            found.append(f"cell {cell.get('id', '?')!r} was not executed")
-    return found
+        if cell.cell_type == "code" and cell.source.strip():
+            errors = [output for output in cell.outputs if output.output_type == "error"]
+            if errors:
+                problems.append(f"cell {cell.get('id', '?')!r}: {errors[0].ename}: {errors[0].evalue}")
+            elif cell.execution_count is None:
+                problems.append(f"cell {cell.get('id', '?')!r} was not executed")
+    return problems
 
 
 def _execute(
@@ -281,10 +247,7 @@ def _execute(
             lines = str(error).strip().splitlines()
             problem = lines[-1] if lines else type(error).__name__
     notebook = nbformat.read(output if output.exists() else source, as_version=4)
-    found = _problems(notebook)
-    if problem is None and found:
-        problem = found[0]
-    return notebook, problem
+    return notebook, problem or next(iter(_problems(notebook)), None)
 
 
 def _no_template(path: Path) -> str:
@@ -294,7 +257,7 @@ def _no_template(path: Path) -> str:
 
 @contextmanager
 def _kernel_environment(scratch: Path) -> Iterator[None]:
-    """Kernels of this very Python, importing this very package, and untouched by the user's IPython settings."""
+    """Kernels run this Python and import this package; the user's IPython settings do not matter."""
     search = os.pathsep.join(part for part in (str(repository()), os.environ.get("PYTHONPATH", "")) if part)
     changes = {
         # torch imports tqdm, which asks for widgets; nothing here shows a progress bar
@@ -306,23 +269,13 @@ def _kernel_environment(scratch: Path) -> Iterator[None]:
         "PYTHONPATH": search,
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
-    before = {name: os.environ.get(name) for name in changes}
+    before = dict(os.environ)
     os.environ.update(changes)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _metadata() -> dict[str, Any]:
-    return {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": KERNEL},
-        "language_info": {"name": "python"},
-    }
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _clean(notebook: nbformat.NotebookNode, made_from: Mapping[str, str]) -> nbformat.NotebookNode:
@@ -342,7 +295,7 @@ def _clean(notebook: nbformat.NotebookNode, made_from: Mapping[str, str]) -> nbf
                 output.metadata = nbformat.from_dict({})
         cells.append(cell)
     notebook.cells = cells
-    notebook.metadata = nbformat.from_dict({**_metadata(), METADATA: dict(made_from)})
+    notebook.metadata = nbformat.from_dict({**METADATA, MADE_FROM: dict(made_from)})
     return notebook
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from IPython.display import Image, Markdown
 
@@ -16,7 +16,7 @@ from paper_repro.evidence import claims, evidence, statistics, tolerances, verdi
 from paper_repro.evidence.contrast import paired
 from paper_repro.evidence.contrast_claims import partners
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Comparison, Judgement
+from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Judgement
 from paper_repro.report import balance_report, figures, summary
 from paper_repro.report.balance_report import markdown_table
 from paper_repro.report.figures.style import look
@@ -50,31 +50,27 @@ class Report:
     def summary(self) -> Markdown:
         """Where the numbers come from and how far they go; says INCOMPLETE when rows or the audit are missing."""
         e = self.evidence
-        lines = [f"**{e.table.heading}**", ""]
         if e.tier == AUDIT:
-            lines.append(
-                "Tier `audit`: the printed numbers are recomputed from the published budgets; nothing is trained."
-            )
+            text = "the printed numbers are recomputed from the published budgets; nothing is trained."
         elif e.full_scale:
-            lines.append(
-                f"Tier `{e.tier}`: {e.setting}, the paper's own network, and its protocol where it gives one (the "
-                "table's file says what it leaves open); accuracies are compared with the printed ones."
+            text = (
+                f"{e.setting}, the paper's own network, and its protocol where it gives one (the table's file says "
+                "what it leaves open); accuracies are compared with the printed ones."
             )
         elif not any("top1_pct" in row.reported.printed for row in e.table.rows):
-            lines.append(
-                f"Tier `{e.tier}`: accuracies are those of **{e.setting}**. The paper has no numbers for these rows."
-            )
+            text = f"accuracies are those of **{e.setting}**. The paper has no numbers for these rows."
         else:
-            lines.append(
-                f"Tier `{e.tier}`: accuracies are those of **{e.setting}**, not of the paper's {paper_data(e.table)}. "
-                "They stand beside the printed ones and are never compared with them: UNTESTED. "
-                + (
-                    "Sparsity, parameters and MACs of the full-size network are "
-                    "recomputed from the published budgets (tier `audit`)."
-                    if e.table.has_budgets
-                    else ""
-                )
+            of_paper = dict.fromkeys(dataset(row.dataset).title for row in e.table.rows if row.model == e.table.model)
+            text = (
+                f"accuracies are those of **{e.setting}**, not of the paper's {' and '.join(of_paper)}. They stand "
+                "beside the printed ones and are never compared with them: UNTESTED. "
             )
+            if e.table.has_budgets:
+                text += (
+                    "Sparsity, parameters and MACs of the full-size network are recomputed from the published budgets "
+                    "(tier `audit`)."
+                )
+        lines = [f"**{e.table.heading}**", "", f"Tier `{e.tier}`: {text}"]
         compared, checked = verdicts.comparisons(e), claims.check(e)
         told = [*summary.numbers(e, compared), summary.untested(e, compared, checked)]
         lines += ["", *(f"- {text.strip()}" for text in told)]
@@ -84,27 +80,25 @@ class Report:
 
     def claims(self) -> Markdown:
         """The paper's claims and this project's findings, each with its verdict and the numbers behind it."""
-        found = claims.check(self.evidence)
-        if not found:
-            return Markdown("No claims are recorded for this table.")
+        checked = claims.check(self.evidence)
         parts = []
         for title, whose in (("The paper's claim", "paper"), ("Finding of this project", "project")):
             rows = [
-                [_claim(claim.claim), claim.tier, f"**{claim.verdict}**", claim.sentence]
-                for claim in found
-                if claim.claim.whose == whose
+                [_claim(result.claim), result.tier, f"**{result.verdict}**", result.sentence]
+                for result in checked
+                if result.claim.whose == whose
             ]
             if rows:
                 parts.append(markdown_table([title, "Tier", "Verdict", "What was found"], rows))
-        for claim in found:
-            if claim.numbers:
-                header = list(dict.fromkeys(name for record in claim.numbers for name in record))
-                cells = [[_plain(record.get(name)) for name in header] for record in claim.numbers]
+        for result in checked:
+            if result.numbers:
+                header = list(dict.fromkeys(name for line in result.numbers for name in line))
+                cells = [[_plain(line.get(name)) for name in header] for line in result.numbers]
                 parts.append(
-                    f"<details><summary>Numbers behind “{claim.id}” at tier {claim.tier}</summary>\n\n"
+                    f"<details><summary>Numbers behind “{result.id}” at tier {result.tier}</summary>\n\n"
                     f"{markdown_table(header, cells)}\n</details>"
                 )
-        return Markdown("\n\n".join(parts))
+        return Markdown("\n\n".join(parts) or "No claims are recorded for this table.")
 
     def comparison(self) -> Markdown:
         """Every row of the table: reported / reproduced, and a verdict per number."""
@@ -119,15 +113,15 @@ class Report:
         parts = [caption, markdown_table(header, rows)]
         gone = [[f"`{row}`", str(seed), names] for row, seed, names in summary.empty_layers(self.evidence)]
         if gone:
-            parts += [
-                "Layers that ended empty:",
-                markdown_table(["Row", "Seed", "Layers of which no weight is left"], gone),
-            ]
+            table = markdown_table(["Row", "Seed", "Layers of which no weight is left"], gone)
+            parts += ["Layers that ended empty:", table]
         return Markdown("\n\n".join(parts))
 
     def methods(self) -> Markdown:
         """Regime by regime, the methods that were run, most accurate first, each beside STR."""
-        parts = [_regime(self.evidence, regime) for regime in _regimes(self.evidence)]
+        e = self.evidence
+        ran = (e.table.row(id) for id in e.trained_rows if e.summary(id, "top1_pct") is not None)
+        parts = [_regime(e, regime) for regime in sorted({row.regime_pct for row in ran if row.regime_pct})]
         caption = (
             "Means over seeds [95 % interval]; differences to STR's row of the regime are paired by seed, and each "
             "interval stands for itself, without a correction for their number."
@@ -194,7 +188,7 @@ class Report:
                 grouped.setdefault((HEADINGS[name], str(cell.verdict), reason), []).append(f"`{row.row}`")
         if not grouped:
             return Markdown("Every number passes." if judged else "There is no printed number to compare with.")
-        rows = [[name, verdict, reason, summary.few(found)] for (name, verdict, reason), found in grouped.items()]
+        rows = [[*key, summary.few(its_rows)] for key, its_rows in grouped.items()]
         return Markdown(markdown_table(["Number", "Verdict", "Reason", "Rows"], rows))
 
     def figure(self, name: str) -> Image | Markdown:
@@ -211,56 +205,42 @@ class Report:
             return Markdown("No runs at this tier: the audit is arithmetic on the published numbers.")
         runs = runs.drop_duplicates("spec")  # several rows may show networks of one run
         columns = ["commit", "dirty", "torch", "device", "threads", "dataset", "dataset_sha256"]
-        rows = []
-        for key, group in runs.groupby(columns, sort=True):
-            values = dict(zip(columns, cast(tuple[Any, ...], key), strict=True))
-            values["commit"], values["dataset_sha256"] = values["commit"][:12], values["dataset_sha256"][:12]
-            seeds = ", ".join(str(seed) for seed in sorted(group["seed"].unique()))
-            rows.append(
-                [
-                    *(_plain(value) for value in values.values()),
-                    str(len(group)),
-                    seeds,
-                    f"{group['seconds'].sum() / 60:.1f}",
-                ]
-            )
+        short = runs.assign(commit=runs["commit"].str[:12], dataset_sha256=runs["dataset_sha256"].str[:12])
+        rows = [
+            [
+                *map(str, key),
+                str(len(group)),
+                ", ".join(map(str, sorted(set(group["seed"])))),
+                f"{group['seconds'].sum() / 60:.1f}",
+            ]
+            for key, group in short.groupby(columns)
+        ]
         return Markdown(markdown_table([*columns, "runs", "seeds", "minutes"], rows))
-
-
-def paper_data(plan: tables.Table) -> str:
-    """The data sets of the paper's own numbers: "ImageNet-1K"."""
-    return " and ".join(dict.fromkeys(dataset(row.dataset).title for row in plan.rows if row.model == plan.model))
-
-
-def _regimes(e: Evidence) -> list[float]:
-    """The regimes of the rows that were run, but for the dense network's."""
-    ran = (e.table.row(id) for id in e.trained_rows if e.summary(id, "top1_pct") is not None)
-    return sorted({row.regime_pct for row in ran if row.regime_pct})
 
 
 def _regime(e: Evidence, regime: float) -> str:
     """One regime as a table. The difference to STR is paired by seed, with its 95 % interval."""
     rows = [row for row in e.table.rows if row.regime_pct == regime and e.summary(row.id, "top1_pct") is not None]
     ours = next((row.id for row in rows if row.method == "str"), None)
-    lines: list[tuple[float, list[str]]] = []
+    by_accuracy: list[tuple[float, list[str]]] = []
     for row in rows:
-        top1, sparsity, macs = (e.summary(row.id, name) for name in ("top1_pct", "sparsity_pct", "sparse_macs_m"))
-        dense = e.summary(row.id, "macs_m")
-        if top1 is None or sparsity is None or macs is None or dense is None:
-            continue
-        share = f"{macs.mean:.3g} ({100 * macs.mean / dense.mean:.1f} %)"
-        beside = "" if ours in (None, row.id) else _beside(e, row.id, str(ours))
-        target = e.plan.rows[row.id].target_sparsity_pct if e.plan is not None and row.id in e.plan.rows else None
-        missed = target is not None and abs(sparsity.mean - target) > 0.1
-        asked = f"{sparsity.mean:.2f}" + (f" (asked for {target:g})" if missed else "")
-        lines.append((top1.mean, [look(row.method).name, f"`{row.id}`", top1.text(), asked, share, beside]))
+        measures = ("top1_pct", "sparsity_pct", "sparse_macs_m", "macs_m")
+        top1, sparsity, macs, dense = (e.summary(row.id, name) for name in measures)
+        assert top1 and sparsity and macs and dense and e.plan  # a run has all of them, or no accuracy
+        asked_for = e.plan.rows[row.id].target_sparsity_pct if row.id in e.plan.rows else None
+        missed = asked_for is not None and abs(sparsity.mean - asked_for) > 0.1
+        cells = [
+            look(row.method).name,
+            f"`{row.id}`",
+            top1.text(),
+            f"{sparsity.mean:.2f}" + (f" (asked for {asked_for:g})" if missed else ""),
+            f"{macs.mean:.3g} ({100 * macs.mean / dense.mean:.1f} %)",
+            "" if ours in (None, row.id) else _difference(paired(e, row.id, str(ours))),
+        ]
+        by_accuracy.append((-top1.mean, cells))
     header = ["Method", "Row", "Top-1 (%)", "Sparsity (%)", "MACs (M; of the dense network)", "Top-1 minus STR's"]
-    ordered = [cells for _, cells in sorted(lines, key=lambda line: -line[0])]
+    ordered = [cells for _, cells in sorted(by_accuracy, key=lambda line: line[0])]
     return f"**{regime:g} %**\n\n{markdown_table(header, ordered)}"
-
-
-def _beside(e: Evidence, row: str, other: str) -> str:
-    return _difference(paired(e, row, other))
 
 
 def _difference(difference: statistics.Summary | None) -> str:
@@ -285,22 +265,19 @@ def _reached(e: Evidence, row: tables.Row) -> str:
 
 def _audited(e: Evidence, row: tables.Row, quantity: str) -> str:
     """A number of the audit, in its unit: counts in full."""
-    found = e.audited(row, quantity)
-    if not len(found):
+    audit = e.audited(row, quantity)
+    if not len(audit):
         return "–"
-    value = float(found["recomputed"].iloc[0])
+    value = float(audit["recomputed"].iloc[0])
     return f"{value:.1f}" if quantity == "size_kb" else f"{value:,.0f}"
 
 
 def incomplete(e: Evidence) -> str:
     """What is missing, in one sentence."""
-    parts = []
-    if e.missing_rows:
-        count = len(e.trained_rows) - len(e.missing_rows)
-        parts.append(
-            f"{count} of {len(e.trained_rows)} rows of tier {e.tier} have results; "
-            f"missing: {', '.join(e.missing_rows)}."
-        )
+    parts, rows, missing = [], len(e.trained_rows), e.missing_rows
+    if missing:
+        having = f"{rows - len(missing)} of {rows} rows of tier {e.tier} have results"
+        parts.append(f"{having}; missing: {', '.join(missing)}.")
     if e.table.audited and not len(e.audit):
         parts.append("The audit has not been written.")
     return " ".join(parts)
@@ -323,6 +300,3 @@ def _plain(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-__all__ = ["Comparison", "Report", "incomplete", "open_report"]

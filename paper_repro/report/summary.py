@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from paper_repro.evidence.claims import ClaimResult
@@ -41,29 +41,28 @@ def summary(
 
 def numbers(evidence: Evidence, compared: Sequence[Comparison]) -> list[str]:
     """How many numbers were recomputed, how many measured, and how many of each hold."""
-    found = []
+    told = []
     printed = evidence.audit[evidence.audit["printed"].ne("")]
     if len(printed):
-        found.append(f"printed numbers, recomputed without training: {counted(printed['verdict'])}")
-        ways = Counter(printed["convention"].dropna())
-        ways.pop("", None)
+        told.append(f"printed numbers, recomputed without training: {counted(printed['verdict'])}")
+        ways = Counter(way for way in printed["convention"].dropna() if way)
         if ways:
-            told = ", ".join(f"{way} {count}" for way, count in sorted(ways.items()))
-            found.append(f"of these PASS by another convention: {told}")
+            of_each = ", ".join(f"{way} {count}" for way, count in sorted(ways.items()))
+            told.append(f"of these PASS by another convention: {of_each}")
     if evidence.tier != AUDIT:
         accuracies = [cell for cell in _cells(compared, "top1_pct") if cell.judged]
         if accuracies:
             measured = sum(cell.n > 0 for cell in accuracies)
             verdicts = counted(cell.verdict for cell in accuracies)
-            found.append(f"printed accuracies: {verdicts}; {measured} rows measured on {evidence.setting}")
+            told.append(f"printed accuracies: {verdicts}; {measured} rows measured on {evidence.setting}")
         trained = _cells(compared, TRAINED_SPARSITY)
         if trained:
-            found.append(f"trained sparsity against its target: {counted(cell.verdict for cell in trained)}")
+            told.append(f"trained sparsity against its target: {counted(cell.verdict for cell in trained)}")
     gone = {row.row: evidence.empty_layers(row.row) for row in compared}
     empty = [f"{row} {'/'.join(str(len(of)) for of in seeds.values())}" for row, seeds in gone.items() if seeds]
     if empty:
-        found.append(f"layers that ended empty, per run (names in the notebook): {few(empty, 4)}")
-    return found
+        told.append(f"layers that ended empty, per run (names in the notebook): {few(empty, 4)}")
+    return told
 
 
 def untested(evidence: Evidence, compared: Sequence[Comparison], checked: Sequence[ClaimResult]) -> str:
@@ -71,14 +70,14 @@ def untested(evidence: Evidence, compared: Sequence[Comparison], checked: Sequen
     cells = [(name, cell) for row in compared for name, cell in row.quantities.items() if cell.judged]
     count = Counter(NAMES[name] for name, cell in cells if cell.verdict is Verdict.UNTESTED)
     able = [tier for tier in evidence.table.tiers if tier in FULL_SCALE and tier != evidence.tier]
-    found = []
+    parts = []
     if count:
         told = ", ".join(f"{name} {number}" for name, number in count.items())
-        found.append(f"{told} ({'tier ' + ', '.join(able) if able else 'no tier of this table'})")
+        parts.append(f"{told} ({'tier ' + ', '.join(able) if able else 'no tier of this table'})")
     for result in checked:
         if result.tier == evidence.tier and result.verdict is Verdict.UNTESTED:
-            found.append(f"{result.id} (tier {', '.join(result.claim.tiers)})")
-    return f"untested here: {'; '.join(found) if found else 'nothing'}"
+            parts.append(f"{result.id} (tier {', '.join(result.claim.tiers)})")
+    return f"untested here: {'; '.join(parts) or 'nothing'}"
 
 
 def empty_layers(evidence: Evidence) -> list[tuple[str, int, str]]:
@@ -101,8 +100,8 @@ def joined(layers: Iterable[str]) -> str:
 
 def counted(verdicts: Iterable[str]) -> str:
     """How many of each there are: "358 PASS, 14 ERRATUM"."""
-    found = Counter(str(verdict) for verdict in verdicts)
-    return ", ".join(f"{found[verdict]} {verdict}" for verdict in Verdict if found[verdict])
+    of_each = Counter(str(verdict) for verdict in verdicts)
+    return ", ".join(f"{of_each[verdict]} {verdict}" for verdict in Verdict if of_each[verdict])
 
 
 def few(names: Sequence[str], most: int = 8) -> str:
@@ -117,9 +116,9 @@ def wrapped(text: str) -> list[str]:
 
 def _claims(title: str, results: Sequence[ClaimResult], tier: str, wide: int) -> list[str]:
     """A line per claim: what the paper's numbers say, what this tier says, and a figure of the evidence."""
-    by_id: dict[str, Mapping[str, ClaimResult]] = {}
+    by_id: dict[str, dict[str, ClaimResult]] = {}
     for result in results:
-        by_id[result.id] = {**by_id.get(result.id, {}), result.tier: result}
+        by_id.setdefault(result.id, {})[result.tier] = result
     if not by_id:
         return []
     tiers = list(dict.fromkeys((AUDIT, tier)))

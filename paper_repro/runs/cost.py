@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from paper_repro.data.dataset import Dataset
+    from paper_repro.data.facts import Dataset
 
 MEASURED_S = 1.0  # how long the steps of a measurement take, after its first ones
 CPU_BATCH = 64  # on a CPU the rate hardly depends on the batch, and a large one takes too long to ask

@@ -128,11 +128,11 @@ def _met(count: int) -> Any:
 
 def patience_s() -> float:
     """Seconds that a process waits for the others before it takes one for hung."""
-    given = os.environ.get(PATIENCE, "")
+    seconds = os.environ.get(PATIENCE, "")
     try:
-        return float(given or PATIENCE_S)
+        return float(seconds or PATIENCE_S)
     except ValueError:
-        raise UserError(f"{PATIENCE} is {given!r}; it is a number of seconds, such as {PATIENCE_S:g}") from None
+        raise UserError(f"{PATIENCE} is {seconds!r}; it is a number of seconds, such as {PATIENCE_S:g}") from None
 
 
 def explanation(error: Exception) -> tuple[str, bool]:

@@ -134,11 +134,6 @@ def forecast(spec: Spec) -> Forecast | None:
     return Forecast(len(course) - 1, steps_per_epoch(spec), onset, course[-1][0])
 
 
-def first_step(factors: list[float], s_init: float, level: Callable[[float], float]) -> int | None:
-    """Steps after which s = s_init * factor is at or above ``level(factor)`` for the first time."""
-    return next((step for step, factor in enumerate(factors) if s_init * factor >= level(factor)), None)
-
-
 def level(method: STR, share: float) -> float:
     """The s at which thresholds begin to zero something, where all that has one first magnitude has this ``share`` of
     it left.

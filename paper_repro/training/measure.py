@@ -46,14 +46,14 @@ def size(
     """Of the network as a whole and of its layers. ``thresholds``: layer -> g(s), for those that have one;
     ``balances``: what holds a threshold that is learned.
     """
-    report = account(plain, input_size)
+    counted = account(plain, input_size)
     whole = Size(
-        sparsity_pct=report.sparsity_pct,
-        backbone_sparsity_pct=report.backbone().sparsity_pct,
-        params_m=report.params / 1e6,
-        nonzero_params_m=report.nonzero_params / 1e6,
-        macs_m=report.macs / 1e6,
-        sparse_macs_m=report.sparse_macs / 1e6,
+        sparsity_pct=counted.sparsity_pct,
+        backbone_sparsity_pct=counted.backbone().sparsity_pct,
+        params_m=counted.params / 1e6,
+        nonzero_params_m=counted.nonzero_params / 1e6,
+        macs_m=counted.macs / 1e6,
+        sparse_macs_m=counted.sparse_macs / 1e6,
     )
     layers = [
         Layer(
@@ -64,7 +64,7 @@ def size(
             threshold=thresholds.get(layer.name),
             **_balance(balances.get(layer.name)),
         )
-        for layer in report.layers
+        for layer in counted.layers
     ]
     return whole, layers
 

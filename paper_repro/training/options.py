@@ -5,7 +5,7 @@ from __future__ import annotations
 from paper_repro import methods
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
-from paper_repro.methods import Method
+from paper_repro.methods.base import Method
 from paper_repro.spec import LOADERS, Spec
 
 

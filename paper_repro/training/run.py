@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from paper_repro import methods
-from paper_repro.data.catalog import dataset
-from paper_repro.methods import Method
+from paper_repro.data.catalog import dataset, source
+from paper_repro.interchange.networks import untrained
+from paper_repro.methods.base import Method
 from paper_repro.record import Accuracy, Epoch, Kept, Layer, Point, Size, as_written, require_same
 from paper_repro.spec import Spec
 from paper_repro.training import measure, randomness, saved_state
 from paper_repro.training.distributed import ONE_PROCESS, Processes
-from paper_repro.training.network import untrained
 from paper_repro.training.optimizer import optimizer
 from paper_repro.training.step import Step, memory_format
 
@@ -38,7 +38,7 @@ class Run:
         """At the first step, with the initial weights of the seed. ``note`` is told what people should know."""
         self.spec, self.folder, self.note, self.processes = spec, folder, note, processes
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.train_loader, self.val_loader, self.fingerprint = dataset(spec.dataset).open(
+        self.train_loader, self.val_loader, self.fingerprint = source(spec.dataset).open(
             data_root, spec.batch_size, self.device, processes.share, spec.loader, note
         )
         self.per_epoch = len(self.train_loader)

@@ -7,7 +7,6 @@ count.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from collections.abc import Callable, Collection
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from paper_repro.data.sources import is_intact, sha256
 from paper_repro.errors import UserError
 from paper_repro.files import replacing, write
 
@@ -28,8 +28,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
     path = folder / f"step-{step:07d}.pt"
     with replacing(path) as temporary:
         torch.save(state, temporary)
-        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    entry = {"file": path.name, "sha256": digest, "step": step}
+        entry = {"file": path.name, "sha256": sha256(temporary), "step": step}
     entries = [entry, *(old for old in _entries(folder) if old["file"] != path.name)][:KEEP]
     write(folder / INDEX, json.dumps(entries, indent=1) + "\n")
     remove(folder, keep={item["file"] for item in entries})
@@ -47,7 +46,7 @@ def load(folder: Path, say: Callable[[str], None] = print) -> dict[str, Any] | N
     entries = _entries(folder)
     for entry in entries:
         path = folder / entry["file"]
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]:
+        if is_intact(path, entry["sha256"]):
             return _loaded(path)
         say(f"checkpoint {path} is {'damaged' if path.exists() else 'gone'}: trying its predecessor")
     if entries:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from paper_repro.methods import Method
+from paper_repro.methods.base import Method
 from paper_repro.spec import Spec
 from paper_repro.training.distributed import Processes
 from paper_repro.training.schedule import learning_rate, scaled

@@ -12,6 +12,7 @@ from paper_repro.audit.comparison import Comparison
 from paper_repro.audit.curves import audit_curves
 from paper_repro.audit.whole_table import audit, save
 from paper_repro.evidence import provenance, results
+from paper_repro.report import summary
 from paper_repro.tables import AUDIT
 from paper_repro.terminal import Console
 from paper_repro.verdict import Verdict
@@ -40,9 +41,9 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
     findings = audited(job.table, errata)
     path = save(findings, job.results / job.table / "audit.csv")
     printed = [finding for finding in findings if finding.printed]
-    counts = {verdict: sum(finding.verdict == verdict for finding in printed) for verdict in Verdict}
-    found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    console.print(f"audit: {len(printed)} printed numbers recomputed without training: {found}  ({path})")
+    verdicts = [finding.verdict for finding in printed]
+    counts = summary.counted(verdicts)
+    console.print(f"audit: {len(printed)} printed numbers recomputed without training: {counts}  ({path})")
     if len(findings) > len(printed):
         console.print(f"  and {len(findings) - len(printed)} that follow from what is printed, in that file")
     for finding in printed:
@@ -52,10 +53,10 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
                 f"printed {finding.printed}, recomputed {finding.recomputed:.6g}; {finding.note}",
                 soft_wrap=True,
             )
-    if counts[Verdict.ERRATUM] and not every:
+    if Verdict.ERRATUM in verdicts and not every:
         console.print(f"  what each ERRATUM is: make audit TABLE={job.table}, or {errata}")
     write_balance(job, console)
-    return not counts[Verdict.FAIL]
+    return Verdict.FAIL not in verdicts
 
 
 def write_balance(job: Job, console: Console) -> None:
@@ -75,6 +76,6 @@ def write_balance(job: Job, console: Console) -> None:
 def audited_balance(table: str) -> dict[str, pd.DataFrame]:
     """Kind of results file -> its lines; nothing for a table without the paper's Figure 3."""
     layers = threshold_balance.layers(table)
-    if not layers:
+    if layers.empty:
         return {}
-    return {"balance": pd.DataFrame(layers), "balance_tests": pd.DataFrame(threshold_balance.tests(layers))}
+    return {"balance": layers, "balance_tests": pd.DataFrame(threshold_balance.tests(layers))}

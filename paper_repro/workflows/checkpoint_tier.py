@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from paper_repro import record, tables
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import dataset, source
 from paper_repro.data.loaders import Batch
 from paper_repro.errors import UserError
 from paper_repro.evidence import evidence, provenance, results, verdicts
@@ -90,7 +90,7 @@ def reproduce(job: Job, console: Console) -> int:
 
 def subjects(job: Job) -> list[Subject]:
     """The rows of a job whose checkpoints are there; UserError when there are none, or one is of another network."""
-    table, found = tables.load(job.table), []
+    table, there = tables.load(job.table), []
     for row, spec in job.specs():
         folder = job.checkpoints / table.name / row.id
         if not (folder / networks.IMPORTED).exists():
@@ -98,19 +98,19 @@ def subjects(job: Job) -> list[Subject]:
         network = networks.read(folder).network
         if not same_shapes(network, table):
             raise UserError(f"{folder} is not of the full-size {spec.model}; import the file of row {row.id} again")
-        found.append(Subject(row, spec, network, networks.imported(folder), folder / spec.name))
-    if not found:
+        there.append(Subject(row, spec, network, networks.imported(folder), folder / spec.name))
+    if not there:
         raise UserError(
             f"no checkpoint of table {table.name} is in {job.checkpoints}: download the authors' files (README of "
             "github.com/RAIVNLab/STR), then `python -m paper_repro checkpoint import FILE`"
         )
-    return found
+    return there
 
 
 def _evaluate_all(todo: Sequence[Subject], data_root: Path, console: Console) -> None:
     if not todo:
         return
-    data = dataset(todo[0].spec.dataset)
+    data = source(todo[0].spec.dataset)
     data.ensure(data_root, say=console.print)
     _, validation, fingerprint = data.open(data_root, BATCH_SIZE)
     for subject in todo:
@@ -144,6 +144,6 @@ def show_without_accuracy(job: Job, there: Sequence[Subject], console: Console) 
     known = {"seed": 0, "status": "finished", "dataset": tables.load(job.table).dataset, "options": ""}
     records = [{"row": subject.row.id, **known, **as_written(subject.size()[0])} for subject in there]
     runs = pd.DataFrame(records).reindex(columns=results.empty("runs").columns)
-    found = replace(evidence.load(job.table, job.tier, job.results), runs=runs)
-    print_whole(comparison_grid(verdicts.comparisons(found)), console)
-    console.print(legend(found), soft_wrap=True)
+    without_accuracy = replace(evidence.load(job.table, job.tier, job.results), runs=runs)
+    print_whole(comparison_grid(verdicts.comparisons(without_accuracy)), console)
+    console.print(legend(without_accuracy), soft_wrap=True)

@@ -49,9 +49,11 @@ def show_plan(job: Job, console: Console) -> int:
     for row, spec in pairs:
         require_applicable(spec)
         Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)
-        expected = forecast(spec)
-        if expected is not None and expected.stays_dense:
-            refused.append(refusal(spec))
+        try:
+            require_pruning(spec)
+        except UserError as error:
+            refused.append(str(error))
+        shown_before, this = first.get(spec.name), cost[spec.name]
         grid.add_row(
             row.id,
             str(spec.seed),
@@ -59,9 +61,9 @@ def show_plan(job: Job, console: Console) -> int:
             f"{spec.method_args['s_init']:g}" if "s_init" in spec.method_args else "–",
             str(spec.epochs),
             f"{steps_per_epoch(spec) * spec.epochs:,}",
-            onset(expected),
-            *(cost_cells(cost[spec.name]) if spec.name not in first else ("–", "–", "–")),
-            state(job, spec) if spec.name not in first else f"the run of {first[spec.name]}",
+            onset(forecast(spec)),
+            *("–" * 3 if shown_before else (f"{this.images:,}", f"{this.checkpoints_mb:.3g}", hours_text(this.hours))),
+            f"the run of {shown_before}" if shown_before else state(job, spec),
             spec.name,
         )
         first.setdefault(spec.name, row.id)
@@ -86,11 +88,6 @@ def show_plan(job: Job, console: Console) -> int:
         console.print(f"refused: {text}", soft_wrap=True)
     require_affordable(list(cost.values()), job.max_gpu_hours)
     return 2 if refused else 0
-
-
-def cost_cells(cost: Cost) -> tuple[str, str, str]:
-    """Images, disk and hours of one run."""
-    return f"{cost.images:,}", f"{cost.checkpoints_mb:.3g}", hours_text(cost.hours)
 
 
 def disk_mb(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int) -> tuple[dict[str, float], float]:
@@ -142,15 +139,6 @@ def onset(expected: Forecast | None) -> str:
     if expected is None:
         return "–"
     return "never" if expected.onset_epoch is None else f"epoch {expected.onset_epoch:.2f}"
-
-
-def refusal(spec: Spec) -> str:
-    """Why a spec that stays dense is refused, and what would work."""
-    try:
-        require_pruning(spec)
-    except UserError as error:
-        return str(error)
-    raise AssertionError(f"{spec.name} was to be refused")
 
 
 def state(job: Job, spec: Spec) -> str:

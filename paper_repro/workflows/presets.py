@@ -43,12 +43,12 @@ from paper_repro.accounting import counted_layers
 from paper_repro.errors import UserError
 from paper_repro.files import write
 from paper_repro.interchange import networks, weight_files
+from paper_repro.interchange.networks import untrained
 from paper_repro.methods.balance import implied_l1
 from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
 from paper_repro.training import randomness
 from paper_repro.training.forecast import decay_factors, forecast, onset_s, steps_per_epoch
-from paper_repro.training.network import untrained
 from paper_repro.training.schedule import learning_rate
 
 SLOPE = 4.0
@@ -68,14 +68,14 @@ def weight_decay(spec: Spec, pull: float) -> float:
     """The weight decay with which E = ``pull`` over the training of ``spec``. UserError where momentum would make s
     swing through zero: above (1 - sqrt(momentum))^2 / lr.
     """
-    found = pull / pull_of_decay(spec)
+    decay = pull / pull_of_decay(spec)
     most = (1.0 - math.sqrt(spec.momentum)) ** 2 / spec.lr
-    if found > most:
+    if decay > most:
         raise UserError(
-            f"weight decay would have to be {found:.3g} for a pull of {pull:g}, and above {most:.3g} momentum "
+            f"weight decay would have to be {decay:.3g} for a pull of {pull:g}, and above {most:.3g} momentum "
             f"{spec.momentum:g} makes s swing through zero: take more steps or a smaller pull"
         )
-    return found
+    return decay
 
 
 def s_init(spec: Spec, onset: float) -> float:
@@ -88,22 +88,22 @@ def s_init(spec: Spec, onset: float) -> float:
     return float(f"{onset_s(method) / factors[round(onset * (len(factors) - 1))]:.4g}")
 
 
-def layer_slopes(weights: Mapping[str, Tensor], densities: Mapping[str, float], g: str = "sigmoid") -> dict[str, float]:
+def layer_slopes(weights: Mapping[str, Tensor], densities: Mapping[str, float]) -> dict[str, float]:
     """Layer -> the slope at which it is balanced at its density (a share between 0 and 1).
 
     The threshold is what prunes the layer to that density, and L1 the sum of what is larger. A layer that has no such
     threshold below g(0), or that keeps nothing or everything, has no slope and is left out.
     """
-    found = {}
+    slopes = {}
     for layer, density in densities.items():
         ordered = weights[layer].detach().double().abs().flatten().sort(descending=True).values
         kept = round(density * len(ordered))
         if not 0 < kept < len(ordered):
             continue
-        threshold, ceiling = float(ordered[kept]), {"sigmoid": 0.5, "exp": 1.0}[g]
-        if 0.0 < threshold < ceiling:
-            found[layer] = math.sqrt(implied_l1(threshold, g) / float(ordered[:kept].sum()))
-    return found
+        threshold = float(ordered[kept])
+        if 0.0 < threshold < 0.5:  # g(0), of a sigmoid
+            slopes[layer] = math.sqrt(implied_l1(threshold) / float(ordered[:kept].sum()))
+    return slopes
 
 
 def slope(weights: Mapping[str, Tensor], densities: Mapping[str, float]) -> float:
@@ -130,7 +130,7 @@ def slopes(table: str, tier: str, runs: Path) -> list[dict[str, Any]]:
         if row.is_dense:
             own, full = (layer_slopes(_initial(made), wanted) for made in (spec, replace(spec, model_args={})))
             ratio = statistics.median(full.values())
-            lines.append(_line(table, tier, "initial weights", (found / ratio for found in own.values())))
+            lines.append(_line(table, tier, "initial weights", (slope / ratio for slope in own.values())))
             if (folder / networks.WEIGHTS).exists():
                 tensors = weight_files.read_weights(folder / networks.WEIGHTS)
                 trained = {layer: tensors[f"{layer}.weight"] for layer in wanted}
@@ -147,29 +147,21 @@ def _initial(spec: Spec) -> dict[str, Tensor]:
     return {name: layer.weight for name, layer in counted_layers(untrained(spec)).items()}
 
 
-def _line(table: str, tier: str, source: str, found: Iterable[float]) -> dict[str, Any]:
-    values = list(found)
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return {
-        "table": table,
-        "tier": tier,
-        "weights": source,
-        "layers": len(values),
-        "lower_quartile": f"{low:.2f}",
-        "median": f"{middle:.2f}",
-        "upper_quartile": f"{high:.2f}",
-    }
+def _line(table: str, tier: str, source: str, slopes: Iterable[float]) -> dict[str, Any]:
+    values = list(slopes)
+    quartiles = [f"{value:.2f}" for value in statistics.quantiles(values, n=4, method="inclusive")]
+    named = dict(zip(("lower_quartile", "median", "upper_quartile"), quartiles, strict=True))
+    return {"table": table, "tier": tier, "weights": source, "layers": len(values), **named}
 
 
 def write_slopes(lines: Iterable[Mapping[str, Any]], file: Path) -> Path:
     """Write ``lines`` over those of the same tables and tiers in ``file``."""
-    new = pd.DataFrame(list(lines)).astype(str)
+    key = ["table", "tier"]
+    both = new = pd.DataFrame(list(lines)).astype(str)
     if file.exists():
         old = pd.read_csv(file, dtype=str)
-        again = set(zip(new["table"], new["tier"], strict=True))
-        new = pd.concat([old[[key not in again for key in zip(old["table"], old["tier"], strict=True)]], new])
-    ordered = new.sort_values(["table", "tier"], kind="stable")
-    return write(file, ordered.to_csv(index=False, lineterminator="\n"))
+        both = pd.concat([old[~old.set_index(key).index.isin(new.set_index(key).index)], new])
+    return write(file, both.sort_values(key, kind="stable").to_csv(index=False, lineterminator="\n"))
 
 
 @click.command()
@@ -180,11 +172,11 @@ def write_slopes(lines: Iterable[Mapping[str, Any]], file: Path) -> Path:
 @click.option("--pull", type=float, default=4.0, show_default=True, help="E of the weight decay that is shown.")
 def main(table: str, tier: str, runs: Path, results: Path | None, pull: float) -> None:
     """Print slope, weight decay and s_init of a tier's STR rows, as its recipe has them and as the rules give them."""
-    found = slopes(table, tier, runs)
-    for line in found:
+    lines = slopes(table, tier, runs)
+    for line in lines:
         click.echo("  ".join(f"{name} {value}" for name, value in line.items()))
     if results is not None:
-        click.echo(write_slopes(found, results / "slopes.csv"))
+        click.echo(write_slopes(lines, results / "slopes.csv"))
     for row, spec in tables.load(table).specs(tier, [0]):
         if row.is_str:
             expected = forecast(spec)

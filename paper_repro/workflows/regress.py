@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from paper_repro import record, tables
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import dataset, source
 from paper_repro.errors import UserError
 from paper_repro.evidence import regression
 from paper_repro.evidence.regression import Comparison, Measured, Regime
@@ -178,7 +178,7 @@ def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], con
         console.print(Text.assemble("  ", mark, text), soft_wrap=True)
 
     # not the sparsest: of the small network, little would be left
-    checks = preflight.check(plugin, min(90.0, targets[-1]), question.method_args, say)
+    checks = preflight.findings(plugin, min(90.0, targets[-1]), question.method_args, say)
     if checks.broken:
         listed = "; ".join(f"it {outcome['note']}" for outcome in checks.broken)
         raise UserError(f"{plugin} fails {len(checks.broken)} of its checks, and was not trained: {listed}")
@@ -193,7 +193,7 @@ def _prepare(job: Job, registered: Sequence[Spec], todo: Sequence[Spec], console
         require_pruning(spec)
     require_trainable(job, registered)
     for name, loader in {(spec.dataset, spec.loader) for spec in todo}:
-        dataset(name).ensure(job.data_root, console.print, loader)
+        source(name).ensure(job.data_root, console.print, loader)
 
 
 def _stored(job: Job, specs: Sequence[Spec]) -> dict[str, dict[str, Any]]:

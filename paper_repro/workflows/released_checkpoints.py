@@ -71,8 +71,8 @@ def same_shapes(network: nn.Module, table: Table) -> bool:
     """Whether a network has the weights of the full-size network of ``table``."""
     with torch.device("meta"):  # shapes without memory
         whole = models.get(table.model, **dataset(table.dataset).fitting)
-    mine, theirs = ({key: value.shape for key, value in net.state_dict().items()} for net in (network, whole))
-    return mine == theirs
+    shapes, wanted = ({key: value.shape for key, value in net.state_dict().items()} for net in (network, whole))
+    return shapes == wanted
 
 
 def import_file(file: Path, table: str | None, row: str | None, out: Path, console: Console) -> Path:
@@ -87,14 +87,14 @@ def import_file(file: Path, table: str | None, row: str | None, out: Path, conso
     for line in description(candidate):
         console.print(line, soft_wrap=True)
     if chosen is None:
-        console.print(f"row: none of tier {CHECKPOINT} has this sparsity and these MACs; --row names one all the same")
+        said = f"none of tier {CHECKPOINT} has this sparsity and these MACs; --row names one all the same"
     elif chosen == own:
-        console.print(f"row: {chosen.id}, whose printed sparsity and MACs are those of the file")
+        said = f"{chosen.id}, whose printed sparsity and MACs are those of the file"
     else:
-        console.print(f"row: {chosen.id}, as asked for; its printed sparsity and MACs are not those of the file")
+        said = f"{chosen.id}, as asked for; its printed sparsity and MACs are not those of the file"
+    console.print(f"row: {said}")
     folder = out / candidate.table.name / (chosen.id if chosen else file.stem)
-    for line in _replaced(folder, candidate.released.sha256):
-        console.print(line, soft_wrap=True)
+    _say_what_is_replaced(folder, candidate.released.sha256, console)
     _keep(candidate, file, folder)
     console.print(f"kept in {folder}", soft_wrap=True)
     if chosen is not None:
@@ -106,16 +106,16 @@ def _candidate(file: Path, table: str | None) -> Candidate:
     having = {name: tables.load(name) for name in tables.names() if CHECKPOINT in tables.load(name).tiers}
     if table is not None and table not in having:
         raise unknown(f"table with a tier {CHECKPOINT}", table, having)
-    found = released.read(file)
-    fitting = [plan for name, plan in having.items() if plan.model == found.model and table in (None, name)]
+    read = released.read(file)
+    fitting = [plan for name, plan in having.items() if plan.model == read.model and table in (None, name)]
     if not fitting:
         if table is not None:
-            raise UserError(f"{file} is of {found.model}, which {table} is not")
+            raise UserError(f"{file} is of {read.model}, which {table} is not")
         known = ", ".join(f"{name} ({plan.model})" for name, plan in having.items())
-        raise UserError(f"{file} is of {found.model}, and no table with a tier {CHECKPOINT} is; those are: {known}")
-    input_size = (found.model_args["in_channels"], *dataset(fitting[0].dataset).input_size[1:])
-    size, _ = measure.size(found.network, input_size, {})
-    return Candidate(found, fitting[0], input_size, size.model_dump())
+        raise UserError(f"{file} is of {read.model}, and no table with a tier {CHECKPOINT} is; those are: {known}")
+    input_size = (read.model_args["in_channels"], *dataset(fitting[0].dataset).input_size[1:])
+    size, _ = measure.size(read.network, input_size, {})
+    return Candidate(read, fitting[0], input_size, size.model_dump())
 
 
 def _named(candidate: Candidate, row: str) -> Row:
@@ -123,58 +123,52 @@ def _named(candidate: Candidate, row: str) -> Row:
     if row not in rows:
         raise unknown(f"row of table {candidate.table.name} at tier {CHECKPOINT}", row, rows)
     if not candidate.full_size:
-        given = ", ".join(f"{name} {value}" for name, value in candidate.released.model_args.items())
-        raise UserError(f"row {row} is of the full-size network on {candidate.table.dataset}, and this one has {given}")
+        has = _listed(candidate.released.model_args)
+        raise UserError(f"row {row} is of the full-size network on {candidate.table.dataset}, and this one has {has}")
     return candidate.table.row(row)
 
 
 def description(candidate: Candidate) -> list[str]:
     """What a file is, in sentences."""
-    found, measured = candidate.released, candidate.measured
-    arguments = ", ".join(f"{name} {value}" for name, value in found.model_args.items())
-    prefix = found.weights.prefix
-    names = f"with {prefix!r}" if prefix else "without 'module.'"
+    read, measured = candidate.released, candidate.measured
+    weights, balances = read.weights, read.weights.balances
+    names = f"with {weights.prefix!r}" if weights.prefix else "without 'module.'"
     lines = [
-        f"network: {found.model} ({arguments})",
-        f"form: {FORMS[found.weights.form]}; names {names}",
+        f"network: {read.model} ({_listed(read.model_args)})",
+        f"form: {FORMS[weights.form]}; names {names}",
         f"sparsity: {measured['sparsity_pct']:.4f} %",
         f"nonzero parameters: {measured['nonzero_params_m']:.4f} M of {measured['params_m']:.4f} M",
         f"MACs: {measured['sparse_macs_m']:.2f} M of {measured['macs_m']:.2f} M",
     ]
-    g = list(found.weights.thresholds.values())
+    g = list(weights.thresholds.values())
     if g:
         lines.append(f"thresholds g(s) of {len(g)} layers: {min(g):.4g} to {max(g):.4g}, median {median(g):.4g}")
-        lines.append(f"balance of thresholds, g'(s) L1 / |s|: {balance.summary(found.weights.balances.values())}")
-    stated = ", ".join(f"{name} {value}" for name, value in found.stated.items())
+        lines.append(f"balance of thresholds, g'(s) L1 / |s|: {balance.summary(balances.values())}")
     near = candidate.nearest("sparsity_pct", "sparsity_pct"), candidate.nearest("macs_m", "sparse_macs_m")
-    lines.append(f"the file states: {stated or 'nothing'}")
-    lines.append(f"nearest rows of table {candidate.table.name}: by sparsity {near[0]}, by MACs {near[1]}")
-    return lines
+    lines.append(f"the file states: {_listed(read.stated) or 'nothing'}")
+    return [*lines, f"nearest rows of table {candidate.table.name}: by sparsity {near[0]}, by MACs {near[1]}"]
 
 
-def _replaced(folder: Path, sha256: str) -> list[str]:
-    """What is lost when a file of this sha256 is kept in ``folder``, in a sentence; nothing where it is that file."""
+def _listed(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _say_what_is_replaced(folder: Path, sha256: str, console: Console) -> None:
     try:
-        there = networks.imported(folder)
+        before = networks.imported(folder)
     except UserError:  # none, or one of which nothing can be said
-        return []
-    if there.sha256 == sha256:
-        return []
-    which = f"{there.source} (sha256 {there.sha256[:12]}...)"
-    return [f"note: it takes the place of another file, {which}, imported earlier"]
+        return
+    if before.sha256 != sha256:
+        which = f"{before.source} (sha256 {before.sha256[:12]}...)"
+        console.print(f"note: it takes the place of another file, {which}, imported earlier", soft_wrap=True)
 
 
 def _keep(candidate: Candidate, file: Path, folder: Path) -> None:
     read = candidate.released
-    about = {
-        "source": file.name,
-        "sha256": read.sha256,
-        "form": read.weights.form,
-        "model": read.model,
-        "model_args": read.model_args,
-        "input_size": candidate.input_size,
-        "stated": read.stated,
-        "thresholds": read.weights.thresholds,
-        "balances": read.weights.balances,
-    }
-    networks.keep(read.network, Imported.model_validate(about), folder)
+    about = Imported(
+        source=file.name,
+        input_size=candidate.input_size,
+        **{name: getattr(read, name) for name in ("sha256", "model", "model_args", "stated")},
+        **{name: getattr(read.weights, name) for name in ("form", "thresholds", "balances")},
+    )
+    networks.keep(read.network, about, folder)

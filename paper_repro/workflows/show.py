@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paper_repro.evidence import claims, evidence, provenance, verdicts
 from paper_repro.report import documents, notebook, summary
-from paper_repro.report.console import best_epochs, comparison_grid, legend, print_whole, whose
+from paper_repro.report.console import best_epochs, comparison_grid, legend, print_whole, trained_where
 from paper_repro.tables import AUDIT
 from paper_repro.terminal import Console
 from paper_repro.workflows.job import Job
@@ -33,7 +33,7 @@ def show(job: Job, console: Console) -> None:
         for claim in checked:
             console.print(f"{claim.verdict:<12} {claim.id}: {claim.sentence}", soft_wrap=True)
     if rendered is not None:
-        console.print(whose(table_evidence, job.runs), soft_wrap=True)
+        console.print(trained_where(table_evidence, job.runs), soft_wrap=True)
     console.print(f"numbers: {job.results / job.table}", soft_wrap=True)
     home = provenance.repository()
     if job.results.resolve() == home / "results":

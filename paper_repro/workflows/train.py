@@ -12,11 +12,12 @@ from typing import Any
 from rich.text import Text
 
 from paper_repro import record, tables
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import dataset, source
 from paper_repro.data.loaders import Share
 from paper_repro.errors import UserError
 from paper_repro.evidence import provenance, results
 from paper_repro.files import require_room
+from paper_repro.interchange.networks import parameter_count
 from paper_repro.runs import launch
 from paper_repro.runs.cost import Cost, cost, require_affordable
 from paper_repro.runs.progress import TrainingProgress
@@ -25,7 +26,6 @@ from paper_repro.terminal import Console
 from paper_repro.training import saved_state
 from paper_repro.training.distributed import require_gpus
 from paper_repro.training.forecast import require_pruning, steps_per_epoch
-from paper_repro.training.network import parameter_count
 from paper_repro.training.optimizer import values_each
 from paper_repro.training.options import require_applicable
 from paper_repro.workflows.job import Job
@@ -92,7 +92,7 @@ def _without_data(job: Job, todo: Sequence[Run], console: Console) -> dict[str, 
     errors: dict[str, UserError] = {}
     for name, loader in dict.fromkeys((spec.dataset, spec.loader) for _, spec in todo):
         try:
-            dataset(name).ensure(job.data_root, console.print, loader)
+            source(name).ensure(job.data_root, console.print, loader)
         except UserError as error:
             errors[name] = error
     if errors and all(spec.dataset in errors for _, spec in todo):

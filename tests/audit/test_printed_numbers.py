@@ -15,11 +15,12 @@ from paper_repro.audit.comparison import Comparison, compare
 from paper_repro.audit.conventions import BATCH_NORM, PRUNED, SHARE
 from paper_repro.audit.errata import read_errata
 from paper_repro.audit.recompute import Estimate, erk, network, spread
-from paper_repro.audit.whole_table import audit, audit_all, save
+from paper_repro.audit.whole_table import audit, save
 from paper_repro.errors import UserError
 from paper_repro.paper import library
 from paper_repro.paper.quantity import parse
 from paper_repro.verdict import Verdict
+from tests.audit.every_table import audit_all
 from tests.tables_copy import Edit
 
 ERRATA = Path(__file__).parents[2] / "results" / "errata.csv"

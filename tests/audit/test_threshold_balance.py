@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from paper_repro.audit import threshold_balance
-from paper_repro.audit.threshold_balance import Layer, layers
+from paper_repro.audit.threshold_balance import layers
 from paper_repro.methods.balance import implied_l1
 
 
@@ -20,7 +21,7 @@ def paper() -> dict[tuple[str, str], threshold_balance.Number]:
 
 
 def test_the_first_layer_by_hand() -> None:
-    first = layers("resnet50")[0]
+    first = layers("resnet50").iloc[0]
     assert (first.layer, first.params, first.fan_in, first.sparsity_pct) == ("conv1", 9408, 147, 59.80)
     assert first.kept_weights == pytest.approx(9408 * 0.402)
     t = first.threshold
@@ -30,13 +31,13 @@ def test_the_first_layer_by_hand() -> None:
 
 def test_only_the_table_of_figure_3_has_layers() -> None:
     assert len(layers("resnet50")) == 54
-    assert layers("mobilenetv1") == layers("family") == []
+    assert layers("mobilenetv1").empty and layers("family").empty
 
 
 def test_what_the_paper_gives(paper: dict[tuple[str, str], threshold_balance.Number]) -> None:
     """Computed once more by other means: numpy's polyfit and corrcoef on the two columns."""
     found = layers("resnet50")
-    kept, implied = np.log([x.kept_weights for x in found]), np.log([x.implied_l1 for x in found])
+    kept, implied = np.log(found["kept_weights"]), np.log(found["implied_l1"])
     assert paper["paper", "correlation"].value == pytest.approx(np.corrcoef(kept, implied)[0, 1])
     assert paper["paper", "slope"].value == pytest.approx(np.polyfit(kept, implied, 1)[0])
     assert paper["paper", "explained by kept weights"].value == pytest.approx(np.corrcoef(kept, implied)[0, 1] ** 2)
@@ -55,7 +56,7 @@ def test_the_rivals_agree_less(paper: dict[tuple[str, str], threshold_balance.Nu
     assert ("uniform, gaussian", "density_coefficient") not in paper  # the densities are all the same
 
 
-def made_up(threshold_of: Callable[[np.ndarray, np.ndarray], np.ndarray], shape: stats.rv_continuous) -> list[Layer]:
+def made_up(threshold_of: Callable[[np.ndarray, np.ndarray], np.ndarray], shape: stats.rv_continuous) -> pd.DataFrame:
     """40 layers with weights of a fresh network, as the audit would read them: nothing of the weights but how many are
     kept. ``threshold_of`` is given their magnitudes, rising, and the L1 norm from each on.
     """
@@ -69,9 +70,9 @@ def made_up(threshold_of: Callable[[np.ndarray, np.ndarray], np.ndarray], shape:
         kept = float((weights > t).sum())
         implied = implied_l1(t)
         found.append(
-            Layer(f"l{index}", len(weights), fan_in, 100 * (1 - kept / len(weights)), kept, t, implied, implied / kept)
+            (f"l{index}", len(weights), fan_in, 100 * (1 - kept / len(weights)), kept, t, implied, implied / kept)
         )
-    return found
+    return pd.DataFrame(found, columns=layers("resnet50").columns)
 
 
 def balanced(weights: np.ndarray, l1: np.ndarray) -> np.ndarray:
@@ -103,5 +104,5 @@ def test_the_l1_norm_of_a_tail_is_that_of_drawn_weights(shape: stats.rv_continuo
     weights = np.abs(shape.rvs(size=400_000, random_state=np.random.default_rng(0))) * 0.3
     wanted = weights[weights > 0.4].sum()
     one = np.array([1.0])
-    found = threshold_balance._tail_l1(400_000 * one, 0.3 * one, 0.4 * one, shape)
+    found = threshold_balance.tail_l1(400_000 * one, 0.3 * one, 0.4 * one, shape)
     assert found == pytest.approx(wanted, rel=0.02)

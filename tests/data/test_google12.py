@@ -24,7 +24,7 @@ NOISES = ("bike.wav", "dishes.wav")
 
 def data() -> google12.Google12:
     """The data set, as a test has it."""
-    return catalog.dataset("google12")
+    return catalog.source("google12")
 
 
 def wav(samples: np.ndarray, hertz: int = 16_000) -> bytes:
@@ -79,7 +79,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sizes_are_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    facts = catalog.dataset("google12")
+    facts = catalog.source("google12")
     sizes = {part: clips + 2 * google12.extras(part) for part, clips in google12.WORD_CLIPS.items()}
     assert sizes == {"train": facts.train_examples, "test": facts.val_examples} == {"train": 22_246, "test": 3_081}
     assert {part: google12.extras(part) for part in sizes} == {"train": 1854, "test": 257}

@@ -19,7 +19,8 @@ from paper_repro.data.sets import har2, har2_third
 from paper_repro.errors import UserError
 from tests.data.web import real, serving
 
-ORIGINAL, MATCHED = har2_third.DATASETS
+OFFICIAL, REBUILT = catalog.source("har2"), catalog.source("har2_rebuilt")
+ORIGINAL, MATCHED = catalog.source("har2_original"), catalog.source("har2_matched")
 COUNTS = {"train": (3, 1, 2, 1, 1, 2), "test": (1, 1, 1, 1, 1, 1)}
 SUBJECTS = {"train": (1, 3), "test": (2, 4)}
 quiet = {"say": lambda text: None}
@@ -35,6 +36,10 @@ def labels(part: str) -> list[int]:
     return [label for label, count in enumerate(COUNTS[part], start=1) for _ in range(count)]
 
 
+def fetched_from(monkeypatch: pytest.MonkeyPatch, addresses: dict[str, str]) -> None:
+    monkeypatch.setitem(vars(OFFICIAL), "addresses", addresses)
+
+
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Fewer windows, their statistics, and no way to the outside."""
@@ -44,7 +49,7 @@ def small_files(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
     monkeypatch.setattr(har2, "SUBJECTS", SUBJECTS)
     monkeypatch.setattr(har2, "MEAN", tuple(windows("train").mean((0, 1))))
     monkeypatch.setattr(har2, "STD", tuple(windows("train").std((0, 1))))
-    monkeypatch.setattr(har2, "ADDRESSES", {"http://127.0.0.1:9/a.zip": "sha256:" + "0" * 64})
+    fetched_from(monkeypatch, {"http://127.0.0.1:9/a.zip": "sha256:" + "0" * 64})
 
 
 def unpacked(root: Path) -> Path:
@@ -61,7 +66,7 @@ def unpacked(root: Path) -> Path:
 
 def archive(folder: Path, scratch: Path, nested: bool, damage: Callable[[Path], None] | None = None) -> Path:
     """The archive as the older address serves it, or in another one as the newer does; of damaged files when asked."""
-    inner, outer = folder / har2.INNER_ARCHIVE, folder / har2.ARCHIVE_NAMES[1]
+    inner, outer = folder / har2.INNER_ARCHIVE, folder / OFFICIAL.archives[1]
     source = unpacked(scratch)
     if damage:
         damage(source)
@@ -77,7 +82,7 @@ def archive(folder: Path, scratch: Path, nested: bool, damage: Callable[[Path], 
 
 
 def check_loaded(folder: Path) -> None:
-    (x, y), (x_test, y_test) = har2.OFFICIAL.load(folder)
+    (x, y), (x_test, y_test) = OFFICIAL.load(folder)
     assert x.shape == (10, 128, 9) and x_test.shape == (6, 128, 9) and x.dtype == torch.float32
     assert y.tolist() == [0, 0, 0, 1, 0, 0, 1, 0, 1, 1] and y_test.tolist() == [0, 1, 0, 1, 0, 1]
     assert torch.allclose(x.mean(0), torch.zeros(128, 9), atol=1e-5)
@@ -90,10 +95,10 @@ def check_loaded(folder: Path) -> None:
 def test_found_unpacked_and_kept_in_a_cache(tmp_path: Path) -> None:
     folder = unpacked(tmp_path)
     said: list[str] = []
-    assert har2.OFFICIAL.ensure(tmp_path, say=said.append) == folder and "reading the text files" in said[0]
-    first = har2.OFFICIAL.fingerprint(folder)
-    har2.OFFICIAL.ensure(tmp_path, say=said.append)
-    assert len(said) == 1 and har2.OFFICIAL.fingerprint(folder) == first and len(first) == 64
+    assert OFFICIAL.ensure(tmp_path, say=said.append) == folder and "reading the text files" in said[0]
+    first = OFFICIAL.fingerprint(folder)
+    OFFICIAL.ensure(tmp_path, say=said.append)
+    assert len(said) == 1 and OFFICIAL.fingerprint(folder) == first and len(first) == 64
     check_loaded(folder)
 
 
@@ -102,7 +107,7 @@ def test_unpacked_from_an_archive(tmp_path: Path, nested: bool) -> None:
     root = tmp_path / "root"
     root.mkdir()
     archive(root, tmp_path / "scratch", nested)
-    check_loaded(har2.OFFICIAL.ensure(root, **quiet))
+    check_loaded(OFFICIAL.ensure(root, **quiet))
     assert not list(root.glob(".uci_har.[!l]*"))  # no scratch folder is left
 
 
@@ -114,12 +119,12 @@ def test_fetched_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, i
     if not intact:
         served.write_bytes(served.read_bytes()[:-100])
     with serving(tmp_path / "web") as address:
-        monkeypatch.setattr(har2, "ADDRESSES", {f"{address}/outer.zip": f"sha256:{digest}"})
+        fetched_from(monkeypatch, {f"{address}/outer.zip": f"sha256:{digest}"})
         if intact:
-            check_loaded(har2.OFFICIAL.ensure(tmp_path / "new", **quiet))
+            check_loaded(OFFICIAL.ensure(tmp_path / "new", **quiet))
         else:
             with pytest.raises(UserError, match="hash"):
-                har2.OFFICIAL.ensure(tmp_path / "new", **quiet)
+                OFFICIAL.ensure(tmp_path / "new", **quiet)
 
 
 def test_a_corrupt_archive_is_named(tmp_path: Path) -> None:
@@ -128,7 +133,7 @@ def test_a_corrupt_archive_is_named(tmp_path: Path) -> None:
     content[300:400] = bytes(100)
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"UCI HAR Dataset.zip is damaged(.|\n)*Put UCI HAR Dataset.zip"):
-        har2.OFFICIAL.ensure(tmp_path, **quiet)
+        OFFICIAL.ensure(tmp_path, **quiet)
     assert not (tmp_path / har2.FOLDER).exists()
 
 
@@ -136,7 +141,7 @@ def test_an_archive_of_something_else_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / har2.INNER_ARCHIVE, "w") as packed:
         packed.writestr("README.txt", "")
     with pytest.raises(UserError, match="is no archive of UCI HAR"):
-        har2.OFFICIAL.ensure(tmp_path, **quiet)
+        OFFICIAL.ensure(tmp_path, **quiet)
 
 
 def test_an_archive_with_other_content_is_named_and_passed_over(
@@ -150,13 +155,13 @@ def test_an_archive_with_other_content_is_named_and_passed_over(
         rf"{wrong} has other content than UCI HAR: train/y_train\.txt has \(2, 2, 2, 1, 1, 2\) windows .*: remove it"
     )
     with pytest.raises(UserError, match=named):
-        har2.OFFICIAL.ensure(tmp_path / "root", **quiet)
+        OFFICIAL.ensure(tmp_path / "root", **quiet)
     assert sorted(path.name for path in (tmp_path / "root").iterdir()) == [".uci_har.lock", wrong.name]
     with serving(tmp_path / "web") as address:
         digest = hashlib.sha256(served.read_bytes()).hexdigest()
-        monkeypatch.setattr(har2, "ADDRESSES", {f"{address}/{served.name}": f"sha256:{digest}"})
+        fetched_from(monkeypatch, {f"{address}/{served.name}": f"sha256:{digest}"})
         said: list[str] = []
-        check_loaded(har2.OFFICIAL.ensure(tmp_path / "root", say=said.append))
+        check_loaded(OFFICIAL.ensure(tmp_path / "root", say=said.append))
     assert any(re.search(f"not used: {named}", text) for text in said)
 
 
@@ -171,23 +176,23 @@ def test_a_folder_with_other_content_is_fetched_anew_once_it_is_removed(
     archive(tmp_path / "root", tmp_path / "bad", nested=False, damage=swap)
     swap(unpacked(tmp_path / "root"))
     with pytest.raises(UserError, match=r"UCI HAR Dataset.*other data. Remove .*UCI HAR Dataset and run again"):
-        har2.OFFICIAL.ensure(tmp_path / "root", **quiet)
+        OFFICIAL.ensure(tmp_path / "root", **quiet)
     shutil.rmtree(tmp_path / "root" / har2.FOLDER)
     with serving(tmp_path / "web") as address:
-        monkeypatch.setattr(har2, "ADDRESSES", {f"{address}/{served.name}": f"sha256:{digest}"})
-        check_loaded(har2.OFFICIAL.ensure(tmp_path / "root", **quiet))
+        fetched_from(monkeypatch, {f"{address}/{served.name}": f"sha256:{digest}"})
+        check_loaded(OFFICIAL.ensure(tmp_path / "root", **quiet))
 
 
 def test_out_of_reach_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
-        har2.OFFICIAL.ensure(tmp_path, **quiet)
+        OFFICIAL.ensure(tmp_path, **quiet)
     assert "127.0.0.1:9" in str(error.value) and "DATA_ROOT" in str(error.value) and error.value.exit_code == 2
 
 
 def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="set DATA_ROOT"):
-        har2.OFFICIAL.ensure(tmp_path / "file", **quiet)
+        OFFICIAL.ensure(tmp_path / "file", **quiet)
 
 
 def swap(folder: Path) -> None:
@@ -233,31 +238,31 @@ SIGNAL = "train/Inertial Signals/body_gyro_y_train.txt"
 )
 def test_damage_is_noticed_and_named_even_with_a_cache(tmp_path: Path, damage, message: str) -> None:
     folder = unpacked(tmp_path)
-    har2.OFFICIAL.ensure(tmp_path, **quiet)
+    OFFICIAL.ensure(tmp_path, **quiet)
     damage(folder)
     with pytest.raises(UserError, match=message):
-        har2.OFFICIAL.ensure(tmp_path, **quiet)
+        OFFICIAL.ensure(tmp_path, **quiet)
 
 
 def test_a_damaged_or_stale_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = unpacked(tmp_path)
-    har2.OFFICIAL.ensure(tmp_path, **quiet)
-    expected, cache = har2.OFFICIAL.fingerprint(folder), folder / "inertial_signals.npz"
+    OFFICIAL.ensure(tmp_path, **quiet)
+    expected, cache = OFFICIAL.fingerprint(folder), folder / "inertial_signals.npz"
     intact = cache.read_bytes()
     for damaged in (intact[:-50], b"", intact[:2000] + b"\1" + intact[2001:]):
         cache.write_bytes(damaged)
         said: list[str] = []
-        har2.OFFICIAL.ensure(tmp_path, say=said.append)
-        assert "damaged: made anew" in said[0] and har2.OFFICIAL.fingerprint(folder) == expected
+        OFFICIAL.ensure(tmp_path, say=said.append)
+        assert "damaged: made anew" in said[0] and OFFICIAL.fingerprint(folder) == expected
     # whole, but with one value changed: only the digest inside shows it
     content = arrays.read(cache)
     content["x_train"][0, 0, 0] += 1
     np.savez(cache, **content)
     said = []
-    har2.OFFICIAL.ensure(tmp_path, say=said.append)
-    assert "made anew" in said[0] and har2.OFFICIAL.fingerprint(folder) == expected
+    OFFICIAL.ensure(tmp_path, say=said.append)
+    assert "made anew" in said[0] and OFFICIAL.fingerprint(folder) == expected
     monkeypatch.setattr(har2, "CACHE_VERSION", "another")
-    har2.OFFICIAL.ensure(tmp_path, say=said.append)
+    OFFICIAL.ensure(tmp_path, say=said.append)
     assert "another version: made anew" in said[-2]
 
 
@@ -269,7 +274,7 @@ def test_a_folder_that_cannot_be_written_still_serves(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(arrays, "replacing", refuse)
     said: list[str] = []
-    har2.OFFICIAL.ensure(tmp_path, say=said.append)
+    OFFICIAL.ensure(tmp_path, say=said.append)
     assert "Read-only file system" in said[-1]
     check_loaded(folder)
 
@@ -282,19 +287,19 @@ def test_the_tolerances_tell_every_two_channels_apart_with_the_real_statistics()
 
 def test_the_real_reconstruction_passes_the_checks_of_the_official_data(tmp_path: Path) -> None:
     root = real("har2/uci_har_rebuilt.npz", tmp_path)
-    folder = har2.RECONSTRUCTED.ensure(root)
+    folder = REBUILT.ensure(root)
     content = arrays.read(folder / "uci_har_rebuilt.npz")
-    har2.check(content)
+    har2.require_uci_har(content)
     assert tuple(content["channels"]) == har2.CHANNELS
-    (x, y), (x_test, y_test) = har2.RECONSTRUCTED.load(folder)
-    for facts in (har2.OFFICIAL, har2.RECONSTRUCTED):
+    (x, y), (x_test, y_test) = REBUILT.load(folder)
+    for facts in (OFFICIAL, REBUILT):
         assert (len(x), len(x_test)) == (len(y), len(y_test)) == (facts.train_examples, facts.val_examples)
         assert tuple(x.shape[1:]) == facts.input_size and facts.num_classes == 2
     assert y.bincount().tolist() == [1226 + 986 + 1374, 1073 + 1286 + 1407]
-    assert len(har2.RECONSTRUCTED.fingerprint(folder)) == 64
+    assert len(REBUILT.fingerprint(folder)) == 64
     content["x_train"][..., [1, 2]] = content["x_train"][..., [2, 1]]
     with pytest.raises(UserError, match="channel body_acc_y has std"):
-        har2.check(content)
+        har2.require_uci_har(content)
 
 
 def simple_features(windows: np.ndarray) -> np.ndarray:
@@ -319,11 +324,9 @@ def test_the_real_windows_hold_what_the_labels_ask_for(tmp_path: Path) -> None:
     two classes when it learns UCI's six activities, 92.2 % when it learns the two classes. Nothing is chosen by the
     test set: for the penalty every fifth of the training people is held out.
     """
-    folder = har2.RECONSTRUCTED.ensure(real("har2/uci_har_rebuilt.npz", tmp_path))
+    folder = REBUILT.ensure(real("har2/uci_har_rebuilt.npz", tmp_path))
     content = arrays.read(folder / har2.REBUILT)
-    (windows, classes), (test_windows, test_classes) = (
-        tuple(map(np.asarray, part)) for part in har2.RECONSTRUCTED.load(folder)
-    )
+    (windows, classes), (test_windows, test_classes) = (tuple(map(np.asarray, part)) for part in REBUILT.load(folder))
     train, test = simple_features(windows), simple_features(test_windows)
     mean, std = train.mean(0), train.std(0)
     train, test = (np.c_[np.ones(len(part)), (part - mean) / std] for part in (train, test))
@@ -361,7 +364,7 @@ def test_real_original_windows_and_their_reconstruction(tmp_path: Path) -> None:
         MATCHED.load(MATCHED.ensure(root)),
         ORIGINAL.load(ORIGINAL.ensure(root)),
     )
-    facts = har2_third.DATASETS
+    facts = (ORIGINAL, MATCHED)
     for part, count in ((0, "train_examples"), (1, "val_examples")):
         assert torch.equal(ours[part][1], theirs[part][1])
         assert (ours[part][0] - theirs[part][0]).abs().median() < 2e-4
@@ -371,7 +374,7 @@ def test_real_original_windows_and_their_reconstruction(tmp_path: Path) -> None:
 
 def test_one_mean_and_deviation_per_channel(tmp_path: Path) -> None:
     folder = unpacked(tmp_path)
-    source = catalog.dataset("har2_channels")
+    source = catalog.source("har2_channels")
     assert source.ensure(tmp_path, **quiet) == folder and source.present(tmp_path)
     (x, y), (x_test, _) = source.load(folder)
     assert torch.allclose(x.mean((0, 1)), torch.zeros(9), atol=1e-5)
@@ -379,9 +382,7 @@ def test_one_mean_and_deviation_per_channel(tmp_path: Path) -> None:
     assert x.mean(0).abs().max() > 0.1  # of a column it is not 0
     raw = windows("train")[:, :, 6]
     assert x_test[2, 17, 6].item() == pytest.approx((windows("test")[2, 17, 6] - raw.mean()) / raw.std(), abs=1e-4)
-    assert torch.equal(y, har2.OFFICIAL.load(folder)[0][1]) and source.fingerprint(folder) != har2.OFFICIAL.fingerprint(
-        folder
-    )
+    assert torch.equal(y, OFFICIAL.load(folder)[0][1]) and source.fingerprint(folder) != OFFICIAL.fingerprint(folder)
 
 
 def test_the_validation_split_holds_out_people_of_the_training_part(tmp_path: Path) -> None:
@@ -411,16 +412,16 @@ def test_validation_variants_never_show_the_test_part(of: str, kind: str, monkey
     own |= {f"y_{part}": people for part in ("train", "test")} | {"subject_train": people, "subject_test": people}
     for source in (har2.HAR2, har2.OfficialHAR2):
         monkeypatch.setattr(source, "windows", lambda self, folder: own)
-    (x, _), (held_out, _) = catalog.dataset(f"{of}_{kind}").load(Path())
+    (x, _), (held_out, _) = catalog.source(f"{of}_{kind}").load(Path())
     assert (len(x), len(held_out)) == (27, 6)
 
 
 def test_the_real_validation_split(tmp_path: Path) -> None:
     root = real("har2/uci_har_rebuilt.npz", tmp_path)
     assert har2.validation_people(list(har2.SUBJECTS["train"])) == [11, 26, 5, 17]
-    whole = har2.RECONSTRUCTED.load(root / "har2")[0][0]
+    whole = REBUILT.load(root / "har2")[0][0]
     for name, columns in (("har2_rebuilt_validation", True), ("har2_rebuilt_validation_channels", False)):
-        source = facts = catalog.dataset(name)
+        source = facts = catalog.source(name)
         (x, _), (held_out, labels) = source.load(source.ensure(root))
         assert (len(x), len(held_out)) == (facts.train_examples, facts.val_examples) and len(x) + len(held_out) == 7352
         assert (x.mean(0).abs().max() < 1e-4) == columns  # standardised over the 17 people alone
@@ -435,8 +436,8 @@ def test_nearest_windows() -> None:
 
 def test_the_reconstruction_is_verified_and_its_absence_explained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"reconstruction of UCI HAR(.|\n)*data set har2"):
-        har2.RECONSTRUCTED.ensure(tmp_path)
+        REBUILT.ensure(tmp_path)
     (tmp_path / "har2").mkdir()
     (tmp_path / "har2/uci_har_rebuilt.npz").write_bytes(b"another")
     with pytest.raises(UserError, match="not the file that is meant"):
-        har2.RECONSTRUCTED.ensure(tmp_path)
+        REBUILT.ensure(tmp_path)

@@ -17,7 +17,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import source
 from paper_repro.data.imagenet import layout
 from paper_repro.data.imagenet.prepare import prepare
 from paper_repro.data.imagenet.sort_val import read_truth, sort_val
@@ -26,7 +26,7 @@ from paper_repro.data.readers.images import Images, list_images, read_rgb, unrea
 from paper_repro.errors import UserError
 from tests.data.photographs import jpeg, made_up, replace, scaled_down
 
-IMAGENET = dataset("imagenet1k")
+IMAGENET = source("imagenet1k")
 WNIDS = layout.wnids()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import source
 from paper_repro.data.loaders import ALONE, Share, TensorLoader
 from paper_repro.errors import UserError
 from tests.training.tiny import install
@@ -58,6 +58,6 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
 def test_it_is_refused_before_the_data_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     with pytest.raises(UserError, match="cannot be shared equally by 3 processes"):
-        dataset("fashion_mnist").open(Path(), 4, share=Share(0, 3))
-    train, val, _ = dataset("fashion_mnist").open(Path(), 4, share=Share(0, 2))
+        source("fashion_mnist").open(Path(), 4, share=Share(0, 3))
+    train, val, _ = source("fashion_mnist").open(Path(), 4, share=Share(0, 2))
     assert [len(next(batches)[1]) for batches in (train.epoch(0, 0), val.in_order())] == [2, 20]

@@ -11,7 +11,8 @@ from paper_repro.data import catalog, sources
 from paper_repro.data.dataset import InMemory
 from paper_repro.errors import UserError
 
-FETCHED = [item for item in catalog.every() if isinstance(item, InMemory) and item.fetch_mb]
+EVERY = [catalog.source(name) for name in catalog.sets()]
+FETCHED = [item for item in EVERY if isinstance(item, InMemory) and item.fetch_mb]
 
 
 @pytest.mark.parametrize("dataset", FETCHED, ids=lambda item: item.name)

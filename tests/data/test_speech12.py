@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ quiet = {"say": lambda text: None}
 
 def data() -> speech12.Speech12:
     """The data set, as a test has it."""
-    return catalog.dataset("speech12")
+    return catalog.source("speech12")
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         names=np.array([f"{i}.wav" for i in range(40)]),
     )
     files = {speech12.FILE: hashlib.sha256(path.read_bytes()).hexdigest()}
-    monkeypatch.setattr(speech12, "DATASETS", (replace(speech12.DATASETS[0], files=files),))
+    monkeypatch.setitem(catalog.sets(), "speech12", catalog.sets()["speech12"] | {"files": files})
     return tmp_path
 
 
@@ -92,7 +91,7 @@ def test_no_speaker_of_the_real_clips_is_in_both_parts(tmp_path: Path) -> None:
         speakers, names, labels, classes = (content[key] for key in ("speaker", "names", "y", "classes"))
     testing = speech12.in_test_part(speakers, names)
     assert not (set(speakers[testing]) & set(speakers[~testing])) - {""}
-    facts = catalog.dataset("speech12")
+    facts = catalog.source("speech12")
     assert ((~testing).sum(), testing.sum()) == (facts.train_examples, facts.val_examples)
     assert set(labels[testing]) == set(labels[~testing]) == set(range(facts.num_classes))
     assert facts.input_size == (speech_features.FRAMES, speech_features.FILTERS)

@@ -7,7 +7,6 @@ import io
 import shutil
 import subprocess
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ quiet = {"say": lambda text: None}
 
 def data() -> watch.Watch:
     """The data set, as a test has it."""
-    return catalog.dataset("watch")
+    return catalog.source("watch")
 
 
 def wheel_of(content: bytes) -> bytes:
@@ -46,12 +45,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> bytes:
     content = io.BytesIO()
     np.save(content, np.array(data, dtype=object), allow_pickle=True)
     files = {watch.FILE: hashlib.sha256(content.getvalue()).hexdigest()}
-    monkeypatch.setattr(watch, "DATASETS", (replace(watch.DATASETS[0], files=files),))
+    monkeypatch.setitem(catalog.sets(), "watch", catalog.sets()["watch"] | {"files": files})
     wheel = wheel_of(content.getvalue())
 
-    def pip(command: list[str], **_options) -> subprocess.CompletedProcess[str]:
+    def pip(command: list[str], cwd: Path, **_options) -> subprocess.CompletedProcess[str]:
         assert command[-1] == "seglearn==1.2.5" and "--no-deps" in command
-        Path(command[command.index("--dest") + 1], "seglearn-1.2.5-py3-none-any.whl").write_bytes(wheel)
+        Path(cwd, "seglearn-1.2.5-py3-none-any.whl").write_bytes(wheel)
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(sources.subprocess, "run", pip)
@@ -116,7 +115,7 @@ def test_the_real_package_has_what_the_catalog_says(tmp_path: Path) -> None:
         folder = data().ensure(tmp_path, **quiet)
     except UserError as error:
         pytest.skip(f"the package cannot be fetched here: {error}")
-    facts = catalog.dataset("watch")
+    facts = catalog.source("watch")
     (x, y), (x_test, y_test) = data().load(folder)
     assert (len(x), len(x_test)) == (len(y), len(y_test)) == (facts.train_examples, facts.val_examples)
     assert tuple(x.shape[1:]) == tuple(x_test.shape[1:]) == facts.input_size

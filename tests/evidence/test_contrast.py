@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from paper_repro.evidence.contrast import (
+    MEASURES,
     Answer,
     At,
     Network,
     contrast,
     counterpart,
     judge,
-    macs_saved_pct,
     pareto_front,
     seeds_needed,
 )
@@ -78,7 +78,7 @@ def test_at_equal_macs_the_front_leaves_out_what_a_cheaper_network_reaches() -> 
 def test_equal_accuracy_is_equal_macs_read_the_other_way_round() -> None:
     there = counterpart(network(83.0, macs_m=2.0), BY_MACS, At.ACCURACY)
     assert there is not None and there.macs_m == pytest.approx(math.sqrt(2.0))
-    assert macs_saved_pct(there, network(83.0, macs_m=2.0)) == pytest.approx(100 * (1 - math.sqrt(0.5)))
+    assert MEASURES["macs_saved_pct"](there, network(83.0, macs_m=2.0)) == pytest.approx(100 * (1 - math.sqrt(0.5)))
     assert counterpart(network(79.9), BY_MACS, At.ACCURACY) is None
     assert counterpart(network(86.1), BY_MACS, At.ACCURACY) is None
 

@@ -13,8 +13,6 @@ from paper_repro.evidence import claims, results, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.paper.printed import Reported
-from paper_repro.paper.quantity import parse
 from paper_repro.report import figures
 from paper_repro.report.console import best_epochs, comparison_grid, legend
 from paper_repro.report.figures.style import LOOKS, end_labels
@@ -286,7 +284,7 @@ def test_trainings_without_a_pair_of_ranks_to_pass_are_drawn_too(make_rnn_runs: 
     """As in rnn_choices: a line per training by STR, named by its label, and one for all rows of a kind beside them."""
     evidence = collect(make_rnn_runs, tmp_path, tier="smoke", rows=["har2-full", "har2-low-9-8", "har2-str-9-8"])
     ids = ("har2-full", "har2-low-9-8", "har2-str-9-8", "har2-str-9-7", "har2-str-8-7", "google12-full")
-    rows = tuple(replace(evidence.table.row(id), ranks="") for id in ids)
+    rows = tuple(evidence.table.row(id).model_copy(update={"ranks": ""}) for id in ids)
     figure = figures.draw(replace(evidence, table=replace(evidence.table, rows=rows)), "ranks_over_epochs")
     ranks, accuracy = figure.axes
     assert not ranks.texts and [len(line.get_xdata()) for line in ranks.lines] == [6, 6]
@@ -294,7 +292,7 @@ def test_trainings_without_a_pair_of_ranks_to_pass_are_drawn_too(make_rnn_runs: 
     labels = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
     assert labels == {"Rank of U", "Rank of W"}
     assert {label.get_text() for label in end_labels(accuracy)} == {"STR", "Full rank", "Low rank"}
-    one_kind = (rows[0], replace(rows[1], method="dense"), *rows[2:5])
+    one_kind = (rows[0], rows[1].model_copy(update={"method": "dense"}), *rows[2:5])
     figure = figures.draw(replace(evidence, table=replace(evidence.table, rows=one_kind)), "ranks_over_epochs")
     assert len(figure.axes[1].lines) == 2
 
@@ -341,8 +339,7 @@ def test_the_part_on_ranks_says_which_reading_reaches_the_printed_number(
 ) -> None:
     """Full rank has 94.6 in the last epoch and 95.1 in the best, means of three seeds; half a point is allowed."""
     evidence = collect(make_rnn_runs, tmp_path, rows=["har2-full"], seeds=(0, 1, 2))
-    quantities = {} if printed is None else {"top1_pct": parse(str(printed))}
-    row = replace(evidence.table.row("har2-full"), reported=Reported.of(quantities))
+    row = evidence.table.row("har2-full").model_copy(update={"top1_pct": None if printed is None else str(printed)})
     report = Report(replace(evidence, table=replace(evidence.table, rows=(row,))))
     assert report.ranks().data.splitlines()[-1].endswith(f"| {said} |  |")
     smaller = replace(report.evidence, tier="smoke")
@@ -352,8 +349,11 @@ def test_the_part_on_ranks_says_which_reading_reaches_the_printed_number(
 def test_choices_are_drawn_beside_the_first_row_with_their_differences(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     ids = ["har2-full", "har2-low-9-8", "har2-low-9-7", "har2-low-8-7", "google12-low-12-40"]
     evidence = collect(make_rnn_runs, tmp_path, rows=ids, seeds=[0, 1, 2])
-    rows = [replace(evidence.table.row(id), method="str-rank" if id == "har2-low-9-7" else "dense") for id in ids]
-    rows[3] = replace(rows[3], dataset="speech12")
+    rows = [
+        evidence.table.row(id).model_copy(update={"method": "str-rank" if id == "har2-low-9-7" else "dense"})
+        for id in ids
+    ]
+    rows[3] = rows[3].model_copy(update={"dataset": "speech12"})
     evidence = replace(evidence, table=replace(evidence.table, rows=tuple(rows)))
     figure = figures.draw(evidence, "accuracy_by_choice")
     (axis,) = figure.axes
@@ -375,8 +375,8 @@ def test_accuracies_on_held_out_people_are_not_called_test_accuracies(make_rnn_r
     data = {"har2-full": "har2_validation", "har2-low-9-8": "har2_validation_channels"}
     runs = evidence.runs[evidence.runs["row"].isin([*data, "har2-str-9-8"])]
     runs = runs.assign(dataset=runs["row"].map(data).fillna("har2_validation"))
-    rows = [replace(evidence.table.row(id), dataset="har2_validation") for id in [*data, "har2-str-9-8"]]
-    rows[1] = replace(rows[1], method="dense")
+    rows = [evidence.table.row(id).model_copy(update={"dataset": "har2_validation"}) for id in [*data, "har2-str-9-8"]]
+    rows[1] = rows[1].model_copy(update={"method": "dense"})
     table = replace(evidence.table, rows=tuple(rows), dataset="har2_validation")
     held_out = replace(evidence, runs=runs, table=table)
     (axis,) = figures.draw(held_out, "accuracy_by_choice").axes
@@ -392,7 +392,7 @@ def test_accuracies_on_held_out_people_are_not_called_test_accuracies(make_rnn_r
 
 def test_a_row_that_was_only_measured_is_not_missing(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = collect(make_rnn_runs, tmp_path, rows=["har2-full"])
-    rows = [replace(evidence.table.row(id), reported=Reported.of({})) for id in ("har2-full", "har2-low-9-8")]
+    rows = [evidence.table.row(id).model_copy(update={"top1_pct": None}) for id in ("har2-full", "har2-low-9-8")]
     unprinted = replace(evidence, table=replace(evidence.table, rows=tuple(rows)))
     assert [row.verdict for row in verdicts.comparisons(unprinted)] == [Verdict.UNTESTED, Verdict.MISSING]
     measured = replace(unprinted, tier="smoke", table=replace(unprinted.table, rows=(rows[0],)))

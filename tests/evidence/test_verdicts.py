@@ -14,7 +14,7 @@ from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.lines import KINDS
 from paper_repro.evidence.provenance import repository
-from paper_repro.report import summary
+from paper_repro.report import documents, summary
 from paper_repro.report.console import comparison_grid
 from paper_repro.report.report import Report
 from paper_repro.verdict import Verdict
@@ -189,11 +189,11 @@ def test_full_scale_accuracy_is_compared_for_real(
 
 def test_unknown_names_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'resnet50'"):
-        verdicts.compare("resnet5", "smoke", tmp_path)
+        ev.load("resnet5", "smoke", tmp_path)
     with pytest.raises(UserError, match="Did you mean 'smoke'"):
-        verdicts.compare("resnet50", "smokey", tmp_path)
+        ev.load("resnet50", "smokey", tmp_path)
     with pytest.raises(UserError, match="no recipe for tier 'small'"):
-        verdicts.compare("mobilenetv1", "small", tmp_path)
+        ev.load("mobilenetv1", "small", tmp_path)
 
 
 def test_status_table(make_runs: MakeRuns, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_status_table(make_runs: MakeRuns, tmp_path: Path) -> None:
     printed = sum("top1_pct" in row.reported.printed for row in tables.load("resnet50").rows)
     assert accuracy["UNTESTED"] == printed
     assert accuracy["MISSING"] == 0
-    smoke = next(line for line in verdicts.status_markdown(tmp_path / "results").splitlines() if "| accuracy |" in line)
+    smoke = next(line for line in documents.status(tmp_path / "results").splitlines() if "| accuracy |" in line)
     assert smoke.startswith("| accuracy | smoke |") and smoke.endswith(f" {frame['UNTESTED'].sum()} |")
 
 
@@ -240,7 +240,7 @@ def test_a_row_that_another_table_holds_is_judged_by_that_tables_audit(make_runs
 
 
 def test_status_table_without_results(tmp_path: Path) -> None:
-    assert verdicts.status_markdown(tmp_path) == "No results yet.\n"
+    assert documents.status(tmp_path) == "No results yet.\n"
 
 
 def test_the_committed_tolerances_load() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Annotated
 
 import pytest
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from paper_repro import tables
 from paper_repro.errors import UserError
@@ -22,7 +25,7 @@ from tests.training.tiny import SPEC, install
 class Floored(Spec):
     """Specs with one more hyperparameter: the learning rate does not fall below ``lr_floor``."""
 
-    lr_floor: float = field(default=0.0, metadata={"ge": 0, "lt": 1})
+    lr_floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 @pytest.fixture(autouse=True)

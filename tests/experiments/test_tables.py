@@ -7,12 +7,12 @@ import pytest
 
 from paper_repro import methods, models, tables
 from paper_repro.accounting import counted_layers
-from paper_repro.audit.whole_table import audit_all
 from paper_repro.errors import UserError
 from paper_repro.experiments.targets import overall_sparsity_pct
 from paper_repro.methods import METHODS, plugins
 from paper_repro.paper import library
 from paper_repro.workflows.regress import Question
+from tests.audit.every_table import audit_all
 from tests.tables_copy import Edit
 
 

@@ -19,7 +19,6 @@ from paper_repro.methods.distributions import (
     distribute,
     erk,
     kth_smallest,
-    measured,
     uniform,
 )
 
@@ -87,14 +86,6 @@ def test_kth_smallest_is_what_sorting_gives(dtype: torch.dtype) -> None:
 def test_kth_smallest_of_a_channels_last_weight() -> None:
     values = torch.rand(4, 3, 2, 2, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
     assert kth_smallest(values, 5) == values.flatten().sort().values[4]
-
-
-def test_a_budget_is_measured_on_a_network() -> None:
-    model = nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 2, bias=False))
-    with torch.no_grad():
-        model[0].weight.fill_(1.0)[0, :2] = 0.0
-        model[1].weight.fill_(1.0)
-    assert dict(measured(model)) == {"0": 25.0, "1": 0.0}
 
 
 @pytest.mark.parametrize("values, message", [({"conv1": 101.0}, "between 0 and 100"), ({"conv1": -1.0}, "between")])

@@ -194,7 +194,7 @@ def test_what_a_method_claims(tmp_path: Path, body: str, claim: object) -> None:
 def test_a_plugin_that_ends_its_process(tmp_path: Path) -> None:
     code = GOOD + "        import os, signal\n        os.kill(os.getpid(), signal.SIGSEGV)\n"
     with pytest.raises(UserError, match=r"ended its process \(SIGSEGV\) while it was to load"):
-        preflight.check(plugins.find(plugin_file(tmp_path, code)), 90.0, {})
+        preflight.findings(plugins.find(plugin_file(tmp_path, code)), 90.0, {})
 
 
 def test_what_a_plugin_prints_hides_nothing(tmp_path: Path) -> None:
@@ -205,10 +205,10 @@ def test_what_a_plugin_prints_hides_nothing(tmp_path: Path) -> None:
         + "        raise ValueError('mine')\n"
     )
     with pytest.raises(UserError, match=r"\(in __init__\) raised ValueError: mine"):
-        preflight.check(plugins.find(plugin_file(tmp_path, code)), 90.0, {})
+        preflight.findings(plugins.find(plugin_file(tmp_path, code)), 90.0, {})
 
 
 def test_a_plugin_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "PATIENCE_S", 0.5)
     with pytest.raises(UserError, match="hangs: no word in 0 s, while it was to load"):
-        preflight.check(plugins.find(plugin_file(tmp_path, "while True: pass")), 90.0, {})
+        preflight.findings(plugins.find(plugin_file(tmp_path, "while True: pass")), 90.0, {})

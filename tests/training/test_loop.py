@@ -16,7 +16,7 @@ from torch import nn
 from paper_repro import methods
 from paper_repro.accounting import account, ranks
 from paper_repro.data.augmentation import CROP_AND_FLIP
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import source
 from paper_repro.errors import Advice, UserError
 from paper_repro.interchange import networks, weight_files
 from paper_repro.methods.str import STR
@@ -71,7 +71,7 @@ def test_the_weights_of_a_finished_run_are_those_that_were_measured(tmp_path: Pa
     found = networks.read(tmp_path / "runs" / SPEC.name)
     assert account(found.network, found.input_size).sparsity_pct == result.result.sparsity_pct
     images, labels = split(40, 1)
-    batch = (dataset("fashion_mnist").prepare(images), labels)
+    batch = (source("fashion_mnist").prepare(images), labels)
     measured = measure.accuracy(found.network, [batch], 0.1, torch.device("cpu"))
     assert measured.top1_pct == result.result.top1_pct
 

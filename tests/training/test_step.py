@@ -13,8 +13,9 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrize
 
 from paper_repro import methods
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import source
 from paper_repro.errors import UserError
+from paper_repro.interchange.networks import parameter_count, untrained
 from paper_repro.methods import plugins
 from paper_repro.methods.base import attached_layers
 from paper_repro.spec import Spec
@@ -22,7 +23,6 @@ from paper_repro.training import step as steps
 from paper_repro.training.distributed import ONE_PROCESS
 from paper_repro.training.guards import Interrupted
 from paper_repro.training.loop import run
-from paper_repro.training.network import parameter_count, untrained
 from paper_repro.training.options import require_applicable
 from paper_repro.training.step import Step, memory_format
 from tests.reference.soft_threshold import soft_threshold
@@ -39,7 +39,7 @@ def tiny_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def taken(spec: Spec, count: int = 2) -> tuple[nn.Module, torch.optim.SGD, Step]:
     """The network after ``count`` steps."""
-    train, _, _ = dataset(spec.dataset).open(Path(), 16)
+    train, _, _ = source(spec.dataset).open(Path(), 16)
     torch.manual_seed(0)
     model = untrained(spec).to(memory_format=memory_format(spec)).train()
     method = methods.get(spec.method, **spec.method_args)
@@ -63,7 +63,7 @@ def test_steps_are_those_of_a_plain_loop(norm: float) -> None:
     """Schedule, label smoothing, clipping, momentum and decay, as they are written down in the field."""
     spec = replace(SPARSE, method="dense", method_args={}, grad_clip_norm=norm, warmup_epochs=1)
     model, _, _ = taken(spec, count=3)
-    train, _, _ = dataset(spec.dataset).open(Path(), 16)
+    train, _, _ = source(spec.dataset).open(Path(), 16)
     torch.manual_seed(0)
     twin = untrained(spec).train()
     groups = methods.get("dense").param_groups(twin, spec.weight_decay)
@@ -184,7 +184,7 @@ def test_options_change_little(options: str) -> None:
     losses = []
     for spec in (SPARSE, SPARSE.with_options(options)):
         _, _, step = taken(spec, count=0)
-        train, _, _ = dataset(spec.dataset).open(Path(), 16)
+        train, _, _ = source(spec.dataset).open(Path(), 16)
         losses.append(step(*next(train.epoch(0, 0)), 0, len(train)).item())
     assert losses[1] == pytest.approx(losses[0], rel=3e-2 if "autocast" in options else 1e-5)
     assert (losses[0] != losses[1]) or "autocast" not in options

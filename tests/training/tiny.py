@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from paper_repro.data.catalog import dataset
+from paper_repro.data import catalog
 from paper_repro.data.dataset import Parts
 from paper_repro.data.sets import fashion_mnist, har2
 from paper_repro.data.sources import Say
@@ -49,8 +49,8 @@ class TinyImages(fashion_mnist.FashionMNIST):
 
 def install(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Serve the tiny data set in place of Fashion-MNIST, with these facts changed."""
-    facts = vars(dataset("fashion_mnist")) | {"train_examples": 96, "val_examples": 40} | changes
-    monkeypatch.setattr(fashion_mnist, "DATASETS", (TinyImages(**facts),))
+    facts = {"source": f"{__name__}:TinyImages", "train_examples": 96, "val_examples": 40}
+    monkeypatch.setitem(catalog.sets(), "fashion_mnist", catalog.keys("fashion_mnist") | facts | changes)
 
 
 # a low-rank network whose ranks fall from 9/12 to about 2/2
@@ -91,5 +91,5 @@ class TinyWindows(har2.HAR2):
 
 def install_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in place of the reconstructed HAR-2."""
-    facts = vars(dataset("har2_rebuilt")) | {"train_examples": 64, "val_examples": 40, "input_size": (10, 9)}
-    monkeypatch.setattr(har2, "DATASETS", (TinyWindows(**facts),))
+    facts = {"source": f"{__name__}:TinyWindows", "train_examples": 64, "val_examples": 40, "input_size": (10, 9)}
+    monkeypatch.setitem(catalog.sets(), "har2_rebuilt", catalog.keys("har2_rebuilt") | facts)

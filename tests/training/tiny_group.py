@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from paper_repro import models
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import source
 from paper_repro.record import as_written
 from paper_repro.training import distributed
 from paper_repro.training.distributed import Processes
@@ -56,7 +56,7 @@ def measure(processes: Processes, runs: Path) -> dict[str, Any]:
 def _measure(processes: Processes, runs: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
-    _, val, _ = dataset(SPEC.dataset).open(Path(), 12, share=processes.share)
+    _, val, _ = source(SPEC.dataset).open(Path(), 12, share=processes.share)
     torch.manual_seed(processes.share.rank)  # the processes draw different networks, with different statistics
     network = processes.with_first_buffers(models.get("resnet18", width=4, in_channels=1, num_classes=10))
     if processes.count > 1:

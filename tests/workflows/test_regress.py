@@ -75,8 +75,8 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> None:
         {"name": check.name, "sentence": check.sentence, "needed": check.needed, "passed": True, "note": ""}
         for check in CHECKS
     )
-    report = preflight.Report(outcomes, "sparsity_pct")
-    monkeypatch.setattr(preflight, "check", lambda *given: report)
+    report = preflight.Findings(outcomes, "sparsity_pct")
+    monkeypatch.setattr(preflight, "findings", lambda *given: report)
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -13,13 +13,13 @@ import pytest
 
 from paper_repro import tables
 from paper_repro.errors import UserError
+from paper_repro.interchange.networks import parameter_count
 from paper_repro.runs import cost, launch
 from paper_repro.runs.cost import Cost, Rate
 from paper_repro.spec import Spec
 from paper_repro.terminal import Console
 from paper_repro.training import distributed, saved_state
 from paper_repro.training.forecast import steps_per_epoch
-from paper_repro.training.network import parameter_count
 from paper_repro.training.optimizer import values_each
 from paper_repro.workflows import train
 from paper_repro.workflows.job import Job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from paper_repro.data.bar import Bar
+from paper_repro.data.bar import bar
 from paper_repro.data.imagenet.layout import COMMAND, PARTS, UNREADABLE, check, home, wnids
 from paper_repro.data.imagenet.sort_val import sort_val as sort
 from paper_repro.data.readers import ffcv
@@ -56,21 +56,21 @@ def _read_all(folder: Path, say: Say, skip: bool) -> None:
     """Decode every image. Damaged ones are a UserError or, with ``skip``, written down, so that they are left out; the
     list is made anew then, without those that have been repaired.
     """
-    found: list[str] = []
+    damaged: list[str] = []
     for part in PARTS:
         images = list_images(folder / part, wnids())
-        with Bar(f"reading {part}", len(images)) as bar:
-            found += [f"{part}/{name}" for name in unreadable(images, bar.update)]
+        with bar(desc=f"reading {part}", total=len(images)) as done:
+            damaged += [f"{part}/{name}" for name in unreadable(images, done.update)]
         say(f"{part}: {len(images):,} files read")
-    if not found:
+    if not damaged:
         if skip:
             (folder / UNREADABLE).unlink(missing_ok=True)
         return
-    listed = "\n  ".join(found[:LISTED] + ([f"and {len(found) - LISTED:,} more"] if len(found) > LISTED else []))
+    listed = "\n  ".join(damaged[:LISTED] + ([f"and {len(damaged) - LISTED:,} more"] if len(damaged) > LISTED else []))
     if not skip:
         raise UserError(
-            f"{len(found):,} files in {folder} cannot be read as images:\n  {listed}\nUnpack them again; or leave "
+            f"{len(damaged):,} files in {folder} cannot be read as images:\n  {listed}\nUnpack them again; or leave "
             f"them out, with their number in every result: {COMMAND} --root '{folder}' --decode --skip-unreadable"
         )
-    write(folder / UNREADABLE, "\n".join(found) + "\n")
-    say(f"{len(found):,} files cannot be read, and are left out from now on ({folder / UNREADABLE}):\n  {listed}")
+    write(folder / UNREADABLE, "\n".join(damaged) + "\n")
+    say(f"{len(damaged):,} files cannot be read, and are left out from now on ({folder / UNREADABLE}):\n  {listed}")

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from paper_repro.data.bar import Bar
+from paper_repro.data.bar import bytes_bar
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 from paper_repro.files import write
@@ -74,8 +74,8 @@ def recorded(path: Path, examples: int) -> Beton:
             beton.examples + beton.skipped != examples
         ),
     }
-    for fault, found in faults.items():
-        if found:
+    for fault, holds in faults.items():
+        if holds:
             raise UserError(f"{path} is not used: {fault}. {WRITE} makes it anew.")
     return beton
 
@@ -107,8 +107,8 @@ def verified(path: Path, examples: int, say: Say = print) -> Beton:
 def sha256(path: Path) -> str:
     """SHA-256 of a large file, with a bar."""
     digest = hashlib.sha256()
-    with path.open("rb") as file, Bar(f"verifying {path.name}", path.stat().st_size, in_bytes=True) as bar:
+    with path.open("rb") as file, bytes_bar(desc=f"verifying {path.name}", total=path.stat().st_size) as read:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
-            bar.update(len(chunk))
+            read.update(len(chunk))
     return digest.hexdigest()

@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paper_repro.data.bar import Bar
+from paper_repro.data.bar import bar
 from paper_repro.data.loaders import ALONE, Batch, Loader, Share
 from paper_repro.data.readers.beton import ENCODING, Beton, record_path, recorded, save_record, sha256
 from paper_repro.data.readers.folder import CROP, RESIZE, cores_for, normalised
@@ -293,7 +293,7 @@ def _watch(
     try:
         for process in processes:
             process.start()
-        with Bar(title, total) as bar:
+        with bar(desc=title, total=total) as written:
             while waiting:
                 try:
                     places += tables.get(timeout=0.2)
@@ -304,7 +304,7 @@ def _watch(
                     killed = [process for process in processes if process.exitcode not in (None, 0)]
                     if killed:
                         raise UserError(f"a process that was {title} died (exit code {killed[0].exitcode})") from None
-                bar.update(done() - bar.done)
+                written.update(done() - written.n)
     finally:
         for process in processes:
             if process.pid is not None:

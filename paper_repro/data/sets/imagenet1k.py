@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from paper_repro.data import sources
-from paper_repro.data.dataset import Dataset, Device, Step
+from paper_repro.data.dataset import Device, Source
 from paper_repro.data.imagenet import layout
 from paper_repro.data.loaders import ALONE, Loader, Share
 from paper_repro.data.readers import beton
 from paper_repro.data.readers.optional import missing, require_library
 from paper_repro.data.sources import Say
-from paper_repro.spec import LOADERS
 
 VAL_BATCH = 250  # of each process; one that divides 50,000
 
@@ -24,7 +23,7 @@ VAL_BATCH = 250  # of each process; one that divides 50,000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageNet(Dataset):
+class ImageNet(Source):
     """The folder of photographs, or the FFCV files made of it."""
 
     def present(self, root: Path) -> bool:
@@ -86,30 +85,3 @@ class ImageNet(Dataset):
         from paper_repro.data.imagenet.prepare import prepare
 
         prepare(root, say, **steps)
-
-
-DATASETS = (
-    ImageNet(
-        name="imagenet1k",
-        title="ImageNet-1K",
-        train_examples=layout.PARTS["train"].examples,
-        val_examples=layout.PARTS["val"].examples,
-        num_classes=1000,
-        input_size=(3, 224, 224),
-        licence="non-commercial research, by its terms of access",
-        disk_mb=154_643,
-        alias="imagenet",
-        readers=LOADERS,
-        steps=(
-            Step("--decode", "read every image to its end, and list those that are damaged."),
-            Step("--skip-unreadable", "with --decode, leave them out from now on."),
-            Step(
-                "--sort-val",
-                "move validation images that lie in val itself into the folders of their classes. FILE is "
-                "ILSVRC2012_devkit_t12.tar.gz, LOC_val_solution.csv, or a text with image and WordNet id on each line.",
-                takes_file=True,
-            ),
-            Step("--write-ffcv", "write train.beton and val.beton, for LOADER=ffcv."),
-        ),
-    ),
-)

@@ -24,7 +24,6 @@ from paper_repro.data import arrays, speech_features
 from paper_repro.data.arrays import Arrays
 from paper_repro.data.dataset import Sequences
 from paper_repro.data.sources import Say
-from paper_repro.data.speech_features import FILTERS, FRAMES
 
 FILE = "gsc12_test_v0.02.npz"
 TEST_SHARE = 5  # one in five
@@ -44,13 +43,7 @@ class Speech12(Sequences):
             say(f"Speech Commands: features of {count:,} clips (some seconds, once; 62 MB are kept in {folder})")
             features = speech_features.extract(content["x"], count, "features")
             testing = in_test_part(content["speaker"], content["names"])
-            labels = content["y"].astype(np.int64)
-            return {
-                "x_train": features[~testing],
-                "y_train": labels[~testing],
-                "x_test": features[testing],
-                "y_test": labels[testing],
-            }
+            return arrays.divided(testing, x=features, y=content["y"].astype(np.int64))
 
         made_from = f"{self.files[FILE]}, split 1, {speech_features.VERSION}"
         return arrays.cached(folder / "log_mel.npz", made_from, make, say)
@@ -66,21 +59,3 @@ def in_test_part(speakers: np.ndarray, names: np.ndarray) -> np.ndarray:
 def _first_fifth(items: Iterable[str]) -> list[str]:
     order = arrays.drawn("speech12", items)
     return order[: len(order) // TEST_SHARE]
-
-
-DATASETS = (
-    Speech12(
-        name="speech12",
-        title="Speech Commands v0.02 test set, speaker-disjoint split",
-        train_examples=3_777,
-        val_examples=1_113,
-        num_classes=12,
-        input_size=(FRAMES, FILTERS),
-        licence="CC BY 4.0",
-        disk_mb=172,
-        kept_in="speech12",
-        files={FILE: "f3380515e6e519f53c4fe695b349f30109628dacdddc415ca0f2751d319bb7d1"},
-        collection="the 4,890 clips of Google's speech_commands_test_set_v0.02",
-        by_hand="Use google12 instead, the paper's own data (`data google12` fetches it), or bring the file",
-    ),
-)

@@ -39,12 +39,7 @@ class Watch(Sequences):
 
     def read(self, folder: Path) -> Arrays:
         windows, labels, people = self.windows(folder)
-        testing = np.isin(people, TEST_PEOPLE)
-        return {
-            f"{name}_{part}": values[chosen]
-            for name, values in (("x", windows), ("y", labels))
-            for part, chosen in (("train", ~testing), ("test", testing))
-        }
+        return arrays.divided(np.isin(people, TEST_PEOPLE), x=windows, y=labels)
 
     def fingerprint(self, folder: Path) -> str:
         """Of the windows before standardising, the labels and the people."""
@@ -92,21 +87,3 @@ def with_body_acceleration(recording: np.ndarray) -> np.ndarray:
     total, velocity = recording[:, :3], recording[:, 3:]
     low_pass = scipy.signal.butter(3, GRAVITY_HERTZ, fs=HERTZ, output="sos")
     return np.concatenate([total - scipy.signal.sosfiltfilt(low_pass, total, axis=0), velocity, total], axis=1)
-
-
-DATASETS = (
-    Watch(
-        name="watch",
-        title="Watch (shoulder exercises)",
-        train_examples=2_828,
-        val_examples=777,
-        num_classes=7,
-        input_size=(STEPS, 9),
-        licence="BSD 3-clause, as the package that has it",
-        disk_mb=18,
-        fetch_mb=30,
-        kept_in="watch",
-        files={FILE: "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"},
-        collection="Watch",
-    ),
-)

@@ -8,31 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
+from paper_repro.evidence.contrast import pareto_front
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.report.figures import points as pt
-from paper_repro.report.figures.registry import RUNS, figure
-from paper_repro.report.figures.style import (
-    CONTEXT_GREY,
-    DENSE,
-    KINDS,
-    LEARNED,
-    REPORTED,
-    REPRODUCED,
-    SMALL,
-    end_labels,
-    finish,
-    grid,
-    handle,
-    interval_handle,
-    label_axes,
-    label_end,
-    look,
-    macs_axis,
-    sparsity_axis,
-)
+from paper_repro.report.figures import style as st
+from paper_repro.report.figures.registry import NO_RUNS, figure, was_run
 
 LABELS = {
     "sparsity_pct": "Sparsity (%; log scale of what is left)",
@@ -40,7 +21,7 @@ LABELS = {
 }
 LABEL_Y = "Top-1 accuracy (%)"
 WHAT = {"sparsity_pct": "accuracy over sparsity", "macs_m": "accuracy over multiply-adds"}
-ORIGINS = {pt.REPORTED: REPORTED, pt.REPRODUCED: REPRODUCED}
+ORIGINS = {pt.REPORTED: st.REPORTED, pt.REPRODUCED: st.REPRODUCED}
 COLLAPSED = 12.0  # points below the worst network of the front: drawn, it would flatten all others
 MARGIN = 2.0  # points by which an interval may widen the axis
 
@@ -57,13 +38,13 @@ def accuracy_over_macs(evidence: Evidence) -> Figure:
     return _accuracy_over("macs_m", evidence)
 
 
-@figure("methods_over_sparsity", needs=RUNS)
+@figure("methods_over_sparsity", was_run, NO_RUNS)
 def methods_over_sparsity(evidence: Evidence) -> Figure:
     """Every method that was run here, over sparsity, before the best of all (the Pareto front)."""
     return _methods_over("sparsity_pct", evidence)
 
 
-@figure("methods_over_macs", needs=RUNS)
+@figure("methods_over_macs", was_run, NO_RUNS)
 def methods_over_macs(evidence: Evidence) -> Figure:
     """Every method that was run here, over multiply-adds per image, before the best of all (the Pareto front)."""
     return _methods_over("macs_m", evidence)
@@ -72,15 +53,14 @@ def methods_over_macs(evidence: Evidence) -> Figure:
 def _accuracy_over(x: str, evidence: Evidence) -> Figure:
     """Reported and reproduced in one panel where they may be compared, side by side with own axes where not."""
     frame = _drawable(evidence, x)
-    origins = [origin for origin in ORIGINS if origin in set(frame["origin"])] or [pt.REPORTED]
+    origins, titles = pt.origins(frame), pt.titles(evidence)
     apart = len(origins) > 1 and not evidence.full_scale
     kinds = _kinds(frame)
     sides = [[origin] for origin in origins] if apart else [origins]
-    titles = {pt.REPORTED: "Reported: ImageNet-1K, full size", pt.REPRODUCED: f"Reproduced: {evidence.setting}"}
     if apart:
-        fig, axes = grid(2 * len(kinds), 2, 1.95 if len(kinds) > 1 else 2.4, sharex="col", sharey="col")
+        fig, axes = st.grid(2 * len(kinds), 2, 1.95 if len(kinds) > 1 else 2.4, sharex="col", sharey="col")
     else:
-        fig, axes = grid(len(kinds), 2, 2.6, sharex=True, sharey=True)
+        fig, axes = st.grid(len(kinds), 2, 2.6, sharex=True, sharey=True)
     panels = [(kind, side) for kind in kinds for side in sides]
     for at, (axis, (kind, side)) in enumerate(zip(axes, panels, strict=True)):
         shown = frame[frame["origin"].isin(side)]
@@ -90,36 +70,32 @@ def _accuracy_over(x: str, evidence: Evidence) -> Figure:
         if side == [pt.REPRODUCED]:
             _cut_collapsed(axis, shown, kind, x)
         _scale(axis, shown, x)
-    label_axes(fig, axes, LABELS[x], LABEL_Y)
-    handles: list[Line2D | Patch] = [
-        handle(f"{origin[0].upper()}{origin[1:]}", "#333333", "o", ORIGINS[origin]) for origin in origins
-    ]
+    st.label_axes(fig, axes, LABELS[x], LABEL_Y)
+    handles = [st.handle(f"{origin[0].upper()}{origin[1:]}", "#333333", "o", ORIGINS[origin]) for origin in origins]
     if len(kinds) > 1:
-        handles.append(Line2D([], [], color=CONTEXT_GREY, linewidth=0.8, label="The other methods"))
-    return finish(fig, evidence, WHAT[x], [*handles, *interval_handle(evidence)])
+        handles.append(st.key("The other methods", color=st.CONTEXT_GREY, linewidth=0.8))
+    return st.finish(fig, evidence, WHAT[x], [*handles, *st.interval_handle(evidence)])
 
 
 def _methods_over(x: str, evidence: Evidence) -> Figure:
     frame = _drawable(evidence, x)
     frame = frame[frame["origin"] == pt.REPRODUCED]
-    kinds = _kinds(frame, also=LEARNED)
+    kinds = _kinds(frame, also=st.LEARNED)
     best = front(frame, x)
-    fig, axes = grid(len(kinds), 2, 2.7, sharex=True, sharey=True)
+    fig, axes = st.grid(len(kinds), 2, 2.7, sharex=True, sharey=True)
     for axis, kind in zip(axes, kinds, strict=True):
         # with so many weights or operations, or fewer, that is the best accuracy that there is
         steps: Literal["pre", "post"] = "pre" if x == "sparsity_pct" else "post"
         axis.step(
-            best[x], best["top1_pct"], where=steps, color=CONTEXT_GREY, linewidth=4, alpha=0.6, zorder=1, gid="front"
+            best[x], best["top1_pct"], where=steps, color=st.CONTEXT_GREY, linewidth=4, alpha=0.6, zorder=1, gid="front"
         )
         _draw_kind(axis, frame, kind, x)
         _cut_collapsed(axis, frame, kind, x)
         axis.set_title(kind)
         _scale(axis, frame, x)
-    label_axes(fig, axes, LABELS[x], LABEL_Y)
-    handles: list[Line2D | Patch] = [
-        Line2D([], [], color=CONTEXT_GREY, linewidth=4, alpha=0.6, label="Best of all methods (Pareto front)")
-    ]
-    return finish(fig, evidence, WHAT[x], [*handles, *interval_handle(evidence)])
+    st.label_axes(fig, axes, LABELS[x], LABEL_Y)
+    handles = [st.key("Best of all methods (Pareto front)", color=st.CONTEXT_GREY, linewidth=4, alpha=0.6)]
+    return st.finish(fig, evidence, WHAT[x], [*handles, *st.interval_handle(evidence)])
 
 
 def _drawable(evidence: Evidence, x: str) -> pd.DataFrame:
@@ -127,50 +103,48 @@ def _drawable(evidence: Evidence, x: str) -> pd.DataFrame:
     frame = pt.points(evidence).dropna(subset=[x])
     own = (frame["model"] == evidence.table.model) & (frame["dataset"] == evidence.table.dataset)
     frame = frame[own | (frame["origin"] == pt.REPRODUCED)]
-    return frame.assign(kind=[look(series).kind for series in frame["series"]]).sort_values(x, kind="stable")
+    return frame.assign(kind=[st.look(series).kind for series in frame["series"]]).sort_values(x, kind="stable")
 
 
 def _kinds(frame: pd.DataFrame, also: str = "") -> list[str]:
     """The kinds with a method besides STR, which is in every panel, and the dense network, which is a line."""
     others = frame[frame["series"] != "str"]
-    return [kind for kind in KINDS if kind == also or kind in set(others["kind"])] or [LEARNED]
+    return [kind for kind in st.KINDS if kind == also or kind in set(others["kind"])] or [st.LEARNED]
 
 
 def front(frame: pd.DataFrame, x: str) -> pd.DataFrame:
-    """The points than which no other is both better placed and more accurate, from left to right. More sparsity is
-    better, and fewer multiply-adds.
-    """
-    ordered = frame.sort_values([x, "top1_pct"], ascending=[x != "sparsity_pct", False])
-    before = ordered["top1_pct"].cummax().shift(fill_value=-np.inf)
-    return ordered[ordered["top1_pct"] > before].sort_values(x)
+    """The Pareto front from left to right: its places and accuracies. More sparsity and fewer MACs are better."""
+    sign = -1.0 if x == "sparsity_pct" else 1.0
+    points = pareto_front(zip(sign * frame[x], frame["top1_pct"], strict=True))
+    return pd.DataFrame([(sign * cost, top1_pct) for cost, top1_pct in points], columns=[x, "top1_pct"]).sort_values(x)
 
 
 def _draw_context(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
     """The methods of other kinds, thin and grey."""
-    others = frame[(frame["kind"] != kind) & (frame["kind"] != DENSE) & (frame["series"] != "str")]
+    others = frame[(frame["kind"] != kind) & (frame["kind"] != st.DENSE) & (frame["series"] != "str")]
     for _, line in others.groupby(["series", "origin"], sort=False):
-        axis.plot(line[x], line["top1_pct"], color=CONTEXT_GREY, linewidth=0.8, marker=".", markersize=3, zorder=1)
+        axis.plot(line[x], line["top1_pct"], color=st.CONTEXT_GREY, linewidth=0.8, marker=".", markersize=3, zorder=1)
 
 
 def _draw_kind(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
     """The methods of one kind, then STR; their names at their sparsest ends; the dense network as a line."""
-    members = [series for series in dict.fromkeys(frame["series"]) if series != "str" and look(series).kind == kind]
+    members = [series for series in dict.fromkeys(frame["series"]) if series != "str" and st.look(series).kind == kind]
     for series in [*members, "str"]:
         own = frame[frame["series"] == series]
         for origin in dict.fromkeys(own["origin"]):
             _draw_line(axis, own[own["origin"] == origin], x, origin, bold=series == "str")
         if len(own):
             end = own.iloc[-1 if x == "sparsity_pct" else 0]
-            label_end(axis, look(series).name, end[x], end["top1_pct"], look(series).colour)
-    for _, dense in frame[frame["kind"] == DENSE].iterrows():
+            st.label_end(axis, st.look(series).name, end[x], end["top1_pct"], st.look(series).colour)
+    for _, dense in frame[frame["kind"] == st.DENSE].iterrows():
         style = "--" if dense["origin"] == pt.REPORTED else "-"
         axis.axhline(dense["top1_pct"], color="black", linewidth=0.7, linestyle=style, zorder=1)
-        label_end(axis, look("dense").name, 1.0, dense["top1_pct"], leader=False)
+        st.label_end(axis, st.look("dense").name, 1.0, dense["top1_pct"], leader=False)
 
 
 def _draw_line(axis: Axes, line: pd.DataFrame, x: str, origin: str, bold: bool) -> None:
     """Means joined by a line, their intervals as a light band; an interval that stands alone as a bar."""
-    looks, weight = look(line["series"].iloc[0]), ORIGINS[origin]
+    looks, weight = st.look(line["series"].iloc[0]), ORIGINS[origin]
     place, mean, half = (line[name].to_numpy() for name in (x, "top1_pct", "half"))
     axis.plot(
         place, mean, color=looks.colour, marker=looks.marker, zorder=4 if bold else 3,
@@ -185,13 +159,13 @@ def _draw_line(axis: Axes, line: pd.DataFrame, x: str, origin: str, bold: bool) 
 
 def _scale(axis: Axes, frame: pd.DataFrame, x: str) -> None:
     """An axis for the sparse networks: the dense one is a line from edge to edge."""
-    sparse = frame.loc[frame["kind"] != DENSE, x]
+    sparse = frame.loc[frame["kind"] != st.DENSE, x]
     if x == "sparsity_pct":
-        sparsity_axis(axis)
+        st.sparsity_axis(axis)
         if len(sparse):
             axis.set_xlim(sparse.min() - 0.1 * (101 - sparse.min()), sparse.max() + 0.12 * (101 - sparse.max()))
     else:
-        macs_axis(axis)
+        st.macs_axis(axis)
         if len(sparse):
             axis.set_xlim(0.8 * sparse.min(), 1.25 * sparse.max())
 
@@ -206,13 +180,13 @@ def _cut_collapsed(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
     low, high = whole["top1_pct"].min(), whole["top1_pct"].max()
     floor = max((whole["top1_pct"] - half).min(), low - MARGIN) - 0.5
     axis.set_ylim(floor, min((whole["top1_pct"] + half).max(), high + MARGIN, 100.0) + 0.5)
-    for label in [label for label in end_labels(axis) if label.xy[1] < floor]:
+    for label in [label for label in st.end_labels(axis) if label.xy[1] < floor]:
         label.remove()
     for _, point in frame.drop(whole.index).iterrows():
         if point["kind"] == kind or point["series"] == "str":
-            looks = look(point["series"])
+            looks = st.look(point["series"])
             axis.annotate(
                 f"{looks.name}: {point['top1_pct']:.0f} %", (point[x], floor), xytext=(0, 12), ha="right",
-                textcoords="offset points", fontsize=SMALL, color=looks.colour, zorder=5,
+                textcoords="offset points", fontsize=st.SMALL, color=looks.colour, zorder=5,
                 arrowprops={"arrowstyle": "->", "color": looks.colour},
             )  # fmt: skip

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator
 
 from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.paper.printed import LayerRow
-from paper_repro.report.figures.registry import Need, figure, printed_or_run
-from paper_repro.report.figures.style import (
-    LOOKS,
-    PAPER_GREY,
-    POINTS,
-    REPORTED,
-    REPRODUCED,
-    budget_axis,
-    evenly,
-    finish,
-    grid,
-    handle,
-    label_axes,
-    new_figure,
-    plain_ticks,
-    sparsity_axis,
-)
-from paper_repro.tables import layer_rows
+from paper_repro.evidence.layers import STR, against_uniform, at_full_size, budgets
+from paper_repro.report.figures import style as st
+from paper_repro.report.figures.registry import NO_RUNS, figure
 
 SMALLEST_DENSITY = 1e-4  # where a layer without weights is drawn, on a log scale
-BLUE, CIRCLE = LOOKS["str"].colour, LOOKS["str"].marker
+BLUE, CIRCLE = st.LOOKS["str"].colour, st.LOOKS["str"].marker
+UNIFORM: dict[str, Any] = {"color": "black", "linestyle": ":"}
 FAINT_POINTS = {"markersize": 2.5, "linewidth": 0.8}
 
 
@@ -46,66 +30,63 @@ def published_str(evidence: Evidence) -> dict[str, dict[str, float]]:
     return {name: dict(budget) for name, budget in tables.budgets(evidence.table.name).items() if name in rows}
 
 
-def nearest_published(evidence: Evidence, sparsity_pct: float) -> str | None:
-    """The published STR budget whose printed sparsity is the nearest; None for a table without."""
+def nearest_published(evidence: Evidence, sparsity_pct: float) -> tuple[str, dict[str, float]]:
+    """The published STR budget whose printed sparsity is the nearest, by its row; "" and no layers where none is."""
 
-    def distance(name: str) -> float:
-        return abs((evidence.table.row(name).reported.sparsity_pct or 0.0) - sparsity_pct)
+    def distance(budget: tuple[str, object]) -> float:
+        return abs((evidence.table.row(budget[0]).reported.sparsity_pct or 0.0) - sparsity_pct)
 
-    return min(published_str(evidence), key=distance, default=None)
+    return min(published_str(evidence).items(), key=distance, default=("", {}))
 
 
-def _str_layers(evidence: Evidence) -> pd.DataFrame:
+def str_layers(evidence: Evidence) -> pd.DataFrame:
     """The layers of every STR run, numbered from 1 in the order of the forward pass."""
-    runs = [layers.assign(number=range(1, len(layers) + 1)) for _, _, layers in evidence.run_budgets("str")]
+    runs = [layers.assign(number=layers.index + 1) for _, layers in budgets(evidence, STR, printed=False)]
     return pd.concat(runs, ignore_index=True) if runs else evidence.budgets.iloc[:0]
 
 
-@figure("layer_budgets", printed_or_run(lambda evidence: len(evidence.budgets) > 0 or bool(published_str(evidence))))
+@figure("layer_budgets", lambda evidence: len(evidence.budgets) > 0 or bool(published_str(evidence)))
 def layer_budgets(evidence: Evidence) -> Figure:
     """Sparsity of each layer of the STR rows, the nearest budget of the paper, and the uniform one as a line."""
-    layers, published = _str_layers(evidence), published_str(evidence)
+    layers, published = str_layers(evidence), published_str(evidence)
     trained = list(dict.fromkeys(layers["row"]))
-    shown = trained or evenly(list(published), 6)
-    fig, axes = grid(len(shown), 2, 1.75)
+    shown = trained or st.evenly(list(published), 6)
+    fig, axes = st.grid(len(shown), 2, 1.75)
     for axis, row in zip(axes, shown, strict=False):
-        _draw_budget(axis, evidence, row, layers[layers["row"] == row], published)
-    label_axes(fig, axes, "Number of the layer, from input to output", "Sparsity (%; log of what is left)")
-    reported = f"Reported: {'nearest ' if trained else ''}budget"
-    handles: list[Line2D | Patch] = [
-        handle(reported, PAPER_GREY, "s", REPORTED | FAINT_POINTS),
-        Line2D([], [], color="black", linestyle=":", label="Uniform budget"),
+        _draw_budget(axis, evidence, row, layers[layers["row"] == row])
+    st.label_axes(fig, axes, "Number of the layer, from input to output", "Sparsity (%; log of what is left)")
+    handles = [
+        st.handle(f"Reported: {'nearest ' if trained else ''}budget", st.PAPER_GREY, "s", st.REPORTED | FAINT_POINTS),
+        st.key("Uniform budget", **UNIFORM),
     ]
     if trained:
-        handles.insert(0, handle("Reproduced (mean; band: range over seeds)", BLUE, CIRCLE, REPRODUCED | FAINT_POINTS))
+        here = st.handle("Reproduced (mean; band: range over seeds)", BLUE, CIRCLE, st.REPRODUCED | FAINT_POINTS)
+        handles.insert(0, here)
     some = f", {len(shown)} of {len(published)} published budgets" if len(shown) < len(published) else ""
-    return finish(fig, evidence, "sparsity of each layer under STR" + ("" if trained else some), handles)
+    return st.finish(fig, evidence, "sparsity of each layer under STR" + ("" if trained else some), handles)
 
 
-def _draw_budget(
-    axis: Axes, evidence: Evidence, row: str, layers: pd.DataFrame, published: Mapping[str, Mapping[str, float]]
-) -> None:
+def _draw_budget(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFrame) -> None:
     measured = evidence.summary(row, "sparsity_pct")
     overall = (evidence.table.row(row).reported.sparsity_pct or 0.0) if measured is None else measured.mean
-    nearest = nearest_published(evidence, overall)
-    paper = [] if nearest is None else list(published[nearest].values())
-    names = list(published[nearest]) if nearest is not None else []
-    axis.plot(range(1, len(paper) + 1), paper, color=PAPER_GREY, marker="s", zorder=2, **REPORTED | FAINT_POINTS)
+    nearest, paper = nearest_published(evidence, overall)
+    axis.plot(
+        range(1, len(paper) + 1), list(paper.values()), color=st.PAPER_GREY, marker="s", zorder=2,
+        **st.REPORTED | FAINT_POINTS,
+    )  # fmt: skip
+    names = list(dict.fromkeys(layers["layer"])) or list(paper)
     if len(layers):
-        names = list(dict.fromkeys(layers["layer"]))
         sns.lineplot(
             layers, x="number", y="sparsity_pct", ax=axis, errorbar=("pi", 100), err_kws={"alpha": 0.2, "linewidth": 0},
-            color=BLUE, marker=CIRCLE, markeredgewidth=0, zorder=3, **REPRODUCED | FAINT_POINTS,
+            color=BLUE, marker=CIRCLE, markeredgewidth=0, zorder=3, **st.REPRODUCED | FAINT_POINTS,
         )  # fmt: skip
-    axis.axhline(overall, color="black", linestyle=":", linewidth=1.0, zorder=1)
-    budget_axis(axis, min([overall, *paper, *layers["sparsity_pct"]]))
+    axis.axhline(overall, linewidth=1.0, **UNIFORM, zorder=1)
+    st.budget_axis(axis, min([overall, *paper.values(), *layers["sparsity_pct"]]))
     axis.set(xlim=(0, max(len(names), 1) + 1), xlabel="", ylabel="")
     _mark_stages(axis, names)
-    if not len(layers):
-        axis.set_title(f"{row}: {overall:.2f} % reported")
-        return
-    of_paper = "" if nearest in (None, row) else f"; reported: {nearest}"
-    axis.set_title(f"{row}: {overall:.2f} % (n = {layers['seed'].nunique()}){of_paper}")
+    of_paper = "" if nearest in ("", row) else f"; reported: {nearest}"
+    made_by = f"(n = {layers['seed'].nunique()}){of_paper}" if len(layers) else "reported"
+    axis.set_title(f"{row}: {overall:.2f} % {made_by}")
 
 
 def _mark_stages(axis: Axes, layers: Iterable[str]) -> None:
@@ -126,37 +107,35 @@ def _mark_stages(axis: Axes, layers: Iterable[str]) -> None:
     axis.set_xticks(indices, labels)
 
 
-RUN_BUDGETS = Need(lambda evidence: any(True for _ in evidence.run_budgets("str")), "nothing was run")
-
-
-@figure("densities_against_paper", RUN_BUDGETS)
+@figure("densities_against_paper", lambda evidence: len(str_layers(evidence)) > 0, NO_RUNS)
 def densities_against_paper(evidence: Evidence) -> Figure:
     """Every layer's density here over its density in the paper's model of the nearest sparsity, with the correlation of
     logarithms over the layers that keep weights; empty layers lie on the lower edge.
     """
-    layers = _str_layers(evidence)
+    layers = str_layers(evidence)
     shown = [row for row in dict.fromkeys(layers["row"]) if evidence.summary(row, "sparsity_pct") is not None]
-    fig, axes = grid(len(shown), 3, 2.1, sharex=True, sharey=True)
+    fig, axes = st.grid(len(shown), 3, 2.1, sharex=True, sharey=True)
     for axis, row in zip(axes, shown, strict=False):
         _draw_densities(axis, evidence, row, layers[layers["row"] == row])
-    label_axes(fig, axes, "Share kept in the paper (log scale)", "Share that a layer keeps here (log)")
+    st.label_axes(fig, axes, "Share kept in the paper (log scale)", "Share that a layer keeps here (log)")
     handles = [
-        handle("A layer (mean over seeds)", BLUE, CIRCLE, REPRODUCED | POINTS),
-        Line2D([], [], color="black", linestyle=":", label="As in the paper"),
+        st.handle("A layer (mean over seeds)", BLUE, CIRCLE, st.REPRODUCED | st.POINTS),
+        st.key("As in the paper", **UNIFORM),
     ]
-    return finish(fig, evidence, "densities of the layers against the paper's", handles)
+    return st.finish(fig, evidence, "densities of the layers against the paper's", handles)
 
 
 def _draw_densities(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFrame) -> None:
     measured = evidence.summary(row, "sparsity_pct")
-    nearest = None if measured is None else nearest_published(evidence, measured.mean)
-    if measured is None or nearest is None:
+    assert measured is not None
+    nearest, budget = nearest_published(evidence, measured.mean)
+    if not budget:
         return
     here = 1.0 - layers.groupby("layer", sort=False)["sparsity_pct"].mean() / 100.0
-    paper = 1.0 - pd.Series(published_str(evidence)[nearest])[here.index] / 100.0
+    paper = 1.0 - pd.Series(budget)[here.index] / 100.0
     kept = (here > 0) & (paper > 0)
     r = float(np.corrcoef(np.log(here[kept]), np.log(paper[kept]))[0, 1]) if kept.sum() > 2 else float("nan")
-    axis.plot([SMALLEST_DENSITY, 1], [SMALLEST_DENSITY, 1], color="black", linestyle=":", linewidth=1.0)
+    axis.plot([SMALLEST_DENSITY, 1], [SMALLEST_DENSITY, 1], linewidth=1.0, **UNIFORM)
     axis.plot(
         paper.clip(lower=SMALLEST_DENSITY), here.clip(lower=SMALLEST_DENSITY), CIRCLE, color=BLUE, markersize=3.5,
         alpha=0.7, markeredgewidth=0, zorder=3, clip_on=False,
@@ -173,40 +152,25 @@ def macs_against_uniform(evidence: Evidence) -> Figure:
     """Multiply-adds as a share of what a uniform budget of the same sparsity needs: the paper's budgets; the trained
     networks; and the trained densities on the paper's full-size layers, whose multiply-adds lie elsewhere.
     """
-    full = layer_rows(evidence.table.name)
-    trained = [layers for _, _, layers in evidence.run_budgets("str")]
-    moved = [_full_size(dict(zip(b["layer"], b["sparsity_pct"], strict=True)), full) for b in trained]
-    published = [_full_size(budget, full) for budget in published_str(evidence).values()]
-    fig = new_figure(3.6)
+    trained = [layers for _, layers in budgets(evidence, STR, printed=False)]
+    moved = [at_full_size(evidence, layers) for layers in trained]
+    published = [layers for _, layers in budgets(evidence, STR, printed=True)]
+    fig = st.new_figure(3.6)
     axis = fig.subplots()
-    axis.axhline(1.0, color="black", linestyle=":", linewidth=1.0)
-    handles: list[Line2D | Patch] = [Line2D([], [], color="black", linestyle=":", label="Uniform budget")]
-    for label, colour, marker, origin, budgets in (
-        ("Reported: the paper's STR budgets", PAPER_GREY, "s", REPORTED, published),
-        ("Reproduced: the trained networks", BLUE, CIRCLE, REPRODUCED | POINTS, trained),
-        ("Their densities on the paper's full-size layers", BLUE, "D", REPORTED | POINTS, moved),
+    axis.axhline(1.0, linewidth=1.0, **UNIFORM)
+    handles = [st.key("Uniform budget", **UNIFORM)]
+    for label, colour, marker, origin, of_networks in (
+        ("Reported: the paper's STR budgets", st.PAPER_GREY, "s", st.REPORTED, published),
+        ("Reproduced: the trained networks", BLUE, CIRCLE, st.REPRODUCED | st.POINTS, trained),
+        ("Their densities on the paper's full-size layers", BLUE, "D", st.REPORTED | st.POINTS, moved),
     ):
-        if budgets:
-            sparsity, share = np.array(sorted(map(_cost, budgets))).T
-            axis.plot(sparsity, share, color=colour, marker=marker, zorder=3, **origin)
-            handles.append(handle(label, colour, marker, origin))
+        if of_networks:
+            cost = pd.DataFrame(map(against_uniform, of_networks)).sort_values(["sparsity_pct", "ratio"])
+            axis.plot(cost["sparsity_pct"], cost["ratio"], color=colour, marker=marker, zorder=3, **origin)
+            handles.append(st.handle(label, colour, marker, origin))
     axis.set_xlabel("Sparsity of the weights (%; log scale of what is left)")
     axis.set_ylabel("MACs relative to uniform (log scale)")
-    sparsity_axis(axis)
+    st.sparsity_axis(axis)
     axis.set_yscale("log")
-    plain_ticks(axis.yaxis, FixedLocator([0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0]))
-    return finish(fig, evidence, "multiply-adds of STR's budgets against uniform ones", handles)
-
-
-def _full_size(budget: Mapping[str, float], counts: Mapping[str, LayerRow]) -> pd.DataFrame:
-    """A budget on the full-size layers of the same names."""
-    params, macs = ([getattr(counts[layer], name) for layer in budget] for name in ("params", "macs"))
-    return pd.DataFrame({"params": params, "macs": macs, "sparsity_pct": list(budget.values())})
-
-
-def _cost(layers: pd.DataFrame) -> tuple[float, float]:
-    """(overall sparsity in percent, MACs as a share of those of a uniform budget at that sparsity)."""
-    density = 1.0 - layers["sparsity_pct"] / 100.0
-    kept = float((layers["params"] * density).sum() / layers["params"].sum())
-    macs = float((layers["macs"] * density).sum() / layers["macs"].sum())
-    return 100.0 * (1.0 - kept), macs / kept if kept else 1.0
+    st.plain_ticks(axis.yaxis, FixedLocator([0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0]))
+    return st.finish(fig, evidence, "multiply-adds of STR's budgets against uniform ones", handles)

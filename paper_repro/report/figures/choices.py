@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from paper_repro.data.catalog import dataset
 from paper_repro.evidence import statistics
 from paper_repro.evidence.contrast import paired
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.report.figures import points as pt
-from paper_repro.report.figures.registry import RUNS, figure
-from paper_repro.report.figures.style import (
-    SMALL,
-    beside,
-    finish,
-    look,
-    new_figure,
-)
+from paper_repro.report.figures import style as st
+from paper_repro.report.figures.registry import NO_RUNS, figure, was_run
 from paper_repro.tables import Row
 
 
@@ -32,12 +26,8 @@ def accuracy_by_budget(evidence: Evidence) -> Figure:
     """Accuracy of a method under the uniform, the ERK and STR's budgets, at each regime: as printed, and here."""
     frame = pt.points(evidence).dropna(subset=["sparsity_pct", "macs_m"])
     rows = evidence.table.rows
-    origins = [origin for origin in (pt.REPORTED, pt.REPRODUCED) if origin in set(frame["origin"])] or [pt.REPORTED]
-    titles = {
-        pt.REPORTED: "Reported: ImageNet-1K, full size",
-        pt.REPRODUCED: f"Reproduced: {evidence.setting}",
-    }
-    fig = new_figure(0.3 * len(rows) + 1.5)
+    origins, titles = pt.origins(frame), pt.titles(evidence)
+    fig = st.new_figure(0.3 * len(rows) + 1.5)
     panels = fig.subplots(1, len(origins), sharey=True, squeeze=False)[0]
     places = {row.id: place for place, row in enumerate(rows)}
     for axis, origin in zip(panels, origins, strict=True):
@@ -47,68 +37,56 @@ def accuracy_by_budget(evidence: Evidence) -> Figure:
         axis.set_xlim(low, high + 0.75 * (high - low))  # room for what stands beside the points
         axis.set_title(titles[origin])
         axis.grid(False, axis="y")
-    groups = [(row.method, row.regime_pct) for row in rows]
-    for place in range(1, len(rows)):
-        if groups[place] != groups[place - 1]:
-            for axis in panels:
-                axis.axhline(place - 0.5, color="#CCCCCC", linewidth=0.7)
-    panels[0].set_yticks(range(len(rows)), [f"{look(row.series).name}, {row.regime_pct:g} %" for row in rows])
-    panels[0].set_ylim(len(rows) - 0.4, -0.6)
-    for axis in panels:
         axis.set_xlabel("Top-1 accuracy (%)")
-    return finish(fig, evidence, "one method under several budgets (sparsity, multiply-adds per image)")
+    for place, (above, below) in enumerate(pairwise((row.method, row.regime_pct) for row in rows)):
+        if above != below:
+            for axis in panels:
+                axis.axhline(place + 0.5, color="#CCCCCC", linewidth=0.7)
+    panels[0].set_yticks(range(len(rows)), [f"{st.look(row.series).name}, {row.regime_pct:g} %" for row in rows])
+    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    return st.finish(fig, evidence, "one method under several budgets (sparsity, multiply-adds per image)")
 
 
 def _draw_point(axis: Axes, point: pd.Series, place: int) -> None:
-    looks, half = look(point["series"]), point["half"]
+    looks, half = st.look(point["series"]), point["half"]
     axis.errorbar(
         [point["top1_pct"]], [place], xerr=[half], color=looks.colour, marker=looks.marker, capsize=2, elinewidth=1.0,
         markersize=5.5, markerfacecolor="white" if point["origin"] == pt.REPORTED else looks.colour,
     )  # fmt: skip
-    axis.annotate(
-        f"{point['sparsity_pct']:.2f} %, {point['macs_m']:.3g} M",
-        (point["top1_pct"] + (0.0 if np.isnan(half) else half), place),
-        xytext=(6, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=SMALL,
-    )
+    end = point["top1_pct"] + (0.0 if np.isnan(half) else half)
+    st.beside(axis, place, f"{point['sparsity_pct']:.2f} %, {point['macs_m']:.3g} M", end, "data", 6.0)
 
 
-@figure("accuracy_by_choice", needs=RUNS)
+@figure("accuracy_by_choice", was_run, NO_RUNS)
 def accuracy_by_choice(evidence: Evidence) -> Figure:
     """One line per row: the last network and the best epoch of every seed, their means, and on the right the difference
     to the row that it is to be compared with, paired by seed.
     """
     rows = [row for row in evidence.table.rows if evidence.by_seed(row.id, "top1_pct")]
-    fig = new_figure(1.3 + 0.32 * len(rows))
+    fig = st.new_figure(1.3 + 0.32 * len(rows))
     axis = fig.subplots()
     for place, row in enumerate(rows):
-        colour = look(row.method).colour
+        colour = st.look(row.method).colour
         last, best = evidence.by_seed(row.id, "top1_pct"), evidence.best_over_epochs(row.id)
         for values, up, face in ((last, -0.15, colour), (best, 0.15, "white")):
             points = list(values.values())
             axis.plot(points, [place + up] * len(points), "o", color=colour, markerfacecolor=face, markersize=3.5)
             mean = [statistics.summarise(points).mean] if points else []  # some have no epoch with their ranks
             axis.plot(mean, [place + up] * len(mean), "|", color=colour, markersize=9, markeredgewidth=1.5)
-        beside(axis, place, _difference(evidence, _reference(evidence, rows, row), row))
+        st.beside(axis, place, _difference(evidence, _reference(evidence, rows, row), row))
     axis.set_yticks(range(len(rows)), [row.label for row in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
-    axis.set_xlabel(f"Top-1 accuracy on the {' or '.join(_evaluated_on(evidence, rows))} (%)")
-    axis.set_title("Last network: difference to the first row of its kind", loc="right", fontsize=SMALL)
+    data = dict.fromkeys(name for row in rows for name in evidence.row_runs(row.id)["dataset"])
+    evaluated_on = dict.fromkeys(dataset(name).evaluated_on for name in data)
+    axis.set_xlabel(f"Top-1 accuracy on the {' or '.join(evaluated_on)} (%)")
+    axis.set_title("Last network: difference to the first row of its kind", loc="right", fontsize=st.SMALL)
     seed: dict[str, Any] = {"linestyle": "none", "marker": "o", "color": "#333333", "markersize": 4}
     handles = [
-        Line2D([], [], label="Last network, one seed", **seed),
-        Line2D([], [], markerfacecolor="white", label="Best epoch by this very accuracy", **seed),
-        Line2D([], [], color="#333333", marker="|", markersize=9, linestyle="none", label="Mean"),
+        st.key("Last network, one seed", **seed),
+        st.key("Best epoch by this very accuracy", markerfacecolor="white", **seed),
+        st.key("Mean", color="#333333", marker="|", markersize=9, linestyle="none"),
     ]
-    return finish(fig, evidence, "accuracy by choice", handles)
-
-
-def _evaluated_on(evidence: Evidence, rows: Sequence[Row]) -> list[str]:
-    """What the accuracies of these rows are of, in their order."""
-    data = (name for row in rows for name in evidence.row_runs(row.id)["dataset"])
-    return list(dict.fromkeys(dataset(name).evaluated_on for name in data))
+    return st.finish(fig, evidence, "accuracy by choice", handles)
 
 
 def _reference(evidence: Evidence, rows: Sequence[Row], row: Row) -> Row:
@@ -131,6 +109,6 @@ def _difference(evidence: Evidence, first: Row, row: Row) -> str:
     if row.dataset == first.dataset:
         difference = paired(evidence, row.id, first.id)
     else:
-        accuracies, theirs = (evidence.by_seed(one.id, "top1_pct") for one in (row, first))
-        difference = statistics.paired_difference(accuracies, theirs)
+        accuracies, of_first = (evidence.by_seed(one.id, "top1_pct") for one in (row, first))
+        difference = statistics.paired_difference(accuracies, of_first)
     return "other data" if difference is None else difference.signed()

@@ -37,6 +37,16 @@ def points(evidence: Evidence) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(numeric, float))
 
 
+def origins(frame: pd.DataFrame) -> list[str]:
+    """Those with a point in a frame; reported numbers where there is no point at all."""
+    return [origin for origin in (REPORTED, REPRODUCED) if origin in set(frame["origin"])] or [REPORTED]
+
+
+def titles(evidence: Evidence) -> dict[str, str]:
+    """What the panel of each origin is of, where they stand side by side."""
+    return {REPORTED: "Reported: ImageNet-1K, full size", REPRODUCED: f"Reproduced: {evidence.setting}"}
+
+
 def _about(evidence: Evidence, row: Row) -> tuple[object, ...]:
     named = (evidence.table.name, evidence.tier, row.id, row.method, row.series, row.label)
     return (*named, row.regime_pct, row.model, row.dataset, row.ranks)

@@ -9,27 +9,14 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.typing import LineStyleType
 
 from paper_repro.data.catalog import dataset
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.report.figures import points as pt
-from paper_repro.report.figures.registry import RUNS, Need, figure
-from paper_repro.report.figures.style import (
-    POINTS,
-    REPORTED,
-    REPRODUCED,
-    finish,
-    handle,
-    label_end,
-    look,
-    new_figure,
-    plain_ticks,
-    shades,
-)
+from paper_repro.report.figures import style as st
+from paper_repro.report.figures.registry import NO_RUNS, figure, was_run
 from paper_repro.tables import Row
 
 # one per pair of ranks
@@ -40,15 +27,15 @@ THIN, BOLD = 0.5, 1.6  # line widths: one seed, the mean
 SHOWN_POINTS = 20.0
 
 
-@figure("ranks_over_epochs", Need(lambda evidence: len(evidence.epochs) > 0, RUNS.otherwise))
+@figure("ranks_over_epochs", lambda evidence: len(evidence.epochs) > 0, NO_RUNS)
 def ranks_over_epochs(evidence: Evidence) -> Figure:
     """Ranks of W and U while STR learns them, and below it the accuracy of STR, of vanilla low rank and of full rank:
     one column per data set, one shade of STR's colour per training.
     """
     data_sets = _data_sets(evidence)
-    fig = new_figure(6.0)
+    fig = st.new_figure(6.0)
     axes = fig.subplots(2, max(1, len(data_sets)), sharex="col", squeeze=False)
-    handles: dict[str, Line2D | Patch] = {}
+    handles: dict[str, st.Handle] = {}
     for (top, bottom), name in zip(axes.T, data_sets, strict=False):
         groups = _trainings(evidence, [row for row in evidence.table.rows if row.dataset == name])
         handles |= _draw_ranks(top, evidence, groups)
@@ -57,11 +44,11 @@ def ranks_over_epochs(evidence: Evidence) -> Figure:
         bottom.set_ylabel(f"Top-1 accuracy on the {dataset(name).evaluated_on} (%)")
         bottom.set_xlabel("Epochs of training done")
     if data_sets:
-        handles["U"] = Line2D([], [], color="#333333", linewidth=BOLD, label="Rank of U")
-        handles["W"] = Line2D([], [], color="#333333", linewidth=BOLD, linestyle="--", label="Rank of W")
+        handles["U"] = st.key("Rank of U", color="#333333", linewidth=BOLD)
+        handles["W"] = st.key("Rank of W", color="#333333", linewidth=BOLD, linestyle="--")
     if evidence.epochs.groupby("row")["seed"].nunique().max() > 1:
-        handles["seed"] = Line2D([], [], color="#333333", linewidth=THIN, alpha=0.6, label="One seed (bold: mean)")
-    return finish(fig, evidence, "ranks and accuracy during training", list(handles.values()))
+        handles["seed"] = st.key("One seed (bold: mean)", color="#333333", linewidth=THIN, alpha=0.6)
+    return st.finish(fig, evidence, "ranks and accuracy during training", list(handles.values()))
 
 
 def _data_sets(evidence: Evidence) -> list[str]:
@@ -94,14 +81,14 @@ def _learnt(groups: Sequence[list[Row]]) -> list[list[Row]]:
     return [group for group in groups if group[0].method == "str-rank"]
 
 
-def _draw_ranks(axis: Axes, evidence: Evidence, groups: Sequence[list[Row]]) -> dict[str, Line2D | Patch]:
+def _draw_ranks(axis: Axes, evidence: Evidence, groups: Sequence[list[Row]]) -> dict[str, st.Handle]:
     """Both ranks of every STR run, the pairs of the table as dotted lines, and on U's rank where a row's network was
     taken; the key to the latter.
     """
-    handles: dict[str, Line2D | Patch] = {}
+    handles: dict[str, st.Handle] = {}
     learnt = _learnt(groups)
     pairs = list(dict.fromkeys(row.ranks for group in learnt for row in group if row.ranks))
-    for group, colour in zip(learnt, shades(len(learnt)), strict=True):
+    for group, colour in zip(learnt, st.shades(len(learnt)), strict=True):
         epochs = evidence.epochs[evidence.epochs["row"] == group[0].id]
         for column, dashes in (("rank_u", "-"), ("rank_w", "--")):
             _draw_seeds(axis, epochs[epochs[column] > 0], column, colour, dashes)  # a log scale has no place for 0
@@ -112,13 +99,13 @@ def _draw_ranks(axis: Axes, evidence: Evidence, groups: Sequence[list[Row]]) -> 
             axis.plot(taken["epoch"], at, color=colour, marker=marker, linestyle="none", markersize=4.5)
             if len(taken):
                 label = f"Network of ranks {row.ranks}"
-                handles[label] = handle(label, "#333333", marker, REPRODUCED | POINTS)
+                handles[label] = st.handle(label, "#333333", marker, st.REPRODUCED | st.POINTS)
     for rank_u in dict.fromkeys(map(_rank_u, pairs)):
         named = [ranks for ranks in pairs if _rank_u(ranks) == rank_u]
         axis.axhline(rank_u, color="#888888", linestyle=":", linewidth=0.9, zorder=1)
-        label_end(axis, ", ".join(named), 1.0, rank_u, leader=False)
+        st.label_end(axis, ", ".join(named), 1.0, rank_u, leader=False)
     axis.set_yscale("log")  # last: on a log axis seaborn would take the mean of logarithms
-    plain_ticks(axis.yaxis, LogLocator(subs=(1.0, 2.0, 5.0)))
+    st.plain_ticks(axis.yaxis, LogLocator(subs=(1.0, 2.0, 5.0)))
     return handles
 
 
@@ -129,10 +116,10 @@ def _rank_u(ranks: str) -> int:
 def _draw_accuracy(axis: Axes, evidence: Evidence, groups: Sequence[list[Row]]) -> None:
     """Accuracy at the end of every epoch, and what each line is where it ends."""
     learnt, low_rank = _learnt(groups), [group for group in groups if group[0].method == "low-rank"]
-    colours = shades(len(learnt))
+    colours = st.shades(len(learnt))
     for group in groups:
         row = group[0]
-        label, colour = row.label, look(row.method).colour
+        label, colour = row.label, st.look(row.method).colour
         dashes: LineStyleType = "-"
         if group in learnt:
             colour = colours[learnt.index(group)]
@@ -142,7 +129,7 @@ def _draw_accuracy(axis: Axes, evidence: Evidence, groups: Sequence[list[Row]]) 
         epochs = evidence.epochs[evidence.epochs["row"] == row.id]
         _draw_seeds(axis, epochs, "val_top1_pct", colour, dashes)
         last = epochs[epochs["epoch"] == epochs["epoch"].max()]
-        label_end(axis, label, last["epoch"].max(), last["val_top1_pct"].mean(), colour)
+        st.label_end(axis, label, last["epoch"].max(), last["val_top1_pct"].mean(), colour)
     epochs = evidence.epochs[evidence.epochs["row"].isin([row.id for group in groups for row in group])]
     if len(epochs):
         best, worst = float(epochs["val_top1_pct"].max()), float(epochs["val_top1_pct"].min())
@@ -158,7 +145,7 @@ def _draw_seeds(axis: Axes, frame: pd.DataFrame, column: str, colour: Any, dashe
     sns.lineplot(frame, errorbar=None, linewidth=BOLD, zorder=3, **shared)
 
 
-@figure("accuracy_by_ranks", RUNS)
+@figure("accuracy_by_ranks", was_run, NO_RUNS)
 def accuracy_by_ranks(evidence: Evidence) -> Figure:
     """Accuracy at each pair of ranks, as printed and here; in one panel per data set where the two may be compared,
     one above the other where they may not.
@@ -167,13 +154,13 @@ def accuracy_by_ranks(evidence: Evidence) -> Figure:
     here = pt.REPRODUCED in set(frame["origin"])
     apart = here and not evidence.full_scale
     data_sets = list(dict.fromkeys(row.dataset for row in evidence.table.rows))
-    fig = new_figure(5.8 if apart else 3.8)
+    fig = st.new_figure(5.8 if apart else 3.8)
     axes = fig.subplots(2 if apart else 1, len(data_sets), squeeze=False)
     for column, name in zip(axes.T, data_sets, strict=True):
         rows = [row for row in evidence.table.rows if row.dataset == name]
         own = frame[frame["dataset"] == name]
-        _draw_points(column[0], rows, own[own["origin"] == pt.REPORTED], REPORTED)
-        _draw_points(column[-1], rows, own[own["origin"] == pt.REPRODUCED], REPRODUCED)
+        _draw_points(column[0], rows, own[own["origin"] == pt.REPORTED], st.REPORTED)
+        _draw_points(column[-1], rows, own[own["origin"] == pt.REPRODUCED], st.REPRODUCED)
         column[0].set_title(f"Reported: {dataset(name).title}")
         title = _title(evidence, rows)
         if title:
@@ -182,17 +169,17 @@ def accuracy_by_ranks(evidence: Evidence) -> Figure:
             _rank_axis(axis, evidence, rows, with_sizes=axis is column[0])
         column[-1].set_visible(bool(title) or not apart)
     methods = {row.method: row.label for row in evidence.table.rows}
-    handles: list[Line2D | Patch] = []
-    for origin, style in (("reported", REPORTED), ("reproduced", REPRODUCED)):
+    handles = []
+    for origin, style in (("reported", st.REPORTED), ("reproduced", st.REPRODUCED)):
         if origin == "reported" or here:
             handles += [
-                handle(f"{label} {origin}", look(name).colour, look(name).marker, style | POINTS)
+                st.handle(f"{label} {origin}", st.look(name).colour, st.look(name).marker, style | st.POINTS)
                 for name, label in methods.items()
             ]
     if here and len(evidence.seeds()) > 1:
         bar: dict[str, Any] = {"color": "black", "marker": "|", "linestyle": "none", "markersize": 8}
-        handles.append(Line2D([], [], label="95 % interval", **bar))
-    return finish(fig, evidence, "accuracy by ranks", handles)
+        handles.append(st.key("95 % interval", **bar))
+    return st.finish(fig, evidence, "accuracy by ranks", handles)
 
 
 def _places(rows: Sequence[Row]) -> list[str]:
@@ -204,13 +191,13 @@ def _draw_points(axis: Axes, rows: Sequence[Row], frame: pd.DataFrame, origin: d
     """One point per row; methods and origins at the same ranks stand a little apart."""
     places = _places(rows)
     apart = {"low-rank": -0.17, "str-rank": 0.17}
-    aside = 0.0 if origin is REPORTED else 0.08
+    aside = 0.0 if origin is st.REPORTED else 0.08
     for _, point in frame.iterrows():
-        looks = look(point["method"])
+        looks = st.look(point["method"])
         axis.errorbar(
             [places.index(point["ranks"]) + apart.get(point["method"], 0.0) + aside], [point["top1_pct"]],
             yerr=[point["half"]], color=looks.colour, marker=looks.marker, markersize=5, linestyle="none", capsize=2,
-            markerfacecolor="white" if origin is REPORTED else looks.colour, elinewidth=1.0,
+            markerfacecolor="white" if origin is st.REPORTED else looks.colour, elinewidth=1.0,
         )  # fmt: skip
 
 

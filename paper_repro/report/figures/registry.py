@@ -20,36 +20,30 @@ Draw = Callable[[Evidence], Figure]
 
 
 @dataclass(frozen=True)
-class Need:
-    """What there must be for a figure to have something to show, and what is said where it is not."""
+class Entry:
+    """A registered figure. ``has_content``: whether there is something to show; if not, ``otherwise`` says why."""
 
-    met: Callable[[Evidence], bool]
+    draw: Draw
+    has_content: Callable[[Evidence], bool]
     otherwise: str
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A registered figure."""
-
-    draw: Draw
-    needs: Need
-
-
 FIGURES: dict[str, Entry] = {}
-NOTHING = Need(lambda evidence: True, "")
-RUNS = Need(lambda evidence: bool(evidence.runs["top1_pct"].notna().any()), "nothing was run")
+NO_NUMBERS, NO_RUNS = "neither the paper nor a run has these numbers", "nothing was run"
 
 
-def printed_or_run(met: Callable[[Evidence], bool]) -> Need:
-    """The need of numbers that the paper or a run may have."""
-    return Need(met, "neither the paper nor a run has these numbers")
+def was_run(evidence: Evidence) -> bool:
+    """Whether a run has an accuracy."""
+    return bool(evidence.runs["top1_pct"].notna().any())
 
 
-def figure(name: str, needs: Need = NOTHING) -> Callable[[Draw], Draw]:
+def figure(
+    name: str, needs: Callable[[Evidence], bool] = lambda evidence: True, otherwise: str = NO_NUMBERS
+) -> Callable[[Draw], Draw]:
     """Register the function below as the figure ``name``. A table chooses it by that name in its TOML file."""
 
     def register(draw: Draw) -> Draw:
-        FIGURES[name] = Entry(draw, needs)
+        FIGURES[name] = Entry(draw, needs, otherwise)
         return draw
 
     return register
@@ -65,13 +59,13 @@ def of_table(table: tables.Table) -> tuple[str, ...]:
 
 def names(evidence: Evidence) -> list[str]:
     """The table's figures that have something to show."""
-    return [name for name in of_table(evidence.table) if FIGURES[name].needs.met(evidence)]
+    return [name for name in of_table(evidence.table) if FIGURES[name].has_content(evidence)]
 
 
 def nothing_to_draw(evidence: Evidence, name: str) -> str:
     """Why there is nothing to draw; empty where there is something."""
-    needs = _entry(name).needs
-    return "" if needs.met(evidence) else needs.otherwise
+    entry = _entry(name)
+    return "" if entry.has_content(evidence) else entry.otherwise
 
 
 def draw(evidence: Evidence, name: str) -> Figure:

@@ -57,6 +57,7 @@ RC = {
     "legend.frameon": False,
     "svg.hashsalt": "paper_repro",
 }
+Handle = Line2D | Patch  # an entry of a figure's key
 _END = "end label"  # marks the labels that `_settle` moves apart
 
 
@@ -173,7 +174,7 @@ def label_axes(figure: Figure, axes: Sequence[Axes], x: str, y: str) -> None:
     figure.supylabel(y, fontsize=RC["axes.labelsize"])
 
 
-def finish(figure: Figure, evidence: Evidence, what: str, handles: Sequence[Line2D | Patch] = ()) -> Figure:
+def finish(figure: Figure, evidence: Evidence, what: str, handles: Sequence[Handle] = ()) -> Figure:
     """Title, and a key for what is not labelled in place: outside the axes, where they cover no data."""
     title = f"{evidence.table.paper_table}, {evidence.table.title}: {what}"
     setting = "reported numbers alone, no runs"
@@ -193,15 +194,25 @@ def finish(figure: Figure, evidence: Evidence, what: str, handles: Sequence[Line
     return figure
 
 
-def handle(label: str, colour: Any, marker: str, origin: Mapping[str, Any]) -> Line2D:
-    """An entry of the key; ``origin`` is REPORTED or REPRODUCED, with POINTS where no line joins them."""
-    return Line2D([], [], color=colour, marker=marker, label=label, **origin)
+def key(label: str, **look: Any) -> Handle:
+    """An entry of the key: a line, a marker, or both."""
+    return Line2D([], [], label=label, **look)
 
 
-def interval_handle(evidence: Evidence) -> list[Patch]:
+def handle(label: str, colour: Any, marker: str, origin: Mapping[str, Any]) -> Handle:
+    """The entry of some numbers; ``origin`` is REPORTED or REPRODUCED, with POINTS where no line joins them."""
+    return key(label, color=colour, marker=marker, **origin)
+
+
+def area(label: str, **look: Any) -> Handle:
+    """The entry of a band."""
+    return Patch(label=label, **look)
+
+
+def interval_handle(evidence: Evidence) -> list[Handle]:
     """The key's entry for intervals, where there are any."""
     many = any(len(evidence.by_seed(row, "top1_pct")) > 1 for row in evidence.trained_rows)
-    return [Patch(color="#777777", alpha=0.25, linewidth=0, label="95 % interval over seeds")] if many else []
+    return [area("95 % interval over seeds", color="#777777", alpha=0.25, linewidth=0)] if many else []
 
 
 # -- labels in place -------------------------------------------------------------------------------------------------
@@ -225,17 +236,9 @@ def label_end(axis: Axes, text: str, x: float, y: float, colour: Any = "black", 
     )
 
 
-def beside(axis: Axes, y: float, text: str) -> None:
-    """Write ``text`` to the right of an axis, at the height ``y`` of its data."""
-    axis.annotate(
-        text,
-        (1.0, y),
-        xycoords=("axes fraction", "data"),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=SMALL,
-    )
+def beside(axis: Axes, y: float, text: str, x: float = 1.0, x_in: str = "axes fraction", away: float = 4.0) -> None:
+    """Write ``text`` at the height ``y`` of the data, so many points right of the axis, or of a place in the data."""
+    axis.annotate(text, (x, y), (away, 0), (x_in, "data"), "offset points", va="center", fontsize=SMALL)
 
 
 def end_labels(axis: Axes) -> list[Annotation]:
@@ -331,6 +334,12 @@ def evenly(names: list[str], most: int) -> list[str]:
     """At most so many of the names, evenly spread from first to last."""
     picked = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
     return [names[index] for index in picked]
+
+
+def share_done(evidence: Evidence, row: str, column: str) -> float | None:
+    """A point of time, mean over the row's runs, in percent of their epochs; None where no run has one."""
+    epoch = evidence.summary(row, column)
+    return None if epoch is None else 100 * epoch.mean / float(evidence.row_runs(row)["epochs"].iloc[0])
 
 
 def with_share_done(history: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:

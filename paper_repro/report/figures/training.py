@@ -8,25 +8,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.report.figures.registry import figure, printed_or_run
-from paper_repro.report.figures.style import (
-    MARKERS,
-    PAPER_GREY,
-    REPORTED,
-    REPRODUCED,
-    finish,
-    handle,
-    label_end,
-    new_figure,
-    shades,
-    trained_epochs,
-    with_share_done,
-)
+from paper_repro.report.figures import style as st
+from paper_repro.report.figures.registry import figure
 
 # below this nothing is pruned, and a log scale would show little else
 SMALLEST_THRESHOLD = 1e-7
@@ -40,7 +26,7 @@ def curve(evidence: Evidence, name: str) -> pd.DataFrame:
 
 @figure(
     "sparsity_over_epochs",
-    printed_or_run(lambda evidence: len(evidence.history) > 0 or len(curve(evidence, "fig2_sparsity")) > 0),
+    lambda evidence: len(evidence.history) > 0 or len(curve(evidence, "fig2_sparsity")) > 0,
 )
 def sparsity_over_epochs(evidence: Evidence) -> Figure:
     """Overall sparsity and a threshold over the course of training, the paper's Figures 1 and 2 behind them.
@@ -51,13 +37,13 @@ def sparsity_over_epochs(evidence: Evidence) -> Figure:
     threshold = "threshold_median" if layer is None else "threshold_figure_layer"
     rows = [row for row in evidence.trained_rows if evidence.table.row(row).method == "str"]
     rows = [row for row in rows if evidence.history["row"].eq(row).any()]
-    history = with_share_done(evidence.history[evidence.history["row"].isin(rows)], evidence)
+    history = st.with_share_done(evidence.history[evidence.history["row"].isin(rows)], evidence)
     thresholds = [threshold, "threshold_min", "threshold_max"]
     history[thresholds] = history[thresholds].where(history[thresholds] > SMALLEST_THRESHOLD)
-    colours = dict(zip(rows, shades(len(rows)), strict=True))
-    fig = new_figure(6.2)
+    colours = dict(zip(rows, st.shades(len(rows)), strict=True))
+    fig = st.new_figure(6.2)
     top, bottom = fig.subplots(2, 1, sharex=True)
-    handles: list[Line2D | Patch] = []
+    handles = []
     if rows:
         _draw(top, history, "sparsity_pct", colours)
         _draw(bottom, history, threshold, colours)
@@ -65,11 +51,11 @@ def sparsity_over_epochs(evidence: Evidence) -> Figure:
         handles.append(_draw_range(bottom, history, _middle(evidence, rows), colours))
     handles += _draw_paper(top, bottom, evidence)
     top.set(ylabel="Overall sparsity (%)", ylim=(-4, 102), xlim=(-1, 101))
-    here = f"{trained_epochs(evidence)} here, 100 in the paper" if rows else "100 in the paper"
+    here = f"{st.trained_epochs(evidence)} here, 100 in the paper" if rows else "100 in the paper"
     bottom.set(xlabel=f"Training done (% of all epochs; {here})", yscale="log")
     bottom.set_ylabel(f"Threshold g(s), {'median over layers' if layer is None else layer} (log scale)")
     bottom.set_ylim(bottom=SMALLEST_THRESHOLD)
-    return finish(fig, evidence, "sparsity and threshold during training", handles)
+    return st.finish(fig, evidence, "sparsity and threshold during training", handles)
 
 
 def _draw(axis: Axes, history: pd.DataFrame, column: str, colours: dict[str, Any]) -> None:
@@ -78,24 +64,23 @@ def _draw(axis: Axes, history: pd.DataFrame, column: str, colours: dict[str, Any
     every = max(1, known["done_pct"].nunique() // 10)
     sns.lineplot(
         known, x="done_pct", y=column, hue="row", style="row", hue_order=list(colours), style_order=list(colours),
-        palette=list(colours.values()), markers=list(MARKERS[: len(colours)]), dashes=False, legend=False, ax=axis,
+        palette=list(colours.values()), markers=list(st.MARKERS[: len(colours)]), dashes=False, legend=False, ax=axis,
         errorbar=("pi", 100), err_kws={"alpha": 0.18, "linewidth": 0}, markevery=every, markeredgewidth=0, zorder=3,
-        **{**REPRODUCED, "markersize": 4},
+        **{**st.REPRODUCED, "markersize": 4},
     )  # fmt: skip
     for row, lines in known.groupby("row"):
         ends = lines[lines["done_pct"] == lines["done_pct"].max()]
-        label_end(axis, f"{row} (n = {lines['seed'].nunique()})", 100.0, ends[column].mean(), colours[str(row)])
+        st.label_end(axis, f"{row} (n = {lines['seed'].nunique()})", 100.0, ends[column].mean(), colours[str(row)])
 
 
-def _draw_onsets(axis: Axes, evidence: Evidence, rows: list[str], colours: dict[str, Any]) -> Line2D:
+def _draw_onsets(axis: Axes, evidence: Evidence, rows: list[str], colours: dict[str, Any]) -> st.Handle:
     """The forecast onset of each row, as a triangle below the axis."""
     pointer: dict[str, Any] = {"marker": 6, "markersize": 7, "linestyle": "none"}
     for row in rows:
-        onset = evidence.summary(row, "forecast_onset_epoch")
-        if onset is not None:
-            share = 100 * onset.mean / float(evidence.row_runs(row)["epochs"].iloc[0])
+        share = st.share_done(evidence, row, "forecast_onset_epoch")
+        if share is not None:
             axis.plot([share], [-4], color=colours[row], clip_on=False, zorder=5, **pointer)
-    return Line2D([], [], color="black", label="Forecast onset, made before training", **pointer)
+    return st.key("Forecast onset, made before training", color="black", **pointer)
 
 
 def _middle(evidence: Evidence, rows: list[str]) -> str:
@@ -103,22 +88,22 @@ def _middle(evidence: Evidence, rows: list[str]) -> str:
     return evidence.table.figure_row if evidence.table.figure_row in rows else rows[len(rows) // 2]
 
 
-def _draw_range(axis: Axes, history: pd.DataFrame, row: str, colours: dict[str, Any]) -> Patch:
+def _draw_range(axis: Axes, history: pd.DataFrame, row: str, colours: dict[str, Any]) -> st.Handle:
     """From the smallest to the largest threshold over layers, for one row."""
     known = history[history["row"] == row].dropna(subset=["threshold_min", "threshold_max"])
     mean = known.groupby("done_pct")[["threshold_min", "threshold_max"]].mean()
     axis.fill_between(
         mean.index.to_numpy(), mean["threshold_min"], mean["threshold_max"], color="#999999", alpha=0.2, linewidth=0
     )
-    return Patch(color="#999999", alpha=0.35, linewidth=0, label=f"Range over the layers of {row}")
+    return st.area(f"Range over the layers of {row}", color="#999999", alpha=0.35, linewidth=0)
 
 
-def _draw_paper(top: Axes, bottom: Axes, evidence: Evidence) -> list[Line2D]:
+def _draw_paper(top: Axes, bottom: Axes, evidence: Evidence) -> list[st.Handle]:
     for axis, name in ((top, "fig2_sparsity"), (bottom, "fig1_threshold")):
         points = curve(evidence, name)
         points = points[(points["y"] > 0) | (axis is top)]
-        axis.plot(points["x"], points["y"], color=PAPER_GREY, marker="s", markevery=4, zorder=1.5, **REPORTED)
+        axis.plot(points["x"], points["y"], color=st.PAPER_GREY, marker="s", markevery=4, zorder=1.5, **st.REPORTED)
     if evidence.table.figure_row is None:
         return []
     sparsity = evidence.table.row(evidence.table.figure_row).reported.sparsity_pct
-    return [handle(f"Reported: {sparsity:g} %, ImageNet-1K (Figures 1, 2)", PAPER_GREY, "s", REPORTED)]
+    return [st.handle(f"Reported: {sparsity:g} %, ImageNet-1K (Figures 1, 2)", st.PAPER_GREY, "s", st.REPORTED)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,6 +20,7 @@ from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.report import figures
 from paper_repro.report.figures import points as pt
+from paper_repro.report.figures.budgets import str_layers
 from paper_repro.report.figures.style import look
 from paper_repro.report.site.sortable import raw
 
@@ -27,15 +28,15 @@ GREY = "#808080"  # legible on white and on black
 HEIGHT = 280
 MARKERS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle", "P": "plus"}
 AXES = {
-    "sparsity_pct": ("Weights left (%)", "accuracy_over_sparsity", "log"),
-    "macs_m": ("Multiply-adds per image (millions)", "accuracy_over_macs", "log"),
+    "sparsity_pct": ("Weights left (%)", "accuracy_over_sparsity"),
+    "macs_m": ("Multiply-adds per image (millions)", "accuracy_over_macs"),
 }
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C3D00")
 
 
 def accuracy(body: Evidence, quantity: str) -> str:
     """Top-1 over sparsity or multiply-adds: the runs of the tier, and the paper's rows, each on axes of its own."""
-    title, name, scale = AXES[quantity]
+    title, name = AXES[quantity]
     frame = pt.points(body).dropna(subset=[quantity])
     frame = frame.assign(x=100 - frame[quantity] if quantity == "sparsity_pct" else frame[quantity])
     measured = frame[frame["origin"] == pt.REPRODUCED]
@@ -44,7 +45,7 @@ def accuracy(body: Evidence, quantity: str) -> str:
     for part, what in ((measured, body.setting), (printed, "the paper, ImageNet-1K")):
         shown = part.reset_index(drop=True)
         if len(shown):
-            plots.append(_accuracy(shown.assign(told=_told(body, shown)), f"Top-1 (%), {what}", title, scale))
+            plots.append(_accuracy(shown.assign(told=_told(body, shown)), f"Top-1 (%), {what}", title))
     return _embedded(plots, body, name, f"Top-1 accuracy over {title.lower()}.")
 
 
@@ -57,15 +58,12 @@ def _told(body: Evidence, frame: pd.DataFrame) -> list[str]:
     return texts
 
 
-def _accuracy(frame: pd.DataFrame, y_title: str, x_title: str, scale: str) -> Any:
-    plot = _plot(
-        x_title, y_title, [("row", "@row"), ("top-1 %", "@told"), (x_title, "@x{0.00}"), ("runs", "@runs")], scale
-    )
+def _accuracy(frame: pd.DataFrame, y_title: str, x_title: str) -> Any:
+    tooltips = [("row", "@row"), ("top-1 %", "@told"), (x_title, "@x{0.00}"), ("runs", "@runs")]
+    plot = _plot(x_title, y_title, tooltips, "log")
     half = frame["half"].fillna(0.0)
     frame = frame.assign(y=frame["top1_pct"], low=frame["top1_pct"] - half, high=frame["top1_pct"] + half)
-    frame["runs"] = [
-        n if origin == pt.REPRODUCED else "printed" for n, origin in zip(frame["n"], frame["origin"], strict=True)
-    ]
+    frame["runs"] = frame["n"].astype(object).where(frame["origin"] == pt.REPRODUCED, "printed").infer_objects()
     margin = 0.05 * (frame["high"].max() - frame["low"].min()) or 1.0
     plot.y_range = Range1d(frame["low"].min() - margin, frame["high"].max() + margin)
     items = []
@@ -82,44 +80,35 @@ def _accuracy(frame: pd.DataFrame, y_title: str, x_title: str, scale: str) -> An
                            upper_head=None, lower_head=None)  # fmt: skip
             plot.add_layout(bars)
         items.append(LegendItem(label=style.name, renderers=drawn))
-    plot.hover.renderers = [r for item in items for r in item.renderers if r.name == "points"]
     _legend(plot, items)
     return plot
 
 
 def budgets(body: Evidence) -> str:
     """Sparsity of each layer, model by model: the trained networks of STR's rows, and the paper's (dashed)."""
-    trained: dict[str, pd.DataFrame] = {}
-    for row, seed, layers in body.run_budgets("str"):
-        trained[row] = pd.concat([trained.get(row, pd.DataFrame()), layers.assign(seed=seed)])
-    printed = {name: budget for name, budget in tables.budgets(body.table.name).items() if name.startswith("str-")}
-    plot = _plot(
-        "Layer, in forward order",
-        "Sparsity (%)",
-        [("network", "@network"), ("layer", "@layer"), ("sparsity %", "@y{0.00}")],
-    )
-    shown_first = min(printed or trained, key=lambda name: abs(float(name.removeprefix("str-")) - 90), default="")
+    published = tables.budgets(body.table.name).items()
+    printed = {name: pd.Series(budget) for name, budget in published if name.startswith("str-")}
+    trained = {
+        str(row): layers.groupby("layer", sort=False)["sparsity_pct"].mean()
+        for row, layers in str_layers(body).groupby("row", sort=False)
+    }
+    tooltips = [("network", "@network"), ("layer", "@layer"), ("sparsity %", "@y{0.00}")]
+    plot = _plot("Layer, in forward order", "Sparsity (%)", tooltips, "linear")
+    shown_first = min(printed, key=lambda name: abs(float(name.removeprefix("str-")) - 90), default="")
     items = []
     for index, row in enumerate(trained or printed):
-        colour, visible = SERIES[index % len(SERIES)], row == shown_first
-        if row in trained:
-            means = trained[row].groupby("layer", sort=False)["sparsity_pct"].mean()
-            items.append(_budget(plot, f"{row}, trained", dict(means), colour, "solid", visible))
-        if row in printed:
-            items.append(_budget(plot, f"{row}, paper", printed[row], colour, "dashed", visible))
-    plot.hover.renderers = [r for item in items for r in item.renderers if r.name == "points"]
+        for source, of_rows, dash in (("trained", trained, "solid"), ("paper", printed, "dashed")):
+            if row in of_rows:
+                colour = _on_both(SERIES[index % len(SERIES)])
+                items.append(_budget(plot, f"{row}, {source}", of_rows[row], colour, dash, visible=row == shown_first))
+    caption = "Sparsity of each layer. Networks are switched on and off in the legend."
     _legend(plot, items)
-    return _embedded(
-        [plot] if items else [],
-        body,
-        "layer_budgets",
-        "Sparsity of each layer. Networks are switched on and off in the legend.",
-    )
+    return _embedded([plot] if items else [], body, "layer_budgets", caption)
 
 
-def _budget(plot: Any, network: str, budget: Mapping[str, float], colour: str, dash: str, visible: bool) -> LegendItem:
-    frame = pd.DataFrame({"x": range(1, len(budget) + 1), "y": list(budget.values()), "layer": list(budget)})
-    source, colour = ColumnDataSource(frame.assign(network=network)), _on_both(colour)
+def _budget(plot: Any, network: str, budget: pd.Series, colour: str, dash: str, visible: bool) -> LegendItem:
+    frame = pd.DataFrame({"x": range(1, len(budget) + 1), "y": budget.to_list(), "layer": budget.index})
+    source = ColumnDataSource(frame.assign(network=network))
     line = plot.line("x", "y", source=source, color=colour, line_dash=dash, visible=visible)
     points = plot.scatter("x", "y", source=source, color=colour, size=5, visible=visible, name="points",
                           fill_alpha=1.0 if dash == "solid" else 0.0)  # fmt: skip
@@ -131,7 +120,7 @@ def _on_both(colour: str) -> str:
     return GREY if colour == "#000000" else colour
 
 
-def _plot(x_title: str, y_title: str, tooltips: Sequence[tuple[str, str]], scale: str = "linear") -> Any:
+def _plot(x_title: str, y_title: str, tooltips: Sequence[tuple[str, str]], scale: str) -> Any:
     plot = figure(
         frame_height=HEIGHT,
         sizing_mode="stretch_width",
@@ -154,9 +143,11 @@ def _plot(x_title: str, y_title: str, tooltips: Sequence[tuple[str, str]], scale
 
 
 def _legend(plot: Any, items: Sequence[LegendItem]) -> None:
+    """Below the plot; hovering names the points, and no lines."""
     legend = Legend(items=list(items), click_policy="hide", background_fill_alpha=0.0, border_line_alpha=0.0,
                     label_text_color=GREY, label_text_font_size="9pt", spacing=1, ncols=2, location="left")  # fmt: skip
     plot.add_layout(legend, "below")
+    plot.hover.renderers = [drawn for item in items for drawn in item.renderers if drawn.name == "points"]
 
 
 def _embedded(plots: Sequence[Any], body: Evidence, name: str, caption: str) -> str:
@@ -178,5 +169,5 @@ def _drawn(plot: Any, id: str) -> str:
     """
     numbers: dict[str, str] = {}
     item = json.dumps(json_item(plot, id)).replace("</", "<\\/")
-    item = re.sub(r'"p\d+"', lambda found: numbers.setdefault(found[0], f'"p{len(numbers)}"'), item)
+    item = re.sub(r'"p\d+"', lambda name: numbers.setdefault(name[0], f'"p{len(numbers)}"'), item)
     return f'<div id="{id}"></div><script>Bokeh.embed.embed_item({item})</script>'

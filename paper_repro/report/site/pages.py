@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -15,11 +16,11 @@ from paper_repro.data.catalog import dataset
 from paper_repro.evidence import claims, evidence, results, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.verdicts import Comparison, Judgement
+from paper_repro.evidence.verdicts import Comparison
 from paper_repro.report import figures, report, summary
 from paper_repro.report.figures.style import look
 from paper_repro.report.site import charts
-from paper_repro.report.site.sortable import code, link, raw, sortable
+from paper_repro.report.site.sortable import code, link, sortable
 from paper_repro.tables import AUDIT
 from paper_repro.verdict import MEANING, Verdict
 
@@ -49,30 +50,28 @@ def badge(verdict: Verdict | str) -> str:
 
 def pages(results_dir: Path) -> dict[str, str]:
     """Path of each generated page, relative to the folder of pages -> its text."""
-    bodies = {(name, tier): evidence.load(name, tier, results_dir) for name in tables.names() for tier in _tiers(name)}
-    checked = {key: _claims(body) for key, body in bodies.items()}
+    bodies = {
+        name: [evidence.load(name, tier, results_dir) for tier in (AUDIT, *tables.load(name).tiers)]
+        for name in in_order()
+    }
+    checked = {name: [(body, _claims(body)) for body in of_table] for name, of_table in bodies.items()}
     texts = {"status.md": status(results_dir), "claims.md": all_claims(checked), "errata.md": errata(results_dir)}
-    for name in tables.names():
-        texts[f"tables/{name}.md"] = table_page(
-            name, [(bodies[name, tier], checked[name, tier]) for tier in _tiers(name)]
-        )
-    family = bodies["family", "smoke"]
+    for name in bodies:
+        texts[f"tables/{name}.md"] = table_page(checked[name])
+    (family,) = (body for body in bodies["family"] if body.tier == "smoke")
     for name in methods.METHODS:
         texts[f"methods/{name}.md"] = method_page(name, family)
-    texts["tables/index.md"] = index("Tables", TABLES, [(name, tables.load(name).title) for name in in_order()])
-    titles = [(name, look(name).name) for name in methods.METHODS]
-    texts["methods/index.md"] = index("Methods", METHODS, titles)
+    texts["tables/index.md"] = index("Tables", {name: tables.load(name).title for name in bodies})
+    texts["methods/index.md"] = index("Methods", {name: look(name).name for name in methods.METHODS})
     return texts
 
 
-TABLES = (
-    "One page for each table: the printed numbers beside the reproduced ones, claims, figures, the budgets of the "
-    "layers, the notebook, and where each run comes from."
-)
-METHODS = (
-    "One page for each method: its idea, what was chosen where paper and code differ, and its results on the protocol "
-    "that all methods share."
-)
+INDEX = {
+    "Tables": "One page for each table: the printed numbers beside the reproduced ones, claims, figures, the budgets "
+    "of the layers, the notebook, and where each run comes from.",
+    "Methods": "One page for each method: its idea, what was chosen where paper and code differ, and its results on "
+    "the protocol that all methods share.",
+}
 
 
 def in_order() -> list[str]:
@@ -81,16 +80,11 @@ def in_order() -> list[str]:
     return sorted(titles, key=lambda name: (not titles[name].startswith("Table"), results.natural(titles[name])))
 
 
-def index(title: str, text: str, entries: Iterable[tuple[str, str]]) -> str:
-    """A page that leads to others."""
-    entries = list(entries)
-    lines = [f"# {title}", "", text, "", *(f"- [`{name}`]({name}.md): {what}" for name, what in entries)]
-    lines += ["", "```{toctree}", ":hidden:", *(name for name, _ in entries), "```", ""]
-    return "\n".join(lines)
-
-
-def _tiers(table: str) -> list[str]:
-    return [AUDIT, *tables.load(table).tiers]
+def index(title: str, titles: Mapping[str, str]) -> str:
+    """A page that leads to others. ``titles``: name of a page -> what it is about."""
+    lines = [f"- [`{name}`]({name}.md): {text}" for name, text in titles.items()]
+    hidden = ["```{toctree}", ":hidden:", *titles, "```", ""]
+    return "\n".join([f"# {title}", "", INDEX[title], "", *lines, "", *hidden])
 
 
 # -- the front page --------------------------------------------------------------------------------------------------
@@ -103,23 +97,24 @@ def status(results_dir: Path) -> str:
     return sortable(frame, "status", f"Numbers by verdict and tier. {meanings}.")
 
 
-def all_claims(checked: Mapping[tuple[str, str], list[ClaimResult]]) -> str:
+def all_claims(checked: Mapping[str, list[tuple[Evidence, list[ClaimResult]]]]) -> str:
     """Each claim once: what the paper's own numbers say of it, and what each tier with runs says."""
     lines = []
-    for name in in_order():
-        of_table = [result for (table, _), some in checked.items() if table == name for result in some]
-        for id in dict.fromkeys(result.id for result in of_table):
-            of_tier = {result.tier: result for result in of_table if result.id == id}
-            claim = next(iter(of_tier.values())).claim
-            decided = {t: r for t, r in of_tier.items() if r.verdict not in (Verdict.UNTESTED, Verdict.MISSING)}
+    for name, of_table in checked.items():
+        by_claim: dict[str, list[ClaimResult]] = {}
+        for result in (result for _, some in of_table for result in some):
+            by_claim.setdefault(result.id, []).append(result)
+        for id, its_results in by_claim.items():
+            claim = its_results[0].claim
+            decided = [r for r in its_results if r.verdict not in (Verdict.UNTESTED, Verdict.MISSING)]
+            verdict = "<br>".join(f"{badge(r.verdict)} {r.tier}" for r in decided) or badge(Verdict.MISSING)
             lines.append(
                 {
                     "Claim": link(html.escape(claim.text), f"generated/tables/{name}.html#{name}-{id}"),
                     "Of": html.escape(tables.load(name).paper_table),
                     "Whose": "the paper's" if claim.whose == "paper" else "this project's",
-                    "Verdict": "<br>".join(f"{badge(r.verdict)} {t}" for t, r in decided.items())
-                    or badge(Verdict.MISSING),
-                    "Evidence": "<br>".join(f"{t}: {html.escape(r.figure)}" for t, r in decided.items()),
+                    "Verdict": verdict,
+                    "Evidence": "<br>".join(f"{r.tier}: {html.escape(r.figure)}" for r in decided),
                 }
             )
     return sortable(pd.DataFrame(lines), "claims", "The claims, and what speaks for or against each.")
@@ -136,21 +131,23 @@ def _claims(body: Evidence) -> list[ClaimResult]:
 # -- a table -----------------------------------------------------------------------------------------------------------
 
 
-def table_page(name: str, bodies: Iterable[tuple[Evidence, list[ClaimResult]]]) -> str:
-    """All tiers of a table that have something to show."""
-    table = tables.load(name)
-    shown = [pair for pair in bodies if len(pair[0].runs) or (pair[0].tier == AUDIT and len(pair[0].audit))]
-    parts = [f"# {table.heading}", ""]
+def table_page(bodies: Iterable[tuple[Evidence, list[ClaimResult]]]) -> str:
+    """All tiers of a table that have something to show; what was trained comes first."""
+    bodies = list(bodies)
+    table = bodies[0][0].table
+    shown = [pair for pair in bodies if len(pair[0].audit if pair[0].tier == AUDIT else pair[0].runs)]
     missing = [tier for tier in table.tiers if tier not in [body.tier for body, _ in shown]]
+    parts = [f"# {table.heading}", ""]
     if missing:
         parts.append(f"Without results yet: tier {', '.join(missing)}.\n")
-    for body, checked in sorted(shown, key=lambda pair: pair[0].tier == AUDIT):  # what was trained comes first
+    for body, checked in sorted(shown, key=lambda pair: pair[0].tier == AUDIT):
         parts += _audit(body, checked) if body.tier == AUDIT else _tier(body, checked)
     return "\n".join(parts)
 
 
 def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
     printed = body.audit[body.audit["printed"].ne("")]
+    whys = zip(printed["convention"], printed["note"], strict=True)
     frame = pd.DataFrame(
         {
             "Printed in": printed["table"],
@@ -159,7 +156,7 @@ def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
             "Printed": printed["printed"],
             "Recomputed": printed["recomputed"].map(lambda value: "" if pd.isna(value) else f"{value:.6g}"),
             "Verdict": printed["verdict"].map(badge),
-            "Why": [_joined(*pair) for pair in zip(printed["convention"], printed["note"], strict=True)],
+            "Why": [why("; ".join(text for text in texts if isinstance(text, str)).strip("; ")) for texts in whys],
         }
     )
     return [
@@ -172,10 +169,6 @@ def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
     ]
 
 
-def _joined(convention: object, note: object) -> str:
-    return why("; ".join(text for text in (convention, note) if isinstance(text, str)).strip("; "))
-
-
 def why(text: str) -> str:
     """A cell of running text, which needs some width."""
     return f'<div class="why">{html.escape(text)}</div>' if text else ""
@@ -184,22 +177,20 @@ def why(text: str) -> str:
 def _tier(body: Evidence, checked: list[ClaimResult]) -> list[str]:
     """Everything that one tier has to show."""
     compared = verdicts.comparisons(body)
+    caption = (
+        "The paper's number, and the one found here (mean over seeds). Sparsity, parameters and MACs are those of the "
+        f"full-size network; top-1 is that of {body.setting}. A row's verdict is the worst of what was tested."
+    )
     id = f"{body.table.name}-{body.tier}"
     parts = [f"## Tier {body.tier}", "", f"{body.setting}.", ""]
     parts += [f"- {text}" for text in summary.numbers(body, compared)]
     if not body.complete:
         parts.append(f"- INCOMPLETE: {report.incomplete(body)}")
-    parts += ["", "### Reported beside reproduced", "", sortable(comparison(body, compared), id, _caption(body))]
-    if any(row.id for row in body.table.rows if row.method == "str") and body.table.has_budgets:
-        parts += [
-            "### Accuracy, sparsity, multiply-adds",
-            "",
-            charts.accuracy(body, "sparsity_pct"),
-            charts.accuracy(body, "macs_m"),
-            "### Budgets of the layers",
-            "",
-            charts.budgets(body),
-        ]
+    parts += ["", "### Reported beside reproduced", "", sortable(comparison(body, compared), id, caption)]
+    if any(row.method == "str" for row in body.table.rows) and body.table.has_budgets:
+        parts += ["### Accuracy, sparsity, multiply-adds", ""]
+        parts += [charts.accuracy(body, "sparsity_pct"), charts.accuracy(body, "macs_m")]
+        parts += ["### Budgets of the layers", "", charts.budgets(body)]
     parts += ["### Figures", "", *_pictures(body), *_claims_at_length(body, checked)]
     notebook = body.results_dir / body.table.name / f"{body.tier}.ipynb"
     if notebook.exists():
@@ -214,36 +205,23 @@ RUNS = (
 )
 
 
-def _caption(body: Evidence) -> str:
-    return (
-        "The paper's number, and the one found here (mean over seeds). Sparsity, parameters and MACs are those of the "
-        f"full-size network; top-1 is that of {body.setting}. A row's verdict is the worst of what was tested."
-    )
-
-
 def comparison(body: Evidence, compared: Iterable[Comparison]) -> pd.DataFrame:
     """One line per row: printed, reproduced, verdict, each number with its reason on hovering."""
     lines = []
     for row in compared:
-        line = {"Row": _to_runs(body, row.row), "Method": html.escape(row.label)}
+        id = code(row.row)
+        if len(body.row_runs(row.row)):
+            id = link(id, f"#{body.table.name}-{body.tier}-{row.row}")
+        line = {"Row": id, "Method": html.escape(row.label)}
         for name, title in COLUMNS.items():
             if name in row.quantities:
                 cell = row.quantities[name]
-                line |= {f"{title}, paper": html.escape(cell.reported), f"{title}, here": _number(cell)}
+                reason = html.escape(f"{cell.verdict}: {cell.reason}", quote=True)
+                line[f"{title}, paper"] = html.escape(cell.reported)
+                line[f"{title}, here"] = f'<span title="{reason}">{cell.text}</span>'
         lines.append({**line, "Verdict": badge(row.verdict)})
     frame = pd.DataFrame(lines).fillna("")
     return frame[[*(column for column in frame if column != "Verdict"), "Verdict"]]
-
-
-def _to_runs(body: Evidence, row: str) -> str:
-    if not len(body.row_runs(row)):
-        return code(row)
-    return link(code(row), f"#{body.table.name}-{body.tier}-{row}")
-
-
-def _number(cell: Judgement) -> str:
-    reason = html.escape(f"{cell.verdict}: {cell.reason}", quote=True)
-    return f'<span title="{reason}">{cell.text}</span>'
 
 
 def _pictures(body: Evidence) -> list[str]:
@@ -265,12 +243,8 @@ def _claims_at_length(body: Evidence, checked: list[ClaimResult]) -> list[str]:
         quote = f" “{result.claim.quote}”" if result.claim.quote else ""
         whose = "" if result.claim.whose == "paper" else " (a finding of this project)"
         anchor = f"({body.table.name}-{result.id})=\n" if body.tier == AUDIT or AUDIT not in result.claim.tiers else ""
-        parts += [
-            f"{anchor}**{result.claim.text}**{quote} ({result.claim.source}){whose}",
-            "",
-            f"**{result.verdict}.** {result.sentence}",
-            "",
-        ]
+        parts += [f"{anchor}**{result.claim.text}**{quote} ({result.claim.source}){whose}", ""]
+        parts += [f"**{result.verdict}.** {result.sentence}", ""]
     return parts
 
 
@@ -300,39 +274,26 @@ def runs(body: Evidence) -> pd.DataFrame:
 def method_page(name: str, family: Evidence) -> str:
     """What a method is, and what it did on the protocol that all methods share."""
     entry = methods.METHODS[name]
-    module = __import__(f"paper_repro.methods.{entry.module}", fromlist=[entry.cls])
-    file = f"paper_repro/methods/{entry.module}.py"
+    module = importlib.import_module(f"paper_repro.methods.{entry.module}")
+    lines = []
+    for row in family.table.rows:
+        if row.method == name and len(family.row_runs(row.id)):
+            anchor = f"../tables/family.html#family-{family.tier}-{row.id}"
+            means = {title: family.summary(row.id, column) for column, title in OF_A_METHOD.items()}
+            texts = {title: mean.text() if mean else "" for title, mean in means.items()}
+            lines.append({"Row": link(code(row.id), anchor), "Regime %": row.regime_pct, **texts})
     preset = ", ".join(f"{key}={value!r}" for key, value in entry.preset.items())
+    which = f", which is {entry.cls}({preset})" if preset else ""
+    caption = f"Table family, tier {family.tier} ({family.setting}): mean over seeds [95 % interval]."
     parts = [
         f"# {look(name).name}",
-        "",
-        f"`methods.get({name!r})`" + (f", which is {entry.cls}({preset})" if preset else "") + f", in `{file}`.",
-        "",
+        f"`methods.get({name!r})`{which}, in `paper_repro/methods/{entry.module}.py`.",
         prose(inspect.getdoc(module) or ""),
-        "",
         prose(inspect.getdoc(getattr(module, entry.cls)) or ""),
-        "",
         "## Results on the common protocol",
-        "",
+        sortable(pd.DataFrame(lines), f"method-{name}", caption),
     ]
-    ran = [row for row in family.table.rows if row.method == name and len(family.row_runs(row.id))]
-    lines = [
-        {
-            "Row": link(code(row.id), f"../tables/family.html#family-{family.tier}-{row.id}"),
-            "Regime %": row.regime_pct,
-            **{
-                title: "" if (mean := family.summary(row.id, column)) is None else mean.text()
-                for title, column in (
-                    ("Top-1 %", "top1_pct"),
-                    ("Sparsity %", "sparsity_pct"),
-                    ("MACs (M)", "sparse_macs_m"),
-                )
-            },
-        }
-        for row in ran
-    ]
-    caption = f"Table family, tier {family.tier} ({family.setting}): mean over seeds [95 % interval]."
-    return "\n".join([*parts, sortable(pd.DataFrame(lines), f"method-{name}", caption)])
+    return "\n\n".join(parts)
 
 
 def prose(docstring: str) -> str:
@@ -359,6 +320,3 @@ def errata(results_dir: Path) -> str:
         "that follows from another convention of the same paper is no erratum: it passes, and the convention is named."
     )
     return f"# Errata\n\n{text}\n\n{sortable(frame, 'errata', 'Errata.')}"
-
-
-__all__ = ["pages", "raw"]

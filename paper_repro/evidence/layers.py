@@ -1,0 +1,69 @@
+"""Budgets layer by layer: of the trained networks and as the papers publish them, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from paper_repro import tables
+from paper_repro.evidence.evidence import Evidence
+from paper_repro.experiments.claims import Rows
+
+STR = Rows(methods=("str",))
+
+
+def budgets(evidence: Evidence, rows: Rows | None, printed: bool) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """({row, and the seed of a trained network}, layers in forward order with their dense counts) of some rows, or of
+    every published budget, those of no row of the table included.
+    """
+    chosen = {row.id for row in evidence.table.rows if rows is None or rows.of(row)}
+    if printed:
+        for name, budget in tables.budgets(evidence.table.name).items():
+            if rows is None or name in chosen:
+                layers = pd.DataFrame({"layer": list(budget), "sparsity_pct": list(budget.values())})
+                yield {"row": name}, at_full_size(evidence, layers)
+        return
+    for id in (id for id in evidence.trained_rows if id in chosen):
+        for seed, layers in evidence.budgets[evidence.budgets["row"] == id].groupby("seed"):
+            yield {"row": id, "seed": seed}, layers.reset_index(drop=True)
+
+
+def at_full_size(evidence: Evidence, layers: pd.DataFrame) -> pd.DataFrame:
+    """The layers with the weights and MACs of the full-size network; without lines where it has other layers."""
+    counts = tables.layer_rows(evidence.table.name)
+    if not set(layers["layer"]) <= counts.keys():
+        return layers.iloc[:0]
+    return layers.assign(
+        params=[counts[name].params for name in layers["layer"]], macs=[counts[name].macs for name in layers["layer"]]
+    )
+
+
+def full_size_macs(evidence: Evidence, row: str) -> dict[int, float]:
+    """Seed -> millions of MACs that the full-size network would have under the densities of the row's run."""
+    runs = evidence.budgets[evidence.budgets["row"] == row].groupby("seed")
+    weighed = {int(str(seed)): at_full_size(evidence, layers) for seed, layers in runs}
+    return {seed: macs_left(layers) / 1e6 for seed, layers in weighed.items() if len(layers)}
+
+
+def sparsity_pct(layers: pd.DataFrame) -> float:
+    """Share of zeros among all weights of some layers, in percent."""
+    return float((layers["params"] * layers["sparsity_pct"]).sum() / layers["params"].sum())
+
+
+def macs_left(layers: pd.DataFrame) -> float:
+    """MACs of the weights that are not zero."""
+    return float((layers["macs"] * (1 - layers["sparsity_pct"] / 100)).sum())
+
+
+def against_uniform(layers: pd.DataFrame) -> dict[str, float]:
+    """MACs under the budget against the same overall sparsity in every layer, in millions."""
+    overall, sparse = sparsity_pct(layers), macs_left(layers)
+    uniform = float(layers["macs"].sum()) * (1 - overall / 100)
+    return {
+        "sparsity_pct": overall,
+        "macs_m": sparse / 1e6,
+        "uniform_macs_m": uniform / 1e6,
+        "ratio": sparse / uniform if uniform else 1.0,
+    }
