@@ -118,7 +118,7 @@ setup: #: make .venv as requirements.lock says (every other target does this by 
 ffcv: environment #: install FFCV, which reads ImageNet faster (as root on Debian and Ubuntu, or with OpenCV at hand)
 	@sh ci/ffcv.sh
 
-dali: environment #: install NVIDIA DALI, which reads ImageNet faster where there is a GPU (Linux, 270 MB)
+dali: environment #: install NVIDIA DALI, a reader of ImageNet that lets the GPU decode (Linux, 270 MB)
 	@sh ci/extra.sh dali
 
 lab: environment #: open the notebooks in JupyterLab; stop it with Ctrl-C

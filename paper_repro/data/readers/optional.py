@@ -24,5 +24,5 @@ def require_library(loader: str, asked: str = "") -> None:
     if name := missing(loader):
         raise UserError(
             f"{asked}: {name} is not installed. `make {loader}` installs it (environment.yml says how with conda); "
-            f"without it, leave {asked.partition('=')[0]} out: torchvision reads the folder, more slowly."
+            f"without it, leave {asked.partition('=')[0]} out: torchvision then reads the folder."
         )
