@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image, ImageOps
 
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import source
 from paper_repro.data.loaders import ALONE, Batch, Share, generator
 from paper_repro.data.readers import dali
 from paper_repro.data.readers.dali import ATTEMPTS, DALILoader
@@ -25,7 +25,7 @@ from paper_repro.spec import Spec
 from paper_repro.training.loop import run
 from tests.data.photographs import jpeg, made_up, replace, scaled_down
 
-IMAGENET = dataset("imagenet1k")
+IMAGENET = source("imagenet1k")
 COUNT, BATCH = 23, 6
 ROOT = str(Path(__file__).parents[2])
 WNIDS = ("n01440764", "n01443537", "n01484850")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from paper_repro.data.catalog import dataset
+from paper_repro.data.catalog import source
 from paper_repro.data.imagenet.prepare import prepare
 from paper_repro.data.readers.optional import missing
 from tests.data.photographs import copy_of_photographs, scaled_down
 
-IMAGENET = dataset("imagenet1k")
+IMAGENET = source("imagenet1k")
 
 
 @pytest.mark.slow
