@@ -8,8 +8,8 @@ export PYTHONUTF8 := 1
 
 # A variable counts when it is given to make itself. What the environment has by chance (WSL sets NAME) changes nothing;
 # where it looks like a mistake, it is said.
-KNOWN := TABLE TIER ROWS SEEDS METHOD MARGIN DATA_ROOT JOBS GPUS LOADER AUTOCAST CHANNELS_LAST COMPILE MAX_GPU_HOURS STRICT NAME \
-         ARGS FFCV PYTHON
+KNOWN := TABLE TIER ROWS SEEDS METHOD MODEL MARGIN TUNE REUSE DATA_ROOT JOBS GPUS LOADER AUTOCAST CHANNELS_LAST COMPILE MAX_GPU_HOURS \
+         STRICT NAME ARGS FFCV PYTHON
 given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
 LOST := $(foreach name,$(filter-out DATA_ROOT NAME PYTHON,$(KNOWN)),$(if $(filter environment,$(firstword $(origin $(name)))),$(name)))
 $(if $(strip $(LOST)),$(warning not taken from the environment: $(strip $(LOST)); write them after make, as in: make reproduce SEEDS=3))
@@ -30,6 +30,7 @@ OPT_DATA   := $(call option,DATA_ROOT,data-root)
 OPT_JOBS   := $(call option,JOBS,jobs)
 OPT_HOURS  := $(call option,MAX_GPU_HOURS,max-gpu-hours)
 OPT_METHOD := $(call option,METHOD,method)
+OPT_MODEL  := $(call option,MODEL,model)
 OPTIONS    := $(call option,LOADER,loader) $(call option,AUTOCAST,autocast) $(call flag,CHANNELS_LAST,channels-last) \
               $(call flag,COMPILE,compile)
 ONE_TABLE  := $(if $(call given,TABLE),"$(TABLE)")
@@ -37,6 +38,7 @@ TRAINING   := $(OPT_TIER) $(OPT_ROWS) $(OPT_SEEDS) $(OPT_METHOD) $(OPTIONS)
 WHERE      := $(OPT_DATA) $(OPT_JOBS) $(call option,GPUS,gpus)
 OPT_TABLE  := $(call option,TABLE,table)
 OPT_MARGIN := $(call option,MARGIN,margin)
+OPT_TUNE   := $(call option,TUNE,tune) $(call option,REUSE,reuse)
 OPT_STRICT := $(call flag,STRICT,strict)
 MORE_ARGS  := $(call given,ARGS)
 USE_FFCV   := $(if $(call given,FFCV),$(if $(call on,FFCV),1,0))
@@ -65,7 +67,10 @@ more: ## all the other variables, and the targets for developers
 	@echo
 	@sed -n 's/^\([a-z-]*\):[^#]*#: \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  %-13s %s\n", $$1, $$2 }'
 
+#: MODEL your own network in place of the table's: a file, or package.module:function (plan, run, regress)
 #: MARGIN points of accuracy that do not matter to regress
+#: TUNE how many settings regress tries for the method, and for STR (default: none)
+#: REUSE committed: regress takes the runs in results/ too, whatever machine they are of
 #: STRICT 1: regress ends with exit code 4 where a regime is not decided
 #: JOBS how many rows train side by side (default: one a core, or as many as fit on the GPU)
 #: GPUS how many processes train one row together, one per GPU (default: 1)
@@ -83,7 +88,7 @@ reproduce: environment ## audit, train what is missing, notebook, verdicts
 	@$(RUN) reproduce $(ONE_TABLE) $(TRAINING) $(WHERE) $(OPT_HOURS) $(MORE_ARGS)
 
 regress: environment ## train METHOD at STR's regimes and seeds, and compare
-	@$(RUN) regress $(if $(call given,METHOD),"$(METHOD)") $(OPT_TABLE) $(OPT_TIER) $(OPT_SEEDS) $(OPTIONS) $(OPT_MARGIN) $(OPT_STRICT) $(WHERE) $(MORE_ARGS)
+	@$(RUN) regress $(if $(call given,METHOD),"$(METHOD)") $(OPT_TABLE) $(OPT_TIER) $(OPT_SEEDS) $(OPT_MODEL) $(OPTIONS) $(OPT_MARGIN) $(OPT_TUNE) $(OPT_STRICT) $(WHERE) $(MORE_ARGS)
 
 list: environment ## tables, rows and tiers, methods, data sets
 	@$(RUN) list $(MORE_ARGS)
@@ -92,10 +97,10 @@ audit: environment ## recompute the printed numbers from the paper's budgets
 	@$(RUN) audit $(ONE_TABLE) $(MORE_ARGS)
 
 plan: environment ## what would be trained, when it prunes, what it costs
-	@$(RUN) plan $(ONE_TABLE) $(TRAINING) $(WHERE) $(OPT_HOURS) $(MORE_ARGS)
+	@$(RUN) plan $(ONE_TABLE) $(TRAINING) $(OPT_MODEL) $(WHERE) $(OPT_HOURS) $(MORE_ARGS)
 
 run: environment ## train what is missing, and nothing else
-	@$(RUN) run $(ONE_TABLE) $(TRAINING) $(WHERE) $(OPT_HOURS) $(MORE_ARGS)
+	@$(RUN) run $(ONE_TABLE) $(TRAINING) $(OPT_MODEL) $(WHERE) $(OPT_HOURS) $(MORE_ARGS)
 
 check: environment #: hold the committed results against paper and tolerances
 	@$(RUN) check $(MORE_ARGS)

@@ -1,6 +1,6 @@
 """Make requirements.lock and ci/ffcv.lock anew, and carry the versions over to environment.yml (`make lock`).
 
-The lock holds every package, those of the export, of JupyterLab and of tests and developers included, with the hashes
+The lock holds every package, those of the export, the search, JupyterLab, tests and developers included, with hashes
 of all its files, for every platform that the packages support. It holds one version of a package for every Python: the
 newest that Python 3.11, the oldest supported one, takes. So the same numbers come out of the same library code
 whichever Python a person has. Extras that one target alone needs have locks of their own in ci/.
@@ -42,7 +42,7 @@ FFCV = (
 def compile_lock(constraints: Path, output: Path, *options: str) -> None:
     """Let uv resolve pyproject.toml under `constraints`. `--no-config` keeps a private index out of the file."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml"]
-    command += ["--extra=lab", "--extra=export", "--extra=test", "--extra=dev"]
+    command += ["--extra=lab", "--extra=export", "--extra=tune", "--extra=test", "--extra=dev"]
     command += ["--quiet", "--no-config", "--upgrade", "--python-version=3.11", "--custom-compile-command=make lock"]
     command += ["--no-annotate", f"--constraints={constraints}", f"--output-file={output}", *options]
     subprocess.run(command, cwd=ROOT, check=True)

@@ -8,8 +8,10 @@ from paper_repro.methods.mask import Mask
 
 
 class MyMethod(Method):
-    def __init__(self, sparsity_pct: float):
-        self.sparsity_pct = sparsity_pct
+    ranges = {"until": {"low": 0.5, "high": 0.9}}  # what TUNE=5 may choose; weight_decay would be another
+
+    def __init__(self, sparsity_pct: float, until: float = 0.8):
+        self.sparsity_pct, self.until = sparsity_pct, until
 
     def parametrization(self, name, layer):
         """How the raw weight of a layer becomes the one in use: any module that maps a tensor to one of its shape."""
@@ -18,7 +20,7 @@ class MyMethod(Method):
     @torch.no_grad()
     def before_step(self, model, step, total_steps):
         """Called before every training step: prune the smallest weights of all layers, 50 times in a training."""
-        share = self.sparsity_pct / 100 * min(1, step / (0.8 * total_steps))
+        share = self.sparsity_pct / 100 * min(1, step / (self.until * total_steps))
         if share > 0 and step % max(1, total_steps // 50) == 0:
             layers = attached_layers(model).values()
             magnitude = torch.cat([raw.abs().flatten() for _, raw in layers])

@@ -1,8 +1,8 @@
 """Parameters and multiply-adds of a network: the only definition of each in this project.
 
-Convolutions and fully connected layers count, batch norm, pooling and biases do not. One multiply-add is one MAC
-(the paper calls it a FLOP, footnote 1). A layer of sparsity p costs (1 - p) times its dense MACs. Other matrices (of
-attention, transposed convolutions, embeddings) are not counted, nor pruned by any method here, and are named.
+Convolutions, transposed ones too, and fully connected layers count, batch norm, pooling and biases do not. One
+multiply-add is one MAC (the paper calls it a FLOP, footnote 1). A layer of sparsity p costs (1 - p) times its dense
+MACs. Other matrices (of attention, embeddings) are not counted, nor pruned by any method here, and are named.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from paper_repro.errors import Advice, UserError
 
-CountedLayer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d  # weights (in, out / groups, ...)
+CountedLayer = nn.Conv1d | nn.Conv2d | nn.Conv3d | Transposed | nn.Linear
 
 
 @dataclass(frozen=True)
@@ -175,10 +176,12 @@ def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:
         raise UserError("account() found no convolution or fully connected layer in the module")
     macs: Counter[nn.Module] = Counter()
 
-    def count(module: nn.Module, _inputs: Any, output: Any) -> None:
+    def count(module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(module, CountedLayer):
-            # each output element costs one multiply-add per weight that feeds it; the batch is one example
-            macs[module] += output.numel() * module.weight.shape[1:].numel()
+            # each output element costs one multiply-add per weight that feeds it, of a transposed convolution each
+            # input element one per weight that it feeds; the batch is one example
+            elements = inputs[0] if isinstance(module, Transposed) else output
+            macs[module] += elements.numel() * module.weight.shape[1:].numel()
 
     weight = next(iter(layers.values())).weight
     was_training = model.training

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.text import Text
 
 from paper_repro import __version__, tables
@@ -64,6 +65,10 @@ SHARED: dict[str, dict[str, Any]] = {
     "max_gpu_hours": {
         "type": click.FloatRange(min=0),
         "help": "Stop before starting when what is to do takes more (core-hours where there is no GPU).",
+    },
+    "model": {
+        "metavar": "FILE",
+        "help": "Your own network in place of the table's: a Python file, or package.module:function.",
     },
     "gpus": {
         "type": COUNT,
@@ -123,7 +128,10 @@ def reproduce(table: str | None, **chosen: Any) -> int:
 @cli.command()
 @click.argument("table", required=False)
 @click.argument("row", nargs=-1)
-@options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results")
+@options(
+    "tier", "rows", "seeds", "method", "model", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs",
+    "results",
+)  # fmt: skip
 def run(table: str | None, row: tuple[str, ...], rows: str | None, **chosen: Any) -> int:
     """Train what is missing of a table: the headline rows, or those named (here or by --rows)."""
     from paper_repro.workflows import train
@@ -131,13 +139,14 @@ def run(table: str | None, row: tuple[str, ...], rows: str | None, **chosen: Any
     work = job(table, rows=",".join([*row, *([rows] if rows else [])]), **chosen)
     if work.tier in (AUDIT, CHECKPOINT):
         training = [tier for tier in tables.load(work.table).tiers if tier != CHECKPOINT]
-        raise UserError(f"tier {work.tier} trains nothing; take one of: {', '.join(training)}")
+        instead = f"take one of: {', '.join(training)}" if training else f"nor does any other of table {work.table}"
+        raise UserError(f"tier {work.tier} trains nothing; {instead}")
     return train.run(work, console)
 
 
 @cli.command()
 @click.argument("table", required=False)
-@options("tier", "rows", "seeds", "method", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs")
+@options("tier", "rows", "seeds", "method", "model", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs")
 def plan(table: str | None, **chosen: Any) -> int:
     """What would be trained, when each run would start to prune, what it costs, and what is done; trains nothing."""
     from paper_repro.workflows.plan import show_plan
@@ -170,10 +179,20 @@ def render(table: str | None, tier: str, results: Path) -> int:
 @cli.command(epilog="\b\n" + EXIT_CODES)
 @click.argument("method", required=False)
 @click.option("--table", default="resnet50", show_default=True, help="The table whose STR rows are the regimes.")
-@options("tier", "seeds", "jobs", "gpus", *OPTIONS, "data_root", "runs", "results", seeds=3)
+@options("tier", "seeds", "model", "jobs", "gpus", *OPTIONS, "data_root", "runs", "results", seeds=3)
 @click.option("--margin", type=float, default=0.5, show_default=True, help="Points of accuracy that do not matter.")
 @click.option("--weight-decay", type=float, help="Of the method's runs.  [default: the tier's]")
 @click.option("--method-args", multiple=True, metavar="KEY=VALUE", help="An argument of the method; may be repeated.")
+@click.option(
+    "--tune", type=click.IntRange(0), default=0, help="Trials of hyperparameters, as many for STR.  [default: none]"
+)
+@click.option(
+    "--reuse",
+    type=click.Choice(["here", "committed"]),
+    default="here",
+    show_default=True,
+    help="The finished runs that are used: those of this machine, or also the committed ones, of any.",
+)
 @click.option("--out", type=PATH, help="Where the report goes.  [default: regress/NAME]")
 @click.option("--strict", is_flag=True, help="An exit code of its own, 4, where a regime is not decided.")
 def regress(
@@ -184,6 +203,8 @@ def regress(
     method_args: tuple[str, ...],
     out: Path | None,
     strict: bool,
+    reuse: str,
+    tune: int,
     **chosen: Any,
 ) -> int:
     """Is METHOD better than STR? Train it at STR's regimes on the same seeds, and compare.
@@ -196,7 +217,7 @@ def regress(
     if method is None:
         raise UserError("which method? METHOD is a Python file, such as examples/my_method.py, or a method's name")
     arguments = steps.parse_arguments(method_args)
-    question = steps.Question(method, job(table, **chosen), margin, weight_decay, arguments, out, strict)
+    question = steps.Question(method, job(table, **chosen), margin, weight_decay, arguments, out, strict, reuse, tune)
     return steps.regress(question, console)
 
 
@@ -320,6 +341,9 @@ def job(table: str | None, **chosen: Any) -> Job:
     """The job that the command line asks for; an unknown table or tier is an error here, before anything is done."""
     chosen = {name: value for name, value in chosen.items() if value is not None}
     chosen["table"] = require_table(table)
+    by_default = click.get_current_context().get_parameter_source("tier") is ParameterSource.DEFAULT
+    if by_default and not tables.load(chosen["table"]).tiers:  # of published numbers, which nothing is trained for
+        chosen["tier"] = AUDIT
     chosen["data_root"] = data_root(chosen.pop("data_root", None))
     chosen["options"] = options_text({name: chosen.pop(name, None) for name in OPTIONS})
     chosen["rows"] = tuple(row.strip() for row in chosen.pop("rows", "").split(",") if row.strip())
@@ -336,6 +360,7 @@ def job(table: str | None, **chosen: Any) -> Job:
 def require_no_training_options(job: Job) -> None:
     """UserError for an option that would change how the runs of a job are trained; its tier trains none."""
     named = {"--gpus (GPUS=)": job.gpus > 1, "--max-gpu-hours (MAX_GPU_HOURS=)": job.max_gpu_hours is not None}
+    named |= {"--model (MODEL=)": bool(job.model)}
     named |= {f"--{name.replace('_', '-')} ({name.upper()}=)": f"{name}=" in job.options for name in OPTIONS}
     if any(named.values()):
         superfluous = ", ".join(name for name, is_there in named.items() if is_there)

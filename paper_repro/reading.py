@@ -141,13 +141,13 @@ def validate(path: Path, where: str, values: Mapping[str, Any], model: type[M]) 
         raise UserError(f"{path}, {where}, key {'.'.join(map(str, place))!r}: {problem}") from None
 
 
-def verify(directory: Path) -> None:
+def verify(directory: Path, pattern: str = "*.csv") -> None:
     """Raise UserError when a reference CSV file is not the one whose checksum is on file.
 
     The paper does not change: neither do these files, except to mend a slip of transcription, and then on the record.
     """
     recorded = {name: digest for digest, name in map(str.split, read_text(directory / CHECKSUMS).splitlines())}
-    present = _checksums(directory)
+    present = _checksums(directory, pattern)
     differing = {
         "changed": {name for name in recorded.keys() & present.keys() if recorded[name] != present[name]},
         "missing": recorded.keys() - present.keys(),
@@ -162,14 +162,16 @@ def verify(directory: Path) -> None:
         )
 
 
-def record(directory: Path) -> None:
+def record(directory: Path, pattern: str = "*.csv") -> None:
     """Write the checksums of the reference CSV files."""
-    write(directory / CHECKSUMS, "".join(f"{digest}  {name}\n" for name, digest in _checksums(directory).items()))
+    write(
+        directory / CHECKSUMS, "".join(f"{digest}  {name}\n" for name, digest in _checksums(directory, pattern).items())
+    )
 
 
-def _checksums(directory: Path) -> dict[str, str]:
+def _checksums(directory: Path, pattern: str) -> dict[str, str]:
     """SHA-256 of the CSV files as git stores them (LF, no byte order mark): a checkout on Windows has the same ones."""
-    files = sorted(directory.glob("*.csv"))
+    files = sorted(directory.glob(pattern))
     return {file.name: hashlib.sha256(read_text(file).encode()).hexdigest() for file in files}
 
 

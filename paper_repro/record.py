@@ -140,9 +140,21 @@ class Provenance(Part):
     python: str = "unknown"
     device: str
     cpu: str = ""
+    processor: str = ""  # what its model name leaves open: family, model, stepping and vector instructions
     threads: int
     platform: str = "unknown"
     processes: int = 1
+
+    @property
+    def arithmetic(self) -> str:
+        """What rounds: processor, threads and library. Where it is the same, the same spec ends the same."""
+        where = self.device
+        if self.device == "cpu":
+            where = ", ".join(
+                filter(None, (self.cpu, self.processor, f"{self.threads} thread{'s' * (self.threads > 1)}"))
+            )
+        several = f"{self.processes} x " if self.processes > 1 else ""
+        return f"{several}{where}, torch {self.torch} on {self.platform}"
 
 
 def _spec(value: Any) -> Spec:

@@ -76,6 +76,7 @@ class Spec:
     seed: Annotated[int, Field(ge=0)] = 0
     # of a plug-in's source: an edited plug-in is another run; "" for registered methods
     method_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    model_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""  # the same of a user's network
 
     @model_validator(mode="wrap")
     @classmethod

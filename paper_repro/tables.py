@@ -34,8 +34,8 @@ __all__ = [
 
 if __name__ == "__main__":
     from paper_repro import reading
-    from paper_repro.experiments.table import FOLDER
+    from paper_repro.experiments.table import FOLDER, PRINTED
 
-    for folder in (library.FOLDER, FOLDER):
-        reading.record(folder)
-        print(f"checksums written to {folder / reading.CHECKSUMS}")
+    reading.record(library.FOLDER)
+    reading.record(FOLDER, PRINTED)
+    print(f"checksums written to {library.FOLDER} and {FOLDER}")

@@ -84,26 +84,50 @@ def test_only_plain_modules_are_measured() -> None:
 
 
 class Attention(nn.Module):
-    """What holds weights in other ways: attention, a transposed convolution, a place code, a layer never used."""
+    """What holds weights in other ways: attention, a place code, a layer never used."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 1)
         self.attention = nn.MultiheadAttention(8, 2)
-        self.up = nn.ConvTranspose2d(8, 4, 2)
         self.place = nn.Parameter(torch.zeros(1, 5, 8))
         self.unused = nn.Linear(8, 8)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         tokens = self.stem(images).flatten(2).permute(2, 0, 1)
         mixed, _ = self.attention(tokens, tokens, tokens)
-        return self.up(mixed.permute(1, 2, 0).unflatten(2, images.shape[2:]))
+        return mixed.permute(1, 2, 0).unflatten(2, images.shape[2:])
+
+
+def test_a_transposed_convolution_costs_each_input_its_weights() -> None:
+    """Three by three pixels of four channels, each of which feeds 2 x 2 pixels of three filters: 36 x 12 products. In
+    two groups, each feeds half of the six filters.
+    """
+    for layer, products in (
+        (nn.ConvTranspose2d(4, 3, 2, stride=2), 3 * 3 * 4 * 3 * 2 * 2),
+        (nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2), 3 * 3 * 4 * 3 * 2 * 2),
+    ):
+        report = account(nn.Sequential(layer), (4, 3, 3))
+        assert (report.params, report.macs) == (4 * 3 * 2 * 2, products)
+    assert account(nn.Sequential(nn.ConvTranspose1d(4, 3, 5)), (4, 10)).macs == 10 * 4 * 3 * 5
+
+
+@pytest.mark.parametrize("name", ["str", "gmp", "gmp-erk", "st3", "rigl", "str-filter"])
+def test_a_transposed_convolution_is_pruned_as_any_layer(name: str) -> None:
+    arguments = {"target_sparsity_pct": 75.0} if name.startswith("str") else {"sparsity_pct": 75.0}
+    method, model = methods.get(name, **arguments), nn.Sequential(nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 4, 4))
+    method.attach(model)
+    for step in range(20):
+        method.before_step(model, step, 20)
+    plain = method.finalize(model)
+    assert account(plain, (3, 8, 8)).sparsity_pct == pytest.approx(75.0, abs=0.5)
+    assert int((plain[1].weight == 0).sum()) > 0
 
 
 def test_what_is_not_counted_and_what_never_ran_is_named() -> None:
     with pytest.warns(Advice) as said:
         report = account(Attention(), (3, 4, 4))
-    assert report.not_counted == {"attention.in_proj_weight": 192, "up.weight": 128, "place": 40}
+    assert report.not_counted == {"attention.in_proj_weight": 192, "place": 40}
     assert report.never_ran == ("attention.out_proj", "unused")
     text = " ".join(str(item.message) for item in said)
     assert all(name in text for name in (*report.not_counted, *report.never_ran))

@@ -34,6 +34,8 @@ MAKE_VARIABLES = {
     "DATA_ROOT": "--data-root",
     "JOBS": "--jobs",
     "MARGIN": "--margin",
+    "TUNE": "--tune",
+    "REUSE": "--reuse",
     "GPUS": "--gpus",
     "LOADER": "--loader",
     "AUTOCAST": "--autocast",
@@ -159,8 +161,9 @@ class TestPackage:
             "nvidia",
             "IPython",
             "onnxruntime",
+            "optuna",
             "PIL",
-        }  # FFCV and DALI are optional, imported where they are used, with an error that says so
+        }  # FFCV, DALI and optuna are optional, imported where they are used, with an error that says so
         of_site = {name_of(item).replace("-", "_") for item in PYPROJECT["project"]["optional-dependencies"]["site"]}
         for path in sorted((ROOT / "paper_repro").rglob("*.py")):
             allowed = asked | of_site if "site" in path.parts else asked

@@ -27,6 +27,7 @@ from paper_repro.paper.printed import NetworkRow, QuotedRow, Row, SizeRow
 from paper_repro.paper.quantity import Quantity, parse
 from paper_repro.verdict import Verdict
 
+FOLLOWS = "follows from the sparsity of the pruned layers, which its source prints alone"
 Cells = Mapping[str, Mapping[str, Quantity]]  # budget name -> layer name, or a total -> printed sparsity in percent
 
 
@@ -41,6 +42,11 @@ def of_row(row: Row, cells: Cells) -> Iterator[Comparison]:
             if quantity in recomputed:
                 usual = replace(recomputed[quantity], note=row.note)
                 yield _by_convention(row, quantity, number, usual, others.get(quantity, {}))
+    elif row.pruned_layers_pct:  # its source counts sparsity over the pruned layers, and prints no other number
+        rule = under_uniform(network(row.model, row.dataset), parse(row.pruned_layers_pct), row.keep_dense)
+        for quantity in ("sparsity_pct", "macs_m"):
+            place = (row.paper_table, row.id, quantity, UNITS[quantity])
+            yield Comparison(*place, "", rule[quantity].value, math.nan, Verdict.UNTESTED, FOLLOWS)
     if row.same_as is not None:
         table, id = row.same_as
         there = tables.load(table).row(id)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from paper_repro.errors import UserError
@@ -19,10 +19,11 @@ COMMAND = (sys.executable, "-m", "paper_repro.conformance.worker")
 
 @dataclass(frozen=True)
 class Findings:
-    """What the checks found, as plain data: one dict per check with the fields of ``conformance.Outcome``."""
+    """The outcomes of the checks as plain data: one dict per check, with the fields of ``protocol.Outcome``."""
 
     outcomes: tuple[dict[str, Any], ...]
     sparsity_argument: str  # the argument that asks the method for a sparsity
+    ranges: Mapping[str, Any] = field(default_factory=dict)  # that the method declares
 
     @property
     def broken(self) -> tuple[dict[str, Any], ...]:
@@ -68,4 +69,4 @@ def findings(
             when = f"({child.how}) while it was to {doing}: {child.last_words or 'without a word'}"
             raise UserError(f"{plugin} ended its process {when}; nothing was trained")
     outcomes = tuple(event["outcome"] for event in told if event["event"] == "outcome")
-    return Findings(outcomes, told[-1]["sparsity_argument"])
+    return Findings(outcomes, told[-1]["sparsity_argument"], told[-1]["ranges"])

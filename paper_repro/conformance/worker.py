@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 
 from paper_repro.conformance.protocol import CHECKS, perform
 from paper_repro.conformance.trial import Subject
-from paper_repro.errors import UserError
+from paper_repro.errors import UserError, require_known
+from paper_repro.experiments import ranges
 from paper_repro.methods import plugins
 from paper_repro.runs import child
 
@@ -20,7 +23,11 @@ def main() -> None:
     ordered = child.order()
     try:
         plugin = plugins.find(ordered["source"])
-        argument = plugins.sparsity_argument(plugin, plugins.load(plugin))
+        cls = plugins.load(plugin)
+        argument = plugins.sparsity_argument(plugin, cls)
+        declared, place = ranges.parsed(Path(plugins.defined_at(cls)), "ranges,", cls.ranges), plugins.defined_at(cls)
+        known = {*inspect.signature(cls).parameters, *ranges.OF_SPEC} - {argument}
+        require_known("argument in ranges", declared, known, place)
         arguments = {argument: ordered["sparsity_pct"], **ordered["arguments"]}
         subject = Subject(plugin.source, arguments)
         with plugins.explained(plugin if plugin.sha256 else None, "be built"):
@@ -36,7 +43,7 @@ def main() -> None:
         outcome = perform(item, subject)
         broken |= item.needed and not outcome.passed
         tell("outcome", outcome=asdict(outcome))
-    tell("end", sparsity_argument=argument)
+    tell("end", sparsity_argument=argument, ranges={name: item.model_dump() for name, item in declared.items()})
 
 
 if __name__ == "__main__":

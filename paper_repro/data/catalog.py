@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paper_repro.data.facts import Dataset, Step
-from paper_repro.errors import require_known
+from paper_repro.errors import UserError, require_known
 from paper_repro.reading import read_toml
 
 if TYPE_CHECKING:
@@ -32,14 +32,21 @@ def keys(name: str) -> dict[str, Any]:
     return {**(keys(own.pop("like")) if "like" in own else {}), **own, "name": name}
 
 
+BROUGHT: dict[str, Source] = {}  # of networks that users bring (``brought.register``), in this process
+
+
 def dataset(name: str) -> Dataset:
     """The facts of the data set called ``name``; UserError, with the nearest names, where there is none."""
+    if name in BROUGHT:
+        return BROUGHT[name]
     said = keys(name)
     return Dataset(**{item.name: said[item.name] for item in fields(Dataset) if item.name in said})
 
 
 def source(name: str) -> Source:
     """What finds, fetches, verifies and opens it."""
+    if name in BROUGHT:
+        return BROUGHT[name]
     said = keys(name)
     made: Source = pkgutil.resolve_name(said.pop("source"))(**said)
     return made
@@ -48,6 +55,17 @@ def source(name: str) -> Source:
 def every() -> list[Dataset]:
     """All data sets."""
     return [dataset(name) for name in sets()]
+
+
+def validation_split(name: str) -> str:
+    """The data set that holds out a part of the training set of ``name``; UserError where there is none."""
+    for item in every():
+        if item.held_out_of == name:
+            return item.name
+    raise UserError(
+        f"data set {name} has no validation split, and nothing is chosen on a test set: write one into "
+        "paper_repro/data/sets.toml (held_out_of)"
+    )
 
 
 def standing_in(stand_ins: Mapping[str, str], root: Path) -> dict[str, str]:

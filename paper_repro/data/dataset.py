@@ -77,6 +77,7 @@ class InMemory(Source):
     fetch_mb: int = 0
     collection: str = ""
     by_hand: str = ""
+    held_out_each: int = 0
     augmentation: ClassVar[Augmentation | None] = None
 
     @abstractmethod
@@ -122,7 +123,7 @@ class InMemory(Source):
         return folder
 
     def verify(self, folder: Path, say: Say) -> None:
-        """UserError for what the sha256 of its files do not show."""
+        """UserError for what is wrong although the files have their sha256."""
 
     def require_files(self, folder: Path) -> None:
         """UserError, with what to use instead, for files that cannot be fetched and are absent or others."""
@@ -169,6 +170,9 @@ class InMemory(Source):
         share.require_fair(self.train_examples, batch_size)
         folder = self.ensure(root, say)
         (x_train, y_train), (x_val, y_val) = self.load(folder)
+        if self.held_out_each:
+            held_out = torch.arange(len(y_train)) % self.held_out_each == self.held_out_each - 1
+            (x_val, y_val), (x_train, y_train) = ((x_train[part], y_train[part]) for part in (held_out, ~held_out))
         train = TensorLoader(x_train.to(device), y_train.to(device), self.prepare, batch_size, share, self.augmentation)
         val = TensorLoader(x_val.to(device), y_val.to(device), self.prepare, VAL_BATCH, share)
         return train, val, self.fingerprint(folder)

@@ -29,10 +29,12 @@ class Dataset:
     val_examples: int
     num_classes: int
     input_size: tuple[int, ...]
+    label_shape: tuple[int, ...] = ()  # (height, width) where every pixel has a label
     disk_mb: float
     licence: str
     evaluated_on: str = "test set"
     same_as: str = ""
+    held_out_of: str = ""
     alias: str = ""
     readers: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()

@@ -86,7 +86,7 @@ def fetch(url: str, folder: Path, name: str, known_hash: str) -> Path:
     """Download ``url`` to ``folder/name`` and verify it ("md5:..." or "sha256:..."); UserError when that fails."""
     pooch.get_logger().setLevel("WARNING")  # what is fetched, and from where, the caller says
     try:
-        with bytes_bar(desc=name, total=1) as progress:  # a total of 0 is no bar to pooch
+        with bytes_bar(desc=name, total=1) as progress:  # pooch ignores a bar whose total is 0
             downloader = pooch.HTTPDownloader(timeout=30, progressbar=progress)
             return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader))
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError

@@ -20,8 +20,14 @@ Further out nothing is compared, in either direction. A lead with fewer weights,
 for networks whose accuracy only falls with sparsity; those of the small tiers do not behave so. More MACs than the last
 network of the front are compared with that one, as long as the other side has networks of so many MACs at all.
 
-**Verdict.** An interval without zero decides. One seed gives no interval and decides nothing. Each interval stands for
-itself: with ten of them, one may miss its truth by chance more often than one time in twenty.
+**Verdict.** An interval without zero decides; one within the margin shows that the two are equivalent. One seed gives
+no interval and decides nothing. Of several comparisons made at once (``judge_all``), each of the two tests is corrected
+by Holm's method. "Better" or "worse" is said of any comparison without a real difference with a probability of at most
+5 %, and "equivalent" of any whose difference is as large as the margin with at most 2.5 %.
+
+**One machine.** Rounding is part of a training: on another processor the same seed ends elsewhere, and what two runs of
+a seed have in common is lost. Networks with another ``arithmetic`` are therefore no pair. Claims leave it empty: they
+take whatever a results file holds. Rounding widens their intervals where it is of two machines, and favours no side.
 """
 
 from __future__ import annotations
@@ -36,10 +42,9 @@ import numpy as np
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.statistics import Summary, half_width, summarise
+from paper_repro.evidence.statistics import LEVEL, Summary, holm, summarise
 
 EDGE = 0.1  # networks count as equally sparse, or as costly, up to this fraction of the smaller density or MACs
-MOST_SEEDS = 100  # more are not worth naming
 
 
 class At(StrEnum):
@@ -54,7 +59,8 @@ class At(StrEnum):
 @dataclass(frozen=True)
 class Network:
     """What a comparison needs to know of a network, trained or printed. ``density``: share of the weights that are
-    left. ``macs_m`` may be NaN where it is not known. ``data``: what its accuracy is measured on.
+    left. ``macs_m`` may be NaN where it is not known. ``data``: what its accuracy is measured on. ``arithmetic``: the
+    machine and library that trained it.
     """
 
     seed: int
@@ -62,12 +68,18 @@ class Network:
     top1_pct: float
     density: float
     macs_m: float
+    arithmetic: str = ""
+
+    @property
+    def pairs_with(self) -> tuple[int, str, str]:
+        """What the two networks of a pair have in common."""
+        return self.seed, self.data, self.arithmetic
 
 
 @dataclass(frozen=True)
 class Contrast:
     """``pairs``: (one of ours, what theirs has there), by seed. ``outside``: networks beyond the range of the other
-    side's networks of their seed. ``alone``: networks for whose seed and data the other side has none.
+    side's networks of their seed. ``alone``: networks for whose seed, data and arithmetic the other side has none.
     """
 
     pairs: tuple[tuple[Network, Network], ...]
@@ -101,7 +113,7 @@ def contrast(networks: Iterable[Network], others: Sequence[Network], at: At) -> 
     outside: list[Network] = []
     alone: list[Network] = []
     for network in sorted(networks, key=lambda network: network.seed):
-        same = [other for other in others if (other.seed, other.data) == (network.seed, network.data)]
+        same = [other for other in others if other.pairs_with == network.pairs_with]
         there = counterpart(network, same, at) if same else None
         if there is not None:
             pairs.append((network, there))
@@ -179,26 +191,26 @@ def judge(difference: Summary, margin: float = 0.0) -> Answer:
     """What an interval says. Inside -margin to +margin the two are equivalent, even where it leaves out zero: the
     margin is what does not matter. Otherwise an interval without zero decides.
     """
-    if difference.low is None or difference.high is None:
-        return Answer.TOO_FEW
-    if -margin <= difference.low and difference.high <= margin:
-        return Answer.EQUIVALENT
-    if difference.low > 0.0:
-        return Answer.BETTER
-    return Answer.WORSE if difference.high < 0.0 else Answer.TOO_FEW
+    return judge_all([difference], margin)[0][0]
 
 
-def seeds_needed(difference: Summary, margin: float) -> int | None:
-    """The smallest number of seeds, above those there are, whose interval would leave out zero or lie within the
-    margin, were mean and spread to stay what they are; None when more than MOST_SEEDS, and for one seed: no spread.
+def judge_all(differences: Sequence[Summary], margin: float = 0.0) -> list[tuple[Answer, float | None]]:
+    """What each of several comparisons made at once says, by ``judge``'s rule under Holm's correction; and the
+    corrected p value of its difference from zero. Those of one seed have none, and do not count.
     """
-    if difference.sd is None:
-        return None
-    for count in range(difference.n + 1, MOST_SEEDS + 1):
-        half = half_width(difference.sd, count)
-        if half < abs(difference.mean) or abs(difference.mean) + half <= margin:
-            return count
-    return None
+    p_values = {at: item.p_values(margin) for at, item in enumerate(differences) if item.sd is not None}
+    differs, equivalent = (
+        dict(zip(p_values, holm([p[test] for p in p_values.values()]), strict=True)) for test in (0, 1)
+    )
+    answers: list[tuple[Answer, float | None]] = []
+    for at, difference in enumerate(differences):
+        answer = Answer.TOO_FEW
+        if equivalent.get(at, 1.0) <= 1.0 - LEVEL:
+            answer = Answer.EQUIVALENT
+        elif differs.get(at, 1.0) <= 1.0 - LEVEL:
+            answer = Answer.BETTER if difference.mean > 0.0 else Answer.WORSE
+        answers.append((answer, differs.get(at)))
+    return answers
 
 
 # -- the networks of a table -----------------------------------------------------------------------------------------

@@ -198,6 +198,32 @@ class EpochLine(OfRun):
     kept: Literal["yes", "no"] = of("whether the row's network was taken in this epoch, at its end or before")
 
 
+class TrialLine(Line):
+    """One line per method, regime and trial of a search for hyperparameters (`regress --tune`): as many for STR as for
+    the method that it is compared with, scored on examples held out of the training set.
+    """
+
+    FILE, KEY = "<tier>_trials.csv", ("method", "regime_pct", "trial")
+
+    method: Name = of("method that was tuned")
+    tier: Tier = of("how far the evidence goes")
+    regime_pct: Percent = of("sparsity that was to be reached", "g", "%")
+    trial: Count = of("number of the trial; 0 is the recipe as it is")
+    settings: Name = of("what the trial changed in the recipe")
+    chosen: Literal["yes", "no"] = of("whether its settings were taken: the most accurate of those sparse enough")
+    status: Name = of("`finished`, `not_sparse`, `diverged`, or why there is no run")
+    top1_pct: PercentOrEmpty = of("top-1 accuracy on the validation split; empty without a network", ".2f", "%", None)
+    sparsity_pct: PercentOrEmpty = of("zeros among all weights of the finalized network", ".4f", "%", None)
+    sparse_macs_m: AmountOrEmpty = of("multiply-adds of the finalized network", ".6f", "million", None)
+    spec: Name = of("name of the run")
+    dataset: Name = of("data set, whose validation part the accuracy is of")
+    dataset_sha256: Sha256OrEmpty = of("fingerprint of the data files", default="")
+    commit: str = of("git commit of the code", default="")
+    dirty: str = of("whether the code differed from that commit", default="")
+    machine: str = of("processor or GPU, threads, version of PyTorch, platform", default="")
+    seconds: AmountOrEmpty = of("time of training and evaluation", ".1f", "s", None)
+
+
 class AuditLine(Line):
     """One line per printed number that was recomputed without training."""
 
@@ -281,6 +307,7 @@ KINDS: dict[str, type[Line]] = {
     "history": HistoryLine,
     "audit": AuditLine,
     "epochs": EpochLine,
+    "trials": TrialLine,
     "balance": BalanceLine,
     "balance_tests": BalanceTestLine,
     "gpu": GpuLine,

@@ -16,6 +16,7 @@ UNKNOWN = "unknown"
 # What can change the outcome of a run. Results and notebooks are rewritten by every `make reproduce`: counting them
 # would mark the second run of a clean checkout as dirty.
 CODE = ("paper_repro", "pyproject.toml", "requirements.lock")
+VECTORS = ("avx2", "avx512f", "avx512_bf16", "amx_tile")  # instructions for which libraries have kernels of their own
 
 
 def repository() -> Path:
@@ -37,7 +38,7 @@ def of_repository(*parts: str) -> Path:
 
 
 def provenance(device: str = "cpu", threads: int | None = None) -> dict[str, str | int]:
-    """What belongs beside every result: commit, dirty, torch, python, device, cpu, threads, platform.
+    """What belongs beside every result: commit, dirty, torch, python, device, cpu, processor, threads, platform.
 
     ``device`` is where the run trains ("cpu", "cuda", "cuda:1"); it is replaced by the GPU's name.
     ``threads`` is what torch uses in this process, unless given. Nothing here fails: what cannot be found is "unknown".
@@ -50,6 +51,7 @@ def provenance(device: str = "cpu", threads: int | None = None) -> dict[str, str
         "python": platform.python_version(),
         "device": device_name(device),
         "cpu": cpu_name(),
+        "processor": processor(),
         "threads": _threads() if threads is None else threads,
         "platform": f"{platform.system()} {platform.machine()}",
     }
@@ -81,13 +83,26 @@ def library_version(name: str) -> str:
 
 def cpu_name() -> str:
     """The processor's model name, such as "AMD EPYC 7B13"."""
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine() or UNKNOWN
+
+
+def processor() -> str:
+    """What a model name leaves open ("AMD EPYC" is several generations) and results depend on: "family 25, model 1,
+    stepping 1, avx2". Empty where the system does not say.
+    """
+    known = _cpuinfo()
+    parts = [f"{key.removeprefix('cpu ')} {known[key]}" for key in ("cpu family", "model", "stepping") if key in known]
+    return ", ".join([*parts, *(name for name in VECTORS if name in known.get("flags", "").split())])
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first core."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return " ".join(line.split(":", 1)[1].split())
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        pass
-    return platform.processor() or platform.machine() or UNKNOWN
+        return {}
+    pairs = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
+    return {key.strip(): " ".join(value.split()) for key, _, value in pairs}
 
 
 def device_name(device: str) -> str:

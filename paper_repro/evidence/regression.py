@@ -1,23 +1,26 @@
 """Is a method better than STR? The comparison of ``regress``: every regime of STR, at equal sparsity and at equal
-multiply-adds, as ``contrast.py`` defines both; what came out, in words and as CSV.
+multiply-adds, as ``contrast.py`` defines both; what came out, in words and as one data frame.
 
-A verdict needs two seeds, because one gives no interval.
+The regimes are judged together, those at equal sparsity and those at equal MACs each with Holm's correction. A verdict
+needs two seeds, because one gives no interval; one is held against the range of STR's reseeded runs instead.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from paper_repro.evidence.contrast import MOST_SEEDS, Answer, At, Network, contrast, judge, seeds_needed
-from paper_repro.evidence.statistics import Summary, summarise
+from paper_repro.evidence.contrast import Answer, At, Contrast, Network, contrast, counterpart, judge_all
+from paper_repro.evidence.statistics import MOST_SEEDS, Summary, seeds_needed, summarise
 from paper_repro.spec import Spec
 
-TEXTS = ("dataset", "origin", "commit", "dirty", "torch", "device")  # of a stored run
+TEXTS = ("dataset", "origin", "arithmetic", "commit", "dirty", "torch", "device")  # of a stored run
+AXES = (At.SPARSITY, At.MACS)
+NUMBERS = ("top1_pct", "sparsity_pct", "macs_m", "str_top1_pct", "difference", "low", "high", "p")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Measured:
     macs_m: float | None
     dataset: str = ""
     origin: str = ""
+    arithmetic: str = ""
     commit: str = "unknown"
     dirty: str = "unknown"
     torch: str = "unknown"
@@ -48,7 +52,8 @@ class Measured:
         """What is compared of it."""
         assert self.top1_pct is not None and self.sparsity_pct is not None
         macs_m = math.nan if self.macs_m is None else self.macs_m
-        return Network(self.seed, self.dataset, self.top1_pct, 1.0 - self.sparsity_pct / 100.0, macs_m)
+        density = 1.0 - self.sparsity_pct / 100.0
+        return Network(self.seed, self.dataset, self.top1_pct, density, macs_m, self.arithmetic)
 
 
 def measured(runs: Iterable[tuple[float, Spec]], stored: Mapping[str, Mapping[str, Any]]) -> list[Measured]:
@@ -60,13 +65,12 @@ def measured(runs: Iterable[tuple[float, Spec]], stored: Mapping[str, Mapping[st
         top1_pct, sparsity_pct, macs_m = (None if pd.isna(value) else float(value) for value in numbers)
         texts = {name: str(known[name]) for name in TEXTS if name in known}
         claimed = known.get("claimed_sparsity_pct")
-        status = str(known["status"])
         every.append(
             Measured(
                 spec.name,
                 target,
                 spec.seed,
-                status,
+                str(known["status"]),
                 top1_pct,
                 sparsity_pct,
                 macs_m,
@@ -79,12 +83,17 @@ def measured(runs: Iterable[tuple[float, Spec]], stored: Mapping[str, Mapping[st
 
 @dataclass(frozen=True)
 class Comparison:
-    """The method's accuracy minus STR's in one regime, in points. ``seeds_needed`` is an estimate from the spread that
-    was seen, and None where there is none or more than ``MOST_SEEDS`` would be needed.
+    """The method's accuracy minus STR's in one regime, in points. ``runs``: the method's. ``p``: of the difference,
+    with Holm's correction over the regimes. ``seeds_needed``: how many seeds would decide this one regime with the
+    probability ``POWER``, were mean and spread what they seem; None where there is no spread, or too many are needed.
     """
 
+    target_pct: float
+    at: At
     answer: Answer
+    runs: tuple[Measured, ...] = ()
     difference: Summary | None = None
+    p: float | None = None
     str_top1_pct: float | None = None
     seeds: tuple[int, ...] = ()
     seeds_needed: int | None = None
@@ -92,91 +101,137 @@ class Comparison:
 
     @property
     def note(self) -> str:
+        """Why it has no verdict, or fewer seeds."""
         return "; ".join(self.notes)
+
+    @property
+    def enough(self) -> str:
+        """How many seeds would be enough, where there are too few; empty where nothing is known of that."""
+        if self.answer is not Answer.TOO_FEW or self.difference is None or self.difference.sd is None:
+            return ""
+        return f"{self.seeds_needed or f'more than {MOST_SEEDS}'} would be"
 
     @property
     def verdict(self) -> str:
         """The answer in words, with the number of seeds that would be enough."""
-        if self.answer is not Answer.TOO_FEW:
-            return str(self.answer)
-        if self.seeds_needed is not None:
-            return f"{self.answer} ({self.seeds_needed} would be)"
-        one = self.difference is None or self.difference.sd is None
-        return str(self.answer) if one else f"{self.answer} (more than {MOST_SEEDS} would be)"
+        return f"{self.answer} ({self.enough})" if self.enough else str(self.answer)
 
-
-@dataclass(frozen=True)
-class Regime:
-    """What is known at one of STR's regimes."""
-
-    target_pct: float
-    runs: tuple[Measured, ...]
-    at_sparsity: Comparison
-    at_macs: Comparison
-    problems: tuple[str, ...] = ()  # runs of the method that came to nothing, and why
-
-    def mean(self, quantity: str) -> Summary | None:
-        """Mean over the usable runs of "top1_pct", "sparsity_pct" or "macs_m"."""
+    def mean(self, quantity: str) -> float:
+        """Mean over the usable runs of "top1_pct", "sparsity_pct" or "macs_m"; NaN without any."""
         values = [getattr(run, quantity) for run in self.runs if run.usable]
-        return summarise(values) if values else None
+        return summarise(values).mean if values else math.nan
 
 
 def compare(
     targets: Sequence[float],
-    method: Iterable[Measured],
-    str_runs: Iterable[Measured],
+    method: Sequence[Measured],
+    str_runs: Sequence[Measured],
     margin: float,
     failures: Mapping[str, str] | None = None,
-) -> list[Regime]:
-    """One ``Regime`` per target, in their order. ``failures``: spec name -> why its run failed."""
-    every = list(method)
-    str_networks = [run.network for run in str_runs if run.usable]
-    regimes = []
-    for target in targets:
-        runs = tuple(sorted((run for run in every if run.regime_pct == target), key=lambda run: run.seed))
-        problems = tuple(_problem(run, (failures or {}).get(run.spec)) for run in runs if not run.usable)
-        networks = [run.network for run in runs if run.usable]
-        at_sparsity, at_macs = (_compare(networks, str_networks, at, margin, problems) for at in (At.SPARSITY, At.MACS))
-        regimes.append(Regime(target, runs, at_sparsity, at_macs, problems))
-    return regimes
+    across_machines: bool = False,
+) -> list[Comparison]:
+    """One comparison per target and axis, target by target. ``failures``: spec name -> why its run failed.
+    ``across_machines``: pair runs whatever trained them.
+    """
+    if across_machines:
+        method, str_runs = ([replace(run, arithmetic="") for run in runs] for runs in (method, str_runs))
+    others = [run.network for run in str_runs if run.usable]
+    of_axis = []
+    for at in AXES:
+        pairs = [contrast(_networks(method, target), others, at) for target in targets]
+        lines = [
+            _line(target, at, [run for run in method if run.regime_pct == target], pair, others, failures or {})
+            for target, pair in zip(targets, pairs, strict=True)
+        ]
+        of_axis.append(_judged(lines, margin))
+    return [line for lines in zip(*of_axis, strict=True) for line in lines]
 
 
-def exit_code(regimes: Sequence[Regime], strict: bool = False) -> int:
+def _networks(runs: Iterable[Measured], target: float) -> list[Network]:
+    return [run.network for run in runs if run.usable and run.regime_pct == target]
+
+
+def _line(
+    target: float,
+    at: At,
+    runs: Sequence[Measured],
+    pairs: Contrast,
+    others: Sequence[Network],
+    failures: Mapping[str, str],
+) -> Comparison:
+    """What is known of one regime before the regimes are judged together."""
+    problems = [_problem(run, failures.get(run.spec)) for run in runs if not run.usable]
+    networks = _networks(runs, target)
+    line = Comparison(target, at, Answer.NO_RESULT, tuple(sorted(runs, key=lambda run: run.seed)))
+    if not networks:
+        return replace(line, notes=tuple(problems) or ("no run",))
+    notes = [*problems]
+    if pairs.alone:
+        notes.append(f"{_seeds(pairs.alone)}: STR has no finished run on the same data and machine")
+    notes += _outside(pairs.outside, others, at)
+    if len(networks) == 1:
+        notes += _among_reseeded(networks[0], others, at)
+    difference = pairs.difference()
+    if difference is None or (pairs.outside and difference.n < 2):
+        return replace(line, answer=Answer.OUTSIDE, notes=tuple(notes))
+    if difference.n == 1:
+        notes.append("one seed gives no interval; two are the least, three the default")
+    return replace(
+        line,
+        answer=Answer.TOO_FEW,
+        difference=difference,
+        str_top1_pct=summarise(there.top1_pct for _, there in pairs.pairs).mean,
+        seeds=tuple(network.seed for network, _ in pairs.pairs),
+        notes=tuple(notes),
+    )
+
+
+def _judged(lines: Sequence[Comparison], margin: float) -> list[Comparison]:
+    """The lines of one axis with their answers, corrected for how many of them have an interval."""
+    differences = [line.difference for line in lines if line.difference is not None]
+    count = sum(difference.sd is not None for difference in differences)
+    answers = iter(judge_all(differences, margin))
+    return [line if line.difference is None else _answered(line, *next(answers), margin, count) for line in lines]
+
+
+def _answered(line: Comparison, answer: Answer, p: float | None, margin: float, count: int) -> Comparison:
+    known, needed = line.difference, None
+    if answer is Answer.TOO_FEW and known is not None and known.sd is not None:
+        needed = seeds_needed(known.mean, known.sd, margin, count, above=known.n)
+    return replace(line, answer=answer, p=p, seeds_needed=needed)
+
+
+def exit_code(lines: Sequence[Comparison], strict: bool = False) -> int:
     """For scripts: 2 when a run of the method came to nothing, else 1 when it is worse than STR in a regime, else, if
     ``strict``, 4 when a regime is not decided, else 0. Only the comparison at equal sparsity counts.
     """
-    answers = {regime.at_sparsity.answer for regime in regimes}
-    if any(regime.problems for regime in regimes):
+    answers = {line.answer for line in lines if line.at is At.SPARSITY}
+    if any(not run.usable for line in lines for run in line.runs):
         return 2
     if Answer.WORSE in answers:
         return 1
     return 4 if strict and not all(answer.decided for answer in answers) else 0
 
 
-def _compare(
-    networks: Sequence[Network], str_networks: Sequence[Network], at: At, margin: float, problems: Sequence[str]
-) -> Comparison:
-    if not networks:
-        return Comparison(Answer.NO_RESULT, notes=tuple(problems) or ("no run",))
-    compared = contrast(networks, str_networks, at)
-    notes = [*problems]
-    if compared.alone:
-        notes.append(f"{_seeds(compared.alone)}: STR has no finished run on the same data")
-    notes += _outside(compared.outside, str_networks, at)
-    difference = compared.difference()
-    if difference is None or (compared.outside and difference.n < 2):
-        return Comparison(Answer.OUTSIDE, notes=tuple(notes))
-    answer = judge(difference, margin)
-    if difference.n == 1:
-        notes.append("one seed gives no interval; two are the least, three the default")
-    return Comparison(
-        answer,
-        difference,
-        summarise(there.top1_pct for _, there in compared.pairs).mean,
-        tuple(network.seed for network, _ in compared.pairs),
-        seeds_needed(difference, margin) if answer is Answer.TOO_FEW else None,
-        tuple(notes),
-    )
+# -- notes: why a regime has no verdict, or fewer seeds --------------------------------------------------------------
+
+
+def _among_reseeded(network: Network, others: Sequence[Network], at: At) -> list[str]:
+    """Whether a single run lies where one more run of STR would: in the prediction interval of STR's seeds there."""
+    there = []
+    for seed in sorted({other.seed for other in others}):
+        same = [other for other in others if other.pairs_with == replace(network, seed=seed).pairs_with]
+        if same and (place := counterpart(network, same, at)) is not None:
+            there.append(place.top1_pct)
+    expected = summarise(there).of_one_more if there else None
+    if expected is None:
+        return []
+    low, high = expected
+    where = "within" if low <= network.top1_pct <= high else "beyond"
+    return [
+        f"{network.top1_pct:.2f} % is {where} what reseeding STR gives, {low:.2f} to {high:.2f} % "
+        f"(95 % prediction interval from {len(there)} seeds)"
+    ]
 
 
 def _outside(networks: Sequence[Network], str_networks: Sequence[Network], at: At) -> list[str]:
@@ -186,7 +241,7 @@ def _outside(networks: Sequence[Network], str_networks: Sequence[Network], at: A
         there: list[Network] = []
         ends: list[float] = []
         for network in networks:
-            known = [_place(other, at) for other in str_networks if other.seed == network.seed]
+            known = [_place(other, at) for other in str_networks if other.pairs_with == network.pairs_with]
             if (_place(network, at) < min(known)) == (side == "sparser"):
                 there.append(network)
                 ends += known
@@ -224,70 +279,35 @@ def _problem(run: Measured, failure: str | None) -> str:
     return f"seed {run.seed}: {failure or say.get(run.status, run.status)}"
 
 
-# -- in words and as CSV ---------------------------------------------------------------------------------------------
+# -- as a data frame -------------------------------------------------------------------------------------------------
 
 
-def summary(name: str, regimes: Sequence[Regime]) -> str:
-    """One sentence: in how many regimes what came out, at equal sparsity."""
-    answers = [str(regime.at_sparsity.answer) for regime in regimes]
-    counted = ", ".join(f"{answer} in {answers.count(answer)}" for answer in dict.fromkeys(answers))
-    return f"{name} against STR at equal sparsity, {len(regimes)} regimes: {counted}."
+def frame(lines: Sequence[Comparison]) -> pd.DataFrame:
+    """A line per regime and axis, which the console, the CSV and the report all show; accuracies in percent,
+    differences in points, NaN for what there is not.
+    """
+    rows = []
+    for line in lines:
+        difference = line.difference
+        rows.append(
+            {
+                "regime_pct": f"{line.target_pct:g}",
+                "at_equal": str(line.at),
+                "seeds": difference.n if difference else 0,
+                **{name: line.mean(name) for name in ("top1_pct", "sparsity_pct", "macs_m")},
+                "str_top1_pct": line.str_top1_pct,
+                "difference": difference.mean if difference else None,
+                "low": difference.low if difference else None,
+                "high": difference.high if difference else None,
+                "p": line.p,
+                "verdict": str(line.answer),
+                "seeds_needed": str(line.seeds_needed or ""),
+                "note": line.note,
+            }
+        )
+    return pd.DataFrame(rows).astype(dict.fromkeys(NUMBERS, float))  # also where no line has one
 
 
-def notes(regimes: Sequence[Regime]) -> list[tuple[str, str]]:
-    """What does not fit into the table: (where, why a regime has no verdict, or fewer seeds), each said once."""
-    places: dict[str, list[str]] = {}
-    for regime in regimes:
-        for axis, comparison in (("sparsity", regime.at_sparsity), ("MACs", regime.at_macs)):
-            for note in comparison.notes:
-                places.setdefault(note, []).append(f"{regime.target_pct:g} % at equal {axis}")
-    return [
-        ("everywhere" if len(where) == 2 * len(regimes) else ", ".join(where), note) for note, where in places.items()
-    ]
-
-
-def claimed_sparsity(runs: Sequence[Measured]) -> list[str]:
-    """What the method's own ``sparsity()`` said, where it has one."""
-    claimed = [run for run in runs if run.usable and run.claimed_sparsity_pct is not None]
-    if not claimed:
-        return []
-    failed = next((run.claimed_sparsity_pct for run in claimed if isinstance(run.claimed_sparsity_pct, str)), None)
-    if failed is not None:
-        return [f"the method's own sparsity() {failed}; it is ignored, because sparsity is always measured"]
-    off = max(abs(float(run.claimed_sparsity_pct or 0.0) - (run.sparsity_pct or 0.0)) for run in claimed)
-    return [
-        f"the method's own sparsity() was off by up to {off:.2f} points, and is ignored: sparsity is always measured"
-    ]
-
-
-def sources(runs: Sequence[Measured]) -> list[str]:
-    """How many runs came from where."""
-    origins = [run.origin for run in runs if run.origin]
-    return [f"{origins.count(origin)} runs from {origin}" for origin in sorted(set(origins))]
-
-
-def csv_text(regimes: Sequence[Regime]) -> str:
-    """The comparison as CSV: a line per regime and comparison; accuracies and differences in percent and points."""
-    lines = []
-    for regime in regimes:
-        means = {name: regime.mean(name) for name in ("top1_pct", "sparsity_pct", "macs_m")}
-        for at, comparison in (("sparsity", regime.at_sparsity), ("macs", regime.at_macs)):
-            difference = comparison.difference
-            lines.append(
-                {
-                    "regime_pct": f"{regime.target_pct:g}",
-                    "at_equal": at,
-                    "seeds": difference.n if difference else 0,
-                    **{name: mean.mean if mean else None for name, mean in means.items()},
-                    "str_top1_pct": comparison.str_top1_pct,
-                    "difference": difference.mean if difference else None,
-                    "low": difference.low if difference else None,
-                    "high": difference.high if difference else None,
-                    "verdict": str(comparison.answer),
-                    "seeds_needed": str(comparison.seeds_needed or ""),
-                    "note": comparison.note,
-                }
-            )
-    numbers = ("top1_pct", "sparsity_pct", "macs_m", "str_top1_pct", "difference", "low", "high")
-    frame = pd.DataFrame(lines).astype(dict.fromkeys(numbers, float))  # also where no line has one
-    return frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+def csv_text(lines: Sequence[Comparison]) -> str:
+    """The frame as CSV."""
+    return frame(lines).to_csv(index=False, float_format="%.4f", lineterminator="\n")

@@ -1,8 +1,10 @@
-"""Statistics over seeds: means, Student's t intervals and paired differences. One seed gives no interval."""
+"""Statistics over seeds: means, Student's t intervals, paired differences, Holm's correction for several of them, the
+range of one more run, and how many seeds decide. One seed gives no interval.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +12,9 @@ from scipy import special  # scipy.stats has the same functions, and takes two s
 
 from paper_repro.errors import UserError
 
-LEVEL = 0.95
+LEVEL = 0.95  # of intervals; 1 - LEVEL is the error rate that tests keep
+POWER = 0.8  # a number of seeds is enough when it decides in four cases of five
+MOST_SEEDS = 100  # more are not worth naming
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,26 @@ class Summary:
             return None
         t = self.mean / (self.sd / float(np.sqrt(self.n)))
         return float(2 * special.stdtr(self.n - 1, -abs(t)))
+
+    def p_values(self, margin: float) -> tuple[float, float]:
+        """The smallest levels a at which the 1 - a interval leaves out zero (p of the t test), and lies within -margin
+        to +margin (twice the p of two one-sided tests, TOST). Needs two runs; without spread, each is 0 or 1.
+        """
+        assert self.sd is not None
+        distance = abs(self.mean)
+        if self.sd <= 1e-9 * max(1.0, distance):
+            return float(distance <= 1e-9), float(distance > margin + 1e-9)
+        t = np.array([distance, margin - distance]) / (self.sd / np.sqrt(self.n))
+        differs, equivalent = np.minimum(1.0, 2.0 * special.stdtr(self.n - 1, -t))
+        return float(differs), float(equivalent)
+
+    @property
+    def of_one_more(self) -> tuple[float, float] | None:
+        """The prediction interval: where one more run of the same kind falls with a probability of ``LEVEL``."""
+        if self.sd is None:
+            return None
+        half = half_width(self.sd, self.n) * float(np.sqrt(self.n + 1))
+        return self.mean - half, self.mean + half
 
     def text(self, digits: int = 2, unit: str = "") -> str:
         """For people: "89.01 (n = 1)" or "89.01 [88.70, 89.32] (n = 3)"."""
@@ -76,3 +100,61 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Summary
     """a - b over the seeds (the mappings' keys) that both have; None when they have no seed in common."""
     seeds = sorted(set(a) & set(b))
     return summarise(a[seed] - b[seed] for seed in seeds) if seeds else None
+
+
+# -- several comparisons at once, and numbers of seeds ---------------------------------------------------------------
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values corrected for their number (Holm, 1979): with those up to a rejected, a true hypothesis is among the
+    rejected ones with a probability of at most a, however the tests depend on each other.
+    """
+    values, count = np.asarray(p_values, dtype=float), len(p_values)
+    order = np.argsort(values)
+    corrected = np.empty(count)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * (count - np.arange(count))))
+    return [float(value) for value in corrected]
+
+
+def pooled_sd(groups: Iterable[Sequence[float]]) -> float | None:
+    """Standard deviation within groups, over all groups of two and more; None where there are none."""
+    arrays = [np.asarray(group, dtype=float) for group in groups if len(group) > 1]
+    if not arrays:
+        return None
+    squares = sum(float(((array - array.mean()) ** 2).sum()) for array in arrays)
+    return float(np.sqrt(squares / sum(len(array) - 1 for array in arrays)))
+
+
+def chance_to_decide(difference: float, sd: float, n: int, margin: float, comparisons: int = 1) -> float:
+    """Probability that ``n`` pairs decide, where the paired differences are normal with this mean and deviation: that
+    their interval leaves out zero or lies within the margin. ``comparisons`` made at once have intervals of level
+    1 - (1 - LEVEL) / comparisons: the first step of Holm's correction, and so a lower bound of what it gives.
+    """
+    if sd <= 0.0:
+        return 1.0
+    quantiles = (np.arange(500) + 0.5) / 500  # of the standard deviation that the n pairs will show
+    seen = sd * np.sqrt(special.chdtri(n - 1, quantiles) / (n - 1))
+    half = special.stdtrit(n - 1, 1.0 - (1.0 - LEVEL) / comparisons / 2.0) * seen / np.sqrt(n)
+
+    def mean_within(bound: np.ndarray) -> np.ndarray:
+        ends = [special.ndtr((end - difference) * np.sqrt(n) / sd) for end in (-bound, bound)]
+        return np.asarray(ends[1] - ends[0])
+
+    # a mean nearer to zero than half is not told from it, and one nearer than margin - half is equivalent
+    undecided = mean_within(half) - mean_within(np.maximum(margin - half, 0.0))
+    return 1.0 - float(np.maximum(undecided, 0.0).mean())
+
+
+def seeds_needed(difference: float, sd: float, margin: float, comparisons: int = 1, above: int = 1) -> int | None:
+    """The smallest number of seeds, more than ``above``, that decides with a probability of ``POWER``; None when more
+    than ``MOST_SEEDS``.
+    """
+    counts = range(above + 1, MOST_SEEDS + 1)
+    return next((n for n in counts if chance_to_decide(difference, sd, n, margin, comparisons) >= POWER), None)
+
+
+def smallest_decided(sd: float, n: int, comparisons: int = 1) -> float:
+    """The difference from which on ``n`` seeds, two or more, tell it from zero with a probability of ``POWER``."""
+    differences = sd * np.geomspace(0.01, 10_000.0, 500)
+    chances = [chance_to_decide(float(difference), sd, n, 0.0, comparisons) for difference in differences]
+    return float(np.interp(POWER, chances, differences))

@@ -25,7 +25,7 @@ from paper_repro.spec import Spec, SpecError
 
 Budgets = Mapping[str, Mapping[str, float]]  # budget -> layer -> sparsity in percent
 Section = Mapping[str, Any]
-NO_RECIPE = ("model", "method", "seed", "method_sha256")  # fields of a spec that say what a run is of
+NO_RECIPE = ("model", "method", "seed", "method_sha256", "model_sha256")  # fields of a spec that say what a run is of
 ARGUMENTS = ("model_args", "method_args")
 ASKED = {"sparsity_pct", "budget", "target_sparsity_pct"}  # arguments that say how sparse a network becomes
 
@@ -196,7 +196,7 @@ def tier_plan(
             own = _with_budget(own, entry.budget, budgets())
         of_method = shared.get(row.method, Place(tier.path, tier.where))
         printed = _printed(tier, row) if keys.printed_hyperparameters else Place(tier.path, tier.where)
-        plans[row.id] = _row_plan(row, model, protocol, of_method, printed, own)
+        plans[row.id] = _row_plan(row, protocol, of_method, printed, own)
     require_known("trained row", keys.headline, plans, f"{tier} headline")
     return TierPlan(
         name=name,
@@ -247,12 +247,12 @@ def _recipes_of_same(
     return plans
 
 
-def _row_plan(row: Row, model: str, tier: Place, method: Place, printed: Place, own: Place) -> RowPlan:
+def _row_plan(row: Row, tier: Place, method: Place, printed: Place, own: Place) -> RowPlan:
     """The row's own values over those of its method over those of the tier."""
     if "budget" in own.section.get("method_args", {}):  # it says how sparse each layer is, whatever its method does
         kept = {name: value for name, value in method.section.get("method_args", {}).items() if name != "distribution"}
         method = replace(method, section={**method.section, "method_args": kept})
-    spec, goal = recipe(model, row.method, tier, method, printed, own)
+    spec, goal = recipe(row.model, row.method, tier, method, printed, own)
     arguments = spec.method_args
     decays = any("weight_decay" in place.section for place in (method, printed, own))
     if row.is_str and "target_sparsity_pct" not in arguments and not ("s_init" in arguments and decays):

@@ -25,6 +25,7 @@ from paper_repro.paper.printed import File, LayerRow, Name, PrintedTable, Row, T
 from paper_repro.spec import Spec
 
 FOLDER = Path(__file__).parent
+PRINTED = "family_rows.csv"  # of the project's own tables, the one that has printed numbers: of the RigL paper
 OF_FACTS = ("title", "paper_table", "model", "dataset", "audited", "figure_layer", "figure_row")
 
 
@@ -153,8 +154,8 @@ def layer_rows(table: str) -> dict[str, LayerRow]:
 
 def verify() -> None:
     """Raise UserError when printed numbers were changed by hand (their checksums differ from those on file)."""
-    for folder in (library.FOLDER, FOLDER):
-        reading.verify(folder)
+    reading.verify(library.FOLDER)
+    reading.verify(FOLDER, PRINTED)
 
 
 def _path(table: str) -> Path:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,8 @@ def untrained(spec: Spec) -> nn.Module:
 
 
 def parameter_count(spec: Spec) -> int:
-    """Its parameters, batch norm included; nothing is allocated."""
-    with torch.device("meta"):
+    """Its parameters, batch norm included; nothing is allocated, but for a user's network, which may look at values."""
+    with torch.random.fork_rng(devices=[]), nullcontext() if spec.model_sha256 else torch.device("meta"):
         return sum(parameter.numel() for parameter in untrained(spec).parameters())
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -30,6 +30,8 @@ class Method:
     """A dense network: the base of all methods, and itself the simplest one."""
 
     prunes = True  # whether a network that stays dense means that something is wrong
+    # argument, weight_decay or lr -> where `regress --tune` searches it, in the words of methods/ranges.toml
+    ranges: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def parametrization(self, name: str, layer: CountedLayer) -> nn.Module | None:
         """The module that maps the raw weight of ``layer`` to the sparse one of that shape; None leaves it dense."""

@@ -66,8 +66,7 @@ def find(text: str) -> Plugin:
         return Plugin(text, text)
     points = methods.entry_points()
     require_known("method", text, {*methods.METHODS, *points})
-    files = _package_files(text, points[text])
-    return Plugin(text, text, _sha256(files), files)
+    return from_package(text, text, points[text].module)
 
 
 def load(plugin: Plugin) -> type[Method]:
@@ -75,7 +74,7 @@ def load(plugin: Plugin) -> type[Method]:
     if not plugin.sha256:
         return methods.METHODS[plugin.name].load()
     with explained(plugin, "import"):
-        cls = _class_of_file(plugin) if plugin.source.endswith(".py") else _class_of_point(plugin)
+        cls = _only_method(plugin, module_of(plugin)) if plugin.source.endswith(".py") else _class_of_point(plugin)
     cls.plugin = plugin  # type: ignore[attr-defined]
     methods.PLUGINS[plugin.name] = cls
     return cls
@@ -166,15 +165,24 @@ def claimed_sparsity_pct(method: Method, model: nn.Module) -> float | str | None
 
 
 def _file(path: Path) -> Plugin:
+    plugin = from_file(path, "METHOD is a Python file, or the name of a method")
+    if plugin.name.lower() in methods.METHODS:
+        called = plugin.name.lower()
+        raise UserError(f"{path}: a registered method is called {called!r} already; give the file another name")
+    return plugin
+
+
+def from_file(path: Path, advice: str) -> Plugin:
+    """The plug-in in a file, called after it; UserError, with the advice, for one that cannot be read, and for one that
+    is no Python.
+    """
     try:
         code = path.read_bytes()
     except OSError as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise UserError(f"{path} {reason}; METHOD is a Python file, or the name of a method") from error
+        raise UserError(f"{path} {reason}; {advice}") from error
     path = path.resolve()
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem)
-    if name.lower() in methods.METHODS:
-        raise UserError(f"{path}: a registered method is called {name.lower()!r} already; give the file another name")
     plugin = Plugin(name, str(path), hashlib.sha256(code).hexdigest(), (path,))
     with explained(plugin, "be read"):
         _compiled(plugin, code)
@@ -188,7 +196,8 @@ def _compiled(plugin: Plugin, code: bytes) -> Any:
         raise UserError(f"{plugin} is no Python source: {error}") from error
 
 
-def _class_of_file(plugin: Plugin) -> type[Method]:
+def module_of(plugin: Plugin) -> ModuleType:
+    """The module that the file of a plug-in defines; runs it."""
     code = Path(plugin.source).read_bytes()
     if hashlib.sha256(code).hexdigest() != plugin.sha256:
         raise UserError(f"{plugin} was changed while it was being loaded: run the same command again")
@@ -201,9 +210,9 @@ def _class_of_file(plugin: Plugin) -> type[Method]:
         place = _place(plugin, error.__traceback__) or str(plugin)
         raise UserError(
             f"{place}: {error}; install it into this environment. A plug-in is one file: what it needs beside it "
-            f"belongs into a package with an entry point of the group {GROUP!r}"
+            "belongs into a package"
         ) from error
-    return _only_method(plugin, module)
+    return module
 
 
 def _class_of_point(plugin: Plugin) -> type[Method]:
@@ -242,21 +251,18 @@ def _only_method(plugin: Plugin, module: ModuleType) -> type[Method]:
     return classes[0]
 
 
-def _package_files(name: str, point: importlib.metadata.EntryPoint) -> tuple[Path, ...]:
-    """The code behind an entry point: all of its package, found without importing it."""
-    spec = importlib.util.find_spec(point.module.partition(".")[0])
+def from_package(name: str, source: str, module: str) -> Plugin:
+    """The plug-in in an installed module. Its code is all of the package, which is found without importing it."""
+    spec = importlib.util.find_spec(module.partition(".")[0])
     if spec is None or not (spec.submodule_search_locations or spec.origin):
-        raise UserError(f"entry point {name} = {point.value!r}: there is no module {point.module}; install it again")
+        raise UserError(f"plug-in {name}: there is no module {module}; install it, or install it again")
+    files: tuple[Path, ...] = (Path(str(spec.origin)),)
     if spec.submodule_search_locations:
-        return tuple(sorted(file for root in spec.submodule_search_locations for file in Path(root).rglob("*.py")))
-    return (Path(str(spec.origin)),)
-
-
-def _sha256(files: tuple[Path, ...]) -> str:
+        files = tuple(sorted(file for root in spec.submodule_search_locations for file in Path(root).rglob("*.py")))
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
+    return Plugin(name, source, digest.hexdigest(), files)
 
 
 def _place(plugin: Plugin, trace: TracebackType | None) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from paper_repro.errors import UserError, called, require_known
+from paper_repro.models.cifar import resnet32_cifar, resnet50_cifar, vgg19_cifar
 from paper_repro.models.fastgrnn import fastgrnn
 from paper_repro.models.mobilenetv1 import mobilenet_v1
 from paper_repro.models.resnet import resnet18, resnet50
@@ -23,6 +24,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet50": resnet50,
     "mobilenet_v1": mobilenet_v1,
     "fastgrnn": fastgrnn,
+    "resnet32_cifar": resnet32_cifar,
+    "resnet50_cifar": resnet50_cifar,
+    "vgg19_cifar": vgg19_cifar,
 }
 
 

@@ -80,10 +80,10 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         expansion = block.expansion
-        self.layer1 = _stage(block, width, width, blocks[0], stride=1)
-        self.layer2 = _stage(block, width * expansion, width * 2, blocks[1], stride=2)
-        self.layer3 = _stage(block, width * 2 * expansion, width * 4, blocks[2], stride=2)
-        self.layer4 = _stage(block, width * 4 * expansion, width * 8, blocks[3], stride=last_stride)
+        self.layer1 = stage(block, width, width, blocks[0], stride=1)
+        self.layer2 = stage(block, width * expansion, width * 2, blocks[1], stride=2)
+        self.layer3 = stage(block, width * 2 * expansion, width * 4, blocks[2], stride=2)
+        self.layer4 = stage(block, width * 4 * expansion, width * 8, blocks[3], stride=last_stride)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = conv(width * 8 * expansion, num_classes, 1)
         for module in self.modules():
@@ -96,9 +96,10 @@ class ResNet(nn.Module):
         return self.fc(self.avgpool(x)).flatten(1)
 
 
-def _stage(
+def stage(
     block: type[BasicBlock] | type[Bottleneck], in_channels: int, channels: int, count: int, stride: int
 ) -> nn.Sequential:
+    """``count`` blocks, of which the first has the stride, with a projection where shapes change."""
     out_channels = channels * block.expansion
     downsample = None
     if stride != 1 or in_channels != out_channels:

@@ -72,23 +72,23 @@ def read_rows(path: Path, facts: TableFacts, paper_table: str) -> list[Row]:
     (``same_as``), from the table, and from the hyperparameters that are printed of the row.
     """
     printed = _hyperparameters(path.stem.removesuffix("_rows"))
-    of_table = {"model": facts.model, "dataset": facts.dataset, "paper_table": paper_table}
+    of_table: Cells = {"model": facts.model, "dataset": facts.dataset, "paper_table": paper_table}
+    if dense := layer_rows(facts.budgets_of).get("overall"):
+        of_table["dense_macs_m"] = str(dense.macs / 1e6)
 
     def complete(line: int, cells: Cells) -> Cells:
         there = _same(path, line, cells["same_as"]) if cells.get("same_as") else {}
-        whole = _filled(cells, there)
-        return _filled(whole, {**of_table, "series": whole["method"]}, printed.get(cells["row"], {}))
+        whole = _filled(cells, {**there, **printed.get(cells["row"], {})})
+        return _filled(whole, {**of_table, "series": whole["method"]})
 
     rows = reading.read_rows(path, Row, "row", complete=complete)
     require_known("row", printed, [row.id for row in rows], FOLDER / f"{path.stem[:-5]}_hyperparameters.csv")
     return rows
 
 
-def _filled(cells: Cells, *others: Cells) -> Cells:
-    """The cells, and where one is empty, what the first of the others has that has it."""
-    for other in others:
-        cells = {**cells, **{name: value for name, value in other.items() if not cells.get(name)}}
-    return cells
+def _filled(cells: Cells, other: Cells) -> Cells:
+    """The cells; empty ones are taken from the others."""
+    return {**cells, **{name: value for name, value in other.items() if not cells.get(name)}}
 
 
 def _same(path: Path, line: int, same_as: str) -> Cells:
@@ -102,11 +102,12 @@ def _same(path: Path, line: int, same_as: str) -> Cells:
         raise reading.at(path, line, "same_as", str(error)) from None
     if there[id].get("same_as"):
         raise reading.at(path, line, "same_as", f"{same_as} is itself the same as {there[id]['same_as']}")
-    return _filled(there[id], {"paper_table": tables()[table].paper_table}, _hyperparameters(table).get(id, {}))
+    hyperparameters = _hyperparameters(table).get(id, {})
+    return _filled(there[id], {"paper_table": tables()[table].paper_table, **hyperparameters})
 
 
 def _hyperparameters(table: str) -> dict[str, Cells]:
-    """Row -> weight decay and s_init as printed, for the rows of which they are."""
+    """Row -> its printed weight decay and s_init, for the rows that have them."""
     printed = lines(table, HyperparameterRow)
     return {line.row: {"weight_decay": line.weight_decay, "s_init": line.s_init} for line in printed}
 

@@ -38,9 +38,13 @@ Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
 Percent = Annotated[float, Field(allow_inf_nan=False, ge=0, le=100)]
 PercentOrEmpty = Annotated[Percent | None, BeforeValidator(_empty_is_none)]
 Name = Annotated[str, Field(min_length=1)]
-SameAs = Annotated[tuple[str, str] | None, BeforeValidator(lambda text: text.split(":", 1) if text else None)]
 Ranks = Annotated[str, Field(pattern=r"^([1-9]\d*/[1-9]\d*)?$")]  # of W / of U, such as "9/8"; empty for full rank
 Distribution = Literal["dense", "uniform", "erk", "budget", "nominal", "low-rank", "unknown"]
+# of ResNet50 on ImageNet-1K: STR's own 100 epochs at most; more than that; not from scratch; or nothing says
+Schedule = Literal["100 epochs", "longer", "pretrained", "not stated"]
+# where a number was read: in the authors' paper or their README, or second-hand
+HowRead = Literal["paper", "readme", "another paper", "another repository", "issue", "leaderboard"]
+OWN_SOURCES = ("paper", "readme")
 
 
 class File(BaseModel):
@@ -112,6 +116,11 @@ class Row(File):
     """One line of a table. A row has an accuracy and a sparsity, or no number at all; one of full matrices or of
     low-rank ones may have an accuracy alone. Columns with a default here may be left out of ``_rows.csv``.
 
+    In a table of what others publish: ``schedule``; ``epochs``, empty where the source does not say; ``how_read``;
+    ``macs_ratio``, where FLOPs are printed as a share of the dense network's, which are ``dense_macs_m``. A row may
+    have an accuracy alone there where it was read second-hand, or where its source counts sparsity over the pruned
+    layers.
+
     The numbers are texts here, as they are printed; ``reported`` has their values. ``series``: the line of a figure
     that it is a point of; its method, or its method under one of several budgets or settings. ``ranks``: of its two
     matrices, such as "9/8"; empty for full ones. ``distribution``: "budget" (the published budget named in
@@ -134,6 +143,11 @@ class Row(File):
     params_m: PrintedOrEmpty = None
     sparsity_pct: PrintedOrEmpty = None
     macs: PrintedOrEmpty = None
+    macs_ratio: PrintedOrEmpty = None
+    dense_macs_m: NumberOrEmpty = None
+    schedule: Annotated[Schedule | None, BeforeValidator(_empty_is_none)] = None
+    epochs: NumberOrEmpty = None
+    how_read: Annotated[HowRead | None, BeforeValidator(_empty_is_none)] = None
     distribution: Distribution
     budget: str = ""
     keep_dense: Annotated[tuple[str, ...], BeforeValidator(str.split)] = ()
@@ -154,9 +168,14 @@ class Row(File):
         numbers = [self.top1_pct, self.params_m, self.sparsity_pct, self.macs]
         if (self.distribution == "low-rank") != bool(self.ranks):
             raise ValueError("ranks and the distribution 'low-rank' need each other")
-        alone = self.distribution in ("dense", "low-rank") and any(numbers) and not any(numbers[1:])
+        may_be_alone = self.distribution in ("dense", "low-rank") or self.pruned_layers_pct or self.is_second_hand
+        alone = may_be_alone and any(numbers) and not any(numbers[1:])
         if any(numbers) and not alone and not (self.top1_pct and self.sparsity_pct):
             raise ValueError("some numbers are there and top1_pct or sparsity_pct is not: a row has both, or none")
+        if bool(self.schedule) != bool(self.how_read):
+            raise ValueError("schedule and how_read need each other")
+        if self.schedule == "100 epochs" and not (self.epochs and self.epochs <= 100):
+            raise ValueError(f"schedule is '100 epochs', and epochs is {self.epochs or 'empty'}")
         return self
 
     @property
@@ -168,7 +187,15 @@ class Row(File):
     def reported(self) -> Reported:
         """Its numbers."""
         texts = zip(NUMBERS, (self.top1_pct, self.params_m, self.sparsity_pct, self.macs), strict=True)
-        return Reported.of({name: parse(text) for name, text in texts if text is not None})
+        printed = {name: parse(text) for name, text in texts if text is not None}
+        if self.macs_ratio is not None and self.dense_macs_m is not None:
+            printed["macs_m"] = parse(self.macs_ratio).of(self.dense_macs_m)
+        return Reported.of(printed)
+
+    @property
+    def is_second_hand(self) -> bool:
+        """Whether its numbers were not read where the authors of the method print them."""
+        return self.how_read is not None and self.how_read not in OWN_SOURCES
 
     @property
     def is_dense(self) -> bool:

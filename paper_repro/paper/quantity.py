@@ -30,6 +30,10 @@ class Quantity:
         """How far ``x`` lies outside the numbers that round to the printed value; 0 when inside."""
         return max(0.0, abs(x - self.value) - self.half_unit - 1e-9 * max(1.0, abs(self.value)))
 
+    def of(self, whole: float) -> Quantity:
+        """A printed share, such as 0.42, as so much of ``whole``; its text says "0.42 of dense"."""
+        return Quantity(self.value * whole, self.half_unit * whole, f"{self.text} of dense")
+
 
 def parse(text: str) -> Quantity:
     """The quantity printed as ``text``; ValueError when it is not a plain decimal number (NaN and "1,014" are not)."""

@@ -45,6 +45,7 @@ SECTIONS = {
     "figures": "Figures",
     "methods": "Method by method",
     "balance": "The balance of thresholds",
+    "published": "How the numbers came about, and where they were read",
     "ranks": "Ranks, parameters, size",
     "verdicts": "Verdicts that are not a plain PASS, and why",
     "provenance": "Provenance",
@@ -52,6 +53,7 @@ SECTIONS = {
 ONLY_WHERE: Mapping[str, Callable[[tables.Table], bool]] = {
     "methods": lambda table: "methods_over_sparsity" in table.figures,
     "balance": lambda table: "balance_l1" in table.figures,
+    "published": lambda table: any(row.how_read for row in table.rows),
     "ranks": lambda table: any(row.ranks for row in table.rows),
 }
 
@@ -72,7 +74,8 @@ def skeleton(table: str) -> nbformat.NotebookNode:
         "report = open_report(table, tier, results_dir)\nreport.summary()"
     )
     text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
-    parameters = f'table = "{table}"\ntier = "smoke"\nresults_dir = "../results"'
+    tier = "smoke" if plan.tiers else tables.AUDIT
+    parameters = f'table = "{table}"\ntier = "{tier}"\nresults_dir = "../results"'
     cells = [
         text(intro, id="title"),
         code(parameters, id="parameters", metadata={"tags": ["parameters"]}),

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import EXIT_CODES
-from paper_repro.evidence import provenance, regression
+from paper_repro.evidence import provenance, regression, regression_words
 from paper_repro.evidence.contrast import EDGE
-from paper_repro.evidence.regression import Measured, Regime
-from paper_repro.evidence.statistics import summarise
+from paper_repro.evidence.regression import Comparison, Measured
+from paper_repro.report.figures import points
 from paper_repro.report.figures.style import macs_axis, new_figure, sparsity_axis, style
 from paper_repro.tables import Table, TierPlan
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 TEMPLATE = "regression.html.jinja"
 # matplotlib draws with these; the page replaces them with its own colours, which know of dark mode
 INK, GRID, STR_COLOUR, METHOD_COLOUR = "#010101", "#020202", "#030303", "#040404"
+_LOOK = {"markersize": 6, "linewidth": 1.8, "capsize": 3, "elinewidth": 1.0}
+STRS = {"color": STR_COLOUR, "marker": "o", "linestyle": "-", **_LOOK}
+MINE = {"color": METHOD_COLOUR, "marker": "s", "linestyle": "--", **_LOOK}
 VARIABLES = {INK: "--ink", GRID: "--line", STR_COLOUR: "--str", METHOD_COLOUR: "--mine"}
 
 
@@ -33,18 +37,13 @@ def page(
     plugin: Plugin,
     table: Table,
     plan: TierPlan,
-    checks: Sequence[Mapping[str, Any]],
-    regimes: Sequence[Regime],
-    str_runs: Sequence[Measured],
-    *,
-    margin: float,
-    seeds: int,
-    weight_decay: float,
-    method_args: Mapping[str, Any],
-    exit_code: int,
+    lines: Sequence[Comparison],
+    runs: Sequence[tuple[str, Measured]],
+    **facts: Any,
 ) -> str:
-    """The HTML text; everything that comes from the plug-in is escaped. ``checks``: what was checked before training,
-    with the fields of ``conformance.Outcome``.
+    """The HTML text; everything that comes from the plug-in is escaped. ``runs``: all of both, with the name of their
+    method. ``facts``: what was asked for and what came of it, under the names that the template has for them; of those,
+    ``checks`` are what was checked before training, with the fields of ``conformance.Outcome``.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("paper_repro.report", "."),
@@ -53,7 +52,8 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    method_runs = [run for regime in regimes for run in regime.runs]
+    environment.filters["number"] = lambda value, form: "–" if pd.isna(value) else form % value
+    usable = [(who, run) for who, run in runs if run.usable]
     return environment.get_template(TEMPLATE).render(
         name=plugin.name,
         plugin=plugin,
@@ -61,51 +61,43 @@ def page(
         plan=plan,
         data=dataset(plan.base.dataset).title,
         full_scale=plan.base.dataset == table.dataset and not plan.base.model_args,
-        regimes=regimes,
-        checks=checks,
-        sentence=regression.summary(plugin.name, regimes),
-        notes=regression.notes(regimes),
-        claims=regression.claimed_sparsity(method_runs),
-        scale=_scale(regimes, margin),
+        rows=list(zip(lines, regression.frame(lines).itertuples(), strict=True)),
+        sentence=regression_words.summary(plugin.name, lines),
+        notes=regression_words.notes(lines),
+        claims=regression_words.claimed_sparsity([run for who, run in runs if who == plugin.name]),
+        scale=_scale(lines, facts["margin"]),
         figures=[
-            ("Accuracy over sparsity", _picture(plugin.name, regimes, str_runs, "sparsity_pct")),
-            ("Accuracy over multiply-adds", _picture(plugin.name, regimes, str_runs, "macs_m")),
+            ("Accuracy over sparsity", _picture(usable, "sparsity_pct")),
+            ("Accuracy over multiply-adds", _picture(usable, "macs_m")),
         ],
-        runs=[(plugin.name, run) for run in method_runs] + [("STR", run) for run in str_runs],
+        runs=runs,
         code_version=provenance.code_version(),
         where=provenance.provenance(threads=1),
         edge_pct=round(100 * EDGE),
-        margin=margin,
-        seeds=seeds,
-        weight_decay=weight_decay,
-        method_args=method_args,
-        exit_code=exit_code,
         exit_codes=EXIT_CODES,
+        **facts,
     )
 
 
-def _scale(regimes: Sequence[Regime], margin: float) -> float:
+def _scale(lines: Sequence[Comparison], margin: float) -> float:
     """Half the width, in points, of the little pictures of differences."""
-    ends = [margin]
-    for regime in regimes:
-        for comparison in (regime.at_sparsity, regime.at_macs):
-            difference = comparison.difference
-            if difference is not None:
-                ends += [abs(end) for end in (difference.low, difference.high, difference.mean) if end is not None]
-    return 1.15 * max(ends) or 1.0
+    ends = regression.frame(lines)[["difference", "low", "high"]].abs().max().max()
+    return 1.15 * max(margin, 0.0 if pd.isna(ends) else float(ends)) or 1.0
 
 
-def _picture(name: str, regimes: Sequence[Regime], str_runs: Sequence[Measured], quantity: str) -> str:
+def _picture(runs: Sequence[tuple[str, Measured]], quantity: str) -> str:
     """STR's runs, seed by seed and as a mean, and the method's mean with its interval, as inline SVG."""
+    values = [(who, run.regime_pct, run.seed, getattr(run, quantity), run.top1_pct) for who, run in runs]
+    frame = pd.DataFrame(values, columns=["method", "regime_pct", "seed", quantity, "top1_pct"]).sort_values(quantity)
     with style():
         figure = new_figure(4.0, width=6.4)
         axis = figure.subplots()
-        finished = [run for run in str_runs if run.usable]
-        for seed in sorted({run.seed for run in finished}):
-            points = sorted((_x(run, quantity), run.top1_pct or 0.0) for run in finished if run.seed == seed)
-            axis.plot(*zip(*points, strict=True), color=STR_COLOUR, alpha=0.35, linewidth=1.0, marker=".")
-        _means(axis, "STR", [[run for run in finished if run.regime_pct == r.target_pct] for r in regimes], quantity, 0)
-        _means(axis, name, [[run for run in r.runs if run.usable] for r in regimes], quantity, 1)
+        for _, seed in frame[frame["method"] == "STR"].groupby("seed"):
+            axis.plot(seed[quantity], seed["top1_pct"], color=STR_COLOUR, alpha=0.35, linewidth=1.0, marker=".")
+        for who, of_method in sorted(frame.groupby("method"), key=lambda group: group[0] != "STR"):
+            means = points.means(of_method, "regime_pct").sort_values(quantity)
+            look: dict[str, Any] = MINE if who != "STR" else STRS
+            axis.errorbar(means[quantity], means["top1_pct"], yerr=means["half"].fillna(0.0), label=who, **look)
         axis.set_ylabel("Top-1 accuracy (%)")
         if quantity == "sparsity_pct":
             sparsity_axis(axis)
@@ -113,27 +105,10 @@ def _picture(name: str, regimes: Sequence[Regime], str_runs: Sequence[Measured],
         else:
             macs_axis(axis)
             axis.set_xlabel("Multiply-adds per image (millions, log scale)")
-        axis.legend(loc="lower left" if quantity == "sparsity_pct" else "lower right", labelcolor=INK)
+        if len(frame):
+            axis.legend(loc="lower left" if quantity == "sparsity_pct" else "lower right", labelcolor=INK)
         _colour(axis)
         return _svg(figure, quantity)
-
-
-def _x(run: Measured, quantity: str) -> float:
-    return float(getattr(run, quantity) or 0.0)
-
-
-def _means(axis: Axes, name: str, groups: Sequence[Sequence[Measured]], quantity: str, which: int) -> None:
-    """A point per regime with its 95 % interval over seeds; one seed has none."""
-    colour, marker = ((STR_COLOUR, "o"), (METHOD_COLOUR, "s"))[which]
-    points: list[tuple[float, float, float]] = []
-    for group in filter(None, groups):
-        accuracy = summarise(run.top1_pct or 0.0 for run in group)
-        half = 0.0 if accuracy.low is None else accuracy.mean - accuracy.low
-        points.append((summarise(_x(run, quantity) for run in group).mean, accuracy.mean, half))
-    if points:
-        x, y, halves = zip(*sorted(points), strict=True)
-        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6, "linewidth": 1.8, "capsize": 3}
-        axis.errorbar(x, y, yerr=halves, elinewidth=1.0, label=name, linestyle=("-", "--")[which], **look)
 
 
 def _colour(axis: Axes) -> None:

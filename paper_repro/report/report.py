@@ -17,7 +17,7 @@ from paper_repro.evidence.contrast import paired
 from paper_repro.evidence.contrast_claims import partners
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Judgement
-from paper_repro.report import balance_report, figures, summary
+from paper_repro.report import balance_report, figures, published, summary
 from paper_repro.report.balance_report import markdown_table
 from paper_repro.report.figures.style import look
 from paper_repro.tables import AUDIT
@@ -116,6 +116,13 @@ class Report:
             table = markdown_table(["Row", "Seed", "Layers of which no weight is left"], gone)
             parts += ["Layers that ended empty:", table]
         return Markdown("\n\n".join(parts))
+
+    def published(self) -> Markdown:
+        """How the numbers of a table of others' results came about, and where each was read."""
+        found = published.lines(self.evidence.table)
+        return Markdown(
+            f"{published.CAPTION}\n\n{markdown_table(list(found[0]), [list(line.values()) for line in found])}"
+        )
 
     def methods(self) -> Markdown:
         """Regime by regime, the methods that were run, most accurate first, each beside STR."""

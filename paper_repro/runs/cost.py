@@ -179,6 +179,7 @@ def _seconds_per_step(network: nn.Module, facts: Dataset, autocast: str, batch: 
     if inputs.dim() == 4:
         inputs = inputs.to(memory_format=torch.channels_last)
     labels = torch.arange(batch, device=device) % facts.num_classes
+    labels = labels.view(-1, *[1] * len(facts.label_shape)).expand(-1, *facts.label_shape)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, fused=True)
 
     def step() -> float:

@@ -68,14 +68,18 @@ class Launch:
         threads: int = 1,
         processes: int = 1,
         plugin: str | None = None,
+        model: str = "",
     ) -> None:
-        """``plugin`` is what ``methods.plugins.find`` takes; the specs that carry its sha256 are trained with it."""
+        """``plugin`` and ``model`` are what ``find`` of ``methods.plugins`` and of ``models.plugins`` takes; the specs
+        that carry their sha256 are trained with them.
+        """
         self.order: dict[str, Any] = {
             "runs": str(runs),
             "data_root": str(data_root),
             "provenance": dict(provenance),
             "threads": threads,
             "plugin": plugin,
+            "model": model,
         }
         self.on_event, self.jobs, self.count = on_event, jobs or cores(), processes
         self.children: set[Child] = set()

@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 
+from paper_repro.data import brought
 from paper_repro.errors import UserError
 from paper_repro.methods import plugins
+from paper_repro.models import plugins as networks_of_users
 from paper_repro.runs import child
 from paper_repro.spec import Spec
 from paper_repro.training import distributed
@@ -53,6 +55,8 @@ def train(order: dict[str, Any], processes: distributed.Processes, tell: Tell, h
     spec = Spec.from_dict(order["spec"])
     if spec.method_sha256:
         plugins.load(plugins.find(order["plugin"]))
+    if spec.model_sha256:
+        brought.bring(networks_of_users.find(order["model"]))
     done = run(
         spec,
         runs=Path(order["runs"]),

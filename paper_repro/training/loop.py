@@ -27,6 +27,7 @@ from paper_repro.accounting import ranks
 from paper_repro.files import write
 from paper_repro.interchange import networks, weight_files
 from paper_repro.methods import plugins
+from paper_repro.models import plugins as networks_of_users
 from paper_repro.record import Accuracy, Epoch, Layer, Record, as_written
 from paper_repro.spec import Spec
 from paper_repro.training import saved_state
@@ -61,10 +62,12 @@ def run(
     if stored is not None:
         return stored
     plugin = plugins.require(spec.method, spec.method_sha256)
+    network = networks_of_users.require(spec.model, spec.model_sha256)
     with plugins.explained(plugin, "be set up"):
         forecast = require_pruning(spec)
     require_applicable(spec)
-    with locked(folder) if processes.first else nullcontext(), plugins.explained(plugin, "train"):
+    guarded = plugins.explained(network, "train"), plugins.explained(plugin, "train")
+    with locked(folder) if processes.first else nullcontext(), guarded[0], guarded[1]:
         if processes.first:
             write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1) + "\n")
         progress = Progress(report if processes.first else lambda event: None)

@@ -32,7 +32,7 @@ def accuracy(
         logits, labels = plain(images.to(device)), labels.to(device)
         correct += int((logits.argmax(1) == labels).sum())
         loss += float(cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="sum"))
-        count += len(labels)
+        count += labels.numel()  # a label an example, or one a pixel
     correct_in_all, loss_in_all, count_in_all = processes.total(correct, loss, count)
     return Accuracy(top1_pct=100.0 * correct_in_all / count_in_all, val_loss=loss_in_all / count_in_all)
 

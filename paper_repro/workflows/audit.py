@@ -42,7 +42,7 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
     path = save(findings, job.results / job.table / "audit.csv")
     printed = [finding for finding in findings if finding.printed]
     verdicts = [finding.verdict for finding in printed]
-    counts = summary.counted(verdicts)
+    counts = summary.counted(verdicts) or "none follows from others"
     console.print(f"audit: {len(printed)} printed numbers recomputed without training: {counts}  ({path})")
     if len(findings) > len(printed):
         console.print(f"  and {len(findings) - len(printed)} that follow from what is printed, in that file")

@@ -26,6 +26,7 @@ class Job:
     max_gpu_hours: float | None = None
     gpus: int = 1  # processes that train one run together
     options: str = ""  # of every run: see spec.OPTIONS
+    model: str = ""  # a network of the user's in place of the table's: what ``models.plugins.find`` takes
     data_root: Path = field(default_factory=Path)
     runs: Path = Path("runs")
     results: Path = Path("results")
@@ -39,10 +40,8 @@ class Job:
     def specs(self) -> list[tuple[tables.Row, Spec]]:
         """The runs that this job asks for, in table order; UserError for a tier, method or row that does not exist."""
         table = tables.load(self.table)
-        pairs = [
-            (row, spec.with_options(self.options))
-            for row, spec in table.specs(self.tier, range(self.seeds), self.stand_ins())
-        ]
+        pairs = self.with_own_network(table.specs(self.tier, range(self.seeds), self.stand_ins()))
+        pairs = [(row, spec.with_options(self.options)) for row, spec in pairs]
         known = {row.id for row, _ in pairs}
         for row in () if self.rows == (ALL_ROWS,) else self.rows:
             table.row(row)
@@ -57,6 +56,14 @@ class Job:
         return [
             (row, spec) for row, spec in pairs if (not wanted or row.id in wanted) and self.method in (None, row.method)
         ]
+
+    def with_own_network(self, pairs: list[tuple[tables.Row, Spec]]) -> list[tuple[tables.Row, Spec]]:
+        """These runs on the user's network, where the job names one (``own_network.runs``)."""
+        if not self.model:
+            return pairs
+        from paper_repro.workflows import own_network  # only here: it imports torch
+
+        return own_network.runs(pairs, tables.load(self.table).tier(self.tier), self.model)
 
     def wanted_rows(self) -> tuple[str, ...]:
         """The rows that this job names, or the headline rows where it names none; empty for all of them."""

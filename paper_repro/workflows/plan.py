@@ -20,6 +20,7 @@ from paper_repro.terminal import Console
 from paper_repro.training import saved_state
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
 from paper_repro.training.options import require_applicable
+from paper_repro.workflows import own_network
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import costs, side_by_side
 
@@ -43,6 +44,8 @@ def show_plan(job: Job, console: Console) -> int:
     grid = Grid(header_style="bold", pad_edge=False, box=None)
     for title in COLUMNS:
         grid.add_column(title, justify="left" if title in ("row", "state", "run") else "right", no_wrap=True)
+    if job.model:
+        own_network.describe(job.model, [spec for _, spec in job.specs()], console)
     refused: list[str] = []
     pairs, cost = job.specs(), costs(job)
     first: dict[str, str] = {}  # run -> the first of the rows that show it, at which it is counted

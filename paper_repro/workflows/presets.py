@@ -36,6 +36,7 @@ from typing import Any
 
 import click
 import pandas as pd
+import torch
 from torch import Tensor
 
 from paper_repro import methods, record, tables
@@ -44,7 +45,8 @@ from paper_repro.errors import UserError
 from paper_repro.files import write
 from paper_repro.interchange import networks, weight_files
 from paper_repro.interchange.networks import untrained
-from paper_repro.methods.balance import implied_l1
+from paper_repro.methods.balance import implied_l1, slopes_to_keep
+from paper_repro.methods.distributions import kth_smallest
 from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
 from paper_repro.training import randomness
@@ -88,6 +90,16 @@ def s_init(spec: Spec, onset: float) -> float:
     return float(f"{onset_s(method) / factors[round(onset * (len(factors) - 1))]:.4g}")
 
 
+def balancing_slope(weights: Iterable[Tensor], sparsity_pct: float) -> float:
+    """The slope with which the balance prunes these layers, as their weights are, to an overall sparsity: the budget of
+    ``distributions.Balanced`` is the one at this slope.
+    """
+    needed = torch.cat(
+        [slopes_to_keep(weight.detach().abs().flatten().sort(descending=True).values) for weight in weights]
+    )
+    return float(kth_smallest(needed, max(1, round((1.0 - sparsity_pct / 100.0) * needed.numel()))))
+
+
 def layer_slopes(weights: Mapping[str, Tensor], densities: Mapping[str, float]) -> dict[str, float]:
     """Layer -> the slope at which it is balanced at its density (a share between 0 and 1).
 
@@ -104,11 +116,6 @@ def layer_slopes(weights: Mapping[str, Tensor], densities: Mapping[str, float]) 
         if 0.0 < threshold < 0.5:  # g(0), of a sigmoid
             slopes[layer] = math.sqrt(implied_l1(threshold) / float(ordered[:kept].sum()))
     return slopes
-
-
-def slope(weights: Mapping[str, Tensor], densities: Mapping[str, float]) -> float:
-    """The median of ``layer_slopes``."""
-    return statistics.median(layer_slopes(weights, densities).values())
 
 
 def densities(table: str, row: str) -> dict[str, float]:

@@ -1,36 +1,51 @@
 """Is a method better than STR? From end to end: check it, train it at STR's regimes on STR's seeds, compare, report.
 
-The same seed means the same order of the data and the same initial weights. Whatever is finished already is not
-trained again: runs in ``runs/``, and, for STR and other registered methods, those committed in ``results/``.
+The same seed means the same order of the data and the same initial weights, and only runs of one machine are paired, so
+that rounding is the same too. STR is trained here as the method is. What is finished in ``runs/`` is not trained again;
+``reuse="committed"`` takes the runs in ``results/`` as well, whatever machine they are of, and says what that costs.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from rich.table import Table as Grid
 from rich.text import Text
 
-from paper_repro import record, tables
+from paper_repro import tables
 from paper_repro.data.catalog import dataset, source
 from paper_repro.errors import UserError
-from paper_repro.evidence import regression
-from paper_repro.evidence.regression import Comparison, Measured, Regime
+from paper_repro.evidence import regression, regression_words
+from paper_repro.evidence.contrast import At
+from paper_repro.evidence.regression import Comparison, Measured
+from paper_repro.experiments import ranges
 from paper_repro.files import write
-from paper_repro.record import as_written
 from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console
+from paper_repro.workflows import own_network, tune
+from paper_repro.workflows.finished import committed, require_one_machine, trained
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import list_failures, require_trainable, train_named
 
 if TYPE_CHECKING:
     from paper_repro.methods.plugins import Plugin
+
+# what STR's runs on a user's network have otherwise than the tier says, and every method's
+OF_THE_NETWORK = ("model", "model_args", "model_sha256", "epochs", "warmup_epochs", "channels_last")
+
+
+Runs = list[tuple[float, Spec]]  # regime that a run stands for, in percent, and the run
+STR = "STR"
+HERE, COMMITTED = "here", "committed"  # which finished runs are used: those of this machine, or committed ones too
+MORE_SEEDS = 10  # of STR, where they are finished: its spread is known from them, and nothing is trained for it
 
 
 @dataclass(frozen=True)
@@ -44,31 +59,48 @@ class Question:
     method_args: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None  # regress/<name of the method>, where None
     strict: bool = False  # whether a regime that is not decided has an exit code of its own
+    reuse: str = HERE
+    tune: int = 0  # trials for the method and for STR, at every regime; 0: the recipes as they are
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.margin < 100.0:
             raise UserError(f"margin is {self.margin:g} points of accuracy; it lies between 0 and 100")
+        if self.tune < 0:
+            raise UserError(f"tune is {self.tune}; it is a number of trials")
         if self.weight_decay is not None and not self.weight_decay >= 0.0:
             raise UserError(f"weight_decay is {self.weight_decay:g}; it is not negative")
 
-    def str_runs(self) -> list[tuple[float, Spec]]:
-        """STR's runs at this tier with the regime that each stands for, sparsest last."""
+    def folder(self, plugin: Plugin) -> Path:
+        """Where the report goes."""
+        return self.out or Path("regress") / (plugin.name + (f"-on-{self.own_network}" if self.own_network else ""))
+
+    @property
+    def own_network(self) -> str:
+        """The name of the user's network, or ""."""
+        return self.str_runs()[0][1].model if self.job.model else ""
+
+    def str_runs(self, seeds: int | None = None) -> Runs:
+        """STR's runs at this tier, of the job's seeds or of so many, with the regime that each stands for, sparsest
+        last.
+        """
         if self.job.tier in (AUDIT, CHECKPOINT):
             tier = self.job.tier
             raise UserError(f"tier {tier} trains nothing, so that no method can be compared at it; take TIER=smoke")
         table = tables.load(self.job.table)
         plan = table.tier(self.job.tier)
         runs = []
-        for row, plain in table.specs(self.job.tier, range(self.job.seeds)):
+        trained_rows = table.specs(self.job.tier, range(seeds or self.job.seeds))
+        for row, plain in self.job.with_own_network(trained_rows):
             spec = plain.with_options(self.job.options)
             target = plan.rows[row.id].target_sparsity_pct
-            if row.method == "str" and target is not None and "target_sparsity_pct" not in spec.method_args:
+            ends_there = "target_sparsity_pct" in spec.method_args and not self.job.model
+            if row.method == "str" and target is not None and not ends_there:
                 runs.append((target, spec))
         if not runs:
             raise UserError(f"table {table.name} trains no STR at tier {plan.name}, so that nothing can be compared")
         return sorted(runs, key=lambda pair: (pair[0], pair[1].seed))
 
-    def method_runs(self, plugin: Plugin, argument: str) -> list[tuple[float, Spec]]:
+    def method_runs(self, plugin: Plugin, argument: str) -> Runs:
         """The method's runs: at STR's regimes, with the seeds and the protocol of STR's runs. A registered method has
         the defaults that the tier gives it, so that its runs are those of the tables.
         """
@@ -80,6 +112,8 @@ class Question:
             regime = {"method_args": {argument: target}}
             spec = plan.spec(plugin.name, regime, asked, shared=not plugin.sha256)
             spec = replace(spec, dataset=ours.dataset, seed=ours.seed, method_sha256=plugin.sha256)
+            if self.job.model:
+                spec = replace(spec, **{name: getattr(ours, name) for name in OF_THE_NETWORK})
             runs.append((target, spec.with_options(self.job.options)))
         return runs
 
@@ -103,14 +137,59 @@ def parse_arguments(texts: Iterable[str]) -> dict[str, Any]:
 def regress(question: Question, console: Console) -> int:
     """Everything, in order; the exit code."""
     from paper_repro.methods import plugins
-    from paper_repro.report.regression_page import page
 
-    job, str_specs = question.job, question.str_runs()
-    plugin = plugins.find(question.method)
-    out = question.out or Path("regress") / plugin.name
-    table = tables.load(job.table)
-    plan = table.tier(job.tier)
-    targets = sorted({target for target, _ in str_specs})
+    job, plugin = question.job, plugins.find(question.method)
+    # a single run of the method is held against all the seeds that STR has
+    specs = {STR: question.str_runs(MORE_SEEDS if job.seeds == 1 else job.seeds)}
+    targets = sorted({target for target, _ in specs[STR]})
+    _print_question(question, plugin, targets, console)
+    if job.model:
+        own_network.describe(job.model, [spec for _, spec in specs[STR]], console)
+    checks = _preflight(question, plugin, targets, console)
+    specs = {plugin.name: question.method_runs(plugin, checks.sparsity_argument), **specs}
+    _print_plan(question, len(targets), console)
+    train = partial(_train, question, plugin, console)
+    searches = _searched(question, plugin, checks.ranges, specs, train, console) if question.tune else []
+    specs = {who: tune.settled(of, who, searches) for who, of in specs.items()}
+    to_have = {
+        f"{who} {target:g} s{spec.seed}": spec
+        for who in (STR, plugin.name)
+        for target, spec in specs[who]
+        if spec.seed < job.seeds
+    }
+    failures = train(to_have)
+
+    runs = {who: _measured(job, of, question.reuse) for who, of in specs.items()}
+    runs[STR] = [run for run in runs[STR] if run.origin]
+    reused = question.reuse == COMMITTED
+    reasons = {to_have[name].name: reason for name, reason in failures.items()}
+    lines = regression.compare(targets, runs[plugin.name], runs[STR], question.margin, reasons, across_machines=reused)
+    every = [run for of in runs.values() for run in of]
+    cost = regression_words.cost_of_reuse(every, _twice(job, specs)) if reused else ""
+    _print_outcome(lines, runs, cost, console)
+    code = regression.exit_code(lines, question.strict)
+    _write_report(
+        question,
+        plugin,
+        lines,
+        runs,
+        checks=checks.outcomes,
+        weight_decay=specs[plugin.name][0][1].weight_decay,
+        exit_code=code,
+        cost_of_reuse=cost,
+        trials=tune.lines(searches, job.tier),
+        ranges={search.method: search.ranges for search in searches},
+    )
+    list_failures(failures, console)
+    out = question.folder(plugin)
+    console.print(f"\n{regression_words.summary(plugin.name, lines)}")
+    console.print(f"report:  {out / 'report.html'}\nnumbers: {out / 'regress.csv'}")
+    return code
+
+
+def _print_question(question: Question, plugin: Plugin, targets: Sequence[float], console: Console) -> None:
+    job = question.job
+    plan = tables.load(job.table).tier(job.tier)
     console.print(
         Text.assemble(
             (f"Is {plugin.name} better than STR?", "bold"),
@@ -119,50 +198,50 @@ def regress(question: Question, console: Console) -> int:
             f"{job.seeds} seed{'s' if job.seeds > 1 else ''}",
         )
     )
-    checks = _preflight(question, plugin, targets, console)
-    method_specs = question.method_runs(plugin, checks.sparsity_argument)
-    stored = _stored(job, [spec for _, spec in [*method_specs, *str_specs]])
-    todo = {
-        f"{name} {target:g} s{spec.seed}": spec
-        for name, specs in (("STR", str_specs), (plugin.name, method_specs))
-        for target, spec in specs
-        if spec.name not in stored
-    }
-    _prepare(job, [spec for spec in todo.values() if not spec.method_sha256], list(todo.values()), console)
-    failures = train_named(todo, job, console, plugin=plugin.source)
-    stored |= _stored(job, list(todo.values()))
 
-    failed_specs = {todo[name].name: reason for name, reason in failures.items()}
-    method_runs = regression.measured(method_specs, stored)
-    str_runs = [run for run in regression.measured(str_specs, stored) if run.spec in stored]
-    regimes = regression.compare(targets, method_runs, str_runs, question.margin, failed_specs)
-    _print_sources(plugin, method_runs, str_runs, console)
+
+def _print_plan(question: Question, regimes: int, console: Console) -> None:
+    """What the seeds can decide, as far as the spread of STR is known, from whatever machine."""
+    known = _measured(question.job, question.str_runs(MORE_SEEDS), COMMITTED)
+    text = regression_words.plan(known, regimes, question.job.seeds, question.margin)
+    if text:
+        console.print(text, soft_wrap=True)
+
+
+def _print_outcome(
+    lines: Sequence[Comparison], runs: Mapping[str, Sequence[Measured]], cost: str, console: Console
+) -> None:
+    for who, of in runs.items():
+        for text in regression_words.sources(of):
+            console.print(f"{who}: {text}", soft_wrap=True)
+    if cost:
+        console.print(Text.assemble(("REUSE=committed: ", "bold yellow"), cost), soft_wrap=True)
     console.print()
-    print_whole(grid(regimes), console)
-    notes = [f"{where}: {note}" for where, note in regression.notes(regimes)]
-    for line in [*notes, *regression.claimed_sparsity(method_runs)]:
-        console.print(line, soft_wrap=True)
-    code = regression.exit_code(regimes, question.strict)
-    html = page(
-        plugin,
-        table,
-        plan,
-        checks.outcomes,
-        regimes,
-        str_runs,
-        margin=question.margin,
-        seeds=job.seeds,
-        weight_decay=method_specs[0][1].weight_decay,
-        method_args=question.method_args,
-        exit_code=code,
-    )
-    write(out / "regress.csv", regression.csv_text(regimes))
-    write(out / "report.html", html)
-    list_failures(failures, console)
-    console.print(
-        f"\n{regression.summary(plugin.name, regimes)}\nreport:  {out / 'report.html'}\nnumbers: {out / 'regress.csv'}"
-    )
-    return code
+    print_whole(grid(lines), console)
+    for where, note in regression_words.notes(lines):
+        console.print(f"{where}: {note}", soft_wrap=True)
+    for text in regression_words.claimed_sparsity([run for of in runs.values() for run in of]):
+        console.print(text, soft_wrap=True)
+
+
+def _write_report(
+    question: Question,
+    plugin: Plugin,
+    lines: Sequence[Comparison],
+    runs: Mapping[str, Sequence[Measured]],
+    **facts: Any,
+) -> None:
+    from paper_repro.report.regression_page import page
+
+    asked = {"margin": question.margin, "seeds": question.job.seeds, "method_args": question.method_args}
+    table = tables.load(question.job.table)
+    if question.own_network:
+        instead = f"with {question.own_network} in place of its network; STR stops at its target"
+        table = replace(table, title=f"{table.title}, {instead}")
+    every = [(who, run) for who, of in runs.items() for run in of]
+    html = page(plugin, table, table.tier(question.job.tier), lines, every, **asked, **facts)
+    write(question.folder(plugin) / "regress.csv", regression.csv_text(lines))
+    write(question.folder(plugin) / "report.html", html)
 
 
 def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], console: Console) -> Any:
@@ -185,76 +264,93 @@ def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], con
     return checks
 
 
-def _prepare(job: Job, registered: Sequence[Spec], todo: Sequence[Spec], console: Console) -> None:
-    """What could stop the runs, before any starts: a spec that would stay dense, and missing data."""
+def _searched(
+    question: Question,
+    plugin: Plugin,
+    declared: Mapping[str, Any],
+    specs: Mapping[str, Runs],
+    train: Callable[[Mapping[str, Spec]], dict[str, str]],
+    console: Console,
+) -> list[tune.Search]:
+    """The searches for the method and for STR at every regime, ended and written down."""
+    own = ranges.parsed(Path(plugin.source), "ranges,", declared) or ranges.of_method(plugin.name)
+    searches = tune.searches(specs, {STR: ranges.of_method("str"), plugin.name: own})
+    console.print(
+        f"trials: {question.tune} for {plugin.name} and as many for STR, at each regime, scored on "
+        f"{dataset(searches[0].recipe.dataset).title}",
+        soft_wrap=True,
+    )
+    tune.tune(searches, question.tune, partial(tune.train, train, question.job.runs))
+    tune.write(searches, question.job, question.folder(plugin), console)
+    return searches
+
+
+# -- what is trained, and what is there ------------------------------------------------------------------------------
+
+
+def _train(question: Question, plugin: Plugin, console: Console, named: Mapping[str, Spec]) -> dict[str, str]:
+    """Train those of these runs that are to be trained here; name -> why one failed. What could stop them is looked for
+    before any starts: a spec that would stay dense, missing data, and finished runs of another machine.
+    """
     from paper_repro.training.forecast import require_pruning
 
+    job, specs = question.job, list(named.values())
+    there, elsewhere = trained(job, specs), committed(job, specs)
+    reused = elsewhere.keys() if question.reuse == COMMITTED else set()
+    todo = {name: spec for name, spec in named.items() if spec.name not in there and spec.name not in reused}
+    if not todo:
+        return {}
+    if question.reuse == HERE:
+        require_one_machine(job, there)
+        count = sum(spec.name in elsewhere for spec in todo.values())
+        if count:
+            console.print(
+                f"runs: {count} of those to train are among the committed results, of whatever machine; they are "
+                "trained here all the same, because rounding is part of a training (REUSE=committed takes them)",
+                soft_wrap=True,
+            )
+    registered = [spec for spec in todo.values() if not spec.method_sha256]
     for spec in registered:
         require_pruning(spec)
     require_trainable(job, registered)
-    for name, loader in {(spec.dataset, spec.loader) for spec in todo}:
+    for name, loader in {(spec.dataset, spec.loader) for spec in todo.values()}:
         source(name).ensure(job.data_root, console.print, loader)
+    return train_named(todo, job, console, plugin=plugin.source)
 
 
-def _stored(job: Job, specs: Sequence[Spec]) -> dict[str, dict[str, Any]]:
-    """Spec name -> what is known of a finished run: of ``runs/`` first, then of the results that are committed."""
-    from paper_repro.evidence import provenance, results
-
-    known: dict[str, dict[str, Any]] = {}
-    for spec in specs:
-        run = record.finished(job.runs / spec.name, spec)
-        if run is not None:
-            known[spec.name] = {**as_written(run.provenance), **as_written(run.result), "origin": f"{job.runs}/"}
-    folders = dict.fromkeys(folder.resolve() for folder in (job.results, provenance.repository() / "results"))
-    for file in (file for folder in folders for file in sorted(folder.glob(f"*/{job.tier}.csv"))):
-        wanted = {spec.name for spec in specs} - known.keys()
-        if not wanted:
-            break
-        for values in results.read(file).to_dict("records"):
-            line = {str(key): value for key, value in values.items()}
-            if line["spec"] in wanted:
-                known[line["spec"]] = {**line, "origin": f"{_from_here(file)} (commit {line['commit'][:7]})"}
-    return known
+def _measured(job: Job, runs: Runs, reuse: str) -> list[Measured]:
+    """The runs as far as they are known: those in ``runs/``, and the committed ones where they are reused."""
+    specs = [spec for _, spec in runs]
+    return regression.measured(runs, (committed(job, specs) if reuse == COMMITTED else {}) | trained(job, specs))
 
 
-def _from_here(file: Path) -> str:
-    """A path as short as it can be said."""
-    try:
-        return str(file.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(file)
+def _twice(job: Job, specs: Mapping[str, Runs]) -> list[float]:
+    """Points of accuracy between the two, for each run that was trained here and is committed."""
+    runs = [run for of in specs.values() for run in of]
+    pairs = (_measured(job, runs, HERE), regression.measured(runs, committed(job, [spec for _, spec in runs])))
+    return [
+        abs(here.network.top1_pct - there.network.top1_pct)
+        for here, there in zip(*pairs, strict=True)
+        if here.usable and there.usable
+    ]
 
 
-def _print_sources(
-    plugin: Plugin, method_runs: Sequence[Measured], str_runs: Sequence[Measured], console: Console
-) -> None:
-    for name, runs in ((plugin.name, method_runs), ("STR", str_runs)):
-        for text in regression.sources(runs):
-            console.print(f"{name}: {text}")
-    versions = {run.torch for run in [*method_runs, *str_runs] if run.torch != "unknown"}
-    if len(versions) > 1:
-        console.print(f"note: these runs were made with different versions of torch: {', '.join(sorted(versions))}")
-
-
-def grid(regimes: Sequence[Regime]) -> Grid:
+def grid(lines: Sequence[Comparison]) -> Grid:
     """The table that ends ``regress``: a line per regime and comparison."""
     table = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
-    for title in ("regime", "sparsity %", "MACs M", "top-1 %", "at equal", "STR top-1 %", "difference [95 %]", "seeds"):
+    titles = ("regime", "sparsity %", "MACs M", "top-1 %", "at equal", "STR top-1 %", "difference [95 %]", "p", "seeds")
+    for title in titles:
         table.add_column(title, justify="left" if title == "at equal" else "right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for regime in regimes:
-        means = [regime.mean(quantity) for quantity in ("sparsity_pct", "macs_m", "top1_pct")]
-        cells = [
-            "–" if mean is None else f"{mean.mean:.{digits}f}" for mean, digits in zip(means, (2, 3, 2), strict=True)
-        ]
-        for axis, comparison in (("sparsity", regime.at_sparsity), ("MACs", regime.at_macs)):
-            lead = [f"{regime.target_pct:g} %", *cells] if axis == "sparsity" else [""] * 4
-            table.add_row(*lead, axis, *_cells(comparison))
+    shown = regression.frame(lines)
+    for line, row in zip(lines, shown.itertuples(), strict=True):
+        numbers = ((row.sparsity_pct, ".2f"), (row.macs_m, ".3f"), (row.top1_pct, ".2f"))
+        lead = [f"{row.regime_pct} %", *(_cell(*number) for number in numbers)] if line.at is At.SPARSITY else [""] * 4
+        difference = line.difference.signed() if line.difference else "–"
+        cells = (_cell(row.str_top1_pct, ".2f"), difference, _cell(row.p, ".3f"), str(row.seeds))
+        table.add_row(*lead, str(row.at_equal), *cells, line.verdict)
     return table
 
 
-def _cells(comparison: Comparison) -> list[str]:
-    difference = comparison.difference
-    if difference is None or comparison.str_top1_pct is None:
-        return ["–", "–", "0", comparison.verdict]
-    return [f"{comparison.str_top1_pct:.2f}", difference.signed(), str(difference.n), comparison.verdict]
+def _cell(value: Any, form: str) -> str:
+    return "–" if pd.isna(value) else format(value, form)

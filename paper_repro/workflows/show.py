@@ -13,12 +13,12 @@ from paper_repro.workflows.job import Job
 def show(job: Job, console: Console) -> None:
     """Render figures and notebook, then print the summary, and reported beside reproduced with a verdict for each row.
 
-    Tier audit draws nothing: its numbers are part of every other tier's notebook. It prints each claim at length
-    instead, as the notebook does.
+    Tier audit draws nothing, but for a table that has no other: its numbers are part of every other tier's notebook. It
+    prints each claim at length instead, as the notebook does.
     """
     table_evidence = evidence.load(job.table, job.tier, job.results)
     rendered = None
-    if job.tier != AUDIT:
+    if job.tier != AUDIT or not table_evidence.table.tiers:
         console.print("notebook and figures: being rendered (nothing is done where the results have not changed)")
         rendered = notebook.render(job.table, job.tier, job.results)
     compared, checked = verdicts.comparisons(table_evidence), claims.check(table_evidence)
@@ -32,7 +32,7 @@ def show(job: Job, console: Console) -> None:
         console.print()
         for claim in checked:
             console.print(f"{claim.verdict:<12} {claim.id}: {claim.sentence}", soft_wrap=True)
-    if rendered is not None:
+    if rendered is not None and job.tier != AUDIT:
         console.print(trained_where(table_evidence, job.runs), soft_wrap=True)
     console.print(f"numbers: {job.results / job.table}", soft_wrap=True)
     home = provenance.repository()

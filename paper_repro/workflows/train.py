@@ -28,6 +28,7 @@ from paper_repro.training.distributed import require_gpus
 from paper_repro.training.forecast import require_pruning, steps_per_epoch
 from paper_repro.training.optimizer import values_each
 from paper_repro.training.options import require_applicable
+from paper_repro.workflows import own_network
 from paper_repro.workflows.job import Job
 
 Run = tuple[tables.Row, Spec]
@@ -35,9 +36,14 @@ Run = tuple[tables.Row, Spec]
 
 def run(job: Job, console: Console) -> int:
     """Train what is missing and collect; the exit code: 0, or 1 when a run failed or rows had no data."""
+    if job.model:
+        own_network.describe(job.model, [spec for _, spec in job.specs()], console)
     todo, without_data = unfinished(job, console)
     failures = without_data | train(job, todo, console)
-    collect(job)
+    if job.model:  # no row of the table
+        own_network.show(job.specs(), job.runs, console)
+    else:
+        collect(job)
     return list_failures(failures, console)
 
 
@@ -158,7 +164,9 @@ def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: st
             progress(names[spec.name], event)
 
         made_by = provenance.provenance(threads=1)
-        training = launch.Launch(job.runs, job.data_root, made_by, on_event, jobs, processes=job.gpus, plugin=plugin)
+        training = launch.Launch(
+            job.runs, job.data_root, made_by, on_event, jobs, processes=job.gpus, plugin=plugin, model=job.model
+        )
         failures = training.train(list(todo.values()))
     if training.signum is not None:
         raise UserError(

@@ -16,7 +16,6 @@ from paper_repro.evidence.contrast import (
     counterpart,
     judge,
     pareto_front,
-    seeds_needed,
 )
 from paper_repro.evidence.statistics import summarise
 
@@ -135,19 +134,3 @@ def test_what_an_interval_says(differences: list[float], answer: Answer) -> None
 def test_without_a_margin_nothing_is_equivalent() -> None:
     assert judge(summarise([0.3, 0.31, 0.29])) is Answer.BETTER
     assert judge(summarise([0.1, -0.1, 0.0])) is Answer.TOO_FEW
-
-
-@pytest.mark.parametrize(
-    ("mean", "margin", "seeds"),
-    [
-        # half the width is t(n - 1) * sd / sqrt(n): at sd = 1, 1.2415 with 5 seeds (t = 2.7764) and 1.0494 with 6
-        (1.1, 0.0, 6),
-        (1.3, 0.0, 5),
-        (0.0, 1.25, 5),  # it would lie within the margin
-        (0.0, 0.1, None),  # not with a hundred: 0.198
-        (1.0, 0.0, 7),  # t(6) = 2.4469: 0.9248 < 1
-    ],
-)
-def test_seeds_needed_by_hand(mean: float, margin: float, seeds: int | None) -> None:
-    assert seeds_needed(summarise([mean - 1.0, mean, mean + 1.0]), margin) == seeds
-    assert seeds_needed(summarise([mean]), margin) is None

@@ -67,7 +67,7 @@ def test_inside_a_hook_git_is_not_misled(checkout: Path, monkeypatch: pytest.Mon
 
 def test_all_is_there() -> None:
     found = provenance.provenance(threads=3)
-    assert list(found) == ["commit", "dirty", "torch", "python", "device", "cpu", "threads", "platform"]
+    assert list(found) == ["commit", "dirty", "torch", "python", "device", "cpu", "processor", "threads", "platform"]
     assert found["torch"] == torch.__version__.split("+")[0]
     assert (found["device"], found["threads"]) == ("cpu", 3)
     assert provenance.library_version("no-such-library") == "unknown"

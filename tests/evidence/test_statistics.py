@@ -5,7 +5,16 @@ import pytest
 from scipy import stats
 
 from paper_repro.errors import UserError
-from paper_repro.evidence.statistics import paired_difference, summarise
+from paper_repro.evidence.statistics import (
+    POWER,
+    chance_to_decide,
+    holm,
+    paired_difference,
+    pooled_sd,
+    seeds_needed,
+    smallest_decided,
+    summarise,
+)
 
 
 def test_interval_is_students() -> None:
@@ -54,3 +63,51 @@ def test_a_constant_shifts_mean_and_interval() -> None:
     values = [88.9, 89.3, 89.1]
     assert summarise(values).plus(-80.0).text() == summarise(value - 80.0 for value in values).text()
     assert summarise([1.0]).plus(0.5).text() == "1.50 (n = 1)"
+
+
+def test_p_values_are_those_of_the_t_test_and_of_two_one_sided_tests() -> None:
+    values, margin = [0.1, 0.4, -0.2, 0.3], 0.8
+    differs, equivalent = summarise(values).p_values(margin)
+    one_sided = (
+        stats.ttest_1samp(values, -margin, alternative="greater").pvalue,
+        stats.ttest_1samp(values, margin, alternative="less").pvalue,
+    )
+    assert differs == pytest.approx(stats.ttest_1samp(values, 0.0).pvalue)
+    assert equivalent == pytest.approx(2 * max(one_sided))
+    assert summarise([2.0, 2.0]).p_values(0.5) == (0.0, 1.0) and summarise([0.0, 0.0]).p_values(0.5) == (1.0, 0.0)
+
+
+def test_holm_by_hand() -> None:
+    """Holm's own steps: 0.01 by 4, 0.015 by 3, 0.03 by 2, 0.04 by 1, and none smaller than the one before it."""
+    assert holm([0.03, 0.01, 0.04, 0.015]) == pytest.approx([0.06, 0.04, 0.06, 0.045])
+    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([0.02]) == [0.02] and holm([]) == []
+
+
+def test_one_more_run_of_the_same_kind() -> None:
+    """90, 91, 92: t(2) = 4.3027 at 97.5 %, and 1 * sqrt(1 + 1/3)."""
+    assert summarise([90.0, 91.0, 92.0]).of_one_more == pytest.approx((91 - 4.96833, 91 + 4.96833), abs=1e-4)
+    assert summarise([90.0]).of_one_more is None
+
+
+def test_spread_within_groups_alone() -> None:
+    assert pooled_sd([[1.0, 3.0], [100.0, 102.0, 104.0], [7.0]]) == pytest.approx(np.sqrt((2 + 8) / 3))
+    assert pooled_sd([[1.0], []]) is None
+
+
+@pytest.mark.parametrize(("difference", "n"), [(1.0, 4), (2.5, 3), (0.3, 20)])
+def test_the_chance_to_decide_is_the_power_of_the_t_test(difference: float, n: int) -> None:
+    """By the noncentral t distribution: the mean of n at a deviation of 1, beyond its critical value on either side."""
+    critical = stats.t.ppf(1 - 0.05 / 4 / 2, n - 1)
+    power = stats.nct.sf(critical, n - 1, difference * np.sqrt(n)) + stats.nct.cdf(
+        -critical, n - 1, difference * np.sqrt(n)
+    )
+    assert chance_to_decide(difference, 1.0, n, margin=0.0, comparisons=4) == pytest.approx(power, abs=2e-3)
+
+
+def test_numbers_of_seeds_that_decide() -> None:
+    """Textbook: 34 pairs show half a standard deviation with 80 %, 10 a whole one (two-sided, 5 %)."""
+    assert seeds_needed(0.5, 1.0, 0.0) == 34 and seeds_needed(1.0, 1.0, 0.0) == 10
+    assert seeds_needed(1.0, 1.0, 0.0, above=20) == 21
+    assert seeds_needed(0.05, 1.0, 0.0) is None
+    assert seeds_needed(0.0, 1.0, 0.0) is None and seeds_needed(0.0, 1.0, 1.0) == 12
+    assert chance_to_decide(smallest_decided(2.0, 3, 5), 2.0, 3, 0.0, 5) == pytest.approx(POWER, abs=0.01)

@@ -21,7 +21,9 @@ def test_names_and_sizes() -> None:
     assert sizes == {
         "extensions": 36,
         "family": 113,
+        "frontier": 84,
         "mobilenetv1": 8,
+        "reevaluations": 27,
         "resnet50": 41,
         "rnn": 16,
         "rnn_choices": 29,

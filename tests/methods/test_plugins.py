@@ -160,7 +160,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_installed_method_is_found_beside_broken_ones(installed: Path) -> None:
-    assert {"good-one", "broken-one", "wrong-one"} <= set(plugins.entry_points())
+    assert {"good-one", "broken-one", "wrong-one"} <= set(methods.entry_points())
     plugin = plugins.find("good-one")
     assert "good" not in sys.modules  # nothing of it was run to find it
     assert plugins.load(plugin).__name__ == "Mine" and len(plugin.files) == 2
@@ -173,7 +173,7 @@ def test_an_installed_method_is_found_beside_broken_ones(installed: Path) -> Non
 
 
 def test_an_installed_method_cannot_take_a_registered_name(installed: Path) -> None:
-    assert "str" not in plugins.entry_points() and plugins.load(plugins.find("str")).__name__ == "STR"
+    assert "str" not in methods.entry_points() and plugins.load(plugins.find("str")).__name__ == "STR"
 
 
 @pytest.mark.parametrize(

@@ -68,3 +68,21 @@ def test_narrow_networks_keep_the_layers_and_their_names() -> None:
 def test_bad_arguments_say_what_to_do(name: str, arguments: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         models.get(name, **arguments)
+
+
+@pytest.mark.parametrize(
+    "name, layers, params",
+    [
+        # 3*3*3*16; 10 of 16x16x9; 16x32, 16x32x9, 9 of 32x32x9; 32x64, 32x64x9, 9 of 64x64x9; 64x10
+        ("resnet32_cifar", 34, 432 + 23_040 + 512 + 4_608 + 82_944 + 2_048 + 18_432 + 331_776 + 640),
+        ("vgg19_cifar", 17, 20_018_880 + 5_120),  # of VGG19: 20,018,880 weights of convolutions
+        # ResNet50 with a stem of 3x3 in place of 7x7, and 10 classes in place of 1000
+        ("resnet50_cifar", 54, 25_502_912 - 3 * 64 * (49 - 9) - 990 * 2048),
+    ],
+)
+def test_networks_for_images_of_32_px(name: str, layers: int, params: int) -> None:
+    model = models.get(name)
+    report = account(model, (3, 32, 32))
+    assert (len(report.layers), report.params) == (layers, params)
+    assert all(layer.bias is None for layer in counted_layers(model).values())
+    assert models.get(name, num_classes=100)(torch.zeros(2, 3, 32, 32)).shape == (2, 100)

@@ -53,7 +53,10 @@ def test_skeletons_differ_in_title_table_and_figures_alone() -> None:
         balance = {"balance-title", "balance"}
         usual = first.keys() - {figure.replace("_", "-") for figure in tables.load("resnet50").figures} - balance
         assert {"title", "parameters"} == usual - set(same) or name == "resnet50"
-        more = {"family": {"methods-title", "methods"}, "rnn": {"ranks-title", "ranks"}}.get(name, set())
+        published = {"published-title", "published"}
+        ranks = {"ranks-title", "ranks"}
+        more = {"family": {"methods-title", "methods"}, "rnn": ranks, "rnn_choices": ranks}.get(name, set())
+        more = more | (published if name in ("frontier", "reevaluations") else set())
         more = more | (balance if "balance-l1" in drawn else set())
         assert cells.keys() == usual | drawn | more
 

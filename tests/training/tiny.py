@@ -48,9 +48,11 @@ class TinyImages(fashion_mnist.FashionMNIST):
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """Serve the tiny data set in place of Fashion-MNIST, with these facts changed."""
+    """Serve the tiny data set in place of Fashion-MNIST, with these facts changed, and its validation split."""
     facts = {"source": f"{__name__}:TinyImages", "train_examples": 96, "val_examples": 40}
     monkeypatch.setitem(catalog.sets(), "fashion_mnist", catalog.keys("fashion_mnist") | facts | changes)
+    split = catalog.sets()["fashion_mnist_validation"] | {"train_examples": 87, "val_examples": 9}
+    monkeypatch.setitem(catalog.sets(), "fashion_mnist_validation", split)
 
 
 # a low-rank network whose ranks fall from 9/12 to about 2/2

@@ -21,10 +21,11 @@ from paper_repro import cli, errors, methods, tables
 from paper_repro.conformance import preflight
 from paper_repro.conformance.protocol import CHECKS
 from paper_repro.evidence import provenance, results
-from paper_repro.evidence.lines import RunLine
+from paper_repro.evidence.lines import RunLine, TrialLine
 from paper_repro.runs import launch
 from paper_repro.spec import Spec
-from paper_repro.workflows import regress
+from paper_repro.workflows import finished, regress
+from paper_repro.workflows.job import Job
 from tests.runs.test_launch import WORKER
 from tests.training.tiny import SPEC, install
 
@@ -137,10 +138,17 @@ def test_the_example_from_end_to_end(monkeypatch: pytest.MonkeyPatch, capfd: pyt
     html = Path("regress/my_method/report.html").read_text(encoding="utf-8")
     assert html.count("<svg role") == 2 and "exit code 4" in html
     assert not re.search(r"(src|href)=|@import|url\((?!#)", re.sub(r'xlink:href="#[^"]*"|href="#[^"]*"', "", html))
-    assert runs[0]["spec"]["method_sha256"] in html and "Fashion-MNIST" in html and "not corrected" in html
+    assert runs[0]["spec"]["method_sha256"] in html and "Fashion-MNIST" in html and "by Holm's method" in html
+    here = finished.machine(Job("resnet50"))
+    assert f"STR: 2 runs from runs/, {here}" in out
+    finished.require_one_machine(Job("resnet50"), finished.trained(Job("resnet50"), str_specs()))
+    made_elsewhere = {"a": {"arithmetic": here.replace("torch ", "torch 1.")}}
+    with pytest.raises(errors.UserError, match=r"runs/ has runs of another machine.*--reuse committed"):
+        finished.require_one_machine(Job("resnet50"), made_elsewhere)
 
 
-TWO_SEEDS = ("--seeds", "2", "--runs", "mine", "--results", "committed", "--data-root", ".")
+REUSED = ("--results", "committed", "--reuse", "committed", "--data-root", ".")
+TWO_SEEDS = ("--seeds", "2", "--runs", "mine", *REUSED)
 
 
 def train_and_set_top1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,10 +177,63 @@ def test_finished_runs_are_reused_and_strs_come_from_the_results(
     assert ("my_method 40 s0" in out) == (not finished)
     assert "STR: 4 runs from committed/resnet50/smoke.csv (commit 1111111)" in out
     assert not list(Path("mine").glob("str-*"))
-    assert "different versions of torch" in out
+    assert "REUSE=committed: these runs are of 2 machines (" in out and "no run is there from both" in out
+    assert "these runs are of 2 machines" in Path("regress/my_method/report.html").read_text(encoding="utf-8")
     assert call(monkeypatch, EXAMPLE, *TWO_SEEDS) == 0
     out, _ = capfd.readouterr()
     assert "to train" not in out and "my_method: 4 runs from mine/" in out and "better in 2" in out
+
+
+def test_committed_runs_are_not_taken_unasked(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None
+) -> None:
+    """What would be trained is seen without training it."""
+    write_str_results(Path("committed"), top1_pct=0.0, seeds=3)
+    asked: list[str] = []
+    monkeypatch.setattr(regress, "train_named", lambda todo, job, console, plugin: asked.extend(todo) or {})
+    given = ("--seeds", "2", "--runs", "empty", "--results", "committed", "--data-root", ".")
+    assert call(monkeypatch, EXAMPLE, *given) == 2  # of the method there is no run
+    out, _ = capfd.readouterr()
+    assert [name for name in asked if name.startswith("STR")] == ["STR 40 s0", "STR 40 s1", "STR 60 s0", "STR 60 s1"]
+    assert "4 of those to train are among the committed results" in out and "STR's finished runs spread by 0.00" in out
+    asked.clear()
+    call(monkeypatch, EXAMPLE, *given, "--reuse", "committed")
+    assert asked and not [name for name in asked if name.startswith("STR")]
+
+
+def test_as_many_trials_for_both(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None
+) -> None:
+    """One regime, two trials each on a part of the training set; then the comparison, on all of it, with what was
+    chosen. The same command trains nothing again.
+    """
+    pytest.importorskip("optuna")
+    table = tiny_table()
+    plan = table.tiers["smoke"]
+    rows = {"str-79.55": replace(plan.rows["str-79.55"], stated_target_pct=10.0)}
+    one = replace(plan, rows=MappingProxyType(rows))
+    monkeypatch.setattr(tables, "load", lambda name: replace(table, tiers=MappingProxyType({"smoke": one})))
+    given = ("--seeds", "1", "--runs", "tuned", "--results", "tuned results", "--data-root", ".", "--tune", "2")
+    assert call(monkeypatch, "gmp", *given) == 0
+    out, _ = capfd.readouterr()
+    assert "trials: 2 for gmp and as many for STR, at each regime, scored on Fashion-MNIST, 9 of the 96" in out
+    kept = results.read_lines(Path("tuned results/resnet50/smoke_trials.csv"), TrialLine)
+    assert [(line.method, line.trial) for line in kept] == [("gmp", 0), ("gmp", 1), ("str", 0), ("str", 1)]
+    assert {line.dataset for line in kept} == {"fashion_mnist_validation"} and kept[0].settings == "as in the recipe"
+    assert all(line.machine == finished.machine(Job("resnet50")) for line in kept if line.status == "finished")
+    assert results.read_lines(Path("regress/gmp/trials.csv"), TrialLine) == kept
+    for method, argument in (("gmp", "weight_decay"), ("str", "s_init")):
+        (chosen,) = [line for line in kept if line.method == method and line.chosen == "yes"]
+        (run,) = [
+            json.loads(path.read_text()) for path in Path("tuned").glob(f"{method}-*-fashion_mnist-*/result.json")
+        ]
+        value = {**run["spec"]["method_args"], "weight_decay": run["spec"]["weight_decay"]}[argument]
+        recipe = 0.01 if method == "gmp" else SPEC.method_args["s_init"]
+        assert (f"{argument}={value}" in chosen.settings) if chosen.trial else value == recipe
+    html = Path("regress/gmp/report.html").read_text(encoding="utf-8")
+    assert "gmp and STR had 2 trials each" in html and "0.25 to 4 times the recipe" in html
+    assert call(monkeypatch, "gmp", *given) == 0
+    assert "to train" not in capfd.readouterr().out
 
 
 def test_exit_code_of_a_method_that_is_worse(
@@ -225,7 +286,7 @@ def test_a_plugin_that_fails_in_training_loses_nothing_else(
 ) -> None:
     write_str_results(Path("committed"), top1_pct=0.0, seeds=1)
     Path("late.py").write_text(FAILS_LATE, encoding="utf-8")
-    given = ["--seeds", "1", "--results", "committed", "--data-root", "."]
+    given = ["--seeds", "1", *REUSED]
     assert call(monkeypatch, "late.py", *given) == 2
     out, err = capfd.readouterr()
     said = "raised RuntimeError: too late for [/some/where], [red] and :smile:, while it was to train"
@@ -265,12 +326,12 @@ def test_what_a_plugin_prints_is_not_taken_for_events_nor_what_it_starts_waited_
 ) -> None:
     write_str_results(Path("committed"), top1_pct=0.0, seeds=1)
     Path("prints.py").write_text(PRINTS, encoding="utf-8")
-    given = ["--seeds", "1", "--results", "committed", "--data-root", "."]
+    given = ["--seeds", "1", *REUSED]
     began = time.monotonic()
     assert call(monkeypatch, "prints.py", *given) == 0
     assert time.monotonic() - began < 600  # what it left running is not waited for
     out, err = capfd.readouterr()
-    assert err == "" and "forged" not in out and "step" not in out
+    assert err == "" and "forged" not in out and "{'step'" not in out
     assert {line["verdict"] for line in comparison("regress/prints")} <= {"not enough seeds", "outside STR's range"}
 
 
@@ -293,6 +354,17 @@ def test_a_broken_plugin_is_not_trained(monkeypatch: pytest.MonkeyPatch, capfd: 
     assert "Traceback" not in out + err and not Path("none").exists() and not Path("regress/lazy").exists()
 
 
+def test_a_range_of_what_the_method_does_not_take(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = "import paper_repro\n\nclass Mine(paper_repro.Method):\n    ranges = {'untl': {'low': 1, 'high': 2}}\n"
+    Path("mistyped.py").write_text(
+        f"{code}    def __init__(self, sparsity_pct, until=1):\n        pass\n", encoding="utf-8"
+    )
+    assert call(monkeypatch, "mistyped.py", "--data-root", ".") == 2
+    assert "mistyped.py, line 3: unknown argument in ranges 'untl'. Did you mean 'until'?" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -305,6 +377,8 @@ def test_a_broken_plugin_is_not_trained(monkeypatch: pytest.MonkeyPatch, capfd: 
         (["gmp", "--method-args", "start"], "is not of the form key=value"),
         (["gmp", "--method-args", "sparsity_pct=90"], "is what regress asks the method for"),
         (["gmp", "--seeds", "0"], "not in the range"),
+        (["gmp", "--tune", "-1"], "not in the range"),
+        (["gmp", "--reuse", "all"], "is not one of"),
     ],
 )
 def test_mistakes(
@@ -330,6 +404,10 @@ def test_runs_are_those_of_str_but_for_the_method() -> None:
         assert spec.method_args == {"sparsity_pct": target}
     chosen = replace(question, weight_decay=0.5, method_args={"start": 0.1}).method_runs(plugin, "sparsity_pct")
     assert all(spec.weight_decay == 0.5 and spec.method_args["start"] == 0.1 for _, spec in chosen)
+
+
+def str_specs() -> list[Spec]:
+    return [spec for _, spec in regress.Question("gmp", Job("resnet50", seeds=1)).str_runs()]
 
 
 def regress_plugin(name: str):

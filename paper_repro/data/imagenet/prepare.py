@@ -59,8 +59,8 @@ def _read_all(folder: Path, say: Say, skip: bool) -> None:
     damaged: list[str] = []
     for part in PARTS:
         images = list_images(folder / part, wnids())
-        with bar(desc=f"reading {part}", total=len(images)) as done:
-            damaged += [f"{part}/{name}" for name in unreadable(images, done.update)]
+        names = bar(unreadable(images), desc=f"reading {part}", total=len(images))
+        damaged += [f"{part}/{name}" for name in names if name]
         say(f"{part}: {len(images):,} files read")
     if not damaged:
         if skip:

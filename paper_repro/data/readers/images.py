@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,9 +132,9 @@ def read_rgb(path: Path) -> Image.Image:
         raise UserError(f"{path} cannot be read as an image: {error}") from error
 
 
-def unreadable(images: Images, each: Callable[[int], None] = lambda steps: None) -> list[str]:
-    """Relative paths of the images that cannot be decoded; ``each`` is told of progress. Pillow decodes outside
-    Python's lock, so threads are enough.
+def unreadable(images: Images) -> Iterator[str | None]:
+    """For each image its relative path if it cannot be decoded, else None. Pillow decodes outside Python's lock, so
+    threads are enough.
     """
 
     def bad(index: int) -> str | None:
@@ -142,13 +142,8 @@ def unreadable(images: Images, each: Callable[[int], None] = lambda steps: None)
             read_rgb(images.path(index))
         except UserError:
             return images.relative(index)
-        finally:
-            each(1)
         return None
 
     with ThreadPoolExecutor(cores()) as pool:
-        damaged = []
         for start in range(0, len(images), 10_000):  # in parts: a pool keeps every task that it is given
-            part = range(start, min(start + 10_000, len(images)))
-            damaged += [name for name in pool.map(bad, part) if name]
-    return damaged
+            yield from pool.map(bad, range(start, min(start + 10_000, len(images))))

@@ -46,6 +46,7 @@ class CIFAR10(Archived):
     """The six files, or what they can be made from."""
 
     augmentation = CROP_AND_FLIP
+    mean, std = MEAN, STD
 
     def present(self, root: Path) -> bool:
         return super().present(root) or (root / PICKLES).exists()
@@ -70,7 +71,7 @@ class CIFAR10(Archived):
 
     def prepare(self, inputs: Tensor) -> Tensor:
         """uint8 images as normalised float32, in channels_last."""
-        mean, std = _mean_and_std(inputs.device)
+        mean, std = (_by_channel(values, inputs.device) for values in (self.mean, self.std))
         normalised = inputs.float().div_(255.0).sub_(mean).div_(std)
         return normalised.contiguous(memory_format=torch.channels_last)
 
@@ -83,14 +84,13 @@ class CIFAR10(Archived):
                 if not is_intact(folder / name, self.files[name]):
                     write(folder / name, content)
         except UNREADABLE as error:
-            raise UserError(f"damaged, or no CIFAR-10 ({type(error).__name__}: {error})") from error
+            raise UserError(f"damaged, or no {self.title} ({type(error).__name__}: {error})") from error
 
 
 @lru_cache
-def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Both (3, 1, 1), on ``device``; made once, because a GPU waits for what is copied to it."""
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
-    return mean, std
+def _by_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(3, 1, 1), on ``device``; made once, because a GPU waits for what is copied to it."""
+    return torch.tensor(values, device=device)[:, None, None]
 
 
 def _from_folder(folder: Path, names: Collection[str]) -> Files:

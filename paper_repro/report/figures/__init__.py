@@ -6,8 +6,8 @@ is not drawn.
 """
 
 # importing a family of figures registers them
-from paper_repro.report.figures import accuracy, balance, budgets, choices, ranks, training
+from paper_repro.report.figures import accuracy, balance, budgets, choices, published, ranks, training
 from paper_repro.report.figures.registry import FIGURES, draw, names, nothing_to_draw, of_table, path, png, save
 
 __all__ = ["FIGURES", "draw", "names", "nothing_to_draw", "of_table", "path", "png", "save"]
-__all__ += ["accuracy", "balance", "budgets", "choices", "ranks", "training"]
+__all__ += ["accuracy", "balance", "budgets", "choices", "published", "ranks", "training"]

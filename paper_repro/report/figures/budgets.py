@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator
 from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.layers import STR, against_uniform, at_full_size, budgets
+from paper_repro.experiments.claims import Rows
 from paper_repro.report.figures import style as st
 from paper_repro.report.figures.registry import NO_RUNS, figure
 
@@ -39,16 +40,17 @@ def nearest_published(evidence: Evidence, sparsity_pct: float) -> tuple[str, dic
     return min(published_str(evidence).items(), key=distance, default=("", {}))
 
 
-def str_layers(evidence: Evidence) -> pd.DataFrame:
-    """The layers of every STR run, numbered from 1 in the order of the forward pass."""
-    runs = [layers.assign(number=layers.index + 1) for _, layers in budgets(evidence, STR, printed=False)]
+def layers_of(evidence: Evidence, *methods: str) -> pd.DataFrame:
+    """The layers of every run of these methods, numbered from 1 in the order of the forward pass."""
+    rows = Rows(methods=methods)
+    runs = [layers.assign(number=layers.index + 1) for _, layers in budgets(evidence, rows, printed=False)]
     return pd.concat(runs, ignore_index=True) if runs else evidence.budgets.iloc[:0]
 
 
 @figure("layer_budgets", lambda evidence: len(evidence.budgets) > 0 or bool(published_str(evidence)))
 def layer_budgets(evidence: Evidence) -> Figure:
     """Sparsity of each layer of the STR rows, the nearest budget of the paper, and the uniform one as a line."""
-    layers, published = str_layers(evidence), published_str(evidence)
+    layers, published = layers_of(evidence, "str"), published_str(evidence)
     trained = list(dict.fromkeys(layers["row"]))
     shown = trained or st.evenly(list(published), 6)
     fig, axes = st.grid(len(shown), 2, 1.75)
@@ -107,12 +109,12 @@ def _mark_stages(axis: Axes, layers: Iterable[str]) -> None:
     axis.set_xticks(indices, labels)
 
 
-@figure("densities_against_paper", lambda evidence: len(str_layers(evidence)) > 0, NO_RUNS)
+@figure("densities_against_paper", lambda evidence: len(layers_of(evidence, "str")) > 0, NO_RUNS)
 def densities_against_paper(evidence: Evidence) -> Figure:
     """Every layer's density here over its density in the paper's model of the nearest sparsity, with the correlation of
     logarithms over the layers that keep weights; empty layers lie on the lower edge.
     """
-    layers = str_layers(evidence)
+    layers = layers_of(evidence, "str")
     shown = [row for row in dict.fromkeys(layers["row"]) if evidence.summary(row, "sparsity_pct") is not None]
     fig, axes = st.grid(len(shown), 3, 2.1, sharex=True, sharey=True)
     for axis, row in zip(axes, shown, strict=False):

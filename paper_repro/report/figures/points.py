@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.statistics import Summary
+from paper_repro.evidence.statistics import Summary, summarise
 from paper_repro.tables import Row
 
 REPORTED, REPRODUCED = "reported", "reproduced"
@@ -35,6 +37,16 @@ def points(evidence: Evidence) -> pd.DataFrame:
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
     numeric = ["regime_pct", "sparsity_pct", "macs_m", "top1_pct", "half"]
     return frame.astype(dict.fromkeys(numeric, float))
+
+
+def means(runs: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Means of runs, one line for each value of column ``by``: every other number of theirs, and ``half``, half the
+    95 % interval of ``top1_pct``; NaN for a single run.
+    """
+    groups = runs.groupby(by)
+    accuracies = groups["top1_pct"].agg(summarise)
+    half = [math.nan if accuracy.high is None else accuracy.high - accuracy.mean for accuracy in accuracies]
+    return groups.mean(numeric_only=True).assign(half=half)
 
 
 def origins(frame: pd.DataFrame) -> list[str]:

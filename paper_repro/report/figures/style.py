@@ -118,6 +118,17 @@ LOOKS: Mapping[str, Look] = {
     "search": Look("STR, by hand", BLUE, "o", LEARNED),
     "controller": Look("STR, controller", GREEN, "^", LEARNED),
     "freeze": Look("STR, freeze", PURPLE, "D", LEARNED),
+    # published, and not all of them methods here
+    "rigl-erk-longer": Look("RigL + ERK, 10x to 100x", "#8E3A6B", "h", REGROWTH),
+    "acdc": Look("AC/DC", "#B22222", "D", SCHEDULE),
+    "acdc-uniform": Look("AC/DC, uniform", "#B22222", "X", SCHEDULE),
+    "optg": Look("OptG", GREEN, "^", LEARNED),
+    "granet": Look("GraNet", "#332288", "s", REGROWTH),
+    "rpg": Look("RPG", "#D55E00", "v", REGROWTH),
+    "rpg-scratch": Look("RPG, from scratch", "#D55E00", "^", REGROWTH),
+    "probmask": Look("ProbMask", "#444444", "s", LEARNED),
+    "cram": Look("CrAM+", "#56B4E9", "d", SCHEDULE),
+    "network-surgery": Look("Network surgery", "#A6761D", "D", SCHEDULE),
     "low-rank": Look("Low rank", ORANGE, "s", LOW_RANK),
     "str-rank": Look("STR, learnt ranks", BLUE, "o", LOW_RANK),
 }

@@ -17,7 +17,7 @@ from paper_repro.evidence import claims, evidence, results, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.verdicts import Comparison
-from paper_repro.report import figures, report, summary
+from paper_repro.report import figures, published, report, summary
 from paper_repro.report.figures.style import look
 from paper_repro.report.site import charts
 from paper_repro.report.site.sortable import code, link, sortable
@@ -137,7 +137,7 @@ def table_page(bodies: Iterable[tuple[Evidence, list[ClaimResult]]]) -> str:
     table = bodies[0][0].table
     shown = [pair for pair in bodies if len(pair[0].audit if pair[0].tier == AUDIT else pair[0].runs)]
     missing = [tier for tier in table.tiers if tier not in [body.tier for body, _ in shown]]
-    parts = [f"# {table.heading}", ""]
+    parts = [f"# {table.heading}", "", *_published(bodies[0][0])]
     if missing:
         parts.append(f"Without results yet: tier {', '.join(missing)}.\n")
     for body, checked in sorted(shown, key=lambda pair: pair[0].tier == AUDIT):
@@ -145,8 +145,25 @@ def table_page(bodies: Iterable[tuple[Evidence, list[ClaimResult]]]) -> str:
     return "\n".join(parts)
 
 
+def _published(audit: Evidence) -> list[str]:
+    """The results of others that a table is of, and their figures."""
+    found = published.lines(audit.table)
+    if not found:
+        return []
+    frame = pd.DataFrame(found).map(html.escape)
+    frame = frame.assign(Row=frame["Row"].map(code), Source=frame["Source"].map(why))
+    return [
+        "## Published",
+        "",
+        sortable(frame, f"{audit.table.name}-published", published.CAPTION, 25),
+        *_pictures(audit),
+    ]
+
+
 def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
     printed = body.audit[body.audit["printed"].ne("")]
+    if not len(printed):  # of a table of others' results, whose numbers follow from no other
+        return []
     whys = zip(printed["convention"], printed["note"], strict=True)
     frame = pd.DataFrame(
         {
@@ -271,20 +288,20 @@ def runs(body: Evidence) -> pd.DataFrame:
 # -- a method --------------------------------------------------------------------------------------------------------
 
 
-def method_page(name: str, family: Evidence) -> str:
+def method_page(name: str, body: Evidence) -> str:
     """What a method is, and what it did on the protocol that all methods share."""
     entry = methods.METHODS[name]
     module = importlib.import_module(f"paper_repro.methods.{entry.module}")
     lines = []
-    for row in family.table.rows:
-        if row.method == name and len(family.row_runs(row.id)):
-            anchor = f"../tables/family.html#family-{family.tier}-{row.id}"
-            means = {title: family.summary(row.id, column) for column, title in OF_A_METHOD.items()}
+    for row in body.table.rows:
+        if row.method == name and len(body.row_runs(row.id)):
+            anchor = f"../tables/{body.table.name}.html#{body.table.name}-{body.tier}-{row.id}"
+            means = {title: body.summary(row.id, column) for column, title in OF_A_METHOD.items()}
             texts = {title: mean.text() if mean else "" for title, mean in means.items()}
             lines.append({"Row": link(code(row.id), anchor), "Regime %": row.regime_pct, **texts})
     preset = ", ".join(f"{key}={value!r}" for key, value in entry.preset.items())
     which = f", which is {entry.cls}({preset})" if preset else ""
-    caption = f"Table family, tier {family.tier} ({family.setting}): mean over seeds [95 % interval]."
+    caption = f"Table {body.table.name}, tier {body.tier} ({body.setting}): mean over seeds [95 % interval]."
     parts = [
         f"# {look(name).name}",
         f"`methods.get({name!r})`{which}, in `paper_repro/methods/{entry.module}.py`.",

@@ -1,0 +1,179 @@
+"""A table's rows on a network of the user's: the tier's protocol, and STR's values by the balance of thresholds.
+
+The network takes the place of the table's; a data set that its file brings along takes the place of the tier's, and is
+trained for as many steps as the tier takes. Three rules give STR's values (``presets``), from those of the row:
+
+- slope: the row's, times how much steeper the balance has to be on this network than on the tier's
+  (``presets.balancing_slope``). Both are measured on initial weights, at one sparsity for all rows. Batch norm makes
+  the scale that weights start with immaterial: it is taken to be He et al.'s in both.
+- weight decay: the one that pulls as much over the whole training (``presets.weight_decay``).
+- s_init: the one with which thresholds leave zero at the same share of training (``presets.s_init``).
+
+Where plain STR ends depends on how far training shrinks the weights, which is not known beforehand. STR is therefore
+asked for the sparsity that a row stands for: plain STR goes on until it is there, or until 60 % of training, and holds
+its budget then (``target = "freeze"``). Rows that have a budget, or ranks, of the paper's own network are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from rich.table import Table as Grid
+
+from paper_repro import record
+from paper_repro.accounting import Account, account, counted_layers
+from paper_repro.data import brought
+from paper_repro.data.catalog import dataset
+from paper_repro.errors import UserError
+from paper_repro.interchange import networks
+from paper_repro.methods.plugins import Plugin, explained
+from paper_repro.models import MODELS, plugins
+from paper_repro.report.console import print_whole
+from paper_repro.spec import Spec
+from paper_repro.tables import Row, TierPlan
+from paper_repro.terminal import Console
+from paper_repro.training import randomness
+from paper_repro.training.forecast import forecast, steps_per_epoch
+from paper_repro.workflows import presets
+
+BALANCED_PCT = 90.0  # the sparsity at which slopes are compared: about that of the paper's model of Figure 3
+Run = tuple[Row, Spec]
+
+
+@dataclass(frozen=True)
+class OwnNetwork:
+    """A user's network that can be trained. ``data``: the data set that it brings along, or "". ``size``: on it."""
+
+    plugin: Plugin
+    data: str
+    size: Account
+
+
+def runs(pairs: Iterable[Run], plan: TierPlan, source: str) -> list[Run]:
+    """The runs of a tier with the user's network in place of the table's."""
+    result = []
+    for row, spec in pairs:
+        if "budget" in spec.method_args or row.ranks:
+            continue
+        own = loaded(source, spec.dataset)
+        changed = _fitted(spec, own)
+        target = plan.rows[row.id].target_sparsity_pct
+        if row.is_str and target is not None:
+            changed = _preset(spec, changed)
+            if "target_sparsity_pct" not in spec.method_args:
+                ending = {"target_sparsity_pct": target, "target": "freeze"}
+                changed = replace(changed, method_args={**changed.method_args, **ending})
+        result.append((row, changed))
+    return result
+
+
+def loaded(source: str, data: str) -> OwnNetwork:
+    """The user's network, checked on its own data set, or on ``data`` where it has none. UserError, with the place, for
+    a file that cannot be used, a network that cannot read the data, and one with another number of outputs.
+    """
+    return _loaded(plugins.find(source), data)
+
+
+@lru_cache
+def _loaded(plugin: Plugin, data: str) -> OwnNetwork:
+    own = brought.bring(plugin)
+    facts = dataset(own or data)
+    built = MODELS[plugin.name](**facts.fitting)
+    inputs = torch.zeros(2, *facts.input_size)
+    with explained(plugin, f"read inputs of shape {tuple(inputs.shape)}"), torch.no_grad():
+        outputs = built.eval()(inputs)
+    wanted = (2, facts.num_classes, *facts.label_shape)
+    if not isinstance(outputs, torch.Tensor) or outputs.shape != wanted:
+        given = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise UserError(
+            f"{plugin}: for two examples of {facts.title} it gives {given}, and a tensor of shape {wanted} is "
+            f"expected (examples, classes{', pixels' if facts.label_shape else ''}); model() is given num_classes and "
+            "in_channels"
+        )
+    if not counted_layers(built):
+        raise UserError(f"{plugin}: it has no convolution or fully connected layer, and so nothing to prune")
+    return OwnNetwork(plugin, own, account(built, facts.input_size))
+
+
+def describe(source: str, specs: Iterable[Spec], console: Console) -> None:
+    """Say what the network weighs and costs: what its sparsity and its multiply-adds are counted from."""
+    for spec in {spec.dataset: spec for spec in specs}.values():
+        own, shape = loaded(source, spec.dataset), dataset(spec.dataset).input_size
+        layers = f"{len(own.size.layers)} layers that can be pruned"
+        text = f"{own.plugin}: {own.size.params:,} weights and {own.size.macs / 1e6:,.4g} M multiply-adds in {layers}"
+        console.print(f"{text}, on inputs of {shape}", soft_wrap=True)
+
+
+def _fitted(spec: Spec, own: OwnNetwork) -> Spec:
+    """The protocol of ``spec`` for this network, for as many steps as it takes there, or more to fill an epoch."""
+    changed = replace(
+        spec,
+        model=own.plugin.name,
+        model_args={},
+        model_sha256=own.plugin.sha256,
+        dataset=own.data or spec.dataset,
+        channels_last=spec.channels_last and len(dataset(own.data or spec.dataset).input_size) == 3,
+    )
+    longer = max(1.0, steps_per_epoch(spec) / steps_per_epoch(changed))
+    return replace(
+        changed, epochs=math.ceil(spec.epochs * longer), warmup_epochs=math.floor(spec.warmup_epochs * longer)
+    )
+
+
+def _preset(spec: Spec, own: Spec) -> Spec:
+    """STR's values on the own network, by those that ``spec`` has on the table's."""
+    expected = forecast(spec)
+    assert expected is not None and expected.onset_step is not None
+    steeper = _balancing_slope(own) / _balancing_slope(spec)
+    slope = float(f"{float(spec.method_args.get('slope', 1.0)) * steeper:.3g}")
+    decay = presets.weight_decay(own, spec.weight_decay * presets.pull_of_decay(spec))
+    changed = replace(own, weight_decay=float(f"{decay:.4g}"), method_args={**own.method_args, "slope": slope})
+    s_init = presets.s_init(changed, expected.onset_step / expected.total_steps)
+    return replace(changed, method_args={**changed.method_args, "s_init": s_init})
+
+
+def _balancing_slope(spec: Spec) -> float:
+    return _measured_slope(replace(spec, seed=0, method="dense", method_args={}).canonical())
+
+
+@lru_cache
+def _measured_slope(canonical: str) -> float:
+    spec = Spec.from_dict(json.loads(canonical))
+    with torch.random.fork_rng(devices=[]):
+        randomness.seed(spec.seed)
+        layers = counted_layers(networks.untrained(spec))
+        weights = [torch.nn.init.kaiming_normal_(layer.weight.detach()) for layer in layers.values()]
+    return presets.balancing_slope(weights, BALANCED_PCT)
+
+
+def show(pairs: Iterable[Run], folder: Path, console: Console) -> None:
+    """What the finished runs ended with."""
+    grid = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
+    for title in ("row", "seed", "slope", "weight decay", "s_init", "sparsity %", "MACs M", "top-1 %", "empty layers"):
+        grid.add_column(title, justify="left" if title == "row" else "right", no_wrap=True)
+    for row, spec in pairs:
+        done = record.finished(folder / spec.name, spec)
+        if done is None:
+            continue
+        args, result = spec.method_args, done.result
+        chosen = [f"{args[name]:g}" if name in args else "–" for name in ("slope", "s_init")]
+        measured = [result.sparsity_pct, result.sparse_macs_m, result.top1_pct]
+        cells = [
+            "–" if value is None else f"{value:.{digits}f}" for value, digits in zip(measured, (2, 4, 2), strict=True)
+        ]
+        grid.add_row(
+            row.id,
+            str(spec.seed),
+            chosen[0],
+            f"{spec.weight_decay:.4g}",
+            chosen[1],
+            *cells,
+            str(len(result.empty_layers)),
+        )
+    print_whole(grid, console)

@@ -1,0 +1,203 @@
+"""The search for hyperparameters before a comparison: as many trials for the method as for STR, at every regime.
+
+A trial is a run like others, on the training set less a part that is held out, and is scored on that part: no test
+number is seen. Optuna proposes (tree-structured Parzen estimator, seeded by method and regime); the trials of one
+number, one of each search, are trained side by side, so that how many fit on the machine changes nothing. The same
+command goes on where it was stopped: finished trials are read, and optuna proposes what it proposed before.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from paper_repro import record
+from paper_repro.data.catalog import validation_split
+from paper_repro.errors import UserError
+from paper_repro.evidence import results
+from paper_repro.evidence.contrast import EDGE
+from paper_repro.evidence.lines import TrialLine
+from paper_repro.experiments.ranges import Range, Ranges, applied, own_value
+from paper_repro.files import locked
+from paper_repro.methods import METHODS
+from paper_repro.record import Record
+from paper_repro.spec import Spec
+from paper_repro.terminal import Console
+from paper_repro.training.forecast import require_pruning
+from paper_repro.workflows.job import Job
+
+SEED = 1000  # of all trials; no test number is of it
+
+Train = Callable[[Mapping[str, Spec]], Mapping[str, Record | str]]  # name -> spec; name -> record, or why there is none
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial: its number, what was chosen for it, and the run that it is."""
+
+    number: int
+    values: Mapping[str, Any]
+    spec: Spec
+    run: Record | str  # or why there is none
+
+    def score(self, target_pct: float) -> float:
+        """Points of accuracy on the validation split. A network that is denser than its regime, by more than what
+        counts as equal, scores below every other: the denser, the lower.
+        """
+        if isinstance(self.run, str) or self.run.result.top1_pct is None or self.run.result.sparsity_pct is None:
+            return -200.0
+        excess = (100.0 - self.run.result.sparsity_pct) - (100.0 - target_pct) * (1.0 + EDGE)
+        return self.run.result.top1_pct if excess <= 0.0 else -excess
+
+
+@dataclass
+class Search:
+    """The search for one method at one regime. ``recipe``: the run that it starts from, with any seed."""
+
+    method: str
+    target_pct: float
+    recipe: Spec
+    ranges: Ranges
+    trials: list[Trial] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.recipe = replace(self.recipe, dataset=validation_split(self.recipe.dataset), seed=SEED)
+        self.own = {name: own_value(self.recipe, name) for name, item in self.ranges.items() if item.times}
+        self.study = _study(zlib.crc32(f"{self.method} {self.target_pct:g}".encode()))
+        self.asked: Any = None
+
+    def ask(self) -> tuple[dict[str, Any], Spec]:
+        """What the next trial is to be; the first is the recipe as it is."""
+        if not self.trials:
+            return {}, self.recipe
+        self.asked = self.study.ask({name: _distribution(item) for name, item in self.ranges.items()})
+        drawn = self.asked.params
+        values = {name: item.value(drawn[name], self.own.get(name)) for name, item in self.ranges.items()}
+        return values, applied(self.recipe, values)
+
+    def tell(self, values: Mapping[str, Any], spec: Spec, run: Record | str) -> None:
+        """How the trial that was asked for came out."""
+        self.trials.append(Trial(len(self.trials), values, spec, run))
+        if self.asked is not None:
+            self.study.tell(self.asked, self.trials[-1].score(self.target_pct))
+
+    @property
+    def chosen(self) -> Trial:
+        """The trial with the highest score, the first of equal ones; UserError where none can be taken."""
+        best = max(self.trials, key=lambda trial: trial.score(self.target_pct))
+        if best.score(self.target_pct) < 0.0:
+            why = best.run if isinstance(best.run, str) else "they stayed denser or diverged"
+            raise UserError(
+                f"none of the {len(self.trials)} trials of {self.method} at {self.target_pct:g} % ended as sparse as "
+                f"that with an accuracy: {why}; try more (TUNE=), or other ranges"
+            )
+        return best
+
+
+def searches(specs: Mapping[str, Sequence[tuple[float, Spec]]], ranges: Mapping[str, Ranges]) -> list[Search]:
+    """One for each method and regime: method -> (regime, run), of any seeds; method -> ranges."""
+    recipes = {who: dict(reversed(runs)) for who, runs in specs.items()}
+    return [Search(who, at, spec, ranges[who]) for who, by in recipes.items() for at, spec in sorted(by.items())]
+
+
+def tune(searches: Sequence[Search], count: int, train: Train) -> None:
+    """``count`` trials for every search, those of one number side by side."""
+    for number in range(count):
+        asked = {f"{one.method} {one.target_pct:g} trial {number}": (one, *one.ask()) for one in searches}
+        runs = train({name: spec for name, (_, _, spec) in asked.items()})
+        for name, (search, values, spec) in asked.items():
+            search.tell(values, spec, runs[name])
+
+
+def train(
+    launch: Callable[[Mapping[str, Spec]], Mapping[str, str]], runs: Path, trials: Mapping[str, Spec]
+) -> dict[str, Record | str]:
+    """Train trials by ``launch``, which returns name -> failure, into the folder ``runs``. One that would stay dense
+    has failed without a step of training.
+    """
+    ended: dict[str, Record | str] = {}
+    for name, spec in trials.items():
+        try:
+            if not spec.method_sha256:  # nothing is known of a plug-in before it is trained
+                require_pruning(spec)
+        except UserError as error:
+            ended[name] = str(error)
+    ended |= launch({name: spec for name, spec in trials.items() if name not in ended})
+    return {name: ended[name] if name in ended else record.read(runs / spec.name) for name, spec in trials.items()}
+
+
+def settled(runs: Sequence[tuple[float, Spec]], who: str, searches: Sequence[Search]) -> list[tuple[float, Spec]]:
+    """The runs of a method with what was chosen for their regimes."""
+    chosen = {search.target_pct: search.chosen.values for search in searches if search.method == who}
+    return [(target, applied(spec, chosen.get(target, {}))) for target, spec in runs]
+
+
+def write(searches: Sequence[Search], job: Job, out: Path, console: Console) -> None:
+    """Keep the trials in ``out``, and those of the family in the results; say what was chosen."""
+    every = lines(searches, job.tier)
+    keep(every, out / "trials.csv")
+    kept = keep(
+        [line for line in every if line.method in METHODS], results.path(job.results, job.table, job.tier, "trials")
+    )
+    console.print(f"trials: {out / 'trials.csv'}; those of the family are in {kept}")
+    for search in searches:
+        taken = search.chosen
+        settings = ", ".join(f"{name} {value}" for name, value in taken.values.items()) or "as it is"
+        console.print(f"  {search.method} {search.target_pct:g} %: trial {taken.number}, {settings}")
+
+
+def lines(searches: Sequence[Search], tier: str) -> list[TrialLine]:
+    """What the trials files say of these searches."""
+    return [_line(search, trial, tier) for search in searches for trial in search.trials]
+
+
+def keep(new: Sequence[TrialLine], file: Path) -> Path:
+    """Write these lines into a trials file, in the place of those of the same methods and regimes."""
+    again = {(line.method, line.regime_pct) for line in new}
+    with locked(file.parent / f".{file.stem}.lock"):
+        old: list[TrialLine] = results.read_lines(file, TrialLine) if file.exists() else []
+        every = [*(line for line in old if (line.method, line.regime_pct) not in again), *new]
+        ordered = sorted(every, key=lambda line: (line.method, line.regime_pct, line.trial))
+        return results.write_lines(ordered, file, "trials")
+
+
+def _line(search: Search, trial: Trial, tier: str) -> TrialLine:
+    known: dict[str, Any] = {"status": trial.run}
+    if not isinstance(trial.run, str):
+        known = trial.run.provenance.model_dump() | trial.run.result.model_dump()
+        known["machine"] = trial.run.provenance.arithmetic
+    return TrialLine.model_validate(
+        {name: known[name] for name in TrialLine.model_fields if known.get(name) is not None}
+        | {
+            "method": search.recipe.method,
+            "tier": tier,
+            "regime_pct": search.target_pct,
+            "trial": trial.number,
+            "settings": " ".join(f"{name}={value}" for name, value in trial.values.items()) or "as in the recipe",
+            "chosen": "yes" if trial is search.chosen else "no",
+            "spec": trial.spec.name,
+            "dataset": trial.spec.dataset,
+        }
+    )
+
+
+def _study(seed: int) -> Any:
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise UserError("a search needs optuna: python -m pip install 'paper-repro[tune]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+
+
+def _distribution(item: Range) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if item.choices:
+        return CategoricalDistribution(item.choices)
+    low, high = item.times or (item.low, item.high)
+    kind = IntDistribution if isinstance(low, int) and isinstance(high, int) else FloatDistribution
+    return kind(low, high, log=item.log or item.times is not None)

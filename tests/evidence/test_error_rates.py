@@ -1,0 +1,81 @@
+"""The error rates that docs/compare.md promises, on differences drawn from distributions that are known here.
+
+Every draw goes the way of a comparison: ``summarise`` a regime's differences, ``judge_all`` regimes together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from paper_repro.evidence.contrast import Answer, judge_all
+from paper_repro.evidence.statistics import LEVEL, chance_to_decide, summarise
+
+REGIMES, FAMILIES = 5, 1500
+ERROR = 1.0 - LEVEL
+SAMPLING = 3.0 * np.sqrt(ERROR * LEVEL / FAMILIES)  # three standard errors of a rate of 5 % among so many
+
+
+def answers(means: list[float], sd: float, seeds: int, margin: float, seed: int = 0, shared: float = 0.0) -> np.ndarray:
+    """(families, regimes) answers. ``shared``: deviation of what the regimes of one seed have in common, as they do
+    where they share initial weights and the order of the data.
+    """
+    generator = np.random.default_rng(seed)
+    noise = generator.normal(0.0, sd, (FAMILIES, len(means), seeds)) + generator.normal(
+        0.0, shared, (FAMILIES, 1, seeds)
+    )
+    drawn = np.array(means)[:, None] + noise
+    return np.array([[answer for answer, _ in judge_all([summarise(row) for row in one], margin)] for one in drawn])
+
+
+def rate(said: np.ndarray) -> float:
+    """Share of families in which something was said at least once."""
+    return float(said.any(axis=1).mean())
+
+
+@pytest.mark.parametrize(("seeds", "shared"), [(3, 0.0), (5, 1.0)])
+def test_without_a_difference_a_wrong_verdict_is_as_rare_as_promised(seeds: int, shared: float) -> None:
+    """At most 5 % over all five regimes; and without the correction it would not be."""
+    drawn = answers([0.0] * REGIMES, 1.0, seeds, margin=0.5, shared=shared)
+    assert rate(np.isin(drawn, (Answer.BETTER, Answer.WORSE))) <= ERROR + SAMPLING
+    generator = np.random.default_rng(1)
+    singly = [
+        any(judge_all([summarise(row)])[0][0] is not Answer.TOO_FEW for row in generator.normal(0, 1, (REGIMES, 3)))
+        for _ in range(300)
+    ]
+    assert np.mean(singly) > 3 * ERROR
+
+
+def test_where_some_differences_are_real_the_others_stay_as_safe() -> None:
+    """Holm's steps after the first: two regimes are far apart, three are not; all are decided as often as promised."""
+    drawn = answers([0.0, 0.0, 0.0, 30.0, -30.0], 1.0, 5, margin=0.0)
+    wrong = rate(drawn[:, :3] != Answer.TOO_FEW)
+    assert 0.4 * ERROR < wrong <= ERROR + SAMPLING  # it is not bought with a correction that decides nothing
+    assert (drawn[:, 3] == Answer.BETTER).mean() > 0.99 and (drawn[:, 4] == Answer.WORSE).mean() > 0.99
+
+
+def test_a_difference_of_the_margin_is_seldom_called_equivalent() -> None:
+    """At the margin, where it is hardest: half of 5 %, because an interval has two ends."""
+    drawn = answers([0.5, -0.5, 0.5, 0.5, -0.5], 0.2, 5, margin=0.5)
+    wrong = rate(drawn == Answer.EQUIVALENT)
+    assert 0.2 * ERROR < wrong <= ERROR / 2 + SAMPLING
+
+
+@pytest.mark.parametrize(
+    ("difference", "sd", "seeds", "margin"), [(1.0, 0.5, 3, 0.5), (0.3, 0.4, 10, 0.5), (0.0, 0.4, 10, 0.5)]
+)
+def test_the_number_of_seeds_decides_as_often_as_it_says(
+    difference: float, sd: float, seeds: int, margin: float
+) -> None:
+    drawn = answers([difference], sd, seeds, margin)
+    decided = (drawn != Answer.TOO_FEW).mean()
+    assert decided == pytest.approx(chance_to_decide(difference, sd, seeds, margin), abs=0.04)
+
+
+def test_one_more_run_falls_into_the_prediction_interval_as_often_as_promised() -> None:
+    generator = np.random.default_rng(2)
+    inside = []
+    for *known, another in generator.normal(90.0, 0.7, (FAMILIES, 4)):
+        low, high = summarise(known).of_one_more or (0.0, 0.0)
+        inside.append(low <= another <= high)
+    assert np.mean(inside) == pytest.approx(LEVEL, abs=SAMPLING)

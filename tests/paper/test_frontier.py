@@ -1,0 +1,117 @@
+"""What others publish: transcribed as printed, with how each number came about, and drawn so."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from paper_repro import tables
+from paper_repro.errors import UserError
+from paper_repro.evidence import evidence
+from paper_repro.evidence.provenance import repository
+from paper_repro.paper.printed import Row
+from paper_repro.report import figures, published
+from paper_repro.report.figures.published import PANELS
+from paper_repro.report.figures.published import published as points
+from tests.tables_copy import Edit, edit
+
+__all__ = ["edit"]
+ROW = {"row": "a", "method": "a", "label": "A", "top1_pct": "75.0", "sparsity_pct": "90", "distribution": "unknown",
+       "note": "", "source": "a page"}  # fmt: skip
+
+
+def frontier() -> evidence.Evidence:
+    return evidence.load("frontier", tables.AUDIT, repository() / "results")
+
+
+def test_transcription_against_sums_from_the_sources() -> None:
+    """Sums over what each source prints, added up from the sources."""
+    sums = {"AC/DC": 666.81, "OptG": 347.15, "RigL": 1454.51, "GraNet": 151.43, "RPG": 445.05, "CrAM": 227.9}
+    rows = [row for row in tables.load("frontier").rows if row.same_as is None]
+    for source, expected in sums.items():
+        assert sum(row.reported.top1_pct for row in rows if row.paper_table == source) == pytest.approx(expected), (
+            source
+        )
+
+
+def test_a_share_of_the_dense_flops_is_one_of_the_network_of_table_6() -> None:
+    macs = tables.load("frontier").row("rigl-erk-80-1x").reported.printed["macs_m"]
+    assert macs.text == "0.42 of dense" and macs.value == pytest.approx(0.42 * 4089.284608)
+    assert macs.half_unit == pytest.approx(0.005 * 4089.284608)
+
+
+def test_every_row_says_how_it_came_about() -> None:
+    lines = {line["Row"]: line for line in published.lines(tables.load("frontier"))}
+    assert len(lines) == len(tables.load("frontier").rows)
+    assert lines["str-90.23"]["Dense top-1 %"] == "77.01" and lines["rigl-90-5x"]["Dense top-1 %"] == "76.80"
+    assert lines["granet-90-2.5x"]["Read in"] == "second-hand: an issue" and lines["granet-90-2.5x"]["Epochs"] == "250"
+    assert lines["feather-90"]["Epochs"] == "" and lines["feather-90"]["Schedule"] == "not stated"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"schedule": "longer"}, "need each other"),
+        ({"schedule": "100 epochs", "how_read": "readme"}, "epochs is empty"),
+        ({"schedule": "100 epochs", "how_read": "readme", "epochs": 200}, "epochs is 200"),
+        ({"schedule": "longer", "how_read": "hearsay"}, "how_read"),
+        ({"sparsity_pct": None, "schedule": "longer", "how_read": "readme"}, "a row has both, or none"),
+    ],
+)
+def test_a_row_that_does_not_say_it_is_refused(given: dict[str, object], problem: str) -> None:
+    Row.model_validate(ROW)
+    with pytest.raises(ValidationError, match=problem):
+        Row.model_validate({**ROW, **given})
+
+
+def test_a_number_changed_by_hand_is_noticed(edit: Edit) -> None:
+    edit("frontier_rows.csv", "67.20", "67.30")
+    with pytest.raises(UserError, match=r"frontier_rows\.csv"):
+        tables.verify()
+
+
+def test_a_sparsity_counted_over_some_layers_is_drawn_where_it_is_overall() -> None:
+    """Of ResNet50's 25,502,912 weights the first layer has 9,408 and the last 2,048,000."""
+    frame = points(frontier()).set_index("row")
+    pruned = 25_502_912 - 9_408 - 2_048_000
+    assert frame.loc["acdc-uniform-90", "sparsity_pct"] == pytest.approx(90.0 * pruned / 25_502_912, abs=1e-3)
+    assert frame.loc["acdc-90", "sparsity_pct"] == 90.0 and frame["macs_m"].notna()["acdc-uniform-90"]
+
+
+@pytest.mark.parametrize("name", ["published_over_sparsity", "published_over_macs"])
+def test_lengths_of_training_are_apart_and_second_hand_is_open(name: str) -> None:
+    body, x = frontier(), {"published_over_sparsity": "sparsity_pct", "published_over_macs": "macs_m"}[name]
+    figure = figures.draw(body, name)
+    schedules = {title: names for names, title in PANELS.items()}
+    assert [axis.get_title() for axis in figure.axes][:2] == list(schedules)[:2]
+    frame = points(body).dropna(subset=[x])
+    for axis in figure.axes:
+        labels = {text.get_text() for text in axis.texts}
+        assert "STR" in labels and 2 <= len(labels) <= 8
+        shown = frame[frame["schedule"].isin(schedules[axis.get_title()]) | frame["series"].eq("str")]
+        drawn = {
+            (place, accuracy, line.get_markerfacecolor() == "white")
+            for line in axis.lines
+            for place, accuracy in zip(line.get_xdata(), line.get_ydata(), strict=True)
+        }
+        assert drawn == set(zip(shown[x], shown["top1_pct"], shown["second_hand"], strict=True))
+    longer = {text.get_text() for text in figure.axes[1].texts}
+    assert "GMP" in longer and "OptG" not in longer
+
+
+def test_reevaluations_are_listed_as_unverified_and_trained_at_tier_paper_alone(tmp_path: Path) -> None:
+    table = tables.load("reevaluations")
+    listed = [row for row in table.rows if row.reported.top1_pct is not None]
+    assert {row.reported.top1_pct for row in listed} == {93.73, 73.45, 75.8}
+    assert all(row.note.startswith("not verified") and row.is_second_hand for row in listed)
+    assert list(table.tiers) == ["paper"] and not {row.id for row in listed} & table.tiers["paper"].rows.keys()
+    runs = {row.id: spec for row, spec in table.specs("paper", [0])}
+    assert len(runs) == 24 and runs["vgg19-cifar100-98"].dataset == "cifar100"
+    assert {runs[f"{net}-cifar10-90"].epochs for net in ("resnet32", "vgg19")} == {300}
+    assert runs["resnet50-cifar10-95"].epochs == 160 and runs["resnet50-cifar10-95"].model == "resnet50_cifar"
+    shutil.copytree(repository() / "results" / "reevaluations", tmp_path / "reevaluations")
+    body = evidence.load("reevaluations", "paper", tmp_path)
+    assert len(body.missing_rows) == 24 and not body.complete

@@ -1,0 +1,196 @@
+"""A user's network: found, checked, given STR's values by the balance, trained; and how it can be wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from paper_repro import tables
+from paper_repro.data import brought, catalog
+from paper_repro.errors import UserError
+from paper_repro.evidence.provenance import repository
+from paper_repro.methods import plugins as method_plugins
+from paper_repro.models import plugins
+from paper_repro.terminal import Console
+from paper_repro.training.forecast import forecast
+from paper_repro.workflows.job import Job
+from paper_repro.workflows.plan import show_plan
+from paper_repro.workflows.regress import Question
+from paper_repro.workflows.train import run
+
+UNET = repository() / "examples" / "my_unet.py"
+TWIN = """
+from paper_repro import models
+
+def model(num_classes, in_channels):
+    return models.resnet50(num_classes, width=16, in_channels=in_channels, last_stride=1)
+"""
+TINY = """
+from torch import nn
+
+def model(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, num_classes))
+"""
+
+
+def written(folder: Path, text: str, name: str = "net.py") -> str:
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / name)
+
+
+def test_the_example_is_short() -> None:
+    assert len(UNET.read_text(encoding="utf-8").splitlines()) < 40
+
+
+def test_the_tables_own_network_gets_the_tables_own_values(tmp_path: Path) -> None:
+    """The rules are relative to the tier's network: on a copy of it they give back the recipe."""
+    wanted = {row.id: spec for row, spec in tables.load("resnet50").specs("smoke", [0])}
+    for row, spec in Job("resnet50", model=written(tmp_path, TWIN), rows=("dense", "str-90.23", "gmp-90")).specs():
+        recipe = wanted[row.id]
+        assert spec.weight_decay == pytest.approx(recipe.weight_decay, rel=1e-3)
+        for name, value in recipe.method_args.items():  # of s_init the recipe has another rounding of the same onset
+            assert spec.method_args[name] == pytest.approx(value, rel=0.01)
+        same = ("model", "model_args", "model_sha256", "method_args", "weight_decay")
+        assert replace(spec, **{name: getattr(recipe, name) for name in same}) == recipe
+
+
+def test_the_name_of_a_run_changes_with_the_code(tmp_path: Path) -> None:
+    names = set()
+    for text in (TINY, TINY + "# another\n"):
+        ((_, spec),) = Job("resnet50", model=written(tmp_path, text), rows=("dense",)).specs()
+        names.add(spec.name)
+        assert spec.model == "net" and len(spec.model_sha256) == 64 and spec.dataset == "fashion_mnist"
+    assert len(names) == 2
+
+
+def test_a_plan_weighs_the_network_and_foretells_when_it_prunes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    job = Job("resnet50", model=str(UNET), rows=("str-90.23",), runs=tmp_path)
+    assert show_plan(job, Console(width=300)) == 0
+    out = capsys.readouterr().out
+    # 72 + 1152 + 512 + 1152 + 16 weights; at 16 x 16, 8 x 8, from 8 x 8 on, 16 x 16, 16 x 16 pixels
+    macs = 256 * 72 + 64 * 1152 + 64 * 512 + 256 * 1152 + 256 * 16
+    assert f"2,904 weights and {macs / 1e6:.4g} M multiply-adds in 5 layers" in out and "epoch" in out
+    ((_, spec),) = job.specs()
+    row = tables.load("resnet50").tier("smoke").rows["str-90.23"].spec
+    assert (spec.epochs, spec.dataset) == (235, "my_unet_data")  # as many steps as one epoch of the tier, and two more
+    share, wanted = (found.onset_step / found.total_steps for found in (forecast(spec), forecast(row)))
+    assert share == pytest.approx(wanted, abs=0.01) and spec.method_args["target_sparsity_pct"] == 90.0
+    assert spec.method_args["slope"] > row.method_args["slope"]
+
+
+def test_the_data_is_the_same_in_every_process() -> None:
+    fingerprints = set()
+    for _ in range(2):
+        torch.rand(7)
+        plugin = plugins.find(str(UNET))
+        brought.bring(plugin)
+        fingerprints.add(catalog.source("my_unet_data").fingerprint(Path()))
+    assert len(fingerprints) == 1
+
+
+def test_the_example_is_trained_and_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """From the command on, in a process of its own."""
+    job = Job("resnet50", model=str(UNET), rows=("gmp-90",), runs=tmp_path / "runs", results=tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    assert run(job, Console(width=200)) == 0
+    out = capsys.readouterr().out
+    (line,) = (line for line in out.splitlines() if line.startswith("gmp-90"))
+    assert " 90.01 " in line and "0.0424" in line
+    assert not list((tmp_path / "results").iterdir())  # no row of the table
+    assert run(job, Console(width=200)) == 0 and "1 of 1 are finished already" in capsys.readouterr().out
+
+
+def test_regress_puts_both_on_the_network(tmp_path: Path) -> None:
+    question = Question("gmp", Job("resnet50", seeds=2, model=written(tmp_path, TINY)))
+    theirs, ours = question.method_runs(method_plugins.find("gmp"), "sparsity_pct"), question.str_runs()
+    assert [(target, spec.seed) for target, spec in theirs] == [(target, spec.seed) for target, spec in ours]
+    for (target, one), (_, other) in zip(theirs, ours, strict=True):
+        assert one.method_args["sparsity_pct"] == other.method_args["target_sparsity_pct"] == target
+        assert other.method_args["target"] == "freeze"
+        assert (one.model, one.model_sha256, one.model_args) == (other.model, other.model_sha256, {})
+
+
+def test_a_function_of_an_installed_package() -> None:
+    plugin = plugins.find("torchvision.models:mobilenet_v3_small")
+    assert plugin.name == "torchvision_models_mobilenet_v3_small" and len(plugin.sha256) == 64
+    assert plugins.load(plugin)(num_classes=7, in_channels=3)(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+
+BROKEN = {
+    "import nothing_that_is_there": "No module named 'nothing_that_is_there'; install it",
+    "def model(:": "net.py, line 1: SyntaxError",
+    "MODEL = 1": r"defines no function model\(\)",
+    "def model():\n    return 3": "returns int, and not a torch.nn.Module",
+    "def model():\n    raise KeyError('width')": r"net.py, line 2 \(in model\) raised KeyError: 'width', "
+    "while it was to build",
+    "from torch import nn\ndef model():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 3))": r"\(2, 3\), and a "
+    r"tensor of shape \(2, 10\)",
+    "from torch import nn\ndef model():\n    return nn.Linear(3, 10)": "was to read inputs of shape",
+    "from torch import nn\ndef model():\n    return nn.Sequential(nn.Flatten(), nn.LazyBatchNorm1d(), "
+    "nn.AdaptiveAvgPool1d(10))": "no convolution or fully connected layer",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_what_is_wrong_with_a_network_is_said(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match=BROKEN[text]):
+        Job("resnet50", model=written(tmp_path, text), rows=("dense",)).specs()
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("nowhere.py", "does not exist; MODEL is a Python file"),
+        ("no_such_package.nets:unet", "no module no_such_package"),
+        ("torchvision.models:resnet5", "defines no function resnet5"),
+    ],
+)
+def test_a_network_that_is_not_there(source: str, problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        Job("resnet50", model=source, rows=("dense",)).specs()
+
+
+def test_a_name_of_this_project_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is called 'resnet18' already"):
+        plugins.find(written(tmp_path, TINY, "resnet18.py"))
+
+
+DATA = """import torch
+from torch import nn
+def model():
+    return nn.Linear(3, 2)
+def data():
+    x = torch.zeros(4, 3)
+    return """
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        ("3", "it returned int"),
+        ("(x, x)", "two pairs of tensors"),
+        ("(x, x), (x, x)", "labels of both are int64"),
+        ("(x.double(), x.long()), (x, x.long())", "float32"),
+        ("(x, x[:2, 0].long()), (x, x[:, 0].long())", "as many labels as inputs"),
+        ("(x, x[:, 0].long()), (x, x[:, 0].long() + 1)", "classes from 0 on"),
+        ("1 / 0", r"net.py, line 7 \(in data\) raised ZeroDivisionError.*while it was to make its data"),
+    ],
+)
+def test_what_is_wrong_with_its_data_is_said(tmp_path: Path, returned: str, problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        Job("resnet50", model=written(tmp_path, DATA + returned), rows=("dense",)).specs()
+
+
+def test_a_run_of_changed_code_is_refused(tmp_path: Path) -> None:
+    source = written(tmp_path, TINY)
+    ((_, spec),) = Job("resnet50", model=source, rows=("dense",)).specs()
+    assert plugins.require(spec.model, spec.model_sha256) is not None
+    plugins.load(plugins.find(written(tmp_path, TINY + "# another\n")))
+    with pytest.raises(UserError, match="was changed since this run was planned"):
+        plugins.require(spec.model, spec.model_sha256)
+    assert plugins.require("resnet50", "") is None

@@ -1,0 +1,169 @@
+"""The search for hyperparameters, on trainings that are a formula here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paper_repro import record
+from paper_repro.data import catalog
+from paper_repro.errors import UserError
+from paper_repro.evidence import results
+from paper_repro.evidence.lines import TrialLine
+from paper_repro.experiments import ranges
+from paper_repro.record import Record
+from paper_repro.spec import Spec
+from paper_repro.workflows import tune
+from tests.made_up_record import MADE_BY, finished
+from tests.training.tiny import SPEC, install
+
+pytest.importorskip("optuna")
+DECLARED = {"weight_decay": {"times": [0.25, 4.0]}, "power": {"low": 1, "high": 5}, "kind": {"choices": ["a", "b"]}}
+RANGES = ranges.parsed(Path("mine.py"), "ranges,", DECLARED)
+
+
+def trained(specs: Mapping[str, Spec]) -> dict[str, Record | str]:
+    """Best at twice the weight decay of the recipe; 60 % sparse."""
+    return {name: made_up(spec, 90.0 - abs(spec.weight_decay - 2 * SPEC.weight_decay)) for name, spec in specs.items()}
+
+
+def made_up(spec: Spec, top1_pct: float, sparsity_pct: float = 60.0) -> Record:
+    result = finished(spec, top1_pct=top1_pct, sparsity_pct=sparsity_pct, sparse_macs_m=1.0)
+    return Record(spec=spec, result=result, layers=[], history=[], provenance=MADE_BY)
+
+
+def searches(*targets: float) -> list[tune.Search]:
+    return [tune.Search("mine", target, SPEC, RANGES) for target in targets]
+
+
+def tuned(count: int, *targets: float, train: Any = trained) -> list[tune.Search]:
+    made = searches(*targets)
+    tune.tune(made, count, train)
+    return made
+
+
+def test_the_recipe_comes_first_and_what_follows_lies_in_its_range() -> None:
+    (search,) = tuned(12, 50.0)
+    assert [trial.number for trial in search.trials] == list(range(12)) and search.trials[0].values == {}
+    for trial in search.trials[1:]:
+        assert trial.values.keys() == DECLARED.keys()
+        assert 0.25 <= trial.spec.weight_decay / SPEC.weight_decay <= 4.0
+        assert trial.values["power"] in range(1, 6) and trial.spec.method_args["kind"] in ("a", "b")
+        assert trial.spec.method_args["s_init"] == SPEC.method_args["s_init"]  # what is not searched stays
+    assert search.chosen.score(50.0) == max(trial.score(50.0) for trial in search.trials)
+
+
+def test_trials_see_no_test_example_and_no_seed_that_is_compared() -> None:
+    for trial in tuned(3, 50.0)[0].trials:
+        assert trial.spec.dataset == "fashion_mnist_validation" and trial.spec.seed == tune.SEED >= 1000
+    with pytest.raises(UserError, match="data set watch has no validation split"):
+        catalog.validation_split("watch")
+
+
+def test_the_same_command_has_the_same_trials_and_more_of_them_begin_with_these() -> None:
+    few, again, more = (tuned(count, 50.0)[0] for count in (4, 4, 15))
+    names = [trial.spec.name for trial in more.trials]
+    assert [trial.spec.name for trial in few.trials] == [trial.spec.name for trial in again.trials] == names[:4]
+    assert len(set(names)) == 15
+    assert names[1:] != [trial.spec.name for trial in tuned(15, 60.0)[0].trials][1:]  # another regime, other draws
+
+
+def test_trials_of_one_number_are_trained_side_by_side() -> None:
+    asked = []
+
+    def train(specs: Mapping[str, Spec]) -> dict[str, Record | str]:
+        asked.append(list(specs))
+        return trained(specs)
+
+    tuned(2, 50.0, 60.0, train=train)
+    assert asked == [[f"mine {target} trial {number}" for target in (50, 60)] for number in (0, 1)]
+
+
+def test_a_network_that_is_denser_than_asked_for_is_not_chosen() -> None:
+    """A tenth of the density more than asked for is as good as equal: 44 % left where 40 are, and not 45."""
+
+    def train(specs: Mapping[str, Spec]) -> dict[str, Record | str]:
+        return {name: made_up(spec, *next(outcomes)) for name, spec in specs.items()}
+
+    outcomes = iter([(80.0, 56.1), (99.0, 55.0), (70.0, 90.0)])
+    (search,) = tuned(3, 60.0, train=train)
+    assert search.chosen.number == 0
+    outcomes = iter([(80.0, 55.0), (99.0, 54.0), (98.0, 0.0)])
+    with pytest.raises(UserError, match="none of the 3 trials of mine at 60 % ended as sparse"):
+        _ = tuned(3, 60.0, train=train)[0].chosen
+    with pytest.raises(UserError, match="with an accuracy: it died"):
+        _ = tuned(2, 60.0, train=lambda specs: dict.fromkeys(specs, "it died"))[0].chosen
+
+
+def test_a_trial_that_would_stay_dense_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    launched: list[str] = []
+
+    def launch(specs: Mapping[str, Spec]) -> dict[str, str]:
+        launched.extend(specs)
+        return {"died": "it died"}
+
+    record.write(made_up(SPEC, 90.0), tmp_path / SPEC.name)
+    never = replace(SPEC, method_args={"s_init": -5000.0})
+    runs = tune.train(launch, tmp_path, {"done": SPEC, "dense": never, "died": replace(SPEC, seed=1)})
+    assert launched == ["done", "died"] and runs["died"] == "it died"
+    assert "dense" in str(runs["dense"]) and runs["done"] == made_up(SPEC, 90.0)
+
+
+def test_what_was_chosen_is_trained_with_every_seed() -> None:
+    (search,) = tuned(8, 50.0)
+    runs = [(50.0, replace(SPEC, seed=seed)) for seed in range(2)] + [(60.0, SPEC)]
+    settled = tune.settled(runs, "mine", [search])
+    assert [spec.weight_decay for _, spec in settled] == [search.chosen.spec.weight_decay] * 2 + [SPEC.weight_decay]
+    assert [(spec.seed, spec.dataset) for _, spec in settled[:2]] == [(0, SPEC.dataset), (1, SPEC.dataset)]
+    assert search.chosen.number > 0 and tune.settled(runs, "STR", [search]) == runs
+    assert [(one.method, one.target_pct) for one in tune.searches({"mine": runs}, {"mine": RANGES})] == [
+        ("mine", 50.0), ("mine", 60.0),
+    ]  # fmt: skip
+
+
+def test_trials_are_kept_with_where_they_are_from(tmp_path: Path) -> None:
+    file = tmp_path / "smoke_trials.csv"
+    lines = tune.lines(tuned(3, 50.0, 60.0), "smoke")
+    tune.keep(lines, file)
+    kept = results.read_lines(file, TrialLine)
+    assert [(line.regime_pct, line.trial) for line in kept] == [(at, n) for at in (50.0, 60.0) for n in range(3)]
+    assert {line.machine for line in kept} == {MADE_BY.arithmetic} and {line.commit for line in kept} == {
+        MADE_BY.commit
+    }
+    assert [line.chosen for line in kept].count("yes") == 2
+    tune.keep(tune.lines(tuned(2, 60.0), "smoke"), file)  # another search there takes the place of this one
+    assert [(line.regime_pct, line.trial) for line in results.read_lines(file, TrialLine)] == [
+        (50.0, 0), (50.0, 1), (50.0, 2), (60.0, 0), (60.0, 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("declared", "problem"),
+    [
+        ({"power": {"low": 1}}, "two ends"),
+        ({"power": {"low": 2, "high": 1}}, "the lower one first"),
+        ({"power": {"low": 0.0, "high": 1.0, "log": True}}, "begins above 0"),
+        ({"power": {"low": 0, "high": 1, "choices": [1]}}, "one of them"),
+        ({"power": {}}, "one of them"),
+        ({"power": {"lo": 1}}, "mine.py, ranges, power"),
+    ],
+)
+def test_ranges_that_are_none(declared: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        ranges.parsed(Path("mine.py"), "ranges,", declared)
+
+
+def test_a_factor_needs_something_to_multiply() -> None:
+    of_nothing = ranges.parsed(Path("mine.py"), "ranges,", {"power": {"times": [0.5, 2.0]}})
+    with pytest.raises(UserError, match="power has no value in the recipe of str"):
+        tune.Search("mine", 50.0, SPEC, of_nothing)
+
+
+def test_ranges_of_the_family_are_written_down() -> None:
+    assert ranges.of_method("str").keys() == {"weight_decay", "s_init"}
+    assert ranges.of_method("gmp") == ranges.of_method("default")
