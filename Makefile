@@ -9,7 +9,7 @@ export PYTHONUTF8 := 1
 # A variable counts when it is given to make itself. What the environment has by chance (WSL sets NAME) changes nothing;
 # where it looks like a mistake, it is said.
 KNOWN := TABLE TIER ROWS SEEDS METHOD MODEL MARGIN TUNE REUSE DATA_ROOT JOBS GPUS LOADER AUTOCAST CHANNELS_LAST COMPILE MAX_GPU_HOURS \
-         STRICT NAME ARGS FFCV PYTHON
+         STRICT NAME SITE DRY_RUN ARGS FFCV PYTHON
 given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
 LOST := $(foreach name,$(filter-out DATA_ROOT NAME PYTHON,$(KNOWN)),$(if $(filter environment,$(firstword $(origin $(name)))),$(name)))
 $(if $(strip $(LOST)),$(warning not taken from the environment: $(strip $(LOST)); write them after make, as in: make reproduce SEEDS=3))
@@ -44,7 +44,7 @@ MORE_ARGS  := $(call given,ARGS)
 USE_FFCV   := $(if $(call given,FFCV),$(if $(call on,FFCV),1,0))
 USE_PYTHON := $(call given,PYTHON)
 
-.PHONY: help more setup ffcv dali environment list audit plan run check render reproduce regress site data lab test lint bench gpu-check lock clean
+.PHONY: help more setup ffcv dali environment list audit plan run submit status check render reproduce regress site data lab test lint bench gpu-check lock clean
 
 help:
 	@echo 'usage: make TARGET [VARIABLE=value ...]'
@@ -62,7 +62,7 @@ help:
 	@echo '  METHOD      only the rows of this method; for regress, a file or a name'
 	@echo '  DATA_ROOT   the folder that has, or gets, the data sets'
 
-more: ## all the other variables, and the targets for developers
+more: ## all other variables; the targets for clusters and for developers
 	@sed -n 's/^#: \([A-Z_]*\) */\1|/p' Makefile | awk -F'|' '{ printf "  %-13s %s\n", $$1, $$2 }'
 	@echo
 	@sed -n 's/^\([a-z-]*\):[^#]*#: \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  %-13s %s\n", $$1, $$2 }'
@@ -78,7 +78,9 @@ more: ## all the other variables, and the targets for developers
 #: AUTOCAST lower precision of the network: bf16, fp16 (default: float32)
 #: CHANNELS_LAST 1 for that memory format
 #: COMPILE 1 for torch.compile
-#: MAX_GPU_HOURS plan, run and reproduce stop before starting when what is to do takes more
+#: MAX_GPU_HOURS plan, run, submit and reproduce stop before starting when what is to do takes more
+#: SITE the settings of the cluster, for submit (default: cluster.toml, if it is there)
+#: DRY_RUN 1: submit prints the script that it would queue
 #: NAME which data set make data fetches: fashion_mnist, ...
 #: ARGS anything else, passed to the command as it stands
 #: FFCV make setup FFCV=1 installs FFCV, FFCV=0 never (default: where there is a GPU and the system allows it)
@@ -101,6 +103,12 @@ plan: environment ## what would be trained, when it prunes, what it costs
 
 run: environment ## train what is missing, and nothing else
 	@$(RUN) run $(ONE_TABLE) $(TRAINING) $(OPT_MODEL) $(WHERE) $(OPT_HOURS) $(MORE_ARGS)
+
+submit: environment #: queue what is missing on a SLURM cluster
+	@$(RUN) submit $(ONE_TABLE) $(TRAINING) $(OPT_DATA) $(call option,GPUS,gpus) $(OPT_HOURS) $(call option,SITE,site) $(call flag,DRY_RUN,dry-run) $(MORE_ARGS)
+
+status: environment #: every run of a table: queued, running, finished or failed
+	@$(RUN) status $(ONE_TABLE) $(TRAINING) $(OPT_DATA) $(MORE_ARGS)
 
 check: environment #: hold the committed results against paper and tolerances
 	@$(RUN) check $(MORE_ARGS)

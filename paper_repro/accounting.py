@@ -149,6 +149,20 @@ def ranks(model: nn.Module) -> dict[str, int]:
         return {name: int(down.weight.ne(0).any(dim=1).sum()) for name, (down, _) in products.items()}
 
 
+def fullest_groups(model: nn.Module, m: int) -> dict[str, int]:
+    """Layer -> the most weights in any ``m`` consecutive inputs that a forward pass would use now; layers whose inputs
+    ``m`` does not divide are left out. A layer is n:m sparse where this is at most n, and costs n / m of its dense MACs
+    where each group has n.
+    """
+    with torch.no_grad():
+        used = {name: layer.weight.movedim(1, -1) for name, layer in counted_layers(model).items()}
+        return {
+            name: int(weight.ne(0).unflatten(-1, (-1, m)).sum(-1).max())
+            for name, weight in used.items()
+            if weight.shape[-1] % m == 0
+        }
+
+
 def nonzero_sparsity_pct(model: nn.Module) -> float:
     """Overall sparsity of the weights a forward pass would use now, in percent; works on parametrized modules too."""
     used: dict[int, Tensor] = {}  # raw weight -> the one in use: a weight that layers share counts once

@@ -16,7 +16,8 @@ from paper_repro.accounting import counted_layers, require_fit
 from paper_repro.errors import UserError, unknown
 from paper_repro.files import write_csv
 from paper_repro.interchange import networks, released, weight_files
-from paper_repro.methods.distributions import BUDGETS, Budget
+from paper_repro.methods.distributions import BUDGETS, Budget, n_of_m
+from paper_repro.methods.n_of_m import pattern
 from paper_repro.paper.printed import File, Name, Percent
 from paper_repro.reading import read_rows
 
@@ -32,6 +33,7 @@ def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
     """The budget that ``source`` names, for the layers of ``model``:
 
     - ``uniform:90`` or ``erk:90``: a rule with its overall sparsity in percent;
+    - ``2:4``: an N:M pattern, in the layers that it fits;
     - ``str-90.23``: a budget that the paper publishes with ``table`` (Tables 6 to 8);
     - ``runs/NAME``: the folder of a finished run;
     - ``checkpoints/TABLE/ROW``: the folder of an imported checkpoint;
@@ -46,6 +48,8 @@ def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
     path = Path(source)
     if colon and rule in BUDGETS:
         budget = BUDGETS[rule](layers, _number(number, source), ())
+    elif rule.isdigit() and colon:
+        budget = n_of_m(layers, pattern(source))
     elif (path / networks.IMPORTED).exists():
         budget = _of_tensors(path, weight_files.read_weights(path / networks.WEIGHTS), layers)
     elif path.is_dir():
@@ -59,7 +63,7 @@ def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
         if source not in published:
             raise UserError(
                 f"no budget {source!r}: {unknown('published budget', source, published)} It can also be RULE:PERCENT "
-                f"({' or '.join(BUDGETS)}), the folder of a finished run or of an imported checkpoint, "
+                f"({' or '.join(BUDGETS)}), an N:M pattern, the folder of a finished run or of an imported checkpoint, "
                 "a .csv, or a file with weights."
             )
         budget = Budget(published[source], f"{source} of table {table}")

@@ -61,6 +61,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "seeds": {"type": COUNT, "default": 1, "help": "Seeds per row."},
     "method": {"help": "Only the rows of this method."},
     "rows": {"help": "Only these rows, separated by commas; 'all' for every row.  [default: the headline rows]"},
+    "only": {"metavar": "RUN", "help": "Only the run of this name; `plan` lists the names."},
     "jobs": {"type": COUNT, "help": "Rows trained at once.  [default: one per core, or as many as fit on the GPU]"},
     "max_gpu_hours": {
         "type": click.FloatRange(min=0),
@@ -129,19 +130,14 @@ def reproduce(table: str | None, **chosen: Any) -> int:
 @click.argument("table", required=False)
 @click.argument("row", nargs=-1)
 @options(
-    "tier", "rows", "seeds", "method", "model", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs",
+    "tier", "rows", "only", "seeds", "method", "model", "jobs", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs",
     "results",
 )  # fmt: skip
 def run(table: str | None, row: tuple[str, ...], rows: str | None, **chosen: Any) -> int:
     """Train what is missing of a table: the headline rows, or those named (here or by --rows)."""
     from paper_repro.workflows import train
 
-    work = job(table, rows=",".join([*row, *([rows] if rows else [])]), **chosen)
-    if work.tier in (AUDIT, CHECKPOINT):
-        training = [tier for tier in tables.load(work.table).tiers if tier != CHECKPOINT]
-        instead = f"take one of: {', '.join(training)}" if training else f"nor does any other of table {work.table}"
-        raise UserError(f"tier {work.tier} trains nothing; {instead}")
-    return train.run(work, console)
+    return train.run(training_job(table, rows=",".join([*row, *([rows] if rows else [])]), **chosen), console)
 
 
 @cli.command()
@@ -152,6 +148,28 @@ def plan(table: str | None, **chosen: Any) -> int:
     from paper_repro.workflows.plan import show_plan
 
     return show_plan(job(table, **chosen), console)
+
+
+@cli.command()
+@click.argument("table", required=False)
+@options("tier", "rows", "seeds", "method", "gpus", *OPTIONS, "max_gpu_hours", "data_root", "runs", "results")
+@click.option("--site", type=PATH, help="The settings of the cluster.  [default: cluster.toml, if it is there]")
+@click.option("--dry-run", is_flag=True, help="Print the script that would be queued.")
+def submit(table: str | None, site: Path | None, dry_run: bool, **chosen: Any) -> int:
+    """Queue what is missing of a table on a SLURM cluster, one task for each run; what is queued already is left."""
+    from paper_repro.workflows import submit as steps
+
+    return steps.submit(training_job(table, **chosen), site, dry_run, console)
+
+
+@cli.command()
+@click.argument("table", required=False)
+@options("tier", "rows", "seeds", "method", *OPTIONS, "data_root", "runs")
+def status(table: str | None, **chosen: Any) -> int:
+    """A line for each run of a table: queued, running, waiting for requeue, finished, or failed and why."""
+    from paper_repro.workflows.status import show_status
+
+    return show_status(training_job(table, **chosen), console)
 
 
 @cli.command()
@@ -354,6 +372,16 @@ def job(table: str | None, **chosen: Any) -> Job:
         work.specs()
     elif work.method is not None:
         raise UserError(f"tier {AUDIT} trains no method, so that --method (METHOD=) does not apply to it")
+    return work
+
+
+def training_job(table: str | None, **chosen: Any) -> Job:
+    """The same, for verbs that mean nothing at a tier without training."""
+    work = job(table, **chosen)
+    if work.tier in (AUDIT, CHECKPOINT):
+        training = [tier for tier in tables.load(work.table).tiers if tier != CHECKPOINT]
+        instead = f"take one of: {', '.join(training)}" if training else f"nor does any other of table {work.table}"
+        raise UserError(f"tier {work.tier} trains nothing; {instead}")
     return work
 
 

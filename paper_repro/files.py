@@ -93,13 +93,13 @@ def require_room(folder: Path, room_bytes: int = 0) -> None:
 def locked(
     path: Path,
     wait_s: float = LOCK_TIMEOUT_S,
-    busy: Callable[[], str] | None = None,
+    busy: Callable[[], UserError] | None = None,
     unusable: Callable[[OSError], UserError] | None = None,
 ) -> Iterator[None]:
     """Hold the lock file ``path``, which stays where it is; the system frees the lock when a process dies.
 
-    Raises UserError (exit code 3) with the text of ``busy`` when another process holds it for more than ``wait_s``
-    seconds (-1: waits for as long as it takes), and the UserError of ``unusable`` where the file cannot be made or
+    Raises the UserError of ``busy`` (by default one of exit code 3) when another process holds it for more than
+    ``wait_s`` seconds (-1: waits for as long as it takes), and the one of ``unusable`` where the file cannot be made or
     locked.
     """
     lock = filelock.FileLock(path, timeout=wait_s)
@@ -108,7 +108,7 @@ def locked(
         lock.acquire()
     except filelock.Timeout as error:
         by_default = f"{path} has been held by another process for {wait_s:.0f} s: wait for it to end, or stop it"
-        raise UserError(busy() if busy else by_default, exit_code=3) from error
+        raise busy() if busy else UserError(by_default, exit_code=3) from error
     except OSError as error:
         if unusable is not None:
             raise unusable(error) from error

@@ -118,6 +118,7 @@ class Training:
             self.optimizer.zero_grad()
             loss.backward()
             self.method.after_backward(self.model, self.step, STEPS)
+            self.method.before_update(self.model, self.optimizer, self.step, STEPS)
             self.optimizer.step()
             self.step += 1
         return loss.detach()

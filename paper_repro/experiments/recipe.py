@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from paper_repro.errors import UserError, require_known
-from paper_repro.experiments.targets import overall_sparsity_pct
+from paper_repro.experiments.targets import asks, overall_sparsity_pct
 from paper_repro.paper.printed import File, Name, Percent, Positive, Row
 from paper_repro.reading import unique, validate
 from paper_repro.spec import Spec, SpecError
@@ -27,7 +27,6 @@ Budgets = Mapping[str, Mapping[str, float]]  # budget -> layer -> sparsity in pe
 Section = Mapping[str, Any]
 NO_RECIPE = ("model", "method", "seed", "method_sha256", "model_sha256")  # fields of a spec that say what a run is of
 ARGUMENTS = ("model_args", "method_args")
-ASKED = {"sparsity_pct", "budget", "target_sparsity_pct"}  # arguments that say how sparse a network becomes
 
 
 class Goal(File):
@@ -259,7 +258,7 @@ def _row_plan(row: Row, tier: Place, method: Place, printed: Place, own: Place) 
         raise own.error(f"STR row {row.id!r} needs weight_decay and method_args.s_init")
     target = goal.target_sparsity_pct
     # low rank leaves no zeros behind
-    if target is None and not row.ranks and not row.is_dense and not ASKED & arguments.keys():
+    if target is None and not row.ranks and not row.is_dense and not asks(arguments):
         target = row.reported.sparsity_pct
         if target is None and not row.learns_ranks:  # it ends where it ends
             raise own.error(

@@ -14,9 +14,16 @@ from typing import Any
 from paper_repro.data.catalog import dataset as facts_of
 from paper_repro.spec import Spec
 
+ASKED = {"sparsity_pct", "budget", "target_sparsity_pct"}  # arguments that say how sparse a network becomes
+
+
+def asks(arguments: Mapping[str, Any]) -> bool:
+    """Whether the arguments of a method say how sparse its network becomes; an N:M pattern does."""
+    return bool(ASKED & arguments.keys()) or ":" in arguments.get("distribution", "")
+
 
 def overall_sparsity_pct(spec: Spec) -> float | None:
-    """In percent, to two decimals; None where ``method_args`` name neither a sparsity nor a budget.
+    """In percent, to two decimals; None where ``method_args`` name neither a sparsity nor a budget nor an N:M pattern.
 
     A sparsity alone is the overall one, however a method spreads it over the layers. With ``keep_dense`` it is that
     of the layers that are pruned, but for ERK and one ranking of all layers, which meet the overall sparsity without
@@ -26,11 +33,12 @@ def overall_sparsity_pct(spec: Spec) -> float | None:
     for name in ("sparsity_pct", "target_sparsity_pct"):
         if name in arguments and not arguments.get("keep_dense"):
             return float(arguments[name])
-    if not {"budget", "sparsity_pct"} & arguments.keys():
+    if not asks(arguments) or "target_sparsity_pct" in arguments:
         return None
-    if _distribution(spec.method, arguments) not in (None, "uniform"):
+    if "sparsity_pct" in arguments and _distribution(spec.method, arguments) not in (None, "uniform"):
         return float(arguments["sparsity_pct"])
-    asked = {name: arguments[name] for name in ("budget", "sparsity_pct", "keep_dense") if name in arguments}
+    what = ("budget", "sparsity_pct", "distribution", "keep_dense")
+    asked = {name: arguments[name] for name in what if name in arguments}
     return _counted(spec.model, json.dumps(spec.model_args), spec.dataset, json.dumps(asked))
 
 
@@ -47,13 +55,17 @@ def _counted(model: str, model_args: str, dataset: str, sparsity_arguments: str)
 
     from paper_repro import models
     from paper_repro.accounting import Account, LayerAccount, counted_layers
-    from paper_repro.methods.distributions import uniform
+    from paper_repro.methods.distributions import Budget, distribute
 
     data, asked = facts_of(dataset), json.loads(sparsity_arguments)
     with torch.device("meta"):  # shapes alone
         network = models.get(model, **{**data.fitting, **json.loads(model_args)})
     layers = counted_layers(network)
     sizes = {name: layer.weight.numel() for name, layer in layers.items()}
-    budget = asked.get("budget") or uniform(layers, asked["sparsity_pct"], asked["keep_dense"])
+    budget = distribute(
+        layers, asked.get("sparsity_pct"), asked.get("budget"), asked.get("distribution", "uniform"),
+        asked.get("keep_dense", ()),
+    )  # fmt: skip
+    assert isinstance(budget, Budget)
     dense = Account(tuple(LayerAccount(name, size, size, 0) for name, size in sizes.items()))
     return round(dense.with_budget(budget).sparsity_pct, 2)

@@ -40,12 +40,17 @@ METHODS = {
     "gmp-global": Entry("gmp", "GMP", {"distribution": "global"}),
     "gmp-erk": Entry("gmp", "GMP", {"distribution": "erk"}),
     "gmp-balance": Entry("gmp", "GMP", {"distribution": "balance"}),
+    "acdc": Entry("acdc", "ACDC"),
     # straight-through: pruned weights keep learning, and may come back
     "dnw": Entry("dnw", "DNW"),
     "dpf": Entry("dpf", "DPF"),
     "st3": Entry("st3", "ST3"),
     "st3-sigma": Entry("st3", "ST3", {"distribution": "sigma"}),
     "feather": Entry("feather", "Feather"),
+    "s-lats": Entry("lats", "LATS"),
+    "lats": Entry("lats", "LATS", {"epochs": 100}),
+    "spartan": Entry("spartan", "Spartan"),
+    "dual-averaging": Entry("spartan", "Spartan", {"soft": False}),
     # sparse from the first step: weights are dropped and grown elsewhere
     "set": Entry("set", "SET"),
     "rigl": Entry("rigl", "RigL"),
@@ -53,6 +58,7 @@ METHODS = {
     "snfs": Entry("snfs", "SNFS"),
     "snfs-erk": Entry("snfs", "SNFS", {"distribution": "erk"}),
     "dsr": Entry("dsr", "DSR"),
+    "granet": Entry("granet", "GraNet"),
     # thresholds learnt by SGD: STR and its extensions
     "str": Entry("str", "STR"),
     "str-gs": Entry("str", "STR", {"granularity": "global"}),
@@ -60,6 +66,15 @@ METHODS = {
     "str-weight": Entry("str", "STR", {"granularity": "weight"}),
     "str-filter-pruning": Entry("str_filter_pruning", "STRFilterPruning"),
     "str-bn": Entry("str_bn", "STRBatchNorm", {"s_init": -100.0}),
+    "autosparse": Entry("autosparse", "AutoSparse"),
+    # a learned score for each weight
+    "optg": Entry("optg", "OptG"),
+    "binmask": Entry("binmask", "BinMask"),
+    "continuous-sparsification": Entry("continuous_sparsification", "ContinuousSparsification"),
+    # N of every M weights
+    "gmp-nm": Entry("gmp", "GMP", {"distribution": "2:4"}),
+    "sr-ste": Entry("sr_ste", "SRSTE"),
+    "str-nm": Entry("str_n_of_m", "STRNofM"),
     # ranks instead of weights: fixed, or learnt by STR
     "low-rank": Entry("dense", "Dense", drops="ranks"),
     "str-rank": Entry("str_low_rank", "STRLowRank", drops="ranks"),

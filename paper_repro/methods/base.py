@@ -5,7 +5,7 @@ A method attaches to a plain model by *parametrizing* the weights of its convolu
 ordinary module. It knows nothing of training loops, tables or data.
 
 To write one, subclass ``Method``, return a parametrization per layer, and, if it has a schedule, override
-``before_step``, or ``after_backward`` where it looks at gradients.
+``before_step``, ``after_backward`` where it looks at gradients, or ``before_update`` where it needs the optimizer.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ class Method:
     def after_backward(self, model: nn.Module, step: int, total_steps: int) -> None:
         """Called in every training step between the backward pass and the optimizer's step, when the raw weights have
         their gradients (averaged over processes). May change both.
+        """
+
+    def before_update(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, total_steps: int) -> None:
+        """Called in every training step right before the optimizer's. May change its state (``momentum_of``), and the
+        learning rates of its groups for this step: the training loop sets them anew before every step.
         """
 
     def finalize(self, model: nn.Module) -> nn.Module:
@@ -163,6 +168,12 @@ def attached_layers(model: nn.Module) -> dict[str, tuple[Any, Tensor]]:
         for name, layer in counted_layers(model).items()
         if parametrize.is_parametrized(layer, "weight")
     }
+
+
+def momentum_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> Tensor | None:
+    """The momentum of SGD, or the running mean of Adam, that a parameter has; None where it has none (yet)."""
+    state = optimizer.state.get(parameter, {})
+    return cast(Tensor | None, state.get("momentum_buffer", state.get("exp_avg")))
 
 
 def wide(weight: Tensor) -> torch.dtype:

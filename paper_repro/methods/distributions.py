@@ -1,5 +1,5 @@
-"""From which layers the weights go: a budget (a sparsity for each layer), one ranking of all weights together, or the
-budget at which STR's thresholds would be balanced.
+"""From which layers the weights go: a budget (a sparsity for each layer), one ranking of all weights together, the
+budget at which STR's thresholds would be balanced, or N of every M weights.
 
 All answer the same question, ``thresholds``: below which magnitude do weights go in each layer when a fraction of
 the target is to be reached? It is one number for a layer, or, where weights of equal magnitude lie on both sides of the
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from paper_repro.accounting import CountedLayer, require_fit
 from paper_repro.errors import UserError, require_known
 from paper_repro.methods.balance import slopes_to_keep
 from paper_repro.methods.base import percent, wide
+from paper_repro.methods.n_of_m import Pattern, is_pattern, pattern
 
 
 def kept_dense(layers: Mapping[str, nn.Module], kinds: Iterable[str]) -> set[str]:
@@ -62,6 +63,21 @@ class Budget(Mapping[str, float]):
             name: cut(weight.detach().abs(), round(fraction * self[name] / 100.0 * weight.numel()))
             for name, weight in weights.items()
         }
+
+
+@dataclass(frozen=True, eq=False)
+class NofM(Budget):
+    """The budget of an N:M pattern: its sparsity in every layer that it fits, and 0 in the others."""
+
+    pattern: Pattern = field(kw_only=True)
+
+    def thresholds(self, weights: Mapping[str, Tensor], fraction: float) -> dict[str, Tensor]:
+        """Layer -> a threshold for each weight: infinite for those that go. At a fraction of the target fewer of each
+        group go, rounded to whole weights.
+        """
+        left = self.pattern.m - round(fraction * (self.pattern.m - self.pattern.n))
+        now = Pattern(left, self.pattern.m)
+        return {name: torch.where(now.mask(weight) > 0.0, -1.0, torch.inf) for name, weight in weights.items()}
 
 
 @dataclass(frozen=True)
@@ -206,6 +222,16 @@ def balance(layers: Mapping[str, nn.Module], sparsity_pct: float, keep_dense: It
     return Budget(by_layer, f"balance {sparsity_pct:g} %")
 
 
+def n_of_m(layers: Mapping[str, nn.Module], pattern: Pattern, keep_dense: Iterable[str] = ()) -> NofM:
+    """The budget of an N:M pattern. UserError where it fits none of the layers that are not kept dense."""
+    shapes = {name: layer.get_parameter("weight").shape for name, layer in layers.items()}
+    fitting = {name for name in layers if pattern.fits(shapes[name])} - kept_dense(layers, keep_dense)
+    if not fitting:
+        raise UserError(f"no layer can be {pattern.n}:{pattern.m}: none has input channels that {pattern.m} divides")
+    by_layer = {name: pattern.sparsity_pct if name in fitting else 0.0 for name in layers}
+    return NofM(by_layer, f"{pattern.n}:{pattern.m}", pattern=pattern)
+
+
 BUDGETS: dict[str, Callable[[Mapping[str, nn.Module], float, Iterable[str]], Budget]] = {
     "uniform": uniform,
     "erk": erk,
@@ -233,6 +259,8 @@ def distribute(
         by_layer = budget if isinstance(budget, Budget) else Budget(dict(budget))
         require_fit(by_layer, layers)
         return by_layer
+    if is_pattern(distribution):
+        return n_of_m(layers, pattern(distribution), keep_dense)
     assert sparsity_pct is not None
     if distribution in BUDGETS and (once or distribution != "balance"):
         return BUDGETS[distribution](layers, sparsity_pct, keep_dense)

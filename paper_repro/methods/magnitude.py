@@ -18,7 +18,10 @@ from paper_repro.accounting import CountedLayer, counted_layers
 from paper_repro.errors import UserError, require_known
 from paper_repro.methods.base import Method, attached_layers, percent
 from paper_repro.methods.distributions import RANKINGS, Budget, distribute, kept_dense
+from paper_repro.methods.n_of_m import is_pattern
 from paper_repro.methods.schedules import Schedule
+
+N_OF_M = "N:M"  # among the distributions of a method: any pattern, such as "2:4"
 
 
 class Pruned(nn.Module, ABC):
@@ -34,8 +37,9 @@ class ScheduledPruning(Method, ABC):
 
     ``sparsity_pct`` is spread over the layers as ``distribution`` says (by default the first of ``distributions``), or
     ``budget`` gives each layer its own (layer name -> percent). ``keep_dense`` names kinds of layers ("first", "last",
-    "depthwise") that stay dense. With "uniform" the others have the sparsity asked for; with any other distribution the
-    network as a whole has it. ``start``, ``end`` and ``updates`` replace those of the method's ``schedule``.
+    "depthwise") that stay dense. With "uniform" the others have the sparsity asked for; with any other distribution
+    the network as a whole has it. A pattern such as "2:4" needs neither: it is the sparsity of the layers that it
+    fits. ``start``, ``end`` and ``updates`` replace those of the method's ``schedule``.
     """
 
     distributions: tuple[str, ...]
@@ -54,10 +58,14 @@ class ScheduledPruning(Method, ABC):
     ) -> None:
         name = type(self).__name__
         distribution = distribution or self.distributions[0]
-        require_known(f"distribution of {name}", distribution, self.distributions)
+        require_known(
+            f"distribution of {name}", N_OF_M if is_pattern(distribution) else distribution, self.distributions
+        )
+        if is_pattern(distribution) and (sparsity_pct is not None or budget is not None):
+            raise UserError(f"{name}: the pattern {distribution} says how sparse each layer is; leave the rest out")
         if budget is not None and distribution in RANKINGS:
             raise UserError(f"{name} with distribution {distribution!r} ranks all layers together and takes no budget")
-        if (sparsity_pct is None) == (budget is None):
+        if (sparsity_pct is None) == (budget is None) and not is_pattern(distribution):
             raise UserError(f"{name} takes either sparsity_pct or budget")
         self.sparsity_pct = None if sparsity_pct is None else percent(sparsity_pct)
         self.budget = budget

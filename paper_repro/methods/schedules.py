@@ -73,9 +73,20 @@ class Hold(Schedule):
 
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
-    """From ``height`` to 0 along half a cosine."""
+    """From ``height`` to ``floor`` along half a cosine."""
 
     height: float = 1.0
+    floor: float = 0.0
 
     def value(self, stage: int) -> float:
-        return self.height / 2.0 * (1.0 + math.cos(math.pi * stage / self.updates))
+        return self.floor + (self.height - self.floor) / 2.0 * (1.0 + math.cos(math.pi * stage / self.updates))
+
+
+@dataclass(frozen=True)
+class Sigmoid(Schedule):
+    """From 0 to 1, around the middle of the stages; the larger ``sharpness``, the more abruptly."""
+
+    sharpness: float = 100.0
+
+    def value(self, stage: int) -> float:
+        return 1.0 / (1.0 + math.exp(-self.sharpness * (stage / self.updates - 0.5)))

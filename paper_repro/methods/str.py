@@ -44,6 +44,7 @@ class STR(Method):
     # What the forecast of the onset goes by, beside ``decay_of_s``:
     starts_at: float | None = None  # the magnitude at which all that is thresholded starts; None: weights have no one
     decay_name = "weight_decay"  # the setting that decides how fast s decays
+    operator = SoftThreshold
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class STR(Method):
 
     def soft_threshold(self, values: Tensor) -> SoftThreshold:
         """A new operator for ``values``, while a network is being attached."""
-        soft = SoftThreshold(self.threshold_for(values), self.g, self.slope)
+        soft = self.operator(self.threshold_for(values), self.g, self.slope)
         if self.target is not None:
             self.target.prepare(soft)
         return soft

@@ -149,7 +149,7 @@ def inputs_digest(table: str, tier: str, results_dir: Path, source: Path) -> str
     package = Path(tables.__file__).parent
     files = [source, repository() / "ci" / "tolerances.toml", package / "paper" / "tables.toml"]
     for name in tables.sources(table):
-        files += [results.path(results_dir, name, tier, kind) for kind in KINDS]
+        files += [results.path(results_dir, name, tier, kind) for kind in KINDS if kind != "trials"]  # shown nowhere
         others = tuple(other for other in tables.names() if other.startswith(f"{name}_"))
         named = (file for folder in ("paper", "experiments") for file in (package / folder).glob(f"{name}[._]*"))
         files += sorted(file for file in named if not file.name.startswith(others))

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from paper_repro.machine import nodes
+
 ORDER = "PAPER_REPRO_ORDER"  # in the environment, because torchrun's processes share no standard input
 KEPT_LINES = 100  # of standard error
 DRAIN_S = 5.0
@@ -51,7 +53,8 @@ class Child:
     def __init__(self, command: Sequence[str], order: Any, threads: int = 1) -> None:
         """``order``: what can be JSON; ``threads``: of each process, on the CPU."""
         # processes on one machine need no network, and find each other in a container without one
-        environment = {"GLOO_SOCKET_IFNAME": "lo", **os.environ, "OMP_NUM_THREADS": str(threads)}
+        alone = {"GLOO_SOCKET_IFNAME": "lo"} if nodes()[0] == 1 else {}
+        environment = {**alone, **os.environ, "OMP_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

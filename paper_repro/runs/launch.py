@@ -4,6 +4,7 @@ several processes train one run together (torchrun starts those), one run after 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from paper_repro.data.catalog import dataset
-from paper_repro.machine import STOP_SIGNALS, cores
+from paper_repro.machine import STOP_SIGNALS, cores, nodes
+from paper_repro.runs import journal
 from paper_repro.runs.child import Child
 from paper_repro.spec import Spec
 
@@ -55,7 +57,8 @@ def where() -> str:
 
 class Launch:
     """Trains specs, ``jobs`` at a time, with ``processes`` of ``threads`` CPU threads each; ``on_event`` hears of all
-    that happens.
+    that happens, and the journal of each run keeps the last of it. In the task of a cluster that has several nodes,
+    each has its share of the processes, and what happens is heard on the first.
     """
 
     def __init__(
@@ -81,7 +84,8 @@ class Launch:
             "plugin": plugin,
             "model": model,
         }
-        self.on_event, self.jobs, self.count = on_event, jobs or cores(), processes
+        self.runs, self.on_event, self.jobs, self.count = runs, on_event, jobs or cores(), processes
+        self.nodes, self.node = nodes() if processes > 1 else (1, 0)
         self.children: set[Child] = set()
         self.lock = threading.Lock()
         self.signum: int | None = None
@@ -104,35 +108,52 @@ class Launch:
             self.children.add(child)
         self._pass_on_a_signal()  # one may have come before this child was in the set
         with child:
-            failure = self._follow(child, spec)
+            how, failure = self._follow(child, spec)
         with self.lock:
             self.children.discard(child)
         kind = "end" if failure is None else "failed" if self.signum is None else "stopped"
-        self.on_event(spec, {"event": kind, "text": failure})
+        self._tell(spec, {"event": kind, "text": failure, "how": how})
         return failure
+
+    def _tell(self, spec: Spec, event: Mapping[str, Any]) -> None:
+        if self.node == 0 and event.get("how") != "busy":  # it is another process's run, and another one's journal
+            journal.note(self.runs / spec.name, event)
+        self.on_event(spec, event)
 
     def command(self) -> list[str]:
         """What trains one run."""
         if self.count == 1:
             return [*WORKER]
+        together = ["--standalone"]
+        if self.nodes > 1:
+            address, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
+            together = [f"--nnodes={self.nodes}", f"--node-rank={self.node}"]
+            together += [f"--master-addr={address}", f"--master-port={port}"]
         # SIGUSR1 as well: a cluster sends it to every process, and torchrun would die of it and leave its own behind
-        torchrun = ("--standalone", f"--nproc-per-node={self.count}", "--signals-to-handle=SIGTERM,SIGINT,SIGUSR1")
-        return [WORKER[0], "-m", "torch.distributed.run", *torchrun, *WORKER[1:]]
+        each = (f"--nproc-per-node={self.count // self.nodes}", "--signals-to-handle=SIGTERM,SIGINT,SIGUSR1")
+        return [WORKER[0], "-m", "torch.distributed.run", *together, *each, *WORKER[1:]]
 
-    def _follow(self, child: Child, spec: Spec) -> str | None:
-        """Pass the events of a run on until it ends; why it failed, or None."""
+    def _follow(self, child: Child, spec: Spec) -> tuple[str, str | None]:
+        """Pass the events of a run on until it ends; how it did, and why it failed, or None: "busy" or "error" in the
+        words of a process, "stopped" by a signal, or "died", where the same run may well go on.
+        """
         said: dict[str, str] = {}  # the first error of any process, and the first to be left alone by another
         for event in child.events():
-            if event["event"] in ("error", "lost"):
+            if event["event"] in ("busy", "error", "lost"):
                 said.setdefault(event["event"], event["text"])
-            self.on_event(spec, event)
-        if "error" in said or child.process.returncode == 0:
-            return said.get("error")
+            self._tell(spec, event)
+        for how in ("busy", "error"):
+            if how in said:
+                return how, said[how]
+        if child.process.returncode == 0:
+            return "end", None
         if self.signum is not None:  # whatever its exit code: it may have been stopped before it could handle signals
-            return "stopped; the same command goes on from here"
+            return "stopped", "stopped; the same command goes on from here"
         if self.count > 1:  # the last words are torchrun's own
-            return said.get("lost", "the training processes died; the same command goes on from the last checkpoint")
-        return f"the training process died ({child.how}){f': {child.last_words}' if child.last_words else ''}"
+            by_torchrun = "the training processes died; the same command goes on from the last checkpoint"
+            return "died", said.get("lost", by_torchrun)
+        last_words = f": {child.last_words}" if child.last_words else ""
+        return "died", f"the training process died ({child.how}){last_words}"
 
     def _pass_on_a_signal(self) -> None:
         for child in list(self.children):

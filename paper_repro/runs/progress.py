@@ -50,11 +50,11 @@ class TrainingProgress:
                     self._show(run, event)
                     if not self.console.is_terminal and kind != "progress":
                         fresh = kind == "start" and not event["step"]
-                        self._line(run, f"starts{_shared(event)}" if fresh else _state(event) + self._left(event))
+                        self._line(run, f"starts{_shared(event)}" if fresh else how_far(event) + _left(event))
                 case "note":
                     self._line(run, event["text"])
                 case "result":
-                    self.outcomes[run] = _outcome(event)
+                    self.outcomes[run] = outcome(event)
                 case "end":
                     self._finish(run, self.outcomes.get(run, "done"))
                 case "stopped":
@@ -65,7 +65,7 @@ class TrainingProgress:
     def _show(self, run: str, event: Mapping[str, Any]) -> None:
         if run not in self.tasks:
             self.tasks[run] = self.bars.add_task(run, total=event["total_steps"], state="")
-        self.bars.update(self.tasks[run], completed=event["step"], state=_state(event))
+        self.bars.update(self.tasks[run], completed=event["step"], state=how_far(event))
         self.shares[run] = event["step"] / event["total_steps"]
         self._update_total()
 
@@ -80,12 +80,6 @@ class TrainingProgress:
     def _update_total(self) -> None:
         self.bars.update(self.all_rows, completed=sum(self.shares.values()), state=f"{self.done} of {self.total_runs}")
 
-    def _left(self, event: Mapping[str, Any]) -> str:
-        share = event["step"] / event["total_steps"]
-        if not 0.0 < share < 1.0 or not event["seconds"]:
-            return ""
-        return f", {event['seconds'] * (1.0 - share) / share:.0f} s left"
-
     def _line(self, run: str, text: str) -> None:
         self.console.print(f"{time.strftime('%H:%M:%S')}  {run:<18} {text}", soft_wrap=True)
 
@@ -98,7 +92,19 @@ def _shared(event: Mapping[str, Any]) -> str:
     )
 
 
-def _state(event: Mapping[str, Any]) -> str:
+def seconds_left(event: Mapping[str, Any]) -> float | None:
+    """Of training, as fast as it has been; None before the first step, and after the last."""
+    share = event["step"] / event["total_steps"]
+    return event["seconds"] * (1.0 - share) / share if 0.0 < share < 1.0 and event["seconds"] else None
+
+
+def _left(event: Mapping[str, Any]) -> str:
+    left = seconds_left(event)
+    return "" if left is None else f", {left:.0f} s left"
+
+
+def how_far(event: Mapping[str, Any]) -> str:
+    """Epoch, and loss and sparsity where there has been a step."""
     loss = (
         ""
         if event["train_loss"] is None
@@ -107,7 +113,8 @@ def _state(event: Mapping[str, Any]) -> str:
     return f"epoch {event['epoch']:.1f}/{event['epochs']}{loss}"
 
 
-def _outcome(event: Mapping[str, Any]) -> str:
+def outcome(event: Mapping[str, Any]) -> str:
+    """How a run has ended."""
     if event["top1_pct"] is None:
         return str(event["status"])
     return f"{event['status']}: top-1 {event['top1_pct']:.2f} %, sparsity {event['sparsity_pct']:.2f} %"

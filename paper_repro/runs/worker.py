@@ -22,7 +22,7 @@ from paper_repro.models import plugins as networks_of_users
 from paper_repro.runs import child
 from paper_repro.spec import Spec
 from paper_repro.training import distributed
-from paper_repro.training.guards import Interrupted
+from paper_repro.training.guards import AlreadyRunning, Interrupted
 from paper_repro.training.hooks import Hook
 from paper_repro.training.loop import run
 
@@ -43,7 +43,7 @@ def main(hooks: Sequence[Hook] = ()) -> int:
                     raise
                 abandon(error, processes, tell)
     except UserError as error:
-        tell({"event": "error", "text": str(error)})
+        tell({"event": "busy" if isinstance(error, AlreadyRunning) else "error", "text": str(error)})
         return error.exit_code
     except Interrupted as interruption:
         return 128 + interruption.signum
@@ -78,7 +78,8 @@ def abandon(error: Exception, processes: distributed.Processes, tell: Tell) -> N
     text, lost = (str(error), False) if isinstance(error, UserError) else distributed.explanation(error)
     if not isinstance(error, UserError):
         traceback.print_exc()
-    tell({"event": "lost" if lost else "error", "text": text})
+    kind = "busy" if isinstance(error, AlreadyRunning) else "lost" if lost else "error"
+    tell({"event": kind, "text": text})
     sys.stderr.flush()
     if lost:
         processes.end_others()

@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from paper_repro.data.loaders import ALONE, Share
 from paper_repro.errors import UserError
+from paper_repro.machine import nodes
 
 PATIENCE_S = 20.0  # how far one process may be behind another, checkpoints and compilation included
 START_PATIENCE_S = 600.0  # the same until all have started, which imports and a busy machine make slow
@@ -151,6 +152,6 @@ def explanation(error: Exception) -> tuple[str, bool]:
 
 def require_gpus(count: int) -> None:
     """UserError when ``count`` processes are to train together on fewer GPUs; without any GPU they train on cores."""
-    there = torch.cuda.device_count()
+    there = torch.cuda.device_count() * nodes()[0]
     if 0 < there < count:
         raise UserError(f"{count} processes need a GPU each, and this machine has {there}; ask for at most {there}")

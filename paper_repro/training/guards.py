@@ -14,6 +14,8 @@ from paper_repro import files
 from paper_repro.errors import Advice, UserError
 from paper_repro.machine import STOP_SIGNALS
 
+LOCK_WAIT = "PAPER_REPRO_LOCK_WAIT_S"  # in the environment of a cluster, which notices late that a node has died
+
 
 class Interrupted(BaseException):  # like KeyboardInterrupt: no handler of errors may take it for one
     """The run was asked to stop and has saved its state; ``signum`` says how."""
@@ -23,19 +25,23 @@ class Interrupted(BaseException):  # like KeyboardInterrupt: no handler of error
         self.signum = signum
 
 
+class AlreadyRunning(UserError):
+    """Another process is at this run."""
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run's folder, or say who does. The operating system frees the lock of a process that died."""
     owner = folder / "owner"
 
-    def busy() -> str:
+    def busy() -> UserError:
         there = owner.read_text(encoding="utf-8").strip() if owner.exists() else "another process"
-        return f"{folder} is already running ({there})"
+        return AlreadyRunning(f"{folder} is already running ({there})", exit_code=3)
 
     def unusable(error: OSError) -> UserError:
         return UserError(f"cannot write to {folder}: {error.strerror}")
 
-    with files.locked(folder / "lock", 0, busy, unusable):
+    with files.locked(folder / "lock", float(os.environ.get(LOCK_WAIT, "0")), busy, unusable):
         owner.write_text(f"pid {os.getpid()} on {os.uname().nodename}\n", encoding="utf-8")
         yield
 

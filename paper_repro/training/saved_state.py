@@ -13,8 +13,6 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from paper_repro.data.sources import is_intact, sha256
 from paper_repro.errors import UserError
 from paper_repro.files import replacing, write
@@ -25,6 +23,8 @@ KEEP = 2
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> None:
     """Write the checkpoint of ``step`` (training steps done) and forget all but the newest two."""
+    import torch  # whoever only asks how far a run is does not pay for it
+
     path = folder / f"step-{step:07d}.pt"
     with replacing(path) as temporary:
         torch.save(state, temporary)
@@ -61,6 +61,8 @@ def load(folder: Path, say: Callable[[str], None] = print) -> dict[str, Any] | N
 
 def _loaded(path: Path) -> dict[str, Any]:
     """The content of a checkpoint: tensors and plain values. Whatever else a pickle may hold is never executed."""
+    import torch
+
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

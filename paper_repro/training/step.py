@@ -66,6 +66,7 @@ class Step:
         self.method.after_backward(self.model, step, total)
         if self.spec.grad_clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.grad_clip_norm)
+        self.method.before_update(self.model, self.optimizer, step, total)
         self.scaler.step(self.optimizer)  # as the optimizer does it, unless fp16 has overflowed
         self.scaler.update()
         return loss.detach()

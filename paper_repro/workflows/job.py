@@ -22,6 +22,7 @@ class Job:
     seeds: int = 1
     method: str | None = None
     rows: tuple[str, ...] = ()  # none: the headline rows, or all of ``method``; ALL_ROWS alone: all
+    only: str | None = None  # the one run of this name, of any row
     jobs: int | None = None
     max_gpu_hours: float | None = None
     gpus: int = 1  # processes that train one run together
@@ -53,9 +54,23 @@ class Job:
         used = {row.method for row, _ in pairs}
         if self.method is not None and self.method not in used:
             raise unknown(f"method in table {self.table} at tier {self.tier}", self.method, used)
-        return [
-            (row, spec) for row, spec in pairs if (not wanted or row.id in wanted) and self.method in (None, row.method)
+        asked = [
+            (row, spec)
+            for row, spec in pairs
+            if (not wanted or row.id in wanted) and self.method in (None, row.method) and self.only in (None, spec.name)
         ]
+        if self.only and not asked:
+            raise UserError(
+                f"no run of table {self.table} at tier {self.tier} is called {self.only}, with these seeds and options "
+                f"and the data sets in {self.data_root}: `plan` lists their names"
+            )
+        return asked
+
+    def flags(self) -> list[str]:
+        """The options of every run, as on the command line."""
+        chosen = (option.split("=") for option in self.options.split())
+        words = [word for name, value in chosen for word in (f"--{name.replace('_', '-')}", value)]
+        return [word for word in words if word != "true"]
 
     def with_own_network(self, pairs: list[tuple[tables.Row, Spec]]) -> list[tuple[tables.Row, Spec]]:
         """These runs on the user's network, where the job names one (``own_network.runs``)."""
@@ -67,7 +82,7 @@ class Job:
 
     def wanted_rows(self) -> tuple[str, ...]:
         """The rows that this job names, or the headline rows where it names none; empty for all of them."""
-        if self.rows == (ALL_ROWS,):
+        if self.rows == (ALL_ROWS,) or (self.only and not self.rows):
             return ()
         if self.rows or self.method is not None:
             return self.rows

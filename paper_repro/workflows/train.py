@@ -47,8 +47,9 @@ def run(job: Job, console: Console) -> int:
     return list_failures(failures, console)
 
 
-def unfinished(job: Job, console: Console) -> tuple[list[Run], dict[str, str]]:
+def unfinished(job: Job, console: Console, elsewhere: int | None = None) -> tuple[list[Run], dict[str, str]]:
     """The runs of the job that have no result yet and can be trained; and data set -> why its rows cannot be.
+    ``elsewhere``: how many a cluster trains at once at most, where it does and not this machine.
 
     Everything that could stop them is looked for here, before any starts: a spec that would stay dense, runs that take
     more hours than the job allows, and data that is neither there nor to be fetched, are UserErrors. Where only some
@@ -63,7 +64,7 @@ def unfinished(job: Job, console: Console) -> tuple[list[Run], dict[str, str]]:
     todo = _without_result(job, console)
     for _, spec in todo:
         require_pruning(spec)
-    require_trainable(job, [spec for _, spec in todo])
+    require_trainable(job, [spec for _, spec in todo], elsewhere)
     if job.max_gpu_hours is not None:
         require_affordable(list(costs(job).values()), job.max_gpu_hours)
     without_data = _without_data(job, todo, console)
@@ -106,14 +107,15 @@ def _without_data(job: Job, todo: Sequence[Run], console: Console) -> dict[str, 
     return errors
 
 
-def require_trainable(job: Job, todo: Sequence[Spec]) -> None:
-    """UserError when an option means nothing for a run, its batches cannot be shared by the job's processes, or there
-    is no room for what it writes.
+def require_trainable(job: Job, todo: Sequence[Spec], elsewhere: int | None = None) -> None:
+    """UserError when an option means nothing for a run, its batches cannot be shared by the job's processes, there is
+    no room for what it writes, or this machine has too few GPUs for it; ``elsewhere`` as in ``unfinished``.
     """
-    require_gpus(job.gpus)
+    if elsewhere is None:
+        require_gpus(job.gpus)
     require_room(job.results)
     largest = max((saved_state.room_bytes(parameter_count(spec), values_each(spec)) for spec in todo), default=0)
-    require_room(job.runs, largest * side_by_side(job, todo))
+    require_room(job.runs, largest * (elsewhere or side_by_side(job, todo)))
     for spec in todo:
         require_applicable(spec)
         Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)

@@ -65,6 +65,7 @@ def step_of(name: str, model: nn.Module, images: Tensor, first: int, total: int)
         optimizer.zero_grad()
         loss.backward()
         method.after_backward(model, number, total)
+        method.before_update(model, optimizer, number, total)
         optimizer.step()
         if images.is_cuda:
             torch.cuda.synchronize()

@@ -24,6 +24,15 @@ ARGUMENTS: dict[str, dict] = {
     "str-weight": {"s_init": -3.0},
     "str-filter-pruning": {"s_init": -0.01, "g": "exp"},  # importances and scales begin at 1
     "str-bn": {"s_init": -0.01, "g": "exp"},
+    "str-nm": {"s_init": -3.0},
+    "autosparse": {"s_init": -3.0},
+    "s-lats": {"final_threshold": 0.1},
+    "lats": {"final_threshold": 0.1},
+    "binmask": {"pressure": 0.1},
+    "continuous-sparsification": {"s_init": -0.01, "penalty": 0.1},
+    "granet": {"sparsity_pct": 80.0},  # at 90 % channels die here, and what grows behind them stays at zero
+    "gmp-nm": {},
+    "sr-ste": {},
 }
 SUBJECTS = {
     name: Subject(name, ARGUMENTS.get(name, {"sparsity_pct": 90.0}))
@@ -95,6 +104,10 @@ BROKEN = {
     ("weights", "an exception in a hook"): (
         "    def scores(self, raw):\n        return raw.no_such_thing\n",
         "mine.py, line 33 (in scores) raised AttributeError: 'Parameter' object has no attribute 'no_such_thing'",
+    ),
+    ("weights", "an exception before the update"): (
+        "    def before_update(self, model, optimizer, step, total_steps):\n        optimizer.no_such_thing\n",
+        "mine.py, line 33 (in before_update) raised AttributeError",
     ),
     ("weights", "an exception in the forward pass"): (
         maps("lambda w: w / [1]"),

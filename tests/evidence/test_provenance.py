@@ -10,6 +10,7 @@ import torch
 from paper_repro import checks
 from paper_repro.errors import UserError
 from paper_repro.evidence import provenance, tolerances
+from paper_repro.record import Provenance
 from paper_repro.report import notebook
 from paper_repro.terminal import Console
 from paper_repro.workflows.audit import write_audit
@@ -93,3 +94,26 @@ def test_a_package_without_its_repository_says_where_things_go(
     text = str(error.value)
     assert "installed without its repository" in text and str(tmp_path / "results") in text and "notebooks" in text
     assert "restore" not in text
+
+
+def test_runs_of_one_arithmetic_have_one_processor_library_and_number_of_threads() -> None:
+    made_by = Provenance(
+        device="cpu", cpu="EPYC", processor="family 25, avx2", threads=1, torch="2.1", platform="Linux"
+    )
+    assert made_by.arithmetic == "EPYC, family 25, avx2, 1 thread, torch 2.1 on Linux"
+    for change in ({"processor": "family 26, avx2"}, {"threads": 2}, {"torch": "2.2"}, {"processes": 2}):
+        assert made_by.model_copy(update=change).arithmetic != made_by.arithmetic
+    on_gpu = made_by.model_copy(update={"device": "H100", "processes": 4})
+    assert on_gpu.arithmetic == "4 x H100, torch 2.1 on Linux"  # whatever processor feeds it
+
+
+def test_the_processor_is_told_by_what_linux_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD  EPYC\nstepping\t: 1\n"
+        "flags\t\t: fpu avx2 sse\n"
+        "\nprocessor\t: 1\nmodel\t\t: 99\n"
+    )
+    monkeypatch.setattr(Path, "read_text", lambda *given, **more: text)
+    assert provenance.processor() == "family 25, model 17, stepping 1, avx2" and provenance.cpu_name() == "AMD EPYC"
+    monkeypatch.setattr(Path, "read_text", lambda *given, **more: "")
+    assert provenance.processor() == ""

@@ -23,11 +23,13 @@ def test_names_and_sizes() -> None:
         "family": 113,
         "frontier": 84,
         "mobilenetv1": 8,
+        "n_of_m": 13,
         "reevaluations": 27,
         "resnet50": 41,
         "rnn": 16,
         "rnn_choices": 29,
         "st3": 20,
+        "successors": 34,
         "target": 10,
         "transfer": 10,
     }
@@ -398,13 +400,28 @@ def test_rows_without_numbers_and_on_other_data() -> None:
     assert tables.load("extensions").row("str-gs-89.54").model == "resnet50"
 
 
-def test_every_method_is_in_the_family_at_every_regime() -> None:
-    regimes: dict[str, set[float | None]] = {}
-    for row in tables.load("family").rows:
-        regimes.setdefault(row.method, set()).add(row.regime_pct)
-    assert set(regimes) == {name for name, entry in METHODS.items() if entry.drops == "weights"}
-    assert regimes.pop("dense") == {0.0}
-    assert all(found >= {80.0, 90.0, 95.0, 98.0, 99.0} for found in regimes.values())
+def test_every_method_is_in_a_table_of_the_common_protocol_at_every_regime() -> None:
+    def regimes(table: str) -> dict[str, set[float | None]]:
+        found: dict[str, set[float | None]] = {}
+        for row in tables.load(table).rows:
+            found.setdefault(row.method, set()).add(row.regime_pct)
+        assert found.pop("dense") == {0.0}
+        return found
+
+    family, successors, n_of_m = map(regimes, ("family", "successors", "n_of_m"))
+    known = {name for name, entry in METHODS.items() if entry.drops == "weights"}
+    assert {"dense", *family, *successors, *n_of_m} == known
+    assert all(found >= {80.0, 90.0, 95.0, 98.0, 99.0} for found in family.values())
+    assert all(found == {90.0, 95.0, 98.0} for found in successors.values())
+    assert n_of_m["gmp-nm"] == n_of_m["sr-ste"] == {50.0, 75.0, 93.75}
+
+
+def test_a_pattern_says_how_sparse_its_network_becomes() -> None:
+    rows = tables.load("n_of_m").tier("smoke").rows
+    share = 1.0 - 784 / 1471248  # of all weights those of the first layer stay dense
+    assert rows["sr-ste-2of4"].target_sparsity_pct == rows["gmp-nm-2of4"].target_sparsity_pct == round(50 * share, 2)
+    assert rows["gmp-nm-1of16"].target_sparsity_pct == round(93.75 * share, 2)
+    assert rows["str-2of4-90"].target_sparsity_pct == 90.0
 
 
 @pytest.mark.parametrize(("name", "tier"), [(n, t) for n in tables.names() for t in tables.load(n).tiers])

@@ -20,7 +20,8 @@ from paper_repro.methods.straight_through import StraightThrough, straight_throu
 
 SPARSE_FROM_THE_START = ["set", "rigl", "rigl-erk", "snfs", "snfs-erk", "dsr"]
 STRAIGHT_THROUGH = ["dnw", "dpf", "st3", "st3-sigma", "feather"]
-ALL = ["gmp", "gmp-global", "gmp-erk", "gmp-balance", *STRAIGHT_THROUGH, *SPARSE_FROM_THE_START]
+SUCCESSORS = ["acdc", "granet", "spartan", "dual-averaging", "optg"]
+ALL = ["gmp", "gmp-global", "gmp-erk", "gmp-balance", *STRAIGHT_THROUGH, *SPARSE_FROM_THE_START, *SUCCESSORS]
 STEPS = 40
 
 
@@ -47,6 +48,7 @@ class Training:
         self.optimizer.zero_grad()
         loss.backward()
         self.method.after_backward(self.model, self.done, STEPS)
+        self.method.before_update(self.model, self.optimizer, self.done, STEPS)
         self.optimizer.step()
         self.done += 1
 
@@ -162,7 +164,7 @@ def test_dsr_drops_below_one_threshold_in_all_layers_and_moves_it() -> None:
     assert seen[:2] == pytest.approx([1e-3, 2e-3]) and max(seen) > 5e-3  # 0.001 is far too low here
 
 
-@pytest.mark.parametrize("name", STRAIGHT_THROUGH)
+@pytest.mark.parametrize("name", [*STRAIGHT_THROUGH, "dual-averaging"])
 def test_pruned_weights_keep_learning(name: str) -> None:
     training = Training(name, sparsity_pct=80.0)
     while training.done < STEPS // 2 + 1:

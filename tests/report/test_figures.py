@@ -103,13 +103,26 @@ def test_figures_render_and_are_legible_on_their_own(make_runs: MakeRuns, tmp_pa
     assert all(len(series_in(axis)) <= MOST_SERIES for axis in panels)
 
 
-@pytest.mark.parametrize("table", ["mobilenetv1", "family", "transfer", "extensions", "st3", "target"])
+@pytest.mark.parametrize(
+    "table", ["mobilenetv1", "family", "transfer", "extensions", "st3", "target", "successors", "n_of_m"]
+)
 def test_figures_of_whole_tables_are_legible(make_runs: MakeRuns, tmp_path: Path, table: str) -> None:
     evidence = load(make_runs, tmp_path, table, seeds=(0, 1, 2))
     for name in figures.names(evidence):
         figure = figures.draw(evidence, name)
         is_legible(figure)
         assert all(len(series_in(axis)) <= MOST_SERIES for axis in figure.axes)
+
+
+def test_layer_budgets_show_patterns_without_a_budget_of_the_paper(make_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = load(make_runs, tmp_path, "n_of_m", rows=["sr-ste-2of4", "str-2of4-90", "str-90.23"])
+    titles = {axis.get_title().split(":")[0]: axis for axis in figures.draw(evidence, "layer_budgets").axes}
+    assert set(titles) == {"sr-ste-2of4", "str-2of4-90", "str-90.23"}
+    behind = {
+        row: [line for line in axis.lines if line.get_marker() == "s" and len(line.get_xdata())]
+        for row, axis in titles.items()
+    }
+    assert [bool(behind[row]) for row in ("sr-ste-2of4", "str-2of4-90", "str-90.23")] == [False, False, True]
 
 
 def test_points_are_one_tidy_frame(make_runs: MakeRuns, tmp_path: Path) -> None:

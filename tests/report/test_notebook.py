@@ -169,6 +169,24 @@ def test_rendering_is_skipped_only_for_the_same_inputs(
     assert not executes(lambda: None)
 
 
+def test_a_changed_recipe_or_printed_number_asks_for_a_new_rendering(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("paper", "experiments"):
+        shutil.copytree(Path(tables.__file__).parent / folder, tmp_path / folder)
+    monkeypatch.setattr(tables, "__file__", str(tmp_path / "tables.py"))
+
+    def digest_after_change_of(name: str) -> str:
+        with (tmp_path / name).open("a", encoding="utf-8") as file:
+            file.write("\n")
+        return notebook.inputs_digest("rnn", "paper", tmp_path / "results", tmp_path / "rnn.ipynb")
+
+    changed = ["paper/CHECKSUMS", "experiments/rnn.toml", "paper/rnn_rows.csv", "paper/tables.toml"]
+    assert len({digest_after_change_of(name) for name in changed}) == 4
+    others = ["experiments/rnn_choices.toml", "experiments/rnn_choices_rows.csv"]
+    assert len({digest_after_change_of(name) for name in others}) == 1
+
+
 @pytest.mark.parametrize("kind", ["a link", "from within", "a namesake beside it"])
 def test_a_notebook_shows_the_results_that_it_was_given(
     folders: tuple[Path, Path], make_runs: MakeRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -17,8 +17,9 @@ import pytest
 import torch
 
 from paper_repro import tables
-from paper_repro.runs import launch
+from paper_repro.runs import journal, launch
 from paper_repro.runs.launch import Launch, cores, side_by_side
+from paper_repro.training import guards
 from tests.training.tiny import SPEC
 
 ROOT = Path(__file__).parents[2]
@@ -60,10 +61,22 @@ def test_a_run_that_dies_is_listed_and_the_others_finish(tmp_path: Path, monkeyp
     failures, events = start(tmp_path, [GMP, SPEC])
     assert list(failures) == [GMP.name] and "the training process died" in failures[GMP.name]
     assert result(tmp_path, SPEC)["result"]["status"] == "finished"
-    assert (GMP.name, {"event": "failed", "text": failures[GMP.name]}) in events
+    heard = journal.last(tmp_path / "runs" / GMP.name)
+    assert heard and (heard["event"], heard["how"], heard["text"]) == ("failed", "died", failures[GMP.name])
+    assert journal.last(tmp_path / "runs" / SPEC.name) is None  # it has its record
+    assert (GMP.name, {"event": "failed", "text": failures[GMP.name], "how": "died"}) in events
     monkeypatch.delenv("CRASH_AT_STEP")
     failures, events = start(tmp_path, [GMP])  # it goes on from its last checkpoint
     assert failures == {} and any("resumed at step 24" in event.get("text", "") for _, event in events)
+
+
+def test_a_run_that_another_process_is_at_keeps_what_was_heard_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / SPEC.name
+    journal.note(folder, {"event": "progress", "step": 7})
+    with guards.locked(folder):
+        failures, _ = start(tmp_path, [SPEC])
+    heard = journal.last(folder)
+    assert "is already running (pid" in failures[SPEC.name] and heard and heard["step"] == 7
 
 
 def test_a_machine_without_a_gpu_says_so_and_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

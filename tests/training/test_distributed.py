@@ -209,3 +209,19 @@ def test_several_processes_are_started_by_torchrun() -> None:
     work = launch.Launch(Path(), Path(), {}, lambda spec, event: None, 1, processes=4)
     assert work.command()[1:3] == ["-m", "torch.distributed.run"] and "--nproc-per-node=4" in work.command()
     assert launch.Launch(Path(), Path(), {}, lambda spec, event: None, 1).command() == list(launch.WORKER)
+
+
+def test_on_several_nodes_each_starts_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = {"SLURM_STEP_NUM_NODES": "2", "SLURM_NODEID": "1", "MASTER_ADDR": "n7", "MASTER_PORT": "20017"}
+    for name, value in task.items():
+        monkeypatch.setenv(name, value)
+    words = launch.Launch(Path(), Path(), {}, lambda spec, event: None, 1, processes=8).command()
+    assert {"--nnodes=2", "--node-rank=1", "--master-addr=n7", "--master-port=20017", "--nproc-per-node=4"} <= set(
+        words
+    )
+    assert "--standalone" not in words
+    monkeypatch.setattr(distributed.torch.cuda, "device_count", lambda: 4)
+    distributed.require_gpus(8)
+    monkeypatch.delenv("MASTER_ADDR")  # no task of ours
+    with pytest.raises(UserError, match="this machine has 4"):
+        distributed.require_gpus(8)

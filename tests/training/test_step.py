@@ -135,14 +135,23 @@ def test_a_method_is_called_around_every_step_and_sees_gradients_as_they_are(mon
         seen.append(("after", step, total))
         norms.append(float(model.fc.weight.grad.norm()))
 
+    def update(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, total: int) -> None:
+        seen.append(("update", step, total))
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.param_groups[0]["lr"] = 0.0  # for this step: the next has the rate of the schedule again
+
     monkeypatch.setattr("paper_repro.methods.dense.Dense.before_step", before)
     monkeypatch.setattr("paper_repro.methods.dense.Dense.after_backward", after)
-    found = []
+    monkeypatch.setattr("paper_repro.methods.dense.Dense.before_update", update)
+    found, rates = [], []
+    start = taken(replace(SPARSE, method="dense", method_args={}), count=0)[0]
     for autocast in ("", "fp16"):
         norms: list[float] = []
-        taken(replace(SPARSE, method="dense", method_args={}, autocast=autocast))
+        state, *_ = taken(replace(SPARSE, method="dense", method_args={}, autocast=autocast))
+        assert difference(state, start) == 0.0
         found.append(norms)
-    assert seen == [(when, step, 3 * 6) for step in range(2) for when in ("before", "after")] * 2
+    assert seen == [(when, step, 3 * 6) for step in range(2) for when in ("before", "after", "update")] * 2
+    assert min(rates) > 0.0
     assert found[1] == pytest.approx(found[0], rel=0.1) and min(found[0]) > 0.0
 
 

@@ -216,7 +216,7 @@ def test_as_many_trials_for_both(
     given = ("--seeds", "1", "--runs", "tuned", "--results", "tuned results", "--data-root", ".", "--tune", "2")
     assert call(monkeypatch, "gmp", *given) == 0
     out, _ = capfd.readouterr()
-    assert "trials: 2 for gmp and as many for STR, at each regime, scored on Fashion-MNIST, 9 of the 96" in out
+    assert "trials: 2 for gmp and as many for STR, at each regime, scored on Fashion-MNIST, 6,000 of the 60,000" in out
     kept = results.read_lines(Path("tuned results/resnet50/smoke_trials.csv"), TrialLine)
     assert [(line.method, line.trial) for line in kept] == [("gmp", 0), ("gmp", 1), ("str", 0), ("str", 1)]
     assert {line.dataset for line in kept} == {"fashion_mnist_validation"} and kept[0].settings == "as in the recipe"

@@ -40,17 +40,20 @@ def nearest_published(evidence: Evidence, sparsity_pct: float) -> tuple[str, dic
     return min(published_str(evidence).items(), key=distance, default=("", {}))
 
 
-def layers_of(evidence: Evidence, *methods: str) -> pd.DataFrame:
-    """The layers of every run of these methods, numbered from 1 in the order of the forward pass."""
-    rows = Rows(methods=methods)
+def numbered_layers(evidence: Evidence, rows: Rows = STR) -> pd.DataFrame:
+    """The layers of every run of some rows, numbered from 1 in the order of the forward pass."""
     runs = [layers.assign(number=layers.index + 1) for _, layers in budgets(evidence, rows, printed=False)]
     return pd.concat(runs, ignore_index=True) if runs else evidence.budgets.iloc[:0]
 
 
 @figure("layer_budgets", lambda evidence: len(evidence.budgets) > 0 or bool(published_str(evidence)))
 def layer_budgets(evidence: Evidence) -> Figure:
-    """Sparsity of each layer of the STR rows, the nearest budget of the paper, and the uniform one as a line."""
-    layers, published = layers_of(evidence, "str"), published_str(evidence)
+    """Sparsity of each layer of the rows of STR and of N:M patterns, the uniform budget as a line, and behind STR's the
+    nearest one of the paper.
+    """
+    patterned = {row.method for row in evidence.table.rows if st.look(row.method).kind == st.N_OF_M}
+    layers = numbered_layers(evidence, Rows(methods=(*STR.methods, *patterned)))
+    published = published_str(evidence)
     trained = list(dict.fromkeys(layers["row"]))
     shown = trained or st.evenly(list(published), 6)
     fig, axes = st.grid(len(shown), 2, 1.75)
@@ -65,13 +68,15 @@ def layer_budgets(evidence: Evidence) -> Figure:
         here = st.handle("Reproduced (mean; band: range over seeds)", BLUE, CIRCLE, st.REPRODUCED | FAINT_POINTS)
         handles.insert(0, here)
     some = f", {len(shown)} of {len(published)} published budgets" if len(shown) < len(published) else ""
-    return st.finish(fig, evidence, "sparsity of each layer under STR" + ("" if trained else some), handles)
+    under = "STR and N:M patterns" if patterned else "STR"
+    return st.finish(fig, evidence, f"sparsity of each layer under {under}" + ("" if trained else some), handles)
 
 
 def _draw_budget(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFrame) -> None:
     measured = evidence.summary(row, "sparsity_pct")
     overall = (evidence.table.row(row).reported.sparsity_pct or 0.0) if measured is None else measured.mean
-    nearest, paper = nearest_published(evidence, overall)
+    is_str = evidence.table.row(row).method in STR.methods
+    nearest, paper = nearest_published(evidence, overall) if is_str else ("", {})
     axis.plot(
         range(1, len(paper) + 1), list(paper.values()), color=st.PAPER_GREY, marker="s", zorder=2,
         **st.REPORTED | FAINT_POINTS,
@@ -109,12 +114,12 @@ def _mark_stages(axis: Axes, layers: Iterable[str]) -> None:
     axis.set_xticks(indices, labels)
 
 
-@figure("densities_against_paper", lambda evidence: len(layers_of(evidence, "str")) > 0, NO_RUNS)
+@figure("densities_against_paper", lambda evidence: len(numbered_layers(evidence)) > 0, NO_RUNS)
 def densities_against_paper(evidence: Evidence) -> Figure:
     """Every layer's density here over its density in the paper's model of the nearest sparsity, with the correlation of
     logarithms over the layers that keep weights; empty layers lie on the lower edge.
     """
-    layers = layers_of(evidence, "str")
+    layers = numbered_layers(evidence)
     shown = [row for row in dict.fromkeys(layers["row"]) if evidence.summary(row, "sparsity_pct") is not None]
     fig, axes = st.grid(len(shown), 3, 2.1, sharex=True, sharey=True)
     for axis, row in zip(axes, shown, strict=False):

@@ -74,16 +74,18 @@ class Look:
     kind: str
 
 
-DENSE, SCHEDULE, STRAIGHT, REGROWTH, LEARNED, LOW_RANK, OTHER = (
+DENSE, SCHEDULE, STRAIGHT, REGROWTH, LEARNED, SCORES, N_OF_M, LOW_RANK, OTHER = (
     "Dense",
     "Pruned on a schedule",
     "Straight-through gradients",
     "Sparse from the first step",
     "STR and its extensions",
+    "A learned score for each weight",
+    "N of every M weights",
     "Low rank",
     "Another method",
 )
-KINDS = (SCHEDULE, STRAIGHT, REGROWTH, LEARNED, OTHER)
+KINDS = (SCHEDULE, STRAIGHT, REGROWTH, LEARNED, SCORES, N_OF_M, OTHER)
 BLUE, ORANGE, GREEN, PURPLE, BROWN = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A6761D"
 
 # By the series of a row: its method, or its method under one of several budgets or settings.
@@ -95,6 +97,7 @@ LOOKS: Mapping[str, Look] = {
     "gmp-balance": Look("GMP, balance", "#E58A62", "*", SCHEDULE),
     "gmp-uniform": Look("GMP, uniform budget", ORANGE, "s", SCHEDULE),
     "gmp-str": Look("GMP, STR's budget", ORANGE, "o", SCHEDULE),
+    "acdc": Look("AC/DC", "#B22222", "D", SCHEDULE),
     "dnw": Look("DNW", GREEN, "^", STRAIGHT),
     "dnw-uniform": Look("DNW, uniform budget", GREEN, "s", STRAIGHT),
     "dnw-erk": Look("DNW, ERK budget", GREEN, "^", STRAIGHT),
@@ -103,27 +106,36 @@ LOOKS: Mapping[str, Look] = {
     "st3": Look("ST-3", "#E69F00", "p", STRAIGHT),
     "st3-sigma": Look("ST-3-sigma", "#8A6000", "H", STRAIGHT),
     "feather": Look("Feather", "#5B2A86", ">", STRAIGHT),
+    "s-lats": Look("S-LATS", "#117733", "o", STRAIGHT),
+    "lats": Look("LATS", "#999933", "v", STRAIGHT),
+    "spartan": Look("Spartan", "#CC3311", "D", STRAIGHT),
+    "dual-averaging": Look("Dual averaging", "#EE7733", "s", STRAIGHT),
     "set": Look("SET", "#56B4E9", "P", REGROWTH),
     "rigl": Look("RigL", PURPLE, "D", REGROWTH),
     "rigl-erk": Look("RigL + ERK", "#8E3A6B", "d", REGROWTH),
     "snfs": Look("SNFS", BROWN, "v", REGROWTH),
     "snfs-erk": Look("SNFS + ERK", "#5E4210", "<", REGROWTH),
     "dsr": Look("DSR", "#2B7A78", "8", REGROWTH),
+    "granet": Look("GraNet", "#332288", "s", REGROWTH),
     "str": Look("STR", BLUE, "o", LEARNED),
     "str-gs": Look("STR-GS", ORANGE, "s", LEARNED),
     "str-filter": Look("STR per filter", GREEN, "^", LEARNED),
     "str-weight": Look("STR per weight", PURPLE, "D", LEARNED),
     "str-filter-pruning": Look("STR filter pruning", BROWN, "v", LEARNED),
     "str-bn": Look("STR-BN", "#666666", "X", LEARNED),
+    "autosparse": Look("AutoSparse", "#332288", "p", LEARNED),
+    "optg": Look("OptG", GREEN, "^", SCORES),
+    "binmask": Look("BinMask", BROWN, "v", SCORES),
+    "continuous-sparsification": Look("CS", PURPLE, "D", SCORES),
+    "gmp-nm": Look("GMP, N:M", ORANGE, "s", N_OF_M),
+    "sr-ste": Look("SR-STE", GREEN, "^", N_OF_M),
+    "str-nm": Look("STR, 2:4", "#56B4E9", "p", N_OF_M),
     "search": Look("STR, by hand", BLUE, "o", LEARNED),
     "controller": Look("STR, controller", GREEN, "^", LEARNED),
     "freeze": Look("STR, freeze", PURPLE, "D", LEARNED),
-    # published, and not all of them methods here
+    # published; none of them is a method here
     "rigl-erk-longer": Look("RigL + ERK, 10x to 100x", "#8E3A6B", "h", REGROWTH),
-    "acdc": Look("AC/DC", "#B22222", "D", SCHEDULE),
     "acdc-uniform": Look("AC/DC, uniform", "#B22222", "X", SCHEDULE),
-    "optg": Look("OptG", GREEN, "^", LEARNED),
-    "granet": Look("GraNet", "#332288", "s", REGROWTH),
     "rpg": Look("RPG", "#D55E00", "v", REGROWTH),
     "rpg-scratch": Look("RPG, from scratch", "#D55E00", "^", REGROWTH),
     "probmask": Look("ProbMask", "#444444", "s", LEARNED),

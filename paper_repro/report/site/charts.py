@@ -20,7 +20,7 @@ from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.report import figures
 from paper_repro.report.figures import points as pt
-from paper_repro.report.figures.budgets import layers_of
+from paper_repro.report.figures.budgets import numbered_layers
 from paper_repro.report.figures.style import look
 from paper_repro.report.site.sortable import raw
 
@@ -90,7 +90,7 @@ def budgets(body: Evidence) -> str:
     printed = {name: pd.Series(budget) for name, budget in published if name.startswith("str-")}
     trained = {
         str(row): layers.groupby("layer", sort=False)["sparsity_pct"].mean()
-        for row, layers in layers_of(body, "str").groupby("row", sort=False)
+        for row, layers in numbered_layers(body).groupby("row", sort=False)
     }
     tooltips = [("network", "@network"), ("layer", "@layer"), ("sparsity %", "@y{0.00}")]
     plot = _plot("Layer, in forward order", "Sparsity (%)", tooltips, "linear")

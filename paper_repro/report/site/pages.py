@@ -58,14 +58,16 @@ def pages(results_dir: Path) -> dict[str, str]:
     texts = {"status.md": status(results_dir), "claims.md": all_claims(checked), "errata.md": errata(results_dir)}
     for name in bodies:
         texts[f"tables/{name}.md"] = table_page(checked[name])
-    (family,) = (body for body in bodies["family"] if body.tier == "smoke")
+    common = {table: next(body for body in bodies[table] if body.tier == "smoke") for table in COMMON}
     for name in methods.METHODS:
-        texts[f"methods/{name}.md"] = method_page(name, family)
+        of_method = [table for table in COMMON if any(row.method == name for row in tables.load(table).rows)]
+        texts[f"methods/{name}.md"] = method_page(name, common[(of_method or COMMON)[0]])
     texts["tables/index.md"] = index("Tables", {name: tables.load(name).title for name in bodies})
     texts["methods/index.md"] = index("Methods", {name: look(name).name for name in methods.METHODS})
     return texts
 
 
+COMMON = ("family", "successors", "n_of_m")  # the tables of the protocol that all methods share
 INDEX = {
     "Tables": "One page for each table: the printed numbers beside the reproduced ones, claims, figures, the budgets "
     "of the layers, the notebook, and where each run comes from.",

@@ -1,0 +1,67 @@
+"""Continuous sparsification: a gate per weight that hardens in training (Savarese, Silva and Maire, NeurIPS 2020).
+
+    W -> W * sigmoid(b s) / sigmoid(s_init),    b = 200^x at the share x of training
+
+Each weight has an s, which starts at ``s_init``, is trained by the same SGD without weight decay, and is held down by
+a penalty of 1e-8 on the sum of the gates. Towards the end a gate is open (s > 0) or closed.
+
+Read in the authors' code (CIFAR only): they harden the gates after training, b is set once per epoch, and three rounds
+of 85 epochs follow each other, between which gates that stayed open are reset and weights rewound to epoch 2. Here
+there is one round, b is set at every step, and gates are hard from ``end`` of training on, because what is measured is
+what was trained: rounds and rewinding do not fit into one run. Sparsity cannot be asked for: ``s_init`` decides it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paper_repro.accounting import CountedLayer
+from paper_repro.methods.base import Method, attached_layers, decay_groups, wide
+
+FINAL_SHARPNESS = 200.0
+
+
+class Gate(nn.Module):
+    """W -> W * gate(s); ``sharpness`` (shape ()) and whether the gate is ``hard`` are saved with the model."""
+
+    sharpness: Tensor
+    hard: Tensor
+
+    def __init__(self, weight: Tensor, s_init: float) -> None:
+        super().__init__()
+        self.s = nn.Parameter(torch.full_like(weight, s_init, dtype=wide(weight), requires_grad=False))
+        self.register_buffer("sharpness", torch.ones((), device=weight.device))
+        self.register_buffer("hard", torch.zeros((), device=weight.device, dtype=torch.bool))
+        self.scale = 1.0 / torch.sigmoid(torch.tensor(s_init)).item()
+
+    def forward(self, weight: Tensor) -> Tensor:
+        gate = torch.where(self.hard, (self.s > 0.0).to(self.s.dtype), torch.sigmoid(self.sharpness * self.s))
+        return weight * (self.scale * gate).to(weight.dtype)
+
+
+class ContinuousSparsification(Method):
+    """``s_init`` is the dial: -0.1 to 0.1 in the paper. ``penalty`` is that on each gate."""
+
+    def __init__(self, s_init: float = 0.0, penalty: float = 1e-8, end: float = 0.9) -> None:
+        self.s_init, self.penalty, self.end = s_init, penalty, end
+
+    def parametrization(self, name: str, layer: CountedLayer) -> Gate:
+        return Gate(layer.weight, self.s_init)
+
+    def param_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+        return decay_groups(model, weight_decay, [([gate.s for gate, _ in attached_layers(model).values()], 0.0)])
+
+    def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
+        for gate, _ in attached_layers(model).values():
+            gate.sharpness.fill_(FINAL_SHARPNESS ** (step / total_steps))
+            gate.hard.fill_(step / total_steps >= self.end)
+
+    @torch.no_grad()
+    def after_backward(self, model: nn.Module, step: int, total_steps: int) -> None:
+        for gate, _ in attached_layers(model).values():
+            if gate.s.grad is not None and not gate.hard:
+                soft = torch.sigmoid(gate.sharpness * gate.s)
+                gate.s.grad.add_(gate.sharpness * soft * (1.0 - soft), alpha=self.penalty * gate.scale)

@@ -1,0 +1,46 @@
+"""The dial of a method is found by the sparsity that its runs end at."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from paper_repro import tables
+from paper_repro.errors import UserError
+from paper_repro.workflows.dial import DIALS, find, secant
+
+
+def test_the_secant_is_exact_on_log_odds() -> None:
+    def ends(value: float) -> float:
+        return 100.0 / (1.0 + math.exp(-(3.0 + 2.0 * math.log(value))))
+
+    known = {value: ends(value) for value in (0.5, 2.0)}
+    assert ends(secant(known, 95.0)) == pytest.approx(95.0, abs=0.05)
+    falling = {value: 100.0 / (1.0 + math.exp(3.0 * value)) for value in (-0.5, -1.5)}  # a dial that is negative
+    assert secant(falling, 95.0) == pytest.approx(-math.log(19.0) / 3.0, abs=1e-2)
+    with pytest.raises(UserError, match="the same sparsity"):
+        secant({0.1: 90.0, 0.2: 90.0}, 95.0)
+
+
+def test_runs_end_when_one_is_near_and_serve_the_next_row() -> None:
+    tried: list[float] = []
+
+    def ends_at(value: float) -> float:
+        tried.append(value)
+        return 100.0 * (1.0 - math.exp(-value))
+
+    known: dict[float, float] = {}
+    first = find(ends_at, known, 1.0, 2.0, 90.0)
+    assert abs(known[first] - 90.0) <= 0.7 and tried[:2] == [1.0, 2.0]
+    before = len(tried)
+    assert find(ends_at, known, first, 2.0, 90.0) == first and len(tried) == before
+    assert abs(known[find(ends_at, known, first, 2.0, 98.0)] - 98.0) <= 0.3
+    with pytest.raises(UserError, match="no value ends near 95 %"):
+        find(lambda value: 10.0 + value, {}, 1.0, 2.0, 95.0)
+
+
+def test_every_row_that_asks_for_no_sparsity_has_a_dial() -> None:
+    for row, spec in tables.load("successors").specs("smoke", [0]):
+        if row.method not in ("dense", "str") and "sparsity_pct" not in spec.method_args:
+            assert DIALS[row.method][0] in spec.method_args, row.id
