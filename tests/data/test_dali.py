@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import subprocess
@@ -15,7 +16,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from paper_repro.data.catalog import source
 from paper_repro.data.loaders import ALONE, Batch, Share, generator
-from paper_repro.data.readers import dali
+from paper_repro.data.readers import dali, optional
 from paper_repro.data.readers.dali import ATTEMPTS, DALILoader
 from paper_repro.data.readers.folder import FolderLoader, normalised
 from paper_repro.data.readers.images import Images, list_images, read_rgb
@@ -63,6 +64,18 @@ def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 def same(one: list[Batch], other: list[Batch]) -> bool:
     pairs = zip(one, other, strict=True)
     return all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
+
+
+def test_folders_that_an_uninstalled_library_left_are_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nvidia_left" / "dali").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(optional, "LIBRARIES", {"dali": ("DALI", "nvidia_left.dali"), "ffcv": ("FFCV", "no_such.ffcv")})
+    assert [missing(loader) for loader in ("dali", "ffcv", "folder")] == ["DALI", "FFCV", ""]
+    (tmp_path / "nvidia_left" / "dali" / "__init__.py").touch()
+    importlib.invalidate_caches()
+    assert missing("dali") == ""
 
 
 @needs_dali

@@ -12,10 +12,14 @@ LIBRARIES = {"ffcv": ("FFCV", "ffcv"), "dali": ("NVIDIA DALI", "nvidia.dali")}  
 def missing(loader: str) -> str:
     """The name of the library that ``loader`` needs and that is not installed; empty where nothing is missing."""
     name, module = LIBRARIES.get(loader, ("", ""))
+    if not module:
+        return ""
     try:
-        return name if module and importlib.util.find_spec(module) is None else ""
+        spec = importlib.util.find_spec(module)
     except ModuleNotFoundError:  # of a package that the module is in
         return name
+    # an uninstalled library may leave folders behind, which are found as a package without a file
+    return "" if spec is not None and getattr(spec, "origin", module) is not None else name
 
 
 def require_library(loader: str, asked: str = "") -> None:
