@@ -44,7 +44,7 @@ MORE_ARGS  := $(call given,ARGS)
 USE_FFCV   := $(if $(call given,FFCV),$(if $(call on,FFCV),1,0))
 USE_PYTHON := $(call given,PYTHON)
 
-.PHONY: help more setup ffcv environment list audit plan run submit status check render reproduce regress site data lab test lint bench lock clean
+.PHONY: help more setup ffcv dali environment list audit plan run submit status check render reproduce regress site data lab test lint bench gpu-check lock clean
 
 help:
 	@echo 'usage: make TARGET [VARIABLE=value ...]'
@@ -65,7 +65,7 @@ help:
 more: ## all other variables; the targets for clusters and for developers
 	@sed -n 's/^#: \([A-Z_]*\) */\1|/p' Makefile | awk -F'|' '{ printf "  %-13s %s\n", $$1, $$2 }'
 	@echo
-	@sed -n 's/^\([a-z]*\):[^#]*#: \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  %-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*#: \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  %-13s %s\n", $$1, $$2 }'
 
 #: MODEL your own network in place of the table's: a file, or package.module:function (plan, run, regress)
 #: MARGIN points of accuracy that do not matter to regress
@@ -74,7 +74,7 @@ more: ## all other variables; the targets for clusters and for developers
 #: STRICT 1: regress ends with exit code 4 where a regime is not decided
 #: JOBS how many rows train side by side (default: one a core, or as many as fit on the GPU)
 #: GPUS how many processes train one row together, one per GPU (default: 1)
-#: LOADER what reads images that do not fit in memory: folder (default), ffcv
+#: LOADER what reads images that do not fit in memory: folder (default), ffcv, dali
 #: AUTOCAST lower precision of the network: bf16, fp16 (default: float32)
 #: CHANNELS_LAST 1 for that memory format
 #: COMPILE 1 for torch.compile
@@ -131,6 +131,9 @@ setup: #: make .venv as requirements.lock says (every other target does this by 
 ffcv: environment #: install FFCV, which reads ImageNet faster (as root on Debian and Ubuntu, or with OpenCV at hand)
 	@sh ci/ffcv.sh
 
+dali: environment #: install NVIDIA DALI, a reader of ImageNet that lets the GPU decode (Linux, 270 MB)
+	@sh ci/extra.sh dali
+
 lab: environment #: open the notebooks in JupyterLab; stop it with Ctrl-C
 	@echo 'lab: JupyterLab in notebooks/ (one notebook per table; papermill sets its table and tier). Ctrl-C stops it'
 	@$(PYTHON_VENV) -m jupyterlab notebooks $(MORE_ARGS)
@@ -140,6 +143,9 @@ test: environment #: all tests, in as many processes as there are cores (four at
 
 bench: environment #: the benchmarks, timed; run them on an idle machine
 	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest tests/benchmarks --benchmark-only $(MORE_ARGS)
+
+gpu-check: environment #: tests, benchmarks and runs of tier small on a GPU, in ten minutes; called again, it goes on
+	@$(PYTHON_VENV) -m tests.gpu_check $(OPT_DATA) $(MORE_ARGS)
 
 lint: environment #: ruff (rules and format) and mypy
 	@$(PYTHON_VENV) -m ruff check .

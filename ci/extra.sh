@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what one target needs and no other does: `sh ci/extra.sh site` installs ci/site.lock into .venv, once.
+# Install what is not in requirements.lock because few need it: `sh ci/extra.sh site` installs ci/site.lock into .venv, once.
 set -eu
 cd "$(dirname "$0")/.."
 lock=ci/$1.lock

@@ -19,7 +19,7 @@ LOCK = ROOT / "requirements.lock"
 ENVIRONMENT = ROOT / "environment.yml"
 FFCV_LOCK = ROOT / "ci/ffcv.lock"
 # Extras of pyproject.toml that one target alone needs (ci/extra.sh); each has a lock of its own beside the FFCV's.
-EXTRAS = ("site",)
+EXTRAS = ("site", "dali")
 # Results depend on these two most, so they move only when somebody decides it. Results made with other versions are
 # still comparable within the tolerances, but no longer bit for bit.
 PINNED = ("torch==2.14.1", "torchvision==0.29.1")

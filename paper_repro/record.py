@@ -62,7 +62,8 @@ class Size(Part):
 
 class Images(Part):
     """How the images of a part of the data set were read. ``exact_resume``: whether an interrupted run ends bit by bit
-    as if it had not been. ``encoding``: how FFCV, of this version, encoded them anew.
+    as if it had not been. ``encoding``: how FFCV encoded them anew; ``ffcv`` and
+    ``dali``: version of the library that read them.
     """
 
     loader: str
@@ -70,6 +71,7 @@ class Images(Part):
     skipped_images: int
     encoding: dict[str, int | float | str] = {}
     ffcv: str = ""
+    dali: str = ""
 
 
 class Outcome(Part):

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from paper_repro.errors import UserError, require_known, unknown
 
-Loader = Literal["folder", "ffcv"]  # of images that do not fit in memory: torchvision's "folder", or "ffcv"
+Loader = Literal["folder", "ffcv", "dali"]  # what reads images that do not fit in memory
 Autocast = Literal["", "bf16", "fp16"]
 LOADERS, AUTOCASTS = get_args(Loader), get_args(Autocast)
 OPTIONS = ("loader", "autocast", "channels_last", "compile")  # what a command may choose for any row of a table

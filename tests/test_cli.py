@@ -13,6 +13,7 @@ import pytest
 from paper_repro import cli, machine, tables
 from paper_repro.data import sources
 from paper_repro.data.dataset import InMemory
+from paper_repro.data.readers.optional import LIBRARIES
 from paper_repro.data.sets.har2 import OfficialHAR2
 from paper_repro.errors import UserError
 from paper_repro.runs import cost, launch
@@ -61,7 +62,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["plan", "resnet50", "--gpus", "3"], "take a number of processes that divides 64"),
         (["plan", "resnet50", "--tier", "paper", "--gpus", "7"], "that divides 256"),
         (["regress", "gmp", "--gpus", "zwei"], "not a valid integer"),
-        (["plan", "resnet50", "--loader", "ffvc"], "is not one of 'folder', 'ffcv'"),
+        (["plan", "resnet50", "--loader", "ffvc"], "is not one of 'folder', 'ffcv', 'dali'"),
         (["plan", "resnet50", "--loader", "ffcv"], "which is kept in memory; leave --loader out"),
         (["run", "resnet50", "dense", "--loader", "ffcv"], "which is kept in memory; leave --loader out"),
         (["plan", "resnet50", "--autocast", "fp8"], "is not one of 'bf16', 'fp16'"),
@@ -164,11 +165,11 @@ def test_plan_with_several_gpus_and_the_options_of_a_run(
     assert names[0] == names[1] and len(names[0] | names[2]) == 32
     assert "615 are to do: at least 154 hours, 4 GPUs on each run" in said[1] and "at least" not in said[0] + said[2]
     for place in (None, object()):
-        monkeypatch.setattr("paper_repro.workflows.plan.find_spec", lambda name, found=place: found)
-        for kind in ("folder", "ffcv"):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, found=place: found)
+        for kind in ("folder", "ffcv", "dali"):
             assert call(monkeypatch, *paper[:-1], "dense", "--loader", kind) == 0
-            absent = "FFCV is not installed here" in capsys.readouterr().out
-            assert absent == (kind == "ffcv" and place is None)
+            absent = f"{LIBRARIES[kind][0]} is not installed here" if kind != "folder" else "is not installed here"
+            assert (absent in capsys.readouterr().out) == (kind != "folder" and place is None)
     monkeypatch.setattr(cost, "MEASURED_S", 0.01)
     assert call(monkeypatch, "plan", "resnet50", "--method", "dense", "--gpus", "2", "--max-gpu-hours", "1000") == 0
     assert "hours, 2 cores on each run" in capsys.readouterr().out

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 MAKE_TARGETS = ["setup", "list", "audit", "plan", "run", "check", "render", "reproduce", "regress", "data"]
-TOOLS = ["ffcv", "lab", "test", "lint", "bench", "lock", "clean"]
+TOOLS = ["ffcv", "dali", "lab", "test", "lint", "bench", "gpu-check", "lock", "clean"]
 MAKE_TARGETS += TOOLS
 MAKE_VARIABLES = {
     "TIER": "--tier",
@@ -158,11 +158,12 @@ class TestPackage:
         asked |= {
             "paper_repro",
             "ffcv",
+            "nvidia",
             "IPython",
             "onnxruntime",
             "optuna",
             "PIL",
-        }  # FFCV and optuna are optional, imported where they are used, with an error that says so
+        }  # FFCV, DALI and optuna are optional, imported where they are used, with an error that says so
         of_site = {name_of(item).replace("-", "_") for item in PYPROJECT["project"]["optional-dependencies"]["site"]}
         for path in sorted((ROOT / "paper_repro").rglob("*.py")):
             allowed = asked | of_site if "site" in path.parts else asked
@@ -205,7 +206,7 @@ class TestMake:
         assert all(f"  make {job} " in listed.stdout for job in ("reproduce", "regress", "plan"))
 
     def test_every_target_and_variable_is_listed(self) -> None:
-        words = re.findall(r"^  (\w+) ", make().stdout + make("more").stdout, flags=re.MULTILINE)
+        words = re.findall(r"^  ([\w-]+) ", make().stdout + make("more").stdout, flags=re.MULTILINE)
         assert {*MAKE_TARGETS, *MAKE_VARIABLES, "TABLE", "NAME", "ARGS", "PYTHON", "FFCV"} <= set(words)
         assert len(words) - words.count("make") == len({*words} - {"make"})
 
@@ -239,7 +240,7 @@ class TestMake:
         text = (ROOT / "Makefile").read_text(encoding="utf-8")
         phony = re.search(r"^\.PHONY: (.*)$", text, flags=re.MULTILINE)
         assert phony
-        assert set(re.findall(r"^([a-z]+):", text, flags=re.MULTILINE)) == set(phony[1].split())
+        assert set(re.findall(r"^([a-z-]+):", text, flags=re.MULTILINE)) == set(phony[1].split())
 
     def test_variables_are_passed_on_only_when_set(self) -> None:
         bare = make("-n", "reproduce").stdout

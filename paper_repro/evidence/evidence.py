@@ -17,7 +17,9 @@ from paper_repro.evidence.statistics import Summary
 from paper_repro.tables import AUDIT, FULL_SCALE
 
 # the options of a run that titles name: those that change what is computed or read, and not its speed alone
-NAMED_OPTIONS = {"autocast=bf16": "bf16", "autocast=fp16": "fp16", "loader=ffcv": "read by FFCV"}
+NAMED_OPTIONS = {
+    "autocast=bf16": "bf16", "autocast=fp16": "fp16", "loader=ffcv": "read by FFCV", "loader=dali": "read by DALI",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

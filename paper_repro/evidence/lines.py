@@ -60,7 +60,7 @@ class RunLine(Line):
     options: str = of(
         "what the recipe or the command chose, where it is not the default: `loader=ffcv`, `autocast=bf16`, "
         "`channels_last=true`, `compile=true`; empty for none. A run that was interrupted ends bit by bit as if it "
-        "had not been, but with `loader=ffcv`, which does not promise it",
+        "had not been, but with `loader=ffcv`, and `loader=dali` on a GPU, which do not promise it",
         default="",
     )
     status: Literal["finished", "not_sparse", "diverged", "not_reached"] = of(
@@ -278,6 +278,29 @@ class BalanceTestLine(Line):
     meaning: Name = of("what the number says")
 
 
+class GpuLine(Line):
+    """What `make gpu-check` timed on a GPU, as ratios of what took turns in one process; `results/gpu.csv`."""
+
+    FILE, KEY = "gpu.csv", ("device", "what", "compared")
+
+    device: Name = of("name of the GPU")
+    what: Name = of("what was timed")
+    compared: Name = of("whose time was divided by whose")
+    ratio: Amount = of("median of that over the rounds", ".4f")
+    at_most: AmountOrEmpty = of("the goal; empty for none", ".4f")
+    rounds: Count = of("how often both were timed")
+    seconds: Amount = of("median time of a round of the first", ".4g", "s")
+    commit: Name = of("git commit of the code")
+    dirty: Name = of("whether the code differed from that commit")
+    torch: Name = of("version of PyTorch")
+    cpu: Name = of("name of the processor")
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal is met; there may be none."""
+        return self.at_most is None or self.ratio <= self.at_most
+
+
 KINDS: dict[str, type[Line]] = {
     "runs": RunLine,
     "budgets": BudgetLine,
@@ -287,6 +310,7 @@ KINDS: dict[str, type[Line]] = {
     "trials": TrialLine,
     "balance": BalanceLine,
     "balance_tests": BalanceTestLine,
+    "gpu": GpuLine,
 }
 
 

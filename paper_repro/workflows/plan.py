@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 
 from rich.table import Table as Grid
 from rich.text import Text
@@ -11,6 +10,7 @@ from rich.text import Text
 from paper_repro import record, tables
 from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import Share
+from paper_repro.data.readers.optional import missing
 from paper_repro.errors import UserError
 from paper_repro.report.console import print_whole
 from paper_repro.runs.cost import Cost, hours_text, require_affordable
@@ -83,8 +83,10 @@ def show_plan(job: Job, console: Console) -> int:
     )
     for line in what_it_takes(runs, cost, jobs, job.gpus):
         console.print(line, soft_wrap=True)
-    if any(spec.loader == "ffcv" for spec in todo) and find_spec("ffcv") is None:
-        console.print("FFCV is not installed here, and the runs would stop for it: run `make ffcv`", soft_wrap=True)
+    for loader in sorted({spec.loader for spec in todo}):
+        if name := missing(loader):
+            stop = f"{name} is not installed here, and the runs would stop for it: run `make {loader}`"
+            console.print(stop, soft_wrap=True)
     for text in refused:
         console.print(f"refused: {text}", soft_wrap=True)
     require_affordable(list(cost.values()), job.max_gpu_hours)

@@ -16,15 +16,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("ratios (this run)")
     reference = {item.group: item for item in measured if item.extra_info.get("reference")}
     for item in measured:
-        if "ratio" in item.extra_info:  # of steps that took turns
-            info = item.extra_info
-            terminalreporter.write_line(
-                f"{item.group}: {info['label']} / {info['beside']} = {info['ratio']:.3f}  {info.get('goal', '')}"
-            )
+        info = item.extra_info
+        if "ratio" in info:  # of steps that took turns
+            ratio, beside = info["ratio"], info["beside"]
         elif item.group in reference and item is not reference[item.group]:
             base = reference[item.group]
-            ratio = item.stats.min / base.stats.min
-            goal = item.extra_info.get("goal", "")
-            terminalreporter.write_line(
-                f"{item.group}: {item.extra_info['label']} / {base.extra_info['label']} = {ratio:.3f}  {goal}"
-            )
+            ratio, beside = item.stats.min / base.stats.min, base.extra_info["label"]
+        else:
+            continue
+        goal = f"  (goal: at most {info['at_most']:.2f})" if info.get("at_most") else ""
+        terminalreporter.write_line(f"{item.group}: {info['label']} / {beside} = {ratio:.3f}{goal}")

@@ -1,10 +1,11 @@
 """What the methods cost: STR's operator at full ResNet50 size, each method's training step against the dense one, and
-FastGRNN's recurrence. Run with ``make bench``.
+FastGRNN's recurrence; and what reads images. Run with ``make bench``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from paper_repro import methods, models
+from paper_repro.data.readers.optional import missing
 from paper_repro.methods import METHODS
 from paper_repro.methods.soft_threshold import soft_threshold
+from tests.benchmarks.reading import reader, written
 from tests.benchmarks.timing import label, taking_turns
 from tests.reference import fastgrnn as one_step_at_a_time
 from tests.reference.soft_threshold import soft_threshold as plain
@@ -34,7 +37,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 @pytest.mark.parametrize("name, function", [("plain", plain), ("fused", soft_threshold)])
 def test_operator(benchmark, name: str, function: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Forward and backward over as many weights as ResNet50 has, on one CPU thread."""
-    label(benchmark, f"soft threshold, {WEIGHTS / 1e6:.1f} M weights", name, name == "plain", "(goal: at most 0.25)")
+    label(benchmark, f"soft threshold, {WEIGHTS / 1e6:.1f} M weights", name, name == "plain", at_most=0.25)
     generator = torch.Generator().manual_seed(0)
     weight = (torch.randn(WEIGHTS, generator=generator) * 0.02).requires_grad_()
     s = torch.tensor(-5.0, requires_grad=True)
@@ -90,7 +93,7 @@ def test_step_at_full_size(benchmark, name: str) -> None:
     """Steps at 60 % of the paper's 500,500. The first ranks the weights, and warms up; the next ranking would be
     thousands of steps later.
     """
-    label(benchmark, "training step, ResNet50, 32 images of 224 px", name, goal="(goal: at most 1.10)")
+    label(benchmark, "training step, ResNet50, 32 images of 224 px", name, at_most=1.10)
     total = 500_500
     width, count, size = (16, 2, 32) if benchmark.disabled else (64, 32, 224)  # `make test` only tries the code
     images = torch.randn(count, 3, size, size)
@@ -103,11 +106,27 @@ def test_step_at_full_size(benchmark, name: str) -> None:
     taking_turns(benchmark, steps[name], steps["dense"], rounds=2)
 
 
+@pytest.mark.parametrize("loader", ["folder", "ffcv", "dali"])
+def test_reading(benchmark, loader: str, tmp_path: Path) -> None:
+    """An epoch of training images, cropped and flipped, by one worker."""
+    if missing(loader):
+        pytest.skip(f"{missing(loader)} is not installed (`make {loader}`)")
+    label(benchmark, "reading 256 images of 500 x 375 px, one worker", loader, loader == "folder")
+    count, batch_size = (4, 2) if benchmark.disabled else (256, 32)
+    batches = reader(loader, written(tmp_path, count), batch_size, workers=1)
+
+    def epoch() -> None:
+        for _ in batches.epoch(0, 0):
+            pass
+
+    benchmark.pedantic(epoch, rounds=5, warmup_rounds=1)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("matrices", ["full rank", "rank 9/8", "rank 9/80, STR"])
 def test_fastgrnn(benchmark, matrices: str, device: str) -> None:
     """Training steps of HAR-2's rows: 100 windows of 128 x 9, hidden size 80, gate tanh. An epoch is 74 of them."""
-    label(benchmark, f"FastGRNN training steps, {matrices}, {device}", "fused", goal="(goal: at most 0.33)")
+    label(benchmark, f"FastGRNN training steps, {matrices}, {device}", "fused", at_most=0.33)
     steps, batch = (4, 2) if benchmark.disabled else (128, 100)
     ranks = {"full rank": {}, "rank 9/8": {"rank_w": 9, "rank_u": 8}, "rank 9/80, STR": {"rank_w": 9, "rank_u": 80}}
     inputs, labels = torch.randn(batch, steps, 9, device=device), torch.zeros(batch, dtype=torch.long, device=device)

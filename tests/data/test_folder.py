@@ -201,14 +201,12 @@ def test_a_run_trains_on_it_and_says_how_it_was_read(tmp_path: Path, monkeypatch
     assert as_written(result)["images"] == {"train": read, "val": read}
 
 
-def test_ffcv_without_ffcv_or_its_files_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_or_files_that_are_not_there_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for ask in (
-        lambda: IMAGENET.ensure(tmp_path, loader="ffcv"),
-        lambda: IMAGENET.open(tmp_path, 256, loader="ffcv"),
-    ):
-        with pytest.raises(UserError, match=r"FFCV is not installed\. `make ffcv` installs it"):
-            ask()
+    for loader, name in (("ffcv", "FFCV"), ("dali", "NVIDIA DALI")):
+        for ask in (IMAGENET.ensure, lambda root, loader: IMAGENET.open(root, 256, loader=loader)):
+            with pytest.raises(UserError, match=rf"{name} is not installed\. `make {loader}` installs"):
+                ask(tmp_path, loader=loader)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(UserError, match=r"train\.beton is not there; python -m paper_repro data imagenet --write-ffcv"):
         IMAGENET.ensure(tmp_path, loader="ffcv")

@@ -170,9 +170,9 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     25: (
-        "no GPU, no FFCV",
+        "no GPU, no FFCV, no DALI",
         (
-            "data/test_folder.py::test_ffcv_without_ffcv_or_its_files_says_what_to_do",
+            "data/test_folder.py::test_a_library_or_files_that_are_not_there_say_what_to_do",
             "data/test_folder.py::test_the_data_set_opens_by_its_name",
             "test_packaging.py::TestSetup::test_ffcv_is_not_forced_on_anybody",
             "runs/test_launch.py::test_a_machine_without_a_gpu_says_so_and_trains",

@@ -9,8 +9,8 @@ from paper_repro.data.bar import bar
 from paper_repro.data.imagenet.layout import COMMAND, PARTS, UNREADABLE, check, home, wnids
 from paper_repro.data.imagenet.sort_val import sort_val as sort
 from paper_repro.data.readers import ffcv
-from paper_repro.data.readers.beton import require_ffcv
 from paper_repro.data.readers.images import list_images, unreadable
+from paper_repro.data.readers.optional import require_library
 from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 from paper_repro.files import write
@@ -31,7 +31,7 @@ def prepare(
     if skip_unreadable and not decode:
         raise UserError("--skip-unreadable goes with --decode, which finds the files that cannot be read")
     if write_ffcv:  # before the steps that take hours
-        require_ffcv("--write-ffcv")
+        require_library("ffcv", "--write-ffcv")
     if sort_val is not None:
         say(f"{sort(folder, sort_val):,} validation images moved into the folders of their classes")
     if decode:

@@ -1,1 +1,1 @@
-"""What reads images that do not fit in memory: the folder, by torchvision, and FFCV's files."""
+"""What reads images that do not fit in memory: the folder, by torchvision or NVIDIA DALI, and FFCV's files."""

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,16 +46,6 @@ class Beton:
     ffcv: str
     length: int
     sha256: str
-
-
-def require_ffcv(asked: str = "LOADER=ffcv") -> None:
-    """UserError where FFCV is not installed; ``asked`` is the option that needs it."""
-    if importlib.util.find_spec("ffcv") is None:
-        raise UserError(
-            f"{asked}: FFCV is not installed. `make ffcv` installs it (environment.yml says how with conda); without "
-            f"it, leave {asked.partition('=')[0]} out: torchvision reads the folder, at about half the speed for each "
-            "core."
-        )
 
 
 def record_path(path: Path) -> Path:

@@ -23,7 +23,7 @@ from torchvision import transforms
 from torchvision.transforms.functional import pil_to_tensor
 
 from paper_repro.data.loaders import ALONE, Batch, Loader, Share
-from paper_repro.data.readers.images import Images, read_rgb
+from paper_repro.data.readers.images import REMEDY, Images, read_rgb
 from paper_repro.errors import UserError
 from paper_repro.machine import cores
 
@@ -92,10 +92,7 @@ class FolderLoader(Loader):
             if made is None:
                 return
             if isinstance(made, str):
-                raise UserError(
-                    f"{made}. Put an intact copy in its place, or leave such files out, on record: "
-                    "python -m paper_repro data imagenet --decode --skip-unreadable (with --root DIR)"
-                )
+                raise UserError(f"{made}. {REMEDY}")
             images, labels = made
             yield normalised(images), labels
 

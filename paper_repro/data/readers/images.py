@@ -19,6 +19,10 @@ from paper_repro.machine import cores
 
 SUFFIXES = (".jpeg", ".jpg")  # in any case; everything else that lies there is ignored
 DANGLING = -1  # the size of a link that leads nowhere
+REMEDY = (  # for an image that cannot be read
+    "Put an intact copy in its place, or leave such files out, on record: "
+    "python -m paper_repro data imagenet --decode --skip-unreadable (with --root DIR)"
+)
 LISTERS = 16  # threads that list folders: they wait for the disk, or the network, and not for a core
 
 

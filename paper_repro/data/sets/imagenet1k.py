@@ -4,7 +4,6 @@ files that can be made of them. It cannot be fetched without an account: a copy 
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from paper_repro.data.dataset import Device, Source
 from paper_repro.data.imagenet import layout
 from paper_repro.data.loaders import ALONE, Loader, Share
 from paper_repro.data.readers import beton
+from paper_repro.data.readers.optional import missing, require_library
 from paper_repro.data.sources import Say
 
 VAL_BATCH = 250  # of each process; one that divides 50,000
@@ -35,13 +35,14 @@ class ImageNet(Source):
         everything that is wrong and how to mend it.
         """
         folder = layout.home(root)
+        require_library(loader)
         if loader == "ffcv":
-            beton.require_ffcv()
             for part in layout.PARTS:
                 beton.recorded(folder / f"{part}.beton", layout.PARTS[part].examples)
-        else:
-            layout.check(folder)
-            how = "is installed" if importlib.util.find_spec("ffcv") else "comes with `make ffcv`"
+            return folder
+        layout.check(folder)
+        if loader != "dali":
+            how = "comes with `make ffcv`" if missing("ffcv") else "is installed"
             say(
                 "ImageNet-1K is read from the folder with torchvision, at about half of FFCV's speed for each core "
                 f"(FFCV {how}; then `{layout.COMMAND} --write-ffcv`, and LOADER=ffcv)"
@@ -58,10 +59,10 @@ class ImageNet(Source):
         say: Say = print,
     ) -> tuple[Loader, Loader, str]:
         folder, batches = layout.home(root), (("train", batch_size), ("val", VAL_BATCH))
+        require_library(loader)
         if loader == "ffcv":
             from paper_repro.data.readers.ffcv import FFCVLoader
 
-            beton.require_ffcv()
             files = {
                 part: beton.verified(folder / f"{part}.beton", layout.PARTS[part].examples, say)
                 for part in layout.PARTS
@@ -69,11 +70,14 @@ class ImageNet(Source):
             share.require_fair(files["train"].examples, batch_size)
             fast = [FFCVLoader(files[part], batch, share) for part, batch in batches]
             return fast[0], fast[1], sources.fingerprint({part: file.sha256 for part, file in files.items()})
-        from paper_repro.data.readers.folder import FolderLoader
+        if loader == "dali":
+            from paper_repro.data.readers.dali import DALILoader as Reader
+        else:
+            from paper_repro.data.readers.folder import FolderLoader as Reader  # type: ignore[assignment]
 
         images = layout.check(folder)
         share.require_fair(len(images["train"]), batch_size)
-        plain = [FolderLoader(images[part], batch, share) for part, batch in batches]
+        plain = [Reader(images[part], batch, share) for part, batch in batches]
         return plain[0], plain[1], sources.fingerprint({part: images[part].fingerprint for part in layout.PARTS})
 
     def make_ready(self, root: Path, say: Say, **steps: Any) -> None:
