@@ -199,5 +199,8 @@ def _distribution(item: Range) -> Any:
     if item.choices:
         return CategoricalDistribution(item.choices)
     low, high = item.times or (item.low, item.high)
-    kind = IntDistribution if isinstance(low, int) and isinstance(high, int) else FloatDistribution
-    return kind(low, high, log=item.log or item.times is not None)
+    assert low is not None and high is not None  # a Range without choices has both
+    log = item.log or item.times is not None
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
