@@ -148,7 +148,7 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
     22: (
         "notebooks: unknown parameters, kernels that die",
         (
-            "report/test_notebook.py::test_unknown_parameters_are_errors",
+            "report/test_notebook.py::test_unknown_tier",
             "report/test_notebook.py::test_failed_cells",
         ),
     ),
