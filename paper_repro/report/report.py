@@ -146,9 +146,9 @@ class Report:
                 row.ranks or "full",
                 *(_audited(e, row, quantity) for quantity in ("params", "size_kb", "macs")),
                 row.reported.printed["top1_pct"].text if "top1_pct" in row.reported.printed else "–",
-                _mean(e.by_seed(row.id, "top1_pct")),
-                _mean(e.best_over_epochs(row.id)),
-                _reached(e, row),
+                mean_over_seeds(e.by_seed(row.id, "top1_pct")),
+                mean_over_seeds(e.best_over_epochs(row.id)),
+                reached(e, row),
                 _difference(paired(e, row.id, vanilla[row.id])) if row.id in vanilla else "",
             ]
             for row in e.table.rows
@@ -254,11 +254,12 @@ def _difference(difference: statistics.Summary | None) -> str:
     return "no seed in common, or other data" if difference is None else difference.signed()
 
 
-def _mean(by_seed: Mapping[int, float]) -> str:
+def mean_over_seeds(by_seed: Mapping[int, float]) -> str:
+    """Mean and 95 % interval of one number for each seed; a dash for none."""
     return statistics.summarise(by_seed.values()).text() if by_seed else "–"
 
 
-def _reached(e: Evidence, row: tables.Row) -> str:
+def reached(e: Evidence, row: tables.Row) -> str:
     """Which reading of accuracy comes to the printed number, or above it; where the two may be compared."""
     last, best = e.by_seed(row.id, "top1_pct"), e.best_over_epochs(row.id)
     printed = row.reported.top1_pct

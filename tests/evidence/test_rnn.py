@@ -13,7 +13,7 @@ from paper_repro.evidence import claims, results, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.report import figures
+from paper_repro.report import documents, figures
 from paper_repro.report.console import best_epochs, comparison_grid, legend
 from paper_repro.report.figures.style import LOOKS, end_labels
 from paper_repro.report.report import Report
@@ -88,6 +88,17 @@ def test_the_best_epoch_is_looked_for_among_those_with_the_rows_ranks(make_rnn_r
     assert evidence.best_over_epochs("har2-full") == {0: pytest.approx(94.9)}
     assert evidence.best_over_epochs("har2-str-9-7") == {0: pytest.approx(93.5)}
     assert evidence.best_over_epochs("har2-str-8-7") == {}
+
+
+def test_the_page_on_low_rank_has_both_readings_and_the_ranks_at_the_end(
+    make_rnn_runs: MakeRuns, tmp_path: Path
+) -> None:
+    collect(make_rnn_runs, tmp_path, rows=["har2-str-9-7", "har2-low-9-8"])
+    table = [line.strip("| ").split(" | ") for line in documents.table_3(tmp_path / "results").splitlines()[2:]]
+    page = {cells[0]: cells[2:7] for cells in table}
+    assert page["STR 9/7"] == ["1 of 1", "93.40 (n = 1)", "93.50 (n = 1)", "neither", "9/7"]
+    assert page["STR 8/7"] == ["0 of 1", "–", "–", "–", "9/7"]
+    assert page["Low rank 9/8"][1:] == ["92.40 (n = 1)", "92.90 (n = 1)", "neither", "–"]
 
 
 def test_runs_of_one_epoch_have_no_file_of_epochs(make_runs: MakeRuns, tmp_path: Path) -> None:
