@@ -44,7 +44,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["reproduce"], "TABLE is one of: extensions, family, mobilenetv1, resnet50"),
+        (["reproduce"], "TABLE is one of: extensions, family, frontier, mobilenetv1"),
         (["reproduce", "resnt50"], "Did you mean 'resnet50'"),
         (["reproduce", "resnet50", "--tier", "smok"], "Did you mean 'smoke'"),
         (["reproduce", "mobilenetv1", "--tier", "small"], "it has: audit, smoke, checkpoint, paper"),

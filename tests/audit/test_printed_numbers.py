@@ -63,6 +63,7 @@ def test_every_table_is_audited_and_nothing_fails() -> None:
         ("Text on ResNet", Verdict.PASS): 1,
         ("Text on ResNet", Verdict.ERRATUM): 2,
         ("Text on MobileNetV1", Verdict.PASS): 2,
+        ("AC/DC", Verdict.UNTESTED): 8,  # recomputed, and printed nowhere
     }
     assert len(read_errata(ERRATA)) == sum(finding.verdict is Verdict.ERRATUM for finding in findings)
     assert len({(f.paper_table, f.row, f.quantity) for f in findings}) == len(findings)

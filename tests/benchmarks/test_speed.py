@@ -19,6 +19,7 @@ from paper_repro.methods import METHODS
 from paper_repro.methods.soft_threshold import soft_threshold
 from tests.benchmarks.reading import reader, written
 from tests.benchmarks.timing import label, taking_turns
+from tests.method_arguments import arguments
 from tests.reference import fastgrnn as one_step_at_a_time
 from tests.reference.soft_threshold import soft_threshold as plain
 
@@ -28,8 +29,7 @@ WEIGHTS = 25_502_912
 LEARNT = {"s_init": -4.0}
 SPARSE = [name for name, entry in METHODS.items() if name != "dense" and entry.drops == "weights"]
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    name: {} if name == "dense" else LEARNT if name.startswith("str") else {"sparsity_pct": 90.0}
-    for name in ("dense", *SPARSE)
+    name: LEARNT if name.startswith("str") else arguments(name) for name in ("dense", *SPARSE)
 }
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))]
 

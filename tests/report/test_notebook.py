@@ -55,7 +55,8 @@ def test_skeletons_differ_in_title_table_and_figures_alone() -> None:
         assert {"title", "parameters"} == usual - set(same) or name == "resnet50"
         published = {"published-title", "published"}
         ranks = {"ranks-title", "ranks"}
-        more = {"family": {"methods-title", "methods"}, "rnn": ranks, "rnn_choices": ranks}.get(name, set())
+        of_methods = {"methods-title", "methods"}
+        more = {"family": of_methods, "successors": of_methods, "rnn": ranks, "rnn_choices": ranks}.get(name, set())
         more = more | (published if name in ("frontier", "reevaluations") else set())
         more = more | (balance if "balance-l1" in drawn else set())
         assert cells.keys() == usual | drawn | more

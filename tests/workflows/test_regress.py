@@ -132,7 +132,7 @@ def test_the_example_from_end_to_end(monkeypatch: pytest.MonkeyPatch, capfd: pyt
     assert all(len(run["spec"]["method_sha256"]) == 64 for run in runs)
     lines = comparison("regress/my_method")
     assert [(line["regime_pct"], line["at_equal"]) for line in lines] == [
-        ("40", "sparsity"), ("40", "macs"), ("60", "sparsity"), ("60", "macs"),
+        ("40", "sparsity"), ("40", "MACs"), ("60", "sparsity"), ("60", "MACs"),
     ]  # fmt: skip
     assert {line["verdict"] for line in lines} <= {"not enough seeds", "outside STR's range"}
     html = Path("regress/my_method/report.html").read_text(encoding="utf-8")

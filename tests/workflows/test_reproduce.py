@@ -139,6 +139,6 @@ def test_what_is_trained_already_costs_nothing_more(
     assert [found[spec.name].done for spec in (dense, gmp)] == [1.0, pytest.approx(0.5, abs=0.01)]
     assert [state(job, spec) for spec in (dense, gmp)] == ["finished", f"stopped at step {half:,}"]
     limit = sum(item.hours_to_do for item in found.values())
-    monkeypatch.setattr(train, "require_trainable", lambda job, todo: None)
+    monkeypatch.setattr(train, "require_trainable", lambda *_: None)
     with pytest.raises(UserError, match="the 1 runs to do take about"):
         unfinished(replace(job, max_gpu_hours=0.99 * limit), Console(quiet=True))

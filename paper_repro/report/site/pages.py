@@ -159,6 +159,7 @@ def _published(audit: Evidence) -> list[str]:
         "",
         sortable(frame, f"{audit.table.name}-published", published.CAPTION, 25),
         *_pictures(audit),
+        *_notebook(audit),
     ]
 
 
@@ -188,6 +189,15 @@ def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
     ]
 
 
+def _notebook(body: Evidence) -> list[str]:
+    """The executed notebook of a tier, where there is one."""
+    if not (body.results_dir / body.table.name / f"{body.tier}.ipynb").exists():
+        return []
+    page = f"../notebooks/{body.table.name}-{body.tier}"
+    linked = f"[The executed notebook]({page}.ipynb) has all of this, and why."
+    return ["### Notebook", "", linked, "", "```{toctree}", ":hidden:", page, "```", ""]
+
+
 def why(text: str) -> str:
     """A cell of running text, which needs some width."""
     return f'<div class="why">{html.escape(text)}</div>' if text else ""
@@ -211,11 +221,7 @@ def _tier(body: Evidence, checked: list[ClaimResult]) -> list[str]:
         parts += [charts.accuracy(body, "sparsity_pct"), charts.accuracy(body, "macs_m")]
         parts += ["### Budgets of the layers", "", charts.budgets(body)]
     parts += ["### Figures", "", *_pictures(body), *_claims_at_length(body, checked)]
-    notebook = body.results_dir / body.table.name / f"{body.tier}.ipynb"
-    if notebook.exists():
-        parts += ["### Notebook", "", f"[The executed notebook](../notebooks/{id}.ipynb) has all of this, and why.", ""]
-        parts += ["```{toctree}", ":hidden:", f"../notebooks/{id}", "```", ""]
-    parts += ["### Where each run comes from", "", sortable(runs(body), f"{id}-runs", RUNS, 25)]
+    parts += [*_notebook(body), "### Where each run comes from", "", sortable(runs(body), f"{id}-runs", RUNS, 25)]
     return parts
 
 
