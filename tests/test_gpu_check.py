@@ -77,6 +77,7 @@ def test_figures_of_a_gpu_replace_its_own_and_no_others(tmp_path: Path) -> None:
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     made_by = {"device": "made up", "commit": "abc", "dirty": "false", "torch": "2", "cpu": "slow"}
     monkeypatch.setattr(gpu_check, "provenance", lambda device: made_by)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # the benchmarks that are called are no worker's
     folders = [f"--{name}={tmp_path / name}" for name in ("runs", "results", "data-root")]
     return lambda *options: CliRunner().invoke(gpu_check.main, [*folders, *options])
 
