@@ -284,7 +284,7 @@ def test_a_terminal_that_is_not_utf8_gets_all_there_is(encoding: str) -> None:
     """Paths included; what it cannot show is written in ASCII."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUTF8"}
     environment |= {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
-    for verb in (["plan", "st3", "--runs", "r–"], ["reproduce", "st3", "--tier", "audit"]):
+    for verb in (["status", "st3", "--runs", "r–"], ["reproduce", "st3", "--tier", "audit"]):
         command = [sys.executable, "-m", "paper_repro", *verb]
         done = subprocess.run(command, env=environment, capture_output=True, check=False)
         assert done.returncode == 0 and done.stderr == b""

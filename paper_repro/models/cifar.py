@@ -12,7 +12,6 @@ place of three.
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchvision.models import vgg19_bn
 
 from paper_repro.models.resnet import BasicBlock, Bottleneck, conv, stage
 
@@ -53,6 +52,8 @@ class SmallImageVGG(nn.Module):
     """The convolutions of VGG19 with batch norm, which leave one pixel of 32 x 32, and a 1x1 classifier."""
 
     def __init__(self, num_classes: int, in_channels: int) -> None:
+        from torchvision.models import vgg19_bn  # here: it takes seconds to import, in every process that trains
+
         super().__init__()
         self.features = vgg19_bn(weights=None, init_weights=False).features
         first, *others = [name for name, module in self.features.named_children() if isinstance(module, nn.Conv2d)]
