@@ -14,7 +14,7 @@ from paper_repro.evidence.provenance import repository
 from paper_repro.files import replace_between
 from paper_repro.report import balance_report, summary
 from paper_repro.report.balance_report import markdown_table
-from paper_repro.report.report import mean_over_seeds, reached
+from paper_repro.report.report import readings
 from paper_repro.verdict import Verdict
 
 Part = Callable[[Path], str]
@@ -45,16 +45,17 @@ def table_3(results_dir: Path) -> str:
     ends = e.epochs.sort_values("epoch").groupby(["row", "seed"]).tail(1).dropna(subset=["rank_u"])
     rows = []
     for row in (row for row in e.table.rows if len(e.row_runs(row.id))):
-        last, loss = e.by_seed(row.id, "top1_pct"), e.by_seed(row.id, "train_loss").values()
+        printed, last, best, reached = readings(e, row)
+        having, loss = e.by_seed(row.id, "top1_pct"), e.by_seed(row.id, "train_loss").values()
         at_end = ends[ends["row"] == row.id].sort_values("seed") if row.method == "str-rank" else ends[:0]
         rows.append(
             [
                 f"{row.label} {row.ranks}".strip(),
-                row.reported.printed["top1_pct"].text,
-                f"{len(last)} of {len(e.row_runs(row.id))}",
-                mean_over_seeds(last),
-                mean_over_seeds(e.best_over_epochs(row.id)),
-                reached(e, row) or "–",
+                printed,
+                f"{len(having)} of {len(e.row_runs(row.id))}",
+                last,
+                best,
+                reached or "–",
                 ", ".join(f"{w:.0f}/{u:.0f}" for w, u in zip(at_end["rank_w"], at_end["rank_u"], strict=True)) or "–",
                 f"{min(loss):.4f} to {max(loss):.4f}" if loss else "–",
             ]

@@ -145,10 +145,7 @@ class Report:
                 f"`{row.id}`",
                 row.ranks or "full",
                 *(_audited(e, row, quantity) for quantity in ("params", "size_kb", "macs")),
-                row.reported.printed["top1_pct"].text if "top1_pct" in row.reported.printed else "–",
-                mean_over_seeds(e.by_seed(row.id, "top1_pct")),
-                mean_over_seeds(e.best_over_epochs(row.id)),
-                reached(e, row),
+                *readings(e, row),
                 _difference(paired(e, row.id, vanilla[row.id])) if row.id in vanilla else "",
             ]
             for row in e.table.rows
@@ -254,12 +251,18 @@ def _difference(difference: statistics.Summary | None) -> str:
     return "no seed in common, or other data" if difference is None else difference.signed()
 
 
-def mean_over_seeds(by_seed: Mapping[int, float]) -> str:
-    """Mean and 95 % interval of one number for each seed; a dash for none."""
+def readings(e: Evidence, row: tables.Row) -> list[str]:
+    """The printed accuracy, that of the last network, that of the best epoch, and which of the two reaches print."""
+    printed = row.reported.printed.get("top1_pct")
+    last, best = e.by_seed(row.id, "top1_pct"), e.best_over_epochs(row.id)
+    return [printed.text if printed else "–", _mean(last), _mean(best), _reached(e, row)]
+
+
+def _mean(by_seed: Mapping[int, float]) -> str:
     return statistics.summarise(by_seed.values()).text() if by_seed else "–"
 
 
-def reached(e: Evidence, row: tables.Row) -> str:
+def _reached(e: Evidence, row: tables.Row) -> str:
     """Which reading of accuracy comes to the printed number, or above it; where the two may be compared."""
     last, best = e.by_seed(row.id, "top1_pct"), e.best_over_epochs(row.id)
     printed = row.reported.top1_pct

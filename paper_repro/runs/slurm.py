@@ -82,11 +82,11 @@ def is_here() -> bool:
 
 def arrays(runs: Path) -> list[Array]:
     """The arrays that were queued for this folder of runs, oldest first."""
-    found = []
+    queued = []
     for script in sorted((runs / FOLDER).glob(f"*/{SCRIPT}")):
         names = script.read_text(encoding="utf-8").partition("\nruns=(\n")[2].partition("\n)\n")[0]
-        found.append(Array(script.parent, tuple(names.split())))
-    return found
+        queued.append(Array(script.parent, tuple(names.split())))
+    return queued
 
 
 def queue(runs: Path) -> dict[str, Task]:

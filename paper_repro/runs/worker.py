@@ -43,7 +43,7 @@ def main(hooks: Sequence[Hook] = ()) -> int:
                     raise
                 abandon(error, processes, tell)
     except UserError as error:
-        tell({"event": "busy" if isinstance(error, AlreadyRunning) else "error", "text": str(error)})
+        tell({"event": _kind(error), "text": str(error)})
         return error.exit_code
     except Interrupted as interruption:
         return 128 + interruption.signum
@@ -78,12 +78,16 @@ def abandon(error: Exception, processes: distributed.Processes, tell: Tell) -> N
     text, lost = (str(error), False) if isinstance(error, UserError) else distributed.explanation(error)
     if not isinstance(error, UserError):
         traceback.print_exc()
-    kind = "busy" if isinstance(error, AlreadyRunning) else "lost" if lost else "error"
-    tell({"event": kind, "text": text})
+    tell({"event": "lost" if lost else _kind(error), "text": text})
     sys.stderr.flush()
     if lost:
         processes.end_others()
     os._exit(error.exit_code if isinstance(error, UserError) else 1)
+
+
+def _kind(error: Exception) -> str:
+    """The event that an error is: a run that another process is at has not failed."""
+    return "busy" if isinstance(error, AlreadyRunning) else "error"
 
 
 def _tell(events: child.Events, event: dict[str, Any]) -> None:

@@ -13,7 +13,6 @@ from paper_repro.errors import UserError
 from paper_repro.files import locked
 from paper_repro.runs import slurm
 from paper_repro.runs.site import FILE, Site, load
-from paper_repro.spec import LOADERS
 from paper_repro.terminal import Console
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import list_failures, unfinished
@@ -59,7 +58,7 @@ def _site(file: Path | None, console: Console) -> Site:
 def _work(job: Job, site: Site, names: list[str]) -> slurm.Work:
     """What is asked for, in the words of the verb ``run``, all paths absolute."""
     folder = layout.home(job.data_root.absolute())
-    ffcv = f"loader={LOADERS[1]}" in job.options.split()
+    ffcv = "loader=ffcv" in job.options.split()
     arguments = [job.table, "--tier", job.tier, "--seeds", str(job.seeds), "--gpus", str(job.gpus), *job.flags()]
     arguments += ["--runs", str(job.runs.absolute()), "--results", str(job.results.absolute())]
     return slurm.Work(
