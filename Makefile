@@ -104,7 +104,7 @@ plan: environment ## what would be trained, when it prunes, what it costs
 run: environment ## train what is missing, and nothing else
 	@$(RUN) run $(ONE_TABLE) $(TRAINING) $(OPT_MODEL) $(WHERE) $(OPT_HOURS) $(MORE_ARGS)
 
-submit: environment #: queue what is missing on a SLURM cluster
+submit: environment #: queue the missing runs on a SLURM cluster
 	@$(RUN) submit $(ONE_TABLE) $(TRAINING) $(OPT_DATA) $(call option,GPUS,gpus) $(OPT_HOURS) $(call option,SITE,site) $(call flag,DRY_RUN,dry-run) $(MORE_ARGS)
 
 status: environment #: every run of a table: queued, running, finished or failed

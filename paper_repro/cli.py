@@ -156,7 +156,7 @@ def plan(table: str | None, **chosen: Any) -> int:
 @click.option("--site", type=PATH, help="The settings of the cluster.  [default: cluster.toml, if it is there]")
 @click.option("--dry-run", is_flag=True, help="Print the script that would be queued.")
 def submit(table: str | None, site: Path | None, dry_run: bool, **chosen: Any) -> int:
-    """Queue what is missing of a table on a SLURM cluster, one task for each run; what is queued already is left."""
+    """Queue the missing runs of a table on a SLURM cluster, one task for each; what is queued is not queued twice."""
     from paper_repro.workflows import submit as steps
 
     return steps.submit(training_job(table, **chosen), site, dry_run, console)

@@ -58,9 +58,9 @@ class RunLine(Line):
     seed: Count = of("seed of the run; (row, seed) is the key of the file")
     spec: Name = of("name of the run, made from its frozen spec: another recipe has another name")
     options: str = of(
-        "what the recipe or the command chose, where it is not the default: `loader=ffcv`, `autocast=bf16`, "
-        "`channels_last=true`, `compile=true`; empty for none. A run that was interrupted ends bit by bit as if it "
-        "had not been, but with `loader=ffcv`, and `loader=dali` on a GPU, which do not promise it",
+        "options of the run that differ from the default, such as `loader=ffcv`, `autocast=bf16`, "
+        "`channels_last=true` and `compile=true`; empty where all are the default. A run that was interrupted ends bit "
+        "by bit as if it had not been, but with `loader=ffcv`, and `loader=dali` on a GPU, which do not promise it",
         default="",
     )
     status: Literal["finished", "not_sparse", "diverged", "not_reached"] = of(
