@@ -206,7 +206,7 @@ BROKEN = {
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_methods_conform(name: str, check) -> None:
     if check.name == "compile" and name in ("str-filter-pruning with a target", "str-bn with a target"):
-        pytest.skip("compiled is a network of two layers, and the last one, which filters leave dense, has 99 % of it")
+        pytest.skip("its two-layer network cannot meet a target: filters leave the last layer, 99 % of it, dense")
     outcome = perform(check, SUBJECTS[name])
     assert outcome.passed, f"{name} {outcome.note}"
 
