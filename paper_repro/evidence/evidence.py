@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -144,7 +144,6 @@ def load(table: str, tier: str, results_dir: Path | None = None) -> Evidence:
     holders = {} if tier == AUDIT else tables.holders(plan, plan.tier(tier).name)
     folder = results_dir or repository() / "results"
 
-    @cache
     def read(name: str, kind: str) -> pd.DataFrame:
         return results.read_if_there(results.path(folder, name, tier, kind), kind)
 

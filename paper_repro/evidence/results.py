@@ -9,6 +9,7 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,16 @@ def read_lines(file: Path, model: type[Line]) -> list[Any]:
 
 
 def read_if_there(file: Path, kind: str = "runs") -> pd.DataFrame:
-    """``read``, or no lines when there is no such file."""
-    return read(file, kind) if file.exists() else empty(kind)
+    """``read``, or no lines when there is no such file. What has not changed is read once; leave its lines alone."""
+    if not file.exists():
+        return empty(kind)
+    state = file.stat()
+    return _as_of(file, kind, (state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=256)
+def _as_of(file: Path, kind: str, _state: tuple[int, ...]) -> pd.DataFrame:
+    return read(file, kind)
 
 
 def empty(kind: str = "runs") -> pd.DataFrame:

@@ -51,15 +51,12 @@ def _distribution(method: str, method_args: Mapping[str, Any]) -> Any:
 
 @lru_cache(maxsize=256)
 def _counted(model: str, model_args: str, dataset: str, sparsity_arguments: str) -> float:
-    import torch  # only here: reading a table needs no torch
-
-    from paper_repro import models
+    from paper_repro import models  # only here: reading a table needs no torch
     from paper_repro.accounting import Account, LayerAccount, counted_layers
     from paper_repro.methods.distributions import Budget, distribute
 
     data, asked = facts_of(dataset), json.loads(sparsity_arguments)
-    with torch.device("meta"):  # shapes alone
-        network = models.get(model, **{**data.fitting, **json.loads(model_args)})
+    network = models.outline(model, **{**data.fitting, **json.loads(model_args)})
     layers = counted_layers(network)
     sizes = {name: layer.weight.numel() for name, layer in layers.items()}
     budget = distribute(

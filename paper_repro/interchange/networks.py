@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,8 +77,9 @@ def untrained(spec: Spec) -> nn.Module:
 
 def parameter_count(spec: Spec) -> int:
     """Its parameters, batch norm included; nothing is allocated, but for a user's network, which may look at values."""
-    with torch.random.fork_rng(devices=[]), nullcontext() if spec.model_sha256 else torch.device("meta"):
-        return sum(parameter.numel() for parameter in untrained(spec).parameters())
+    with torch.random.fork_rng(devices=[]):
+        build = models.get if spec.model_sha256 else models.outline
+        return sum(parameter.numel() for parameter in build(spec.model, **network_args(spec)).parameters())
 
 
 def kept_weights(folder: Path, kept: str) -> Path:

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from paper_repro.errors import UserError, called, require_known
 from paper_repro.models.cifar import resnet32_cifar, resnet50_cifar, vgg19_cifar
@@ -39,4 +41,17 @@ def get(name: str, **arguments: Any) -> nn.Module:
         raise UserError(f"model {name}: {error}") from error
 
 
-__all__ = ["MODELS", "fastgrnn", "get", "mobilenet_v1", "resnet18", "resnet50"]
+def outline(name: str, **arguments: Any) -> nn.Module:
+    """The same without values: its tensors have shapes, lie on device "meta", and take neither memory nor time."""
+    with torch.device("meta"), _NoNormals():
+        return get(name, **arguments)
+
+
+class _NoNormals(TorchFunctionMode):
+    """Leaves out filling with normal numbers: on device "meta", torch imports its compiler for it, which takes 4 s."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
+
+
+__all__ = ["MODELS", "fastgrnn", "get", "mobilenet_v1", "outline", "resnet18", "resnet50"]

@@ -5,8 +5,8 @@ from kaiming_normal(fan_in, relu). Input: (N, C, 32, 32) float; output: (N, num_
 
 ``resnet32_cifar`` has the three stages of He et al. (2016), section 4.2, at ``width`` 16, with projections where
 shapes change (option B there). ``resnet50_cifar`` has the four stages of ResNet50. Both begin with a 3x3 convolution
-and do not pool. ``vgg19_cifar`` has the convolutions of torchvision's VGG19 with batch norm, and one classifier in
-place of three.
+and do not pool. ``vgg19_cifar`` has the convolutions of configuration E of Simonyan and Zisserman (2015), table 1, each
+with batch norm, under torchvision's names, and one classifier in place of three.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from paper_repro.models.resnet import BasicBlock, Bottleneck, conv, stage
+
+VGG19 = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and number of convolutions before each pool
 
 
 class SmallImageResNet(nn.Module):
@@ -52,14 +54,14 @@ class SmallImageVGG(nn.Module):
     """The convolutions of VGG19 with batch norm, which leave one pixel of 32 x 32, and a 1x1 classifier."""
 
     def __init__(self, num_classes: int, in_channels: int) -> None:
-        from torchvision.models import vgg19_bn  # here: it takes seconds to import, in every process that trains
-
         super().__init__()
-        self.features = vgg19_bn(weights=None, init_weights=False).features
-        first, *others = [name for name, module in self.features.named_children() if isinstance(module, nn.Conv2d)]
-        self.features.add_module(first, conv(in_channels, 64, 3))
-        for name in others:  # batch norm follows each
-            self.features.get_submodule(name).register_parameter("bias", None)
+        layers: list[nn.Module] = []
+        for channels, count in VGG19:
+            for _ in range(count):
+                layers += [conv(in_channels, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+                in_channels = channels
+            layers.append(nn.MaxPool2d(2, stride=2))
+        self.features = nn.Sequential(*layers)
         self.fc = conv(512, num_classes, 1)
         _initialise(self)
 

@@ -27,7 +27,6 @@ CHUNK = 16  # steps; of 8, 16, 32 and 128 the fastest at batch 100 and hidden si
 Add = Callable[[Tensor, Tensor], object]  # (target, x): target += x times a matrix
 
 
-@torch.compiler.disable  # nothing is left to fuse, and a compiler would unroll the steps
 def scan(
     inputs: Tensor, w: Tensor, u: Tensor, bias_gate: Tensor, bias_update: Tensor, zeta: Tensor, nu: Tensor, gate: str,
     factors: tuple[Tensor, ...] = (),

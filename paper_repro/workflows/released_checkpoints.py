@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import torch
 from torch import nn
 
 from paper_repro import models, tables
@@ -69,8 +68,7 @@ class Candidate:
 
 def same_shapes(network: nn.Module, table: Table) -> bool:
     """Whether a network has the weights of the full-size network of ``table``."""
-    with torch.device("meta"):  # shapes without memory
-        whole = models.get(table.model, **dataset(table.dataset).fitting)
+    whole = models.outline(table.model, **dataset(table.dataset).fitting)
     shapes, wanted = ({key: value.shape for key, value in net.state_dict().items()} for net in (network, whole))
     return shapes == wanted
 

@@ -186,6 +186,16 @@ def test_duplicate_key_names_both_lines(file: Path) -> None:
         results.read(file)
 
 
+def test_a_file_that_changed_is_read_anew(file: Path) -> None:
+    before = results.read_if_there(file)
+    assert results.read_if_there(file) is before
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(lines[:-1]), encoding="utf-8", newline="")
+    assert len(results.read_if_there(file)) == len(before) - 1
+    file.unlink()
+    assert not len(results.read_if_there(file))
+
+
 def test_missing_empty_and_foreign_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         results.read(tmp_path / "none.csv")

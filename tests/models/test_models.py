@@ -24,6 +24,27 @@ def test_size_at_224_px(name: str, layers: int, params: int, macs: int) -> None:
     assert (len(report.layers), report.params, report.macs) == (layers, params, macs)
 
 
+@pytest.mark.parametrize("name", models.MODELS)
+def test_an_outline_has_the_shapes_and_no_values(name: str) -> None:
+    outline, network = models.outline(name), models.get(name)
+    assert {key: value.shape for key, value in outline.state_dict().items()} == {
+        key: value.shape for key, value in network.state_dict().items()
+    }
+    assert all(value.is_meta for value in outline.state_dict().values())
+
+
+def test_vggs_convolutions_are_torchvisions() -> None:
+    ours, theirs = models.get("vgg19_cifar").features, torchvision.models.vgg19_bn(init_weights=False).features
+    weights = {key: value for key, value in theirs.state_dict().items() if key in ours.state_dict()}
+    ours.load_state_dict(weights)  # with nothing missing
+    for layer in theirs.modules():
+        if isinstance(layer, torch.nn.Conv2d) and layer.bias is not None:
+            torch.nn.init.zeros_(layer.bias)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(ours.eval()(images), theirs.eval()(images), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_resnets_are_torchvisions_but_for_the_classifier(name: str) -> None:
     ours, theirs = models.get(name), torchvision.models.get_model(name)
