@@ -1,5 +1,5 @@
 """A training process that is killed: what ``test_sigkill.py`` forks, again and again, from one that has imported torch,
-and the compiler of FastGRNN's recurrence, already.
+what an optimizer imports when it is made, and the compiler of FastGRNN's recurrence, already.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo
 from torch import nn
 
 from paper_repro.models import fastgrnn_kernels  # noqa: F401
