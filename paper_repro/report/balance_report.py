@@ -192,6 +192,15 @@ def _pull(evidence: Evidence, row: str, data: str, lines: pd.DataFrame) -> np.nd
     return decay * np.concatenate([[0.0], np.cumsum((lr[1:] + lr[:-1]) / 2 * steps)])
 
 
+def slopes_markdown(results_dir: Path) -> str:
+    """What the recipes' slope was estimated from, and what STR's trainings then showed (``workflows/presets.py``)."""
+    file = results_dir / "slopes.csv"
+    if not file.exists():
+        return "No slope has been estimated.\n"
+    frame = pd.read_csv(file, dtype=str).rename(columns=lambda name: name.replace("_", " ").capitalize())
+    return markdown_table(list(frame), frame.to_numpy().tolist())
+
+
 # -- ranks -------------------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +298,7 @@ def _runs_of_tiers(results_dir: Path) -> str:
 
 PARTS: Mapping[str, Callable[[Path], str]] = {
     "paper": lambda root: paper_markdown(ev.load("resnet50", AUDIT, root).balance_tests),
+    "slopes": slopes_markdown,
     "runs": _runs_of_tiers,
     "ranks": ranks_markdown,
 }

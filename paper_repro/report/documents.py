@@ -65,9 +65,43 @@ def table_3(results_dir: Path) -> str:
     return markdown_table(header, rows)
 
 
+BUDGETS = {
+    "gmp": "GMP, uniform",
+    "gmp-erk": "GMP, ERK",
+    "gmp-global": "GMP, one ranking of all weights",
+    "gmp-balance": "GMP, balance",
+    "str": "STR",
+}
+
+
+def balance_as_budget(results_dir: Path) -> str:
+    """GMP under four budgets, and STR, at the sparsities that all of them were trained at."""
+    e = evidence.load("family", "smoke", results_dir)
+    measured = {row.id: e.summary(row.id, "top1_pct") for row in e.table.rows if row.method in BUDGETS}
+    by_regime: dict[float, dict[str, str]] = {}
+    for row in e.table.rows:
+        if measured.get(row.id) and row.regime_pct:
+            by_regime.setdefault(row.regime_pct, {})[row.method] = row.id
+    lines = []
+    for regime, ids in sorted(by_regime.items()):
+        for method, budget in BUDGETS.items() if len(ids) == len(BUDGETS) else ():
+            id = ids[method]
+            top1, runs = measured[id], e.row_runs(id)
+            assert top1 is not None
+            uniform = runs["macs_m"] * (1.0 - runs["sparsity_pct"] / 100.0)
+            empty = e.empty_layers(id)
+            sparsity_pct, ratio = runs["sparsity_pct"].mean(), (runs["sparse_macs_m"] / uniform).mean()
+            gone = "/".join(str(len(empty.get(seed, ()))) for seed in runs["seed"])
+            lines.append([f"{regime:g} %", budget, top1.text(), f"{sparsity_pct:.2f}", f"{ratio:.2f}", gone])
+    if not lines:
+        return "Not run yet.\n"
+    header = ["Regime", "Budget", "Top-1 (%)", "Sparsity (%)", "MACs / uniform's", "Empty layers, by seed"]
+    return f"Table `family`, tier `smoke` ({e.setting}):\n\n{markdown_table(header, lines)}"
+
+
 DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
     "README.md": {"summary": headline_summary, "status": status},
-    "docs/balance.md": balance_report.PARTS,
+    "docs/balance.md": {**balance_report.PARTS, "budgets": balance_as_budget},
     "docs/low_rank.md": {"table": table_3},
 }
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from paper_repro.errors import UserError
+from paper_repro.evidence import results
 from paper_repro.evidence.provenance import repository
 from paper_repro.report import documents
+from tests.made_up import MakeRuns
 
 BALANCE = documents.DOCUMENTS["docs/balance.md"]
 
@@ -27,8 +29,24 @@ def test_a_page_follows_the_results(tmp_path: Path) -> None:
     assert not documents.update(page, BALANCE, tmp_path / "none")
     assert documents.update(page, BALANCE, tmp_path / "none")
     text = page.read_text(encoding="utf-8")
-    for said in ("The audit has not been written", "No committed run has recorded", "No run with learnt ranks"):
+    for said in (
+        "The audit has not been written",
+        "No committed run has recorded",
+        "No slope has been estimated",
+        "Not run yet",
+        "No run with learnt ranks",
+    ):
         assert said in text
+
+
+def test_budgets_are_compared_where_all_of_them_were_trained(make_runs: MakeRuns, tmp_path: Path) -> None:
+    ids = ["gmp-90", "gmp-erk-90", "gmp-global-90", "gmp-balance-90"]
+    results.collect("family", "smoke", make_runs("family", rows=[*ids[1:], "gmp-erk-95"]), tmp_path)
+    assert documents.balance_as_budget(tmp_path) == "Not run yet.\n"
+    results.collect("resnet50", "smoke", make_runs(rows=["gmp-90", "str-90.23", "gmp-95"]), tmp_path)
+    lines = documents.balance_as_budget(tmp_path).splitlines()[4:]
+    assert [line.split(" | ")[:2] for line in lines] == [["| 90 %", budget] for budget in documents.BUDGETS.values()]
+    assert lines[0].split(" | ")[4] == "1.00"  # a uniform budget against itself
 
 
 def test_what_stands_around_a_part_stays(tmp_path: Path) -> None:
