@@ -11,7 +11,8 @@ One step, with input x and state h, as row vectors:
 The state after the last step is classified. W and U are full matrices, or products of two thin ones (``rank_w``,
 ``rank_u``); initial values are those of the authors' library EdgeML: 0.1 times normal numbers for matrices, ones for
 the biases b_z and b_h, zeta = 1, nu = -4. EdgeML draws the classifier with standard deviation 1 (``classifier_std``);
-here it is 0.1 by default, as for the other matrices.
+here it is 0.1 by default, as for the other matrices. EdgeML's PyTorch trainer makes the classifier after the optimizer,
+which never trains it (``classifier_trained`` = False); its TensorFlow trainer does.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class FastGRNN(nn.Module):
         rank_u: int | None = None,
         gate: str = "sigmoid",
         classifier_std: float = 0.1,
+        classifier_trained: bool = True,
     ) -> None:
         super().__init__()
         if gate not in GATES:
@@ -59,6 +61,7 @@ class FastGRNN(nn.Module):
             if isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=classifier_std if layer is self.classifier else 0.1)
         nn.init.normal_(self.classifier.bias, std=classifier_std)
+        self.classifier.requires_grad_(classifier_trained)
 
     def forward(self, inputs: Tensor) -> Tensor:
         recurrence = self.fused if torch.is_grad_enabled() and not torch.compiler.is_exporting() else self.unrolled

@@ -340,3 +340,14 @@ def test_the_classifier_may_be_drawn_wider_and_nothing_else_changes() -> None:
         factor = 10.0 if name.startswith("classifier.") else 1.0
         assert torch.allclose(wide[name], factor * value)
     assert wide["classifier.weight"].std().item() == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_classifier_that_is_not_trained_stays_as_it_was_drawn() -> None:
+    """As in EdgeML's PyTorch trainer; everything else is trained."""
+    model = models.fastgrnn(rank_w=9, rank_u=8, classifier_trained=False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.Adam(methods.get("low-rank").param_groups(model, weight_decay=0.1), lr=0.1)
+    model(torch.randn(4, 5, 9)).pow(2).sum().backward()
+    optimizer.step()
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if not name.startswith("classifier.")}
