@@ -4,6 +4,7 @@ range of one more run, and how many seeds decide. One seed gives no interval.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from paper_repro.errors import UserError
 
 LEVEL = 0.95  # of intervals; 1 - LEVEL is the error rate that tests keep
 POWER = 0.8  # a number of seeds is enough when it decides in four cases of five
+PERCENT = (0.0, 100.0)  # between which an accuracy lies
 MOST_SEEDS = 100  # more are not worth naming
 
 
@@ -61,9 +63,12 @@ class Summary:
         half = half_width(self.sd, self.n) * float(np.sqrt(self.n + 1))
         return self.mean - half, self.mean + half
 
-    def text(self, digits: int = 2, unit: str = "") -> str:
-        """For people: "89.01 (n = 1)" or "89.01 [88.70, 89.32] (n = 3)"."""
-        interval = "" if self.low is None or self.high is None else f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+    def text(self, digits: int = 2, unit: str = "", within: tuple[float, float] = (-math.inf, math.inf)) -> str:
+        """For people: "89.01 (n = 1)" or "89.01 [88.70, 89.32] (n = 3)". The interval ends where nothing can lie."""
+        interval = ""
+        if self.low is not None and self.high is not None:
+            low, high = max(self.low, within[0]), min(self.high, within[1])
+            interval = f" [{low:.{digits}f}, {high:.{digits}f}]"
         return f"{self.mean:.{digits}f}{unit}{interval} (n = {self.n})"
 
     def signed(self) -> str:

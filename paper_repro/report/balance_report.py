@@ -198,7 +198,7 @@ def slopes_markdown(results_dir: Path) -> str:
     if not file.exists():
         return "No slope has been estimated.\n"
     frame = pd.read_csv(file, dtype=str).rename(columns=lambda name: name.replace("_", " ").capitalize())
-    return markdown_table(list(frame), frame.to_numpy().tolist())
+    return markdown_table([str(name) for name in frame], frame.to_numpy().tolist())
 
 
 # -- ranks -------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from paper_repro.evidence import claims, evidence, verdicts
 from paper_repro.evidence.provenance import repository
+from paper_repro.evidence.statistics import PERCENT
 from paper_repro.files import replace_between
 from paper_repro.report import balance_report, summary
 from paper_repro.report.balance_report import markdown_table
@@ -92,7 +93,8 @@ def balance_as_budget(results_dir: Path) -> str:
             empty = e.empty_layers(id)
             sparsity_pct, ratio = runs["sparsity_pct"].mean(), (runs["sparse_macs_m"] / uniform).mean()
             gone = "/".join(str(len(empty.get(seed, ()))) for seed in runs["seed"])
-            lines.append([f"{regime:g} %", budget, top1.text(), f"{sparsity_pct:.2f}", f"{ratio:.2f}", gone])
+            accuracy = top1.text(within=PERCENT)
+            lines.append([f"{regime:g} %", budget, accuracy, f"{sparsity_pct:.2f}", f"{ratio:.2f}", gone])
     if not lines:
         return "Not run yet.\n"
     header = ["Regime", "Budget", "Top-1 (%)", "Sparsity (%)", "MACs / uniform's", "Empty layers, by seed"]

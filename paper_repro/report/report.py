@@ -236,7 +236,7 @@ def _regime(e: Evidence, regime: float) -> str:
         cells = [
             look(row.method).name,
             f"`{row.id}`",
-            top1.text(),
+            top1.text(within=statistics.PERCENT),
             f"{sparsity.mean:.2f}" + (f" (asked for {asked_for:g})" if missed else ""),
             f"{macs.mean:.3g} ({100 * macs.mean / dense.mean:.1f} %)",
             "" if ours in (None, row.id) else _difference(paired(e, row.id, str(ours))),
@@ -259,7 +259,7 @@ def readings(e: Evidence, row: tables.Row) -> list[str]:
 
 
 def _mean(by_seed: Mapping[int, float]) -> str:
-    return statistics.summarise(by_seed.values()).text() if by_seed else "–"
+    return statistics.summarise(by_seed.values()).text(within=statistics.PERCENT) if by_seed else "–"
 
 
 def _reached(e: Evidence, row: tables.Row) -> str:

@@ -6,6 +6,7 @@ from scipy import stats
 
 from paper_repro.errors import UserError
 from paper_repro.evidence.statistics import (
+    PERCENT,
     POWER,
     chance_to_decide,
     holm,
@@ -30,6 +31,7 @@ def test_one_value_has_no_interval() -> None:
     summary = summarise([89.0])
     assert (summary.sd, summary.low, summary.high) == (None, None, None)
     assert summary.text() == "89.00 (n = 1)"
+    assert summarise([72.65, 94.57]).text(within=PERCENT) == "83.61 [0.00, 100.00] (n = 2)"
 
 
 @pytest.mark.parametrize("values", [[], [float("nan")], [1.0, float("inf")]])

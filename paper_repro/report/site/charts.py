@@ -18,6 +18,7 @@ from bokeh.plotting import figure
 
 from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.statistics import PERCENT
 from paper_repro.report import figures
 from paper_repro.report.figures import points as pt
 from paper_repro.report.figures.budgets import numbered_layers
@@ -54,7 +55,8 @@ def _told(body: Evidence, frame: pd.DataFrame) -> list[str]:
     texts = []
     for row, origin in zip(frame["row"], frame["origin"], strict=True):
         measured = body.summary(row, "top1_pct") if origin == pt.REPRODUCED else None
-        texts.append(measured.text() if measured else body.table.row(row).reported.printed["top1_pct"].text)
+        printed = body.table.row(row).reported.printed
+        texts.append(measured.text(within=PERCENT) if measured else printed["top1_pct"].text)
     return texts
 
 
