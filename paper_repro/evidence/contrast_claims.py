@@ -214,6 +214,8 @@ def _on_runs(
         f"Allowed are {claim.margin:g} points less." if claim.margin else "",
         f"The claim is about {claim.counts_from_pct:g} % and more." if claim.counts_from_pct else "",
     ]
+    if claim.fewer_macs and not evidence.full_scale and any(line.macs_ratio >= 1 for line in lines):
+        sentences.append("A narrow network has its MACs in other layers; for the paper's network see tier audit.")
     if claim.grows and sum(line.counts for line in lines) > 1:
         sentences.append(f"There the mean lead {'grows' if _grows(lines) else 'does not grow'} with every step.")
     if outside:
@@ -246,7 +248,8 @@ def _figure(claim: Claim, lines: Sequence[Line]) -> str:
     if claim.grows:
         regimes = "/".join(f"{line.match.row.regime_pct:g}" for line in counted)
         return f"{regimes} %: {', '.join(f'{mean:+.2f}' for mean in means)} points"
-    return f"{span(means, 2, sign=True)} points"
+    told = f"{span(means, 2, sign=True)} points"
+    return f"{told}, {span([100 * line.macs_ratio for line in counted])} % of the MACs" if claim.fewer_macs else told
 
 
 def _named(some: Iterable[Match]) -> str:

@@ -276,7 +276,8 @@ def test_a_transferred_budget_that_costs_more_fails(make_runs: MakeRuns, tmp_pat
     evidence.runs.loc[evidence.runs["row"] == "gmp-str-98.05", "sparse_macs_m"] = 1.2
     found = find(evidence, "gmp-ahead-under-str-budget")
     assert found.verdict is Verdict.FAIL
-    assert "It needs more in: gmp-str-98.05" in found.sentence
+    assert "It needs more in: gmp-str-98.05" in found.sentence and "for the paper's network see" in found.sentence
+    assert found.figure == "+1.01 points, 80 to 120 % of the MACs"
 
 
 @pytest.mark.parametrize("difference", [-2.0, 2.0])
