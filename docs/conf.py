@@ -51,7 +51,10 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "generated/tables/*": [], "generated/errata": []}  # wide tables need the room
+# a page without pages below it has nothing to list beside it, and wide tables need the room
+ALONE = ["index", "balance", "low_rank", "generated/errata", "generated/tables/*", "reproduce", "compare", "train", "extend"]
+ALONE += ["cluster", "checkpoints", "glossary", "api"]
+html_sidebars = {page: [] for page in ALONE}
 
 
 def as_mathml(self: Any, node: nodes.Node) -> None:
