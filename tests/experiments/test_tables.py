@@ -27,7 +27,7 @@ def test_names_and_sizes() -> None:
         "reevaluations": 27,
         "resnet50": 41,
         "rnn": 16,
-        "rnn_choices": 29,
+        "rnn_choices": 34,
         "st3": 20,
         "successors": 34,
         "target": 10,
@@ -589,13 +589,14 @@ def test_rows_may_have_a_network_a_data_set_an_optimizer_and_a_rate_of_their_own
         "scaled-by-channel": {"dataset"},
         "lr-0.002": {"lr"},
         "classifier-0.1": {"model_args"},
+        "classifier-fixed": {"model_args"},
         "windows-original": {"dataset"},
         "windows-rebuilt": {"dataset"},
     }
 
 
 def test_low_rank_choices_at_tier_paper_are_table_3_s_recipe_but_for_what_their_names_say() -> None:
-    """Rows of low rank on people held out, and the lambdas of Table 12 on Table 3's own data."""
+    """Rows of low rank on people held out; the lambdas of Table 12, and a fixed classifier, on Table 3's own data."""
     printed = {row.id: spec for row, spec in tables.load("rnn").specs("paper", [0])}
     differences = {
         row.id: {*printed[f"har2-{row.method.removesuffix('-rank')}-{row.ranks.replace('/', '-')}"].differences(spec)}
@@ -604,6 +605,8 @@ def test_low_rank_choices_at_tier_paper_are_table_3_s_recipe_but_for_what_their_
     learnt = [id for id in differences if id.startswith("str-lambda-")]
     assert len(learnt) == 6 and all(differences.pop(id) == {"weight_decay"} for id in learnt)
     assert differences == {
+        **{f"str-classifier-fixed-{ranks}": {"model_args"} for ranks in ("9-8", "9-7", "8-7")},
+        "low-9-8-classifier-fixed": {"dataset", "model_args"},
         "low-9-8": {"dataset"},
         "low-9-8-clipped": {"dataset", "grad_clip_norm"},
         "low-9-8-lr-0.002": {"dataset", "lr"},
