@@ -27,7 +27,7 @@ def test_names_and_sizes() -> None:
         "reevaluations": 27,
         "resnet50": 41,
         "rnn": 16,
-        "rnn_choices": 34,
+        "rnn_choices": 35,
         "st3": 20,
         "successors": 34,
         "target": 10,
@@ -610,6 +610,7 @@ def test_low_rank_choices_at_tier_paper_are_table_3_s_recipe_but_for_what_their_
         "low-9-8": {"dataset"},
         "low-9-8-clipped": {"dataset", "grad_clip_norm"},
         "low-9-8-lr-0.002": {"dataset", "lr"},
+        "low-9-8-decay": {"dataset", "weight_decay"},
         "low-9-8-by-channel": {"dataset"},
     }
 
