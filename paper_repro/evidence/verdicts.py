@@ -127,9 +127,13 @@ def _judge(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
 
 
 def _unprinted(evidence: Evidence, row: tables.Row) -> Judgement:
-    """The measured accuracy of a row for which none is printed: shown where there is one."""
+    """The measured accuracy of a row for which none is printed: shown where there is one. That a training never had the
+    row's ranks is then a result like any other.
+    """
     shown = (Verdict.UNTESTED, "nothing is printed for this row")
     measured = _measured(evidence, row, "top1_pct", "–", lambda _mean, _n: shown)
+    if measured.verdict is Verdict.FAIL and evidence.row_runs(row.id)["status"].isin(["finished", "not_reached"]).all():
+        measured = replace(measured, verdict=Verdict.UNTESTED)
     return replace(measured, unprinted=measured.verdict is Verdict.UNTESTED)
 
 

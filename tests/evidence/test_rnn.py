@@ -409,3 +409,16 @@ def test_a_row_that_was_only_measured_is_not_missing(make_rnn_runs: MakeRuns, tm
     measured = replace(unprinted, tier="smoke", table=replace(unprinted.table, rows=(rows[0],)))
     assert Report(measured).reasons().data == "There is no printed number to compare with."
     assert "The paper has no numbers for these rows." in Report(measured).summary().data
+
+
+def test_ranks_that_a_row_without_a_printed_number_never_had_are_a_result(
+    make_rnn_runs: MakeRuns, tmp_path: Path
+) -> None:
+    evidence = collect(make_rnn_runs, tmp_path, rows=["har2-str-8-7"])
+    row = evidence.table.row("har2-str-8-7").model_copy(update={"top1_pct": None})
+    unprinted = replace(evidence, table=replace(evidence.table, rows=(row,)))
+    found = judged(unprinted, "har2-str-8-7")
+    assert (found.verdict, found.unprinted) == (Verdict.UNTESTED, True)
+    assert found.reason == "seed 0: the training never had ranks 8/7"
+    diverged = replace(unprinted, runs=unprinted.runs.assign(status="diverged"))
+    assert judged(diverged, "har2-str-8-7").verdict is Verdict.FAIL
