@@ -52,8 +52,8 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 # a page without pages below it has nothing to list beside it, and wide tables need the room
-ALONE = ["index", "balance", "low_rank", "generated/errata", "generated/tables/*", "reproduce", "compare", "train", "extend"]
-ALONE += ["cluster", "checkpoints", "glossary", "api"]
+ALONE = ["index", "balance", "low_rank", "generated/errata", "generated/tables/*", "reproduce", "compare", "train"]
+ALONE += ["extend", "cluster", "checkpoints", "glossary", "api"]
 html_sidebars = {page: [] for page in ALONE}
 
 

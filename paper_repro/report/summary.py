@@ -55,6 +55,10 @@ def numbers(evidence: Evidence, compared: Sequence[Comparison]) -> list[str]:
             measured = sum(cell.n > 0 for cell in accuracies)
             verdicts = counted(cell.verdict for cell in accuracies)
             told.append(f"printed accuracies: {verdicts}; {measured} rows measured on {evidence.setting}")
+        elif shown := sum(cell.n > 0 for cell in _cells(compared, "top1_pct")):
+            told.append(
+                f"accuracies, none of them printed: {shown} row{'s' * (shown > 1)} measured on {evidence.setting}"
+            )
         trained = _cells(compared, TRAINED_SPARSITY)
         if trained:
             told.append(f"trained sparsity against its target: {counted(cell.verdict for cell in trained)}")

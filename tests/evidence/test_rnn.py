@@ -13,7 +13,7 @@ from paper_repro.evidence import claims, results, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.report import documents, figures
+from paper_repro.report import documents, figures, summary
 from paper_repro.report.console import best_epochs, comparison_grid, legend
 from paper_repro.report.figures.style import LOOKS, end_labels
 from paper_repro.report.report import Report
@@ -408,6 +408,9 @@ def test_a_row_that_was_only_measured_is_not_missing(make_rnn_runs: MakeRuns, tm
     assert [row.verdict for row in verdicts.comparisons(unprinted)] == [Verdict.UNTESTED, Verdict.MISSING]
     measured = replace(unprinted, tier="smoke", table=replace(unprinted.table, rows=(rows[0],)))
     assert Report(measured).reasons().data == "There is no printed number to compare with."
+    alone = replace(measured, tier="paper")
+    told = summary.numbers(alone, verdicts.comparisons(alone))
+    assert told == [f"accuracies, none of them printed: 1 row measured on {alone.setting}"]
     assert "The paper has no numbers for these rows." in Report(measured).summary().data
 
 
