@@ -127,13 +127,9 @@ def _judge(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
 
 
 def _unprinted(evidence: Evidence, row: tables.Row) -> Judgement:
-    """The measured accuracy of a row for which none is printed: shown where there is one. That a training never had the
-    row's ranks is then a result like any other.
-    """
+    """The measured accuracy of a row for which none is printed: shown where there is one."""
     shown = (Verdict.UNTESTED, "nothing is printed for this row")
     measured = _measured(evidence, row, "top1_pct", "–", lambda _mean, _n: shown)
-    if measured.verdict is Verdict.FAIL and evidence.row_runs(row.id)["status"].isin(["finished", "not_reached"]).all():
-        measured = replace(measured, verdict=Verdict.UNTESTED)
     return replace(measured, unprinted=measured.verdict is Verdict.UNTESTED)
 
 
@@ -164,7 +160,8 @@ def _measured(
     against_reported: Callable[[float, int], tuple[Verdict, str]],
 ) -> Judgement:
     """A number that runs measured. ``against_reported`` judges the mean over so many seeds; what there is of runs that
-    are missing, or did not end well, is not for it to judge.
+    are missing, or did not end well, is not for it to judge. That a training never had the row's ranks contradicts a
+    printed accuracy at full scale, and is elsewhere a result like any other.
     """
     runs, summary = evidence.row_runs(row.id), evidence.summary(row.id, COLUMN_OF_RUNS.get(name, name))
     if not len(runs) and row.id in evidence.trained_rows:
@@ -172,7 +169,10 @@ def _measured(
     elif not len(runs):
         verdict, reason = Verdict.UNTESTED, f"tier {evidence.tier} does not train this row"
     elif runs["status"].ne("finished").any():
-        verdict, reason = Verdict.FAIL, _statuses(row, runs)
+        without_ranks = runs["status"].isin(["finished", "not_reached"]).all()
+        compared = evidence.full_scale and name in row.reported.printed
+        verdict = Verdict.UNTESTED if without_ranks and not compared else Verdict.FAIL
+        reason = _statuses(row, runs)
     elif summary is None:
         verdict, reason = Verdict.MISSING, "the network is there, and the data to evaluate it on is not"
     else:
