@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from paper_repro.evidence import claims, evidence, verdicts
+from paper_repro.evidence.layers import against_uniform
 from paper_repro.evidence.provenance import repository
-from paper_repro.evidence.statistics import PERCENT
+from paper_repro.evidence.statistics import PERCENT, summarise
 from paper_repro.files import replace_between
 from paper_repro.report import balance_report, summary
 from paper_repro.report.balance_report import markdown_table
@@ -89,9 +90,9 @@ def balance_as_budget(results_dir: Path) -> str:
             id = ids[method]
             top1, runs = measured[id], e.row_runs(id)
             assert top1 is not None
-            uniform = runs["macs_m"] * (1.0 - runs["sparsity_pct"] / 100.0)
-            empty = e.empty_layers(id)
-            sparsity_pct, ratio = runs["sparsity_pct"].mean(), (runs["sparse_macs_m"] / uniform).mean()
+            empty, layers = e.empty_layers(id), e.budgets[e.budgets["row"] == id].groupby("seed")
+            ratio = summarise(against_uniform(of_run)["ratio"] for _, of_run in layers).mean
+            sparsity_pct = runs["sparsity_pct"].mean()
             gone = "/".join(str(len(empty.get(seed, ()))) for seed in runs["seed"])
             accuracy = top1.text(within=PERCENT)
             lines.append([f"{regime:g} %", budget, accuracy, f"{sparsity_pct:.2f}", f"{ratio:.2f}", gone])
