@@ -93,11 +93,15 @@ class Evidence:
     def audited(self, row: tables.Row, quantity: str) -> pd.DataFrame:
         """The audit's line for one printed number, wherever it is audited; no lines where it is not."""
         there = row.id if row.same_as is None else row.same_as[1]
-        here, elsewhere = (
-            audit[audit["table"].eq(row.paper_table) & audit["row"].eq(id) & audit["quantity"].eq(quantity)]
-            for audit, id in ((self.audit, row.id), (self.audit_elsewhere, there))
-        )
-        return here if len(here) else elsewhere
+        here, elsewhere = self._audited
+        line = here.get((row.paper_table, row.id, quantity), elsewhere.get((row.paper_table, there, quantity)))
+        return self.audit[:0] if line is None else line
+
+    @cached_property
+    def _audited(self) -> tuple[dict[object, pd.DataFrame], dict[object, pd.DataFrame]]:
+        """Table, row and quantity -> line: of the own audit, and of others'."""
+        key = ["table", "row", "quantity"]
+        return dict(iter(self.audit.groupby(key))), dict(iter(self.audit_elsewhere.groupby(key)))
 
     def borrowed(self, row: tables.Row) -> bool:
         """Whether the row is another table's, and stands here only for comparison."""
@@ -105,11 +109,19 @@ class Evidence:
 
     def row_runs(self, row: str) -> pd.DataFrame:
         """The runs of one row, by seed; no lines where there are none."""
-        return self.runs[self.runs["row"] == row].sort_values("seed")
+        return self.runs.iloc[self._lines_of_rows.get(row, [])]
+
+    @cached_property
+    def _lines_of_rows(self) -> dict[object, list[int]]:
+        """Row -> where its runs stand, by seed: rows are asked for several times a number."""
+        runs = self.runs[["row", "seed"]].reset_index(drop=True).sort_values("seed")
+        return {row: list(lines.index) for row, lines in runs.groupby("row")}
 
     def by_seed(self, row: str, column: str) -> dict[int, float]:
         """Seed -> value of one column, leaving out empty cells (diverged runs have no accuracy)."""
-        return {int(str(seed)): value for seed, value in self.row_runs(row).set_index("seed")[column].dropna().items()}
+        lines = self._lines_of_rows.get(row, [])
+        seeds, values = self.runs["seed"].iloc[lines], self.runs[column].iloc[lines]
+        return {int(seed): value for seed, value in zip(seeds, values, strict=True) if not pd.isna(value)}
 
     def summary(self, row: str, column: str) -> Summary | None:
         """Mean over seeds with its interval; None where there is no value."""

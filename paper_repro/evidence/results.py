@@ -9,7 +9,7 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ def _as_of(file: Path, kind: str, _state: tuple[int, ...]) -> pd.DataFrame:
     return read(file, kind)
 
 
+@cache
 def empty(kind: str = "runs") -> pd.DataFrame:
     """A frame of the right columns and types without lines: what a tier without results looks like."""
     return _frame([], KINDS[kind])

@@ -33,6 +33,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from paper_repro import methods
 from paper_repro.data.catalog import dataset
@@ -40,7 +41,7 @@ from paper_repro.errors import UserError
 from paper_repro.methods.str import ONSET_U, STR
 from paper_repro.spec import Spec
 from paper_repro.training.optimizer import BETA2, EPS
-from paper_repro.training.schedule import learning_rate
+from paper_repro.training.schedule import learning_rates
 
 # A row is refused when sparsity would begin this late: what the paper's schedule leaves for pruning after its latest
 # onset (epoch 38 of 100) is far more, and after 90 % of a cosine schedule the learning rate is too small to move s
@@ -83,8 +84,7 @@ def decay_factors(spec: Spec, weight_decay: float) -> list[float]:
     per_epoch = steps_per_epoch(spec)
     s, buffer = 1.0, 0.0
     factors = [s]
-    rates = (learning_rate(spec, step, per_epoch) for step in range(per_epoch * spec.epochs))
-    for rate in rates:
+    for rate in learning_rates(spec, per_epoch):
         if spec.optimizer == "adamw":
             s -= rate * weight_decay * s
         else:
@@ -102,12 +102,12 @@ def decay_under_adam(spec: Spec, weight_decay: float, start: float, steps: int |
     per_epoch = steps_per_epoch(spec)
     s, mean, square, beta1 = start, 0.0, 0.0, spec.momentum
     values = [s]
-    for step in range(per_epoch * spec.epochs if steps is None else steps):
+    for step, rate in enumerate(islice(learning_rates(spec, per_epoch), steps)):
         gradient = weight_decay * s
         mean = beta1 * mean + (1.0 - beta1) * gradient
         square = BETA2 * square + (1.0 - BETA2) * gradient * gradient
         scale = math.sqrt(square / (1.0 - BETA2 ** (step + 1))) + EPS
-        s -= learning_rate(spec, step, per_epoch) * mean / (1.0 - beta1 ** (step + 1)) / scale
+        s -= rate * mean / (1.0 - beta1 ** (step + 1)) / scale
         values.append(s)
     return values
 

@@ -5,6 +5,8 @@ at every step. RNNs: constant, and a tenth of it in the last third of the epochs
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import repeat
 
 from paper_repro.spec import Spec
 
@@ -34,3 +36,10 @@ def learning_rate(spec: Spec, step: int, steps_per_epoch: int) -> float:
     if spec.schedule == "drop":
         return spec.lr if 3 * now < 2 * spec.epochs else 0.1 * spec.lr
     return spec.lr * 0.5 * (1.0 + math.cos(math.pi * (now - spec.warmup_epochs) / (spec.epochs - spec.warmup_epochs)))
+
+
+def learning_rates(spec: Spec, steps_per_epoch: int) -> Iterator[float]:
+    """Those of all steps of the training, in order."""
+    alike = 1 if spec.schedule == "step" else steps_per_epoch
+    for first in range(0, steps_per_epoch * spec.epochs, alike):
+        yield from repeat(learning_rate(spec, first, steps_per_epoch), alike)

@@ -53,9 +53,10 @@ def show_plan(job: Job, console: Console) -> int:
         require_applicable(spec)
         Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)
         try:
-            require_pruning(spec)
+            expected = require_pruning(spec)
         except UserError as error:
             refused.append(str(error))
+            expected = forecast(spec)
         shown_before, this = first.get(spec.name), cost[spec.name]
         grid.add_row(
             row.id,
@@ -64,7 +65,7 @@ def show_plan(job: Job, console: Console) -> int:
             f"{spec.method_args['s_init']:g}" if "s_init" in spec.method_args else "–",
             str(spec.epochs),
             f"{steps_per_epoch(spec) * spec.epochs:,}",
-            onset(forecast(spec)),
+            onset(expected),
             *("–" * 3 if shown_before else (f"{this.images:,}", f"{this.checkpoints_mb:.3g}", hours_text(this.hours))),
             f"the run of {shown_before}" if shown_before else state(job, spec),
             spec.name,

@@ -51,7 +51,7 @@ from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
 from paper_repro.training import randomness
 from paper_repro.training.forecast import decay_factors, forecast, onset_s, steps_per_epoch
-from paper_repro.training.schedule import learning_rate
+from paper_repro.training.schedule import learning_rates
 
 SLOPE = 4.0
 # The published models whose densities a slope is to balance: that of Figure 3, and the one of Table 8.
@@ -60,10 +60,7 @@ BALANCED_LIKE = {"resnet50": "str-90.23", "mobilenetv1": "str-89.01"}
 
 def pull_of_decay(spec: Spec) -> float:
     """E per unit of weight decay: the sum of the learning rates over 1 - momentum."""
-    per_epoch = steps_per_epoch(spec)
-    alike = 1 if spec.schedule == "step" else per_epoch  # steps in a row that have the same rate
-    rates = sum(learning_rate(spec, step, per_epoch) for step in range(0, per_epoch * spec.epochs, alike))
-    return alike * rates / (1.0 - spec.momentum)
+    return math.fsum(learning_rates(spec, steps_per_epoch(spec))) / (1.0 - spec.momentum)
 
 
 def weight_decay(spec: Spec, pull: float) -> float:

@@ -27,13 +27,20 @@ LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole site, built from a copy of the repository's docs, as ``make site`` builds it."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[Path, bytes]]:
+    """A folder for the site, and what is generated in it."""
     folder = tmp_path_factory.mktemp("repository")
+    return folder, sources(ROOT / "results", folder / "docs")
+
+
+@pytest.fixture(scope="module")
+def site(made: tuple[Path, dict[Path, bytes]]) -> Path:
+    """The whole site, built from a copy of the repository's docs, as ``make site`` builds it."""
+    folder, generated = made
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("generated"))
     for name in ("paper_repro", "examples", "results", "CONTRIBUTING.md"):
         (folder / name).symlink_to(ROOT / name)
-    for file, content in sources(ROOT / "results", folder / "docs").items():
+    for file, content in generated.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "docs", "site"]
@@ -104,8 +111,9 @@ def test_pictures_have_words(site: Path) -> None:
         assert Page(site / name).without_alt == [], name
 
 
-def test_the_same_results_give_the_same_pages(tmp_path: Path) -> None:
-    assert sources(ROOT / "results", tmp_path) == sources(ROOT / "results", tmp_path)
+def test_the_same_results_give_the_same_pages(made: tuple[Path, dict[Path, bytes]]) -> None:
+    folder, generated = made
+    assert sources(ROOT / "results", folder / "docs") == generated
 
 
 def test_a_table_is_readable_without_scripts() -> None:
