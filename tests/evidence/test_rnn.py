@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from paper_repro import tables
+from paper_repro.data import catalog
 from paper_repro.errors import UserError
 from paper_repro.evidence import claims, results, verdicts
 from paper_repro.evidence import evidence as ev
@@ -148,6 +150,18 @@ def test_full_scale_accuracy_says_on_what_it_was_measured(
     assert (found.measured_on, str(found.verdict)) == (measured_on, verdict)
     assert found.reason.endswith(f"tolerance 0.5{note}")
     assert measured_on in evidence.setting
+
+
+def test_more_than_two_data_sets_are_counted(tmp_path: Path) -> None:
+    """A title has room for two."""
+    bare = ev.load("rnn_choices", "small", tmp_path)
+    rows, names = ["momentum", "scaled-by-channel", "windows-original"], ["watch", "fashion_mnist", "cifar10"]
+    settings = []
+    for count in (1, 2, 3):
+        runs = pd.DataFrame({"row": rows[:count], "dataset": names[:count], "options": ""})
+        settings.append(replace(bare, runs=runs).setting)
+    watch = catalog.dataset("watch").title
+    assert settings == [watch, f"{watch} and Fashion-MNIST", f"{watch} and 2 other data sets"]
 
 
 def test_other_data_is_not_compared(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
