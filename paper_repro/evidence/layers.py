@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from paper_repro import tables
@@ -45,6 +46,32 @@ def full_size_macs(evidence: Evidence, row: str) -> dict[int, float]:
     runs = evidence.budgets[evidence.budgets["row"] == row].groupby("seed")
     weighed = {int(str(seed)): at_full_size(evidence, layers) for seed, layers in runs}
     return {seed: macs_left(layers) / 1e6 for seed, layers in weighed.items() if len(layers)}
+
+
+def published_str(evidence: Evidence) -> dict[str, dict[str, float]]:
+    """The paper's budgets of the rows of this table that are STR's."""
+    rows = {row.id for row in evidence.table.rows if row.method == "str"}
+    return {name: dict(budget) for name, budget in tables.budgets(evidence.table.name).items() if name in rows}
+
+
+def nearest_published(evidence: Evidence, sparsity_pct: float) -> tuple[str, dict[str, float]]:
+    """The published STR budget whose printed sparsity is the nearest, by its row; "" and no layers where none is."""
+
+    def distance(budget: tuple[str, object]) -> float:
+        return abs((evidence.table.row(budget[0]).reported.sparsity_pct or 0.0) - sparsity_pct)
+
+    return min(published_str(evidence).items(), key=distance, default=("", {}))
+
+
+def agreement(layers: pd.DataFrame, published: Mapping[str, float]) -> tuple[pd.Series, pd.Series, float]:
+    """The density of each layer, mean over seeds; that of a published budget; and the correlation of their logarithms
+    over the layers that keep weights in both.
+    """
+    here = 1.0 - layers.groupby("layer", sort=False)["sparsity_pct"].mean() / 100.0
+    paper = 1.0 - pd.Series(published)[here.index] / 100.0
+    kept = (here > 0) & (paper > 0)
+    r = float(np.corrcoef(np.log(here[kept]), np.log(paper[kept]))[0, 1]) if kept.sum() > 2 else float("nan")
+    return here, paper, r
 
 
 def sparsity_pct(layers: pd.DataFrame) -> float:

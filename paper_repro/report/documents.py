@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from paper_repro.evidence import claims, evidence, verdicts
-from paper_repro.evidence.layers import against_uniform
+from paper_repro.evidence.layers import against_uniform, agreement, at_full_size, nearest_published
 from paper_repro.evidence.provenance import repository
 from paper_repro.evidence.statistics import PERCENT, summarise
 from paper_repro.files import replace_between
 from paper_repro.report import balance_report, summary
 from paper_repro.report.balance_report import markdown_table
 from paper_repro.report.report import readings
+from paper_repro.tables import Row
 from paper_repro.verdict import Verdict
 
 Part = Callable[[Path], str]
@@ -102,10 +103,57 @@ def balance_as_budget(results_dir: Path) -> str:
     return f"Table `family`, tier `smoke` ({e.setting}):\n\n{markdown_table(header, lines)}"
 
 
+def tier_small(results_dir: Path) -> str:
+    """Table 1 at tier small: STR beside GMP of the same regime, and its budgets beside uniform ones and the paper's."""
+    e = evidence.load("resnet50", "small", results_dir)
+    regimes = {row.regime_pct: row.id for row in e.table.rows if row.method == "gmp"}
+    lines = []
+    for row in e.table.rows:
+        top1, runs = e.summary(row.id, "top1_pct"), e.row_runs(row.id)
+        if row.method not in ("dense", "gmp", "str") or top1 is None:
+            continue
+        cells = [f"`{row.id}`", top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
+        lines.append([*cells, *(_against(e, row, regimes.get(row.regime_pct)) if row.method == "str" else ["–"] * 5)])
+    if not lines:
+        return "Not run yet.\n"
+    header = [
+        "Row",
+        "Top-1 (%)",
+        "Sparsity (%)",
+        "STR − GMP of the regime",
+        "MACs / uniform's",
+        "On the full-size layers",
+    ]
+    header += ["r with Table 6", "Empty layers, by seed"]
+    return f"Table `resnet50`, tier `small` ({e.setting}):\n\n{markdown_table(header, lines)}"
+
+
+def _against(e: evidence.Evidence, row: Row, gmp: str | None) -> list[str]:
+    """What ``tier_small`` compares a row of STR with."""
+    ours, theirs = e.by_seed(row.id, "top1_pct"), e.by_seed(gmp, "top1_pct") if gmp else {}
+    leads = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    layers = e.budgets[e.budgets["row"] == row.id]
+    by_seed = [of_run for _, of_run in layers.groupby("seed")]
+    here, full = (
+        summarise(against_uniform(each)["ratio"] for each in of_runs).mean
+        for of_runs in (by_seed, [at_full_size(e, each) for each in by_seed])
+    )
+    name, published = nearest_published(e, float(e.row_runs(row.id)["sparsity_pct"].mean()))
+    empty = e.empty_layers(row.id)
+    return [
+        summarise(leads).text() if leads else "–",
+        f"{here:.2f}",
+        f"{full:.2f}",
+        f"{agreement(layers, published)[2]:.2f}" + (f" (`{name}`)" if name != row.id else ""),
+        "/".join(str(len(empty.get(seed, ()))) for seed in ours),
+    ]
+
+
 DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
     "README.md": {"summary": headline_summary, "status": status},
     "docs/balance.md": {**balance_report.PARTS, "budgets": balance_as_budget},
     "docs/low_rank.md": {"table": table_3},
+    "docs/reproduce.md": {"small": tier_small},
 }
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from paper_repro import tables
 from paper_repro.errors import UserError
+from paper_repro.evidence import evidence as ev
 from paper_repro.evidence import results
+from paper_repro.evidence.layers import against_uniform, at_full_size
 from paper_repro.evidence.provenance import repository
 from paper_repro.report import documents
-from tests.made_up import MakeRuns
+from tests.made_up import MakeRuns, fake_run
 
 BALANCE = documents.DOCUMENTS["docs/balance.md"]
 
@@ -47,6 +50,28 @@ def test_budgets_are_compared_where_all_of_them_were_trained(make_runs: MakeRuns
     lines = documents.balance_as_budget(tmp_path).splitlines()[4:]
     assert [line.split(" | ")[:2] for line in lines] == [["| 90 %", budget] for budget in documents.BUDGETS.values()]
     assert lines[0].split(" | ")[4] == "1.00"  # a uniform budget against itself
+
+
+def test_tier_small_holds_str_against_gmp_and_the_paper(tmp_path: Path) -> None:
+    """GMP at 60 %; STR at 64, then 66: 5 points ahead, [-7.7, 17.7] of two seeds."""
+    runs = [
+        fake_run(
+            tmp_path / "runs", "resnet50", row, spec, top1_pct=60.0 if row.method == "gmp" else 64.0 + 2 * spec.seed
+        )
+        for row, spec in tables.load("resnet50").specs("small", (0, 1))
+        if row.id in ("gmp-98", "str-98.05")
+    ]
+    assert documents.tier_small(tmp_path) == "Not run yet.\n"
+    results.collect("resnet50", "small", runs, tmp_path)
+    gmp, ours = (line.split(" | ") for line in documents.tier_small(tmp_path).splitlines()[4:])
+    assert gmp[0] == "| `gmp-98`" and gmp[3] == "–"
+    assert ours[:2] == ["| `str-98.05`", "65.00 [52.29, 77.71] (n = 2)"]
+    assert ours[3] == "5.00 [-7.71, 17.71] (n = 2)"
+    assert -1.0 <= float(ours[6].split()[0]) <= 1.0 and ours[7].count("/") == 1
+    e = ev.load("resnet50", "small", tmp_path)
+    by_seed = e.budgets[e.budgets["row"] == "str-98.05"].groupby("seed")
+    full = [against_uniform(at_full_size(e, layers)) for _, layers in by_seed]
+    assert ours[5] == f"{sum(each['ratio'] for each in full) / len(full):.2f}" != ours[4]
 
 
 def test_what_stands_around_a_part_stays(tmp_path: Path) -> None:

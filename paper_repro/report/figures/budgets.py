@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.layers import STR, against_uniform, at_full_size, budgets
+from paper_repro.evidence.layers import (
+    STR,
+    against_uniform,
+    agreement,
+    at_full_size,
+    budgets,
+    nearest_published,
+    published_str,
+)
 from paper_repro.experiments.claims import Rows
 from paper_repro.report.figures import style as st
 from paper_repro.report.figures.registry import NO_RUNS, figure
@@ -23,21 +29,6 @@ SMALLEST_DENSITY = 1e-4  # where a layer without weights is drawn, on a log scal
 BLUE, CIRCLE = st.LOOKS["str"].colour, st.LOOKS["str"].marker
 UNIFORM: dict[str, Any] = {"color": "black", "linestyle": ":"}
 FAINT_POINTS = {"markersize": 2.5, "linewidth": 0.8}
-
-
-def published_str(evidence: Evidence) -> dict[str, dict[str, float]]:
-    """The paper's budgets of the rows of this table that are STR's."""
-    rows = {row.id for row in evidence.table.rows if row.method == "str"}
-    return {name: dict(budget) for name, budget in tables.budgets(evidence.table.name).items() if name in rows}
-
-
-def nearest_published(evidence: Evidence, sparsity_pct: float) -> tuple[str, dict[str, float]]:
-    """The published STR budget whose printed sparsity is the nearest, by its row; "" and no layers where none is."""
-
-    def distance(budget: tuple[str, object]) -> float:
-        return abs((evidence.table.row(budget[0]).reported.sparsity_pct or 0.0) - sparsity_pct)
-
-    return min(published_str(evidence).items(), key=distance, default=("", {}))
 
 
 def numbered_layers(evidence: Evidence, rows: Rows = STR) -> pd.DataFrame:
@@ -138,10 +129,7 @@ def _draw_densities(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFra
     nearest, budget = nearest_published(evidence, measured.mean)
     if not budget:
         return
-    here = 1.0 - layers.groupby("layer", sort=False)["sparsity_pct"].mean() / 100.0
-    paper = 1.0 - pd.Series(budget)[here.index] / 100.0
-    kept = (here > 0) & (paper > 0)
-    r = float(np.corrcoef(np.log(here[kept]), np.log(paper[kept]))[0, 1]) if kept.sum() > 2 else float("nan")
+    here, paper, r = agreement(layers, budget)
     axis.plot([SMALLEST_DENSITY, 1], [SMALLEST_DENSITY, 1], linewidth=1.0, **UNIFORM)
     axis.plot(
         paper.clip(lower=SMALLEST_DENSITY), here.clip(lower=SMALLEST_DENSITY), CIRCLE, color=BLUE, markersize=3.5,
