@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from paper_repro.evidence import claims, evidence, verdicts
 from paper_repro.evidence.layers import against_uniform, agreement, at_full_size, nearest_published
 from paper_repro.evidence.provenance import repository
@@ -113,18 +115,11 @@ def tier_small(results_dir: Path) -> str:
         if row.method not in ("dense", "gmp", "str") or top1 is None:
             continue
         cells = [f"`{row.id}`", top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
-        lines.append([*cells, *(_against(e, row, regimes.get(row.regime_pct)) if row.method == "str" else ["–"] * 5)])
+        lines.append([*cells, *(_against(e, row, regimes.get(row.regime_pct)) if row.method == "str" else ["–"] * 6)])
     if not lines:
         return "Not run yet.\n"
-    header = [
-        "Row",
-        "Top-1 (%)",
-        "Sparsity (%)",
-        "STR − GMP of the regime",
-        "MACs / uniform's",
-        "On the full-size layers",
-    ]
-    header += ["r with Table 6", "Empty layers, by seed"]
+    header = ["Row", "Top-1 (%)", "Sparsity (%)", "STR minus GMP", "In the paper", "MACs / uniform's"]
+    header += ["With the paper's layer sizes", "Correlation with Table 6", "Empty layers, by seed"]
     return f"Table `resnet50`, tier `small` ({e.setting}):\n\n{markdown_table(header, lines)}"
 
 
@@ -142,6 +137,7 @@ def _against(e: evidence.Evidence, row: Row, gmp: str | None) -> list[str]:
     empty = e.empty_layers(row.id)
     return [
         summarise(leads).text() if leads else "–",
+        f"{_printed(row) - _printed(e.table.row(gmp)):.2f}" if gmp else "–",
         f"{here:.2f}",
         f"{full:.2f}",
         f"{agreement(layers, published)[2]:.2f}" + (f" (`{name}`)" if name != row.id else ""),
@@ -149,11 +145,42 @@ def _against(e: evidence.Evidence, row: Row, gmp: str | None) -> list[str]:
     ]
 
 
+def _printed(row: Row) -> float:
+    return row.reported.printed["top1_pct"].value
+
+
+STAGES_OF = "str-95.03"
+
+
+def stages(results_dir: Path) -> str:
+    """Where one budget of tier small keeps its weights, stage by stage, and what multiply-adds lie there."""
+    e = evidence.load("resnet50", "small", results_dir)
+    layers = e.budgets[e.budgets["row"] == STAGES_OF]
+    if not len(layers):
+        return "Not run yet.\n"
+    name, published = nearest_published(e, float(e.row_runs(STAGES_OF)["sparsity_pct"].mean()))
+    stage = layers["layer"].str.split(".").str[0]
+    full, kept = at_full_size(e, layers), 1.0 - layers["sparsity_pct"] / 100.0
+    in_paper = full["params"] * (1.0 - layers["layer"].map(published) / 100.0)
+
+    def of(values: pd.Series) -> pd.Series:
+        return values.groupby(stage, sort=False).sum()
+
+    shares = [100.0 * of(values) / values.sum() for values in (layers["params"], layers["macs"], full["macs"])]
+    densities = [100.0 * of(layers["params"] * kept) / of(layers["params"]), 100.0 * of(in_paper) / of(full["params"])]
+    cells = zip(*([f"{value:.1f}" for value in column] for column in (*shares, *densities)), strict=True)
+    header = ["Stage", "Share of the weights (%)", "Share of the MACs (%)", "In the full-size network (%)"]
+    header += [f"Weights that `{STAGES_OF}` keeps (%)", f"The paper's `{name}` (%)"]
+    return markdown_table(
+        header, [[f"`{of_stage}`", *line] for of_stage, line in zip(shares[0].index, cells, strict=True)]
+    )
+
+
 DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
     "README.md": {"summary": headline_summary, "status": status},
     "docs/balance.md": {**balance_report.PARTS, "budgets": balance_as_budget},
     "docs/low_rank.md": {"table": table_3},
-    "docs/reproduce.md": {"small": tier_small},
+    "docs/reproduce.md": {"small": tier_small, "stages": stages},
 }
 
 

@@ -66,12 +66,25 @@ def test_tier_small_holds_str_against_gmp_and_the_paper(tmp_path: Path) -> None:
     gmp, ours = (line.split(" | ") for line in documents.tier_small(tmp_path).splitlines()[4:])
     assert gmp[0] == "| `gmp-98`" and gmp[3] == "–"
     assert ours[:2] == ["| `str-98.05`", "65.00 [52.29, 77.71] (n = 2)"]
-    assert ours[3] == "5.00 [-7.71, 17.71] (n = 2)"
-    assert -1.0 <= float(ours[6].split()[0]) <= 1.0 and ours[7].count("/") == 1
+    assert ours[3:5] == ["5.00 [-7.71, 17.71] (n = 2)", "3.56"]
+    assert -1.0 <= float(ours[7].split()[0]) <= 1.0 and ours[8].count("/") == 1
     e = ev.load("resnet50", "small", tmp_path)
     by_seed = e.budgets[e.budgets["row"] == "str-98.05"].groupby("seed")
     full = [against_uniform(at_full_size(e, layers)) for _, layers in by_seed]
-    assert ours[5] == f"{sum(each['ratio'] for each in full) / len(full):.2f}" != ours[4]
+    assert ours[6] == f"{sum(each['ratio'] for each in full) / len(full):.2f}" != ours[5]
+
+
+def test_stages_add_up(tmp_path: Path) -> None:
+    assert documents.stages(tmp_path) == "Not run yet.\n"
+    pairs = tables.load("resnet50").specs("small", (0, 1))
+    runs = [fake_run(tmp_path / "runs", "resnet50", row, spec) for row, spec in pairs if row.id == documents.STAGES_OF]
+    results.collect("resnet50", "small", runs, tmp_path)
+    header, _, *lines = documents.stages(tmp_path).splitlines()
+    assert header.count("|") == 7 and [line.split("`")[1] for line in lines] == [
+        "conv1", "layer1", "layer2", "layer3", "layer4", "fc"
+    ]  # fmt: skip
+    cells = [[float(cell) for cell in line.split(" | ")[1:-2]] for line in lines]
+    assert [sum(column) for column in zip(*cells, strict=True)] == pytest.approx([100.0] * 3, abs=0.3)
 
 
 def test_what_stands_around_a_part_stays(tmp_path: Path) -> None:
