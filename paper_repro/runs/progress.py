@@ -1,4 +1,6 @@
-"""What a person sees while rows train: a live table on a terminal, one line per event elsewhere."""
+"""What a person sees while rows train: a live table on a terminal, elsewhere a line for what happens, and for an epoch
+where the last line of its run is some seconds old.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from paper_repro.terminal import Console
 
+QUIET_S = 10.0  # of a run's training between two lines about epochs: a small network has hundreds of short ones
+
 
 class TrainingProgress:
     """Listens to the events of several runs; use it as a context manager around them."""
@@ -21,6 +25,7 @@ class TrainingProgress:
         self.lock = threading.Lock()
         self.tasks: dict[str, TaskID] = {}
         self.outcomes: dict[str, str] = {}
+        self.told_at: dict[str, float] = {}  # run -> seconds of its training at the last line about it
         self.bars = Progress(
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}", markup=False),
@@ -49,8 +54,7 @@ class TrainingProgress:
                 case "start" | "progress" | "epoch" as kind:
                     self._show(run, event)
                     if not self.console.is_terminal and kind != "progress":
-                        fresh = kind == "start" and not event["step"]
-                        self._line(run, f"starts{_shared(event)}" if fresh else how_far(event) + _left(event))
+                        self._tell(run, event)
                 case "note":
                     self._line(run, event["text"])
                 case "result":
@@ -61,6 +65,13 @@ class TrainingProgress:
                     self._line(run, event["text"])
                 case "failed":
                     self._finish(run, f"FAILED: {event['text']}")
+
+    def _tell(self, run: str, event: Mapping[str, Any]) -> None:
+        if event["event"] == "epoch" and event["seconds"] - self.told_at.get(run, 0.0) < QUIET_S:
+            return
+        self.told_at[run] = event["seconds"]
+        fresh = event["event"] == "start" and not event["step"]
+        self._line(run, f"starts{_shared(event)}" if fresh else how_far(event) + _left(event))
 
     def _show(self, run: str, event: Mapping[str, Any]) -> None:
         if run not in self.tasks:

@@ -34,6 +34,7 @@ def show(terminal: bool) -> str:
         for step in range(10, 60, 10):
             progress("str-80 s0", event("progress", step))
         progress("str-80 s0", event("epoch", 50))
+        progress("str-80 s0", event("epoch", 52))  # a second later
         progress("gmp-80 s0", event("start", 0))
         progress("gmp-80 s0", {"event": "note", "text": "resumed at step 7 of 100"})
         progress("gmp-80 s0", {"event": "failed", "text": "the training process died"})
@@ -42,7 +43,8 @@ def show(terminal: bool) -> str:
     return out.getvalue()
 
 
-def test_one_line_per_event_where_there_is_no_terminal() -> None:
+def test_lines_where_there_is_no_terminal() -> None:
+    """An epoch that ends a second after the last line has none of its own."""
     lines = [re.sub(r"^\d\d:\d\d:\d\d +", "", line) for line in show(terminal=False).splitlines()]
     assert [re.sub(" +", " ", line) for line in lines] == [
         "str-80 s0 starts",
