@@ -142,8 +142,13 @@ def table_page(bodies: Iterable[tuple[Evidence, list[ClaimResult]]]) -> str:
     parts = [f"# {table.heading}", "", *_published(bodies[0][0])]
     if missing:
         parts.append(f"Without results yet: tier {', '.join(missing)}.\n")
-    for body, checked in sorted(shown, key=lambda pair: pair[0].tier == AUDIT):
-        parts += _audit(body, checked) if body.tier == AUDIT else _tier(body, checked)
+    shown.sort(key=lambda pair: pair[0].tier == AUDIT)
+    # a claim is linked to where the audit tests it, or else the first tier that does
+    linked = {result.id: body.tier for body, checked in shown[::-1] for result in checked}
+    linked |= {result.id: AUDIT for body, checked in shown if body.tier == AUDIT for result in checked}
+    for body, checked in shown:
+        here = {id for id, tier in linked.items() if tier == body.tier}
+        parts += _audit(body, checked, here) if body.tier == AUDIT else _tier(body, checked, here)
     return "\n".join(parts)
 
 
@@ -163,7 +168,7 @@ def _published(audit: Evidence) -> list[str]:
     ]
 
 
-def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
+def _audit(body: Evidence, checked: list[ClaimResult], linked: set[str]) -> list[str]:
     printed = body.audit[body.audit["printed"].ne("")]
     if not len(printed):  # of a table of others' results, whose numbers follow from no other
         return []
@@ -185,7 +190,7 @@ def _audit(body: Evidence, checked: list[ClaimResult]) -> list[str]:
         f"{summary.counted(printed['verdict'])} of {len(printed)} printed numbers.",
         "",
         sortable(frame, f"{body.table.name}-audit", "Printed numbers, recomputed from the paper's budgets.", 25),
-        *_claims_at_length(body, checked),
+        *_claims_at_length(body, checked, linked),
     ]
 
 
@@ -203,8 +208,8 @@ def why(text: str) -> str:
     return f'<div class="why">{html.escape(text)}</div>' if text else ""
 
 
-def _tier(body: Evidence, checked: list[ClaimResult]) -> list[str]:
-    """Everything that one tier has to show."""
+def _tier(body: Evidence, checked: list[ClaimResult], linked: set[str]) -> list[str]:
+    """Everything that one tier has to show; ``linked`` are the claims that links lead to here."""
     compared = verdicts.comparisons(body)
     caption = (
         "The paper's number, and the one found here (mean over seeds). Sparsity, parameters and MACs are those of the "
@@ -220,7 +225,7 @@ def _tier(body: Evidence, checked: list[ClaimResult]) -> list[str]:
         parts += ["### Accuracy, sparsity, multiply-adds", ""]
         parts += [charts.accuracy(body, "sparsity_pct"), charts.accuracy(body, "macs_m")]
         parts += ["### Budgets of the layers", "", charts.budgets(body)]
-    parts += ["### Figures", "", *_pictures(body), *_claims_at_length(body, checked)]
+    parts += ["### Figures", "", *_pictures(body), *_claims_at_length(body, checked, linked)]
     parts += [*_notebook(body), "### Where each run comes from", "", sortable(runs(body), f"{id}-runs", RUNS, 25)]
     return parts
 
@@ -262,12 +267,12 @@ def _pictures(body: Evidence) -> list[str]:
     return parts
 
 
-def _claims_at_length(body: Evidence, checked: list[ClaimResult]) -> list[str]:
+def _claims_at_length(body: Evidence, checked: list[ClaimResult], linked: set[str]) -> list[str]:
     parts = [f"### Claims at tier {body.tier}", ""] if checked else []
     for result in checked:
         quote = f" “{result.claim.quote}”" if result.claim.quote else ""
         whose = "" if result.claim.whose == "paper" else " (a finding of this project)"
-        anchor = f"({body.table.name}-{result.id})=\n" if body.tier == AUDIT or AUDIT not in result.claim.tiers else ""
+        anchor = f"({body.table.name}-{result.id})=\n" if result.id in linked else ""
         parts += [f"{anchor}**{result.claim.text}**{quote} ({result.claim.source}){whose}", ""]
         parts += [f"**{result.verdict}.** {result.sentence}", ""]
     return parts
