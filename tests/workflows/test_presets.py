@@ -25,14 +25,13 @@ def str_specs(table: str, tier: str) -> dict[str, Spec]:
     return {row.id: spec for row, spec in tables.load(table).specs(tier, [0]) if spec.method == "str"}
 
 
-@pytest.mark.parametrize("table", CNN_TABLES)
-@pytest.mark.parametrize("tier", ["smoke", "small"])
+@pytest.mark.parametrize(
+    "table, tier",
+    [(name, tier) for name in CNN_TABLES for tier in ("smoke", "small") if tier in tables.load(name).tiers],
+)
 def test_every_recipe_has_one_slope_an_onset_like_the_papers_and_no_more_pull(table: str, tier: str) -> None:
-    if tier not in tables.load(table).tiers:
-        pytest.skip(f"table {table} has no tier {tier}")
-    paper = [spec.weight_decay * pull_of_decay(spec) for spec in str_specs("resnet50", "paper").values()]
-    same_row = str_specs(table, "paper") if "paper" in tables.load(table).tiers else {}
-    specs = str_specs(table, tier)
+    """At tier small the pull may be that of the paper's own row, whose sparser ones pull harder; at tier smoke 7."""
+    paper, specs = str_specs("resnet50", "paper"), str_specs(table, tier)
     assert {spec.method_args["slope"] for spec in specs.values()} <= {SLOPE}
     for row, spec in specs.items():
         if "target_sparsity_pct" in spec.method_args:
@@ -41,9 +40,8 @@ def test_every_recipe_has_one_slope_an_onset_like_the_papers_and_no_more_pull(ta
         share = expected.onset_step / expected.total_steps
         assert 0.1 <= share <= 0.41
         assert spec.method_args["s_init"] == pytest.approx(s_init(spec, share), rel=0.02)  # a step moves it so far
-        pull = spec.weight_decay * pull_of_decay(spec)
-        theirs = same_row.get(row)
-        assert 2.0 <= pull <= (theirs.weight_decay * pull_of_decay(theirs) if theirs else max(paper)), row
+        most = 7.0 if tier == "smoke" else paper[row].weight_decay * pull_of_decay(paper[row])
+        assert 2.0 <= spec.weight_decay * pull_of_decay(spec) <= most, row
 
 
 def test_s_init_puts_the_onset_where_it_is_wanted_at_any_slope() -> None:
