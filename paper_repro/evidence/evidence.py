@@ -69,12 +69,12 @@ class Evidence:
 
     def _titled(self, names: Iterable[str], runs: pd.DataFrame) -> str:
         assert self.plan is not None
-        first, *others = (dataset(name).title for name in names)
-        more = f"{len(others)} other data sets" if len(others) > 1 else "".join(others)
-        parts, width = [" and ".join(filter(None, (first, more)))], self.plan.base.model_args.get("width")
+        titles, width = [dataset(name).title for name in names], self.plan.base.model_args.get("width")
+        if len(titles) > 2:
+            titles = [titles[0], f"{len(titles) - 1} other data sets"]
         chosen = {option for text in runs["options"] for option in text.split()}
         options = [said for option, said in NAMED_OPTIONS.items() if option in chosen]
-        return ", ".join([*parts, *([] if width is None else [f"width {width}"]), *options])
+        return ", ".join([" and ".join(titles), *([] if width is None else [f"width {width}"]), *options])
 
     @property
     def trained_rows(self) -> tuple[str, ...]:

@@ -71,7 +71,9 @@ def _as_of(file: Path, kind: str, _state: tuple[int, ...]) -> pd.DataFrame:
 
 @cache
 def empty(kind: str = "runs") -> pd.DataFrame:
-    """A frame of the right columns and types without lines: what a tier without results looks like."""
+    """A frame of the right columns and types without lines: what a tier without results looks like. Made once; leave it
+    alone.
+    """
     return _frame([], KINDS[kind])
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from paper_repro.evidence import claims, evidence, verdicts
-from paper_repro.evidence.layers import against_uniform, agreement, at_full_size, nearest_published
+from paper_repro.evidence import claims, contrast, evidence, verdicts
+from paper_repro.evidence.layers import against_uniform, agreement, at_full_size, nearest_published, sparsity_pct
 from paper_repro.evidence.provenance import repository
 from paper_repro.evidence.statistics import PERCENT, summarise
 from paper_repro.files import replace_between
@@ -79,6 +79,17 @@ BUDGETS = {
 }
 
 
+def _over_uniform(layers: pd.DataFrame) -> str:
+    """Multiply-adds of some layers of a row's runs over those of a uniform budget, mean over seeds."""
+    return f"{summarise(against_uniform(of_run)['ratio'] for _, of_run in layers.groupby('seed')).mean:.2f}"
+
+
+def _empty_by_seed(e: evidence.Evidence, row: str) -> str:
+    """How many layers of each of a row's runs ended empty."""
+    empty = e.empty_layers(row)
+    return "/".join(str(len(empty.get(seed, ()))) for seed in e.row_runs(row)["seed"])
+
+
 def balance_as_budget(results_dir: Path) -> str:
     """GMP under four budgets, and STR, at the sparsities that all of them were trained at."""
     e = evidence.load("family", "smoke", results_dir)
@@ -93,12 +104,9 @@ def balance_as_budget(results_dir: Path) -> str:
             id = ids[method]
             top1, runs = measured[id], e.row_runs(id)
             assert top1 is not None
-            empty, layers = e.empty_layers(id), e.budgets[e.budgets["row"] == id].groupby("seed")
-            ratio = summarise(against_uniform(of_run)["ratio"] for _, of_run in layers).mean
-            sparsity_pct = runs["sparsity_pct"].mean()
-            gone = "/".join(str(len(empty.get(seed, ()))) for seed in runs["seed"])
-            accuracy = top1.text(within=PERCENT)
-            lines.append([f"{regime:g} %", budget, accuracy, f"{sparsity_pct:.2f}", f"{ratio:.2f}", gone])
+            cells = [top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
+            ratio = _over_uniform(e.budgets[e.budgets["row"] == id])
+            lines.append([f"{regime:g} %", budget, *cells, ratio, _empty_by_seed(e, id)])
     if not lines:
         return "Not run yet.\n"
     header = ["Regime", "Budget", "Top-1 (%)", "Sparsity (%)", "MACs / uniform's", "Empty layers, by seed"]
@@ -128,21 +136,15 @@ def tier_small(results_dir: Path) -> str:
 
 def _against(e: evidence.Evidence, row: Row, gmp: str | None) -> list[str]:
     """What ``tier_small`` compares a row of STR with."""
-    ours, theirs = e.by_seed(row.id, "top1_pct"), e.by_seed(gmp, "top1_pct") if gmp else {}
-    leads = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-    layers = e.budgets[e.budgets["row"] == row.id]
-    by_seed = [of_run for _, of_run in layers.groupby("seed")]
-    inner = [each[~each["layer"].isin(ENDS)] for each in by_seed]
-    whole, without_ends = (summarise(against_uniform(each)["ratio"] for each in some).mean for some in (by_seed, inner))
+    lead, layers = gmp and contrast.paired(e, row.id, gmp), e.budgets[e.budgets["row"] == row.id]
     name, published = nearest_published(e, float(e.row_runs(row.id)["sparsity_pct"].mean()))
-    empty = e.empty_layers(row.id)
     return [
-        summarise(leads).text() if leads else "–",
+        lead.text() if lead else "–",
         f"{_printed(row) - _printed(e.table.row(gmp)):.2f}" if gmp else "–",
-        f"{whole:.2f}",
-        f"{without_ends:.2f}",
+        _over_uniform(layers),
+        _over_uniform(layers[~layers["layer"].isin(ENDS)]),
         f"{agreement(layers, published)[2]:.2f}" + (f" (`{name}`)" if name != row.id else ""),
-        "/".join(str(len(empty.get(seed, ()))) for seed in ours),
+        _empty_by_seed(e, row.id),
     ]
 
 
@@ -160,20 +162,19 @@ def stages(results_dir: Path) -> str:
     if not len(layers):
         return "Not run yet.\n"
     name, published = nearest_published(e, float(e.row_runs(STAGES_OF)["sparsity_pct"].mean()))
-    stage = layers["layer"].str.split(".").str[0]
-    full, kept = at_full_size(e, layers), 1.0 - layers["sparsity_pct"] / 100.0
-    in_paper = full["params"] * (1.0 - layers["layer"].map(published) / 100.0)
-
-    def of(values: pd.Series) -> pd.Series:
-        return values.groupby(stage, sort=False).sum()
-
-    shares = [100.0 * of(values) / values.sum() for values in (layers["params"], layers["macs"], full["macs"])]
-    densities = [100.0 * of(layers["params"] * kept) / of(layers["params"]), 100.0 * of(in_paper) / of(full["params"])]
-    cells = zip(*([f"{value:.1f}" for value in column] for column in (*shares, *densities)), strict=True)
+    stage, full = layers["layer"].str.split(".").str[0], at_full_size(e, layers)
+    in_paper = full.assign(sparsity_pct=layers["layer"].map(published))
+    columns = [
+        *(
+            100.0 * values.groupby(stage, sort=False).sum() / values.sum()
+            for values in (layers["params"], layers["macs"], full["macs"])
+        ),
+        *(100.0 - budget.groupby(stage, sort=False).apply(sparsity_pct) for budget in (layers, in_paper)),
+    ]
     header = ["Stage", "Share of the weights (%)", "Share of the MACs (%)", "In the full-size network (%)"]
     header += [f"Weights that `{STAGES_OF}` keeps (%)", f"The paper's `{name}` (%)"]
     return markdown_table(
-        header, [[f"`{of_stage}`", *line] for of_stage, line in zip(shares[0].index, cells, strict=True)]
+        header, [[f"`{of}`", *(f"{column[of]:.1f}" for column in columns)] for of in columns[0].index]
     )
 
 

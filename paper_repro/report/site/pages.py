@@ -142,11 +142,9 @@ def table_page(bodies: Iterable[tuple[Evidence, list[ClaimResult]]]) -> str:
     parts = [f"# {table.heading}", "", *_published(bodies[0][0])]
     if missing:
         parts.append(f"Without results yet: tier {', '.join(missing)}.\n")
-    shown.sort(key=lambda pair: pair[0].tier == AUDIT)
-    # a claim is linked to where the audit tests it, or else the first tier that does
-    linked = {result.id: body.tier for body, checked in shown[::-1] for result in checked}
-    linked |= {result.id: AUDIT for body, checked in shown if body.tier == AUDIT for result in checked}
-    for body, checked in shown:
+    # a link to a claim leads to the first of its tiers, and so to the audit where that tests it
+    linked = {result.id: body.tier for body, checked in reversed(shown) for result in checked}
+    for body, checked in sorted(shown, key=lambda pair: pair[0].tier == AUDIT):
         here = {id for id, tier in linked.items() if tier == body.tier}
         parts += _audit(body, checked, here) if body.tier == AUDIT else _tier(body, checked, here)
     return "\n".join(parts)
