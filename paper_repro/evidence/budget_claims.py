@@ -12,7 +12,7 @@ import pandas as pd
 
 from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.layers import against_uniform, at_full_size, budgets, sparsity_pct
+from paper_repro.evidence.layers import against_uniform, at_full_size, backbone, budgets, sparsity_pct
 from paper_repro.evidence.outcome import Outcome, span, who
 from paper_repro.evidence.statistics import summarise
 from paper_repro.experiments.claims import Rows
@@ -26,14 +26,15 @@ UNIFORM_PCT = 1.0  # a budget whose layers lie no further apart is uniform: smal
 
 
 def fewer_macs_than_uniform(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
-    """Every budget against a uniform one of the same sparsity. Of trained networks also their densities on the
-    full-size network, whose MACs lie in other layers.
+    """Every budget against a uniform one of the same sparsity; and the same without the classifier. Of trained networks
+    also the latter with their densities on the full-size network, whose MACs lie in other layers.
     """
     lines: list[dict[str, Any]] = []
     for line, layers in budgets(evidence, Rows(methods=claim.ours.methods), printed):
-        line |= against_uniform(layers)
-        if not printed and len(full_size := at_full_size(evidence, layers)):
-            line["full_size_ratio"] = against_uniform(full_size)["ratio"]
+        line |= against_uniform(layers) | {"backbone_ratio": against_uniform(backbone(layers))["ratio"]}
+        full_size = at_full_size(evidence, layers)
+        if not (printed or evidence.full_scale) and len(full_size):
+            line["full_size_ratio"] = against_uniform(backbone(full_size))["ratio"]
         lines.append(line)
     within = [line for line in lines if claim.ours.of(evidence.table.row(line["row"]))]
     if not within:
@@ -52,24 +53,28 @@ def fewer_macs_than_uniform(claim: Claim, evidence: Evidence, printed: bool) -> 
     if above:
         sentence += f" Above that regime: {_ratios(above)}."
     if not printed:
-        sentence += _means_and_full_size(evidence, pd.DataFrame(lines))
+        sentence += _means(lines)
+    sentence += _without_classifier(layers, within)
     return Outcome(
         Verdict.FAIL if more else Verdict.PASS, f"fewer in {fewer}: {span(ratios)} % of uniform's", sentence, lines
     )
 
 
-def _means_and_full_size(evidence: Evidence, frame: pd.DataFrame) -> str:
-    means = [
-        f"{row}: {summarise(100 * ratios).text(1, ' %')}" for row, ratios in frame.groupby("row", sort=False)["ratio"]
-    ]
-    sentence = f" As a share of uniform's, mean over seeds [95 % interval]: {'; '.join(means)}."
-    if "full_size_ratio" not in frame or evidence.full_scale:
-        return sentence
-    full = span(list(100 * frame["full_size_ratio"].dropna()))
-    return (
-        f"{sentence} The same densities on the full-size network, whose MACs lie in other layers: {full} % of "
-        "uniform's."
+def _means(lines: Sequence[Mapping[str, Any]]) -> str:
+    by_row = pd.DataFrame(lines).groupby("row", sort=False)["ratio"]
+    means = [f"{row}: {summarise(100 * ratios).text(1, ' %')}" for row, ratios in by_row]
+    return f" As a share of uniform's, mean over seeds [95 % interval]: {'; '.join(means)}."
+
+
+def _without_classifier(layers: pd.DataFrame, within: Sequence[Mapping[str, Any]]) -> str:
+    """What the other layers need against a uniform budget of their own sparsity; ``layers``: of any of the networks."""
+    shares = 100 * layers.iloc[-1][["params", "macs"]] / layers[["params", "macs"]].sum()
+    sentence = (
+        f" Without the classifier ({shares['params']:.1f} % of the weights, {shares['macs']:.2f} % of the MACs): "
+        f"{span([100 * line['backbone_ratio'] for line in within], 1)} % of uniform's"
     )
+    full = [100 * line["full_size_ratio"] for line in within if "full_size_ratio" in line]
+    return sentence + (f", and {span(full, 1)} % with the same densities on the full-size layers." if full else ".")
 
 
 def _ratios(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -80,8 +85,8 @@ def _ratios(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def shape(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
-    """The first and the last third of the layers against the whole network; of trained networks also how far their
-    thresholds have come apart.
+    """The first and the last third of the layers against the whole network; the same without the classifier; of trained
+    networks also how far their thresholds have come apart.
     """
     lines = []
     for line, layers in budgets(evidence, claim.ours, printed):
@@ -92,6 +97,12 @@ def shape(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
             "last_third_pct": sparsity_pct(last_third),
             "first_layer_pct": float(layers["sparsity_pct"].iloc[0]),
             "last_layer_pct": float(layers["sparsity_pct"].iloc[-1]),
+        }
+        rest = backbone(layers)
+        first_third, last_third = _thirds(rest)
+        line |= {
+            "backbone_first_sparser": sparsity_pct(first_third) > sparsity_pct(rest),
+            "backbone_last_denser": sparsity_pct(last_third) < sparsity_pct(rest),
         }
         if not printed:
             line["threshold_spread"] = float(layers["threshold"].max() / layers["threshold"].min())
@@ -105,6 +116,8 @@ def shape(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
     sentence = (
         f"Counting weights, the first third of the layers is sparser than uniform in {first} of {total} of {of_what}, "
         f"the last third denser in {last}. The first convolution is sparser in {stem}, the classifier denser in {head}."
+        f" Without the classifier, the first third is sparser than uniform in {frame['backbone_first_sparser'].sum()}, "
+        f"the last denser in {frame['backbone_last_denser'].sum()}."
     )
     if not printed:
         sentence += f" {_spread_sentence(evidence, list(frame['threshold_spread']))}"

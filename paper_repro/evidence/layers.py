@@ -41,6 +41,14 @@ def at_full_size(evidence: Evidence, layers: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def backbone(layers: pd.DataFrame) -> pd.DataFrame:
+    """All layers but the classifier, which comes last. With 1,000 classes it has many weights and next to no MACs: a
+    budget that keeps it dense has sparser layers elsewhere, and so needs few MACs for its overall sparsity. With ten
+    classes the classifier has too few weights for that.
+    """
+    return layers.iloc[:-1]
+
+
 def full_size_macs(evidence: Evidence, row: str) -> dict[int, float]:
     """Seed -> millions of MACs that the full-size network would have under the densities of the row's run."""
     runs = evidence.budgets[evidence.budgets["row"] == row].groupby("seed")

@@ -12,7 +12,16 @@ from pathlib import Path
 import pandas as pd
 
 from paper_repro.evidence import claims, contrast, evidence, verdicts
-from paper_repro.evidence.layers import against_uniform, agreement, at_full_size, nearest_published, sparsity_pct
+from paper_repro.evidence.layers import (
+    STR,
+    against_uniform,
+    agreement,
+    at_full_size,
+    backbone,
+    budgets,
+    nearest_published,
+    sparsity_pct,
+)
 from paper_repro.evidence.provenance import repository
 from paper_repro.evidence.statistics import PERCENT, summarise
 from paper_repro.files import replace_between
@@ -79,9 +88,11 @@ BUDGETS = {
 }
 
 
-def _over_uniform(layers: pd.DataFrame) -> str:
-    """Multiply-adds of some layers of a row's runs over those of a uniform budget, mean over seeds."""
-    return f"{summarise(against_uniform(of_run)['ratio'] for _, of_run in layers.groupby('seed')).mean:.2f}"
+def _over_uniform(layers: pd.DataFrame, part: Callable[[pd.DataFrame], pd.DataFrame] = pd.DataFrame) -> str:
+    """Multiply-adds of a part of the layers of a row's runs over those of a uniform budget, mean over seeds."""
+    if not len(layers):
+        return "–"
+    return f"{summarise(against_uniform(part(of_run))['ratio'] for _, of_run in layers.groupby('seed')).mean:.2f}"
 
 
 def _empty_by_seed(e: evidence.Evidence, row: str) -> str:
@@ -113,11 +124,8 @@ def balance_as_budget(results_dir: Path) -> str:
     return f"Table `family`, tier `smoke` ({e.setting}):\n\n{markdown_table(header, lines)}"
 
 
-ENDS = ("conv1", "fc")  # of ResNet50: two layers of 54, which STR keeps much denser than the others
-
-
 def tier_small(results_dir: Path) -> str:
-    """Table 1 at tier small: STR beside GMP of the same regime, and its budgets beside uniform ones and the paper's."""
+    """Table 1 at tier small: STR beside GMP of the same regime, and its budgets beside the paper's."""
     e = evidence.load("resnet50", "small", results_dir)
     regimes = {row.regime_pct: row.id for row in e.table.rows if row.method == "gmp"}
     lines = []
@@ -126,11 +134,11 @@ def tier_small(results_dir: Path) -> str:
         if row.method not in ("dense", "gmp", "str") or top1 is None:
             continue
         cells = [f"`{row.id}`", top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
-        lines.append([*cells, *(_against(e, row, regimes.get(row.regime_pct)) if row.method == "str" else ["–"] * 6)])
+        lines.append([*cells, *(_against(e, row, regimes.get(row.regime_pct)) if row.method == "str" else ["–"] * 4)])
     if not lines:
         return "Not run yet.\n"
-    header = ["Row", "Top-1 (%)", "Sparsity (%)", "STR minus GMP", "In the paper", "MACs / uniform's"]
-    header += ["Without first and last layer", "Correlation with Table 6", "Empty layers, by seed"]
+    header = ["Row", "Top-1 (%)", "Sparsity (%)", "STR minus GMP", "In the paper", "Correlation with Table 6"]
+    header += ["Empty layers, by seed"]
     return f"Table `resnet50`, tier `small` ({e.setting}):\n\n{markdown_table(header, lines)}"
 
 
@@ -141,8 +149,6 @@ def _against(e: evidence.Evidence, row: Row, gmp: str | None) -> list[str]:
     return [
         lead.text() if lead else "–",
         f"{_printed(row) - _printed(e.table.row(gmp)):.2f}" if gmp else "–",
-        _over_uniform(layers),
-        _over_uniform(layers[~layers["layer"].isin(ENDS)]),
         f"{agreement(layers, published)[2]:.2f}" + (f" (`{name}`)" if name != row.id else ""),
         _empty_by_seed(e, row.id),
     ]
@@ -150,6 +156,34 @@ def _against(e: evidence.Evidence, row: Row, gmp: str | None) -> list[str]:
 
 def _printed(row: Row) -> float:
     return row.reported.printed["top1_pct"].value
+
+
+def multiply_adds(results_dir: Path) -> str:
+    """What STR's budgets of Table 1 need against uniform ones, as printed and as trained: of all layers, of all but the
+    classifier, and of these with the trained densities on the full-size layers.
+    """
+    tiers = [evidence.load("resnet50", tier, results_dir) for tier in ("smoke", "small")]
+    lines: list[list[str]] = []
+    classifiers: dict[str, float] = {}
+    for line, printed in budgets(tiers[0], STR, printed=True):
+        trained = [e.budgets[e.budgets["row"] == line["row"]] for e in tiers]
+        if any(map(len, trained)):
+            all_layers = [printed.assign(seed=0), *trained]
+            full_size = [at_full_size(e, layers) for e, layers in zip(tiers, trained, strict=True)]
+            cells = [_over_uniform(layers) for layers in all_layers]
+            cells += [_over_uniform(layers, backbone) for layers in all_layers + full_size]
+            lines.append([f"`{line['row']}`", *cells])
+            classifiers |= {
+                name: 100.0 * layers["params"].iloc[-1] / layers.loc[layers["seed"] == 0, "params"].sum()
+                for name, layers in zip(("full-size", "smoke", "small"), all_layers, strict=True)
+                if len(layers)
+            }
+    if not lines:
+        return "Not run yet.\n"
+    header = ["Row", "All layers: paper", "smoke", "small", "Without the classifier: paper", "smoke", "small"]
+    header += ["Densities on the full-size layers, without the classifier: smoke", "small"]
+    shares = ", ".join(f"{name} {share:.1f} %" for name, share in classifiers.items())
+    return f"{markdown_table(header, lines)}\nThe classifier's share of a network's weights: {shares}.\n"
 
 
 STAGES_OF = "str-95.03"
@@ -182,7 +216,7 @@ DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
     "README.md": {"summary": headline_summary, "status": status},
     "docs/balance.md": {**balance_report.PARTS, "budgets": balance_as_budget},
     "docs/low_rank.md": {"table": table_3},
-    "docs/reproduce.md": {"small": tier_small, "stages": stages},
+    "docs/reproduce.md": {"small": tier_small, "macs": multiply_adds, "stages": stages},
 }
 
 

@@ -17,6 +17,7 @@ from paper_repro.evidence.layers import (
     against_uniform,
     agreement,
     at_full_size,
+    backbone,
     budgets,
     nearest_published,
     published_str,
@@ -144,28 +145,32 @@ def _draw_densities(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFra
 
 @figure("macs_against_uniform")
 def macs_against_uniform(evidence: Evidence) -> Figure:
-    """Multiply-adds as a share of what a uniform budget of the same sparsity needs: the paper's budgets; the trained
-    networks; and the trained densities on the paper's full-size layers, whose multiply-adds lie elsewhere.
+    """Multiply-adds as a share of what a uniform budget of the same sparsity needs, under the paper's budgets and under
+    those of the trained networks: of all layers, and of all but the classifier. The latter also with the trained
+    densities on the paper's full-size layers, whose multiply-adds lie elsewhere.
     """
     trained = [layers for _, layers in budgets(evidence, STR, printed=False)]
-    moved = [at_full_size(evidence, layers) for layers in trained]
     published = [layers for _, layers in budgets(evidence, STR, printed=True)]
+    moved = [] if evidence.full_scale else [full for of in trained if len(full := at_full_size(evidence, of))]
     fig = st.new_figure(3.6)
-    axis = fig.subplots()
-    axis.axhline(1.0, linewidth=1.0, **UNIFORM)
+    whole, rest = axes = fig.subplots(1, 2, sharey=True)
     handles = [st.key("Uniform budget", **UNIFORM)]
-    for label, colour, marker, origin, of_networks in (
+    for label, colour, marker, origin, networks in (
         ("Reported: the paper's STR budgets", st.PAPER_GREY, "s", st.REPORTED, published),
         ("Reproduced: the trained networks", BLUE, CIRCLE, st.REPRODUCED | st.POINTS, trained),
         ("Their densities on the paper's full-size layers", BLUE, "D", st.REPORTED | st.POINTS, moved),
     ):
-        if of_networks:
-            cost = pd.DataFrame(map(against_uniform, of_networks)).sort_values(["sparsity_pct", "ratio"])
-            axis.plot(cost["sparsity_pct"], cost["ratio"], color=colour, marker=marker, zorder=3, **origin)
+        if networks:
             handles.append(st.handle(label, colour, marker, origin))
-    axis.set_xlabel("Sparsity of the weights (%; log scale of what is left)")
-    axis.set_ylabel("MACs relative to uniform (log scale)")
-    st.sparsity_axis(axis)
-    axis.set_yscale("log")
-    st.plain_ticks(axis.yaxis, FixedLocator([0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0]))
+            for axis, of in ((whole, [] if networks is moved else networks), (rest, map(backbone, networks))):
+                cost = pd.DataFrame(map(against_uniform, of), columns=["sparsity_pct", "ratio"])
+                cost = cost.sort_values(["sparsity_pct", "ratio"])
+                axis.plot(cost["sparsity_pct"], cost["ratio"], color=colour, marker=marker, zorder=3, **origin)
+    for axis, title in zip(axes, ("All layers", "Without the classifier"), strict=True):
+        axis.axhline(1.0, linewidth=1.0, **UNIFORM)
+        axis.set_title(title)
+        st.sparsity_axis(axis)
+        axis.set_yscale("log")
+        st.plain_ticks(axis.yaxis, FixedLocator([0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0]))
+    st.label_axes(fig, axes, "Sparsity of these layers (%; log of what is left)", "MACs relative to uniform (log)")
     return st.finish(fig, evidence, "multiply-adds of STR's budgets against uniform ones", handles)
