@@ -174,10 +174,10 @@ def tier_plan(
     model: str,
     methods: Callable[[], set[str]],
     budgets: Callable[[], Budgets],
-    other_tier: Callable[[str], TierPlan],
+    other_tier: Callable[[str], TierPlan | None],
 ) -> TierPlan:
     """The recipe of tier ``name``, validated. ``methods``: those that any table has rows of; ``other_tier``: the same
-    tier of another table.
+    tier of another table, where it has one.
     """
     keys, protocol = tier.split(TierKeys)
     shared = _of_methods(tier, keys, methods)
@@ -230,7 +230,7 @@ def _with_budget(own: Place, name: str, budgets: Budgets) -> Place:
 
 
 def _recipes_of_same(
-    tier: Place, base: Spec, rows: Sequence[Row], other_tier: Callable[[str], TierPlan]
+    tier: Place, base: Spec, rows: Sequence[Row], other_tier: Callable[[str], TierPlan | None]
 ) -> dict[str, RowPlan]:
     """The recipes of the rows that are the same as a row of another table which has one at this tier."""
     plans = {}
@@ -239,6 +239,8 @@ def _recipes_of_same(
             continue
         table, id = row.same_as
         other = other_tier(table)
+        if other is None:
+            continue
         for key in base.differences(other.base):
             raise tier.error(f"row {row.id!r} is to be trained as in table {table}, whose {key} differs")
         if id in other.rows:

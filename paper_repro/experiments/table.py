@@ -224,7 +224,7 @@ def _tiers(path: Path, facts: TableFacts, rows: tuple[Row, ...]) -> dict[str, Ti
             facts.model,
             methods=_methods,
             budgets=lambda: library.budgets(facts.budgets_of or path.stem),
-            other_tier=lambda table, tier=tier: load(table).tier(tier),  # type: ignore[misc]
+            other_tier=lambda table, tier=tier: load(table).tiers.get(tier),  # type: ignore[misc]
         )
         for tier in own_first
     }

@@ -103,11 +103,15 @@ def _empty_by_seed(e: evidence.Evidence, row: str) -> str:
 
 def balance_as_budget(results_dir: Path) -> str:
     """GMP under four budgets, and STR, at the sparsities that all of them were trained at."""
-    e = evidence.load("family", "smoke", results_dir)
-    measured = {row.id: e.summary(row.id, "top1_pct") for row in e.table.rows if row.method in BUDGETS}
+    parts = (_budgets_of_tier(evidence.load("family", tier, results_dir)) for tier in ("smoke", "small"))
+    return "\n".join(filter(None, parts)) or "Not run yet.\n"
+
+
+def _budgets_of_tier(e: evidence.Evidence) -> str:
+    measured = {id: e.summary(id, "top1_pct") for id in e.trained_rows if e.table.row(id).method in BUDGETS}
     by_regime: dict[float, dict[str, str]] = {}
-    for row in e.table.rows:
-        if measured.get(row.id) and row.regime_pct:
+    for row in (e.table.row(id) for id, top1 in measured.items() if top1):
+        if row.regime_pct:
             by_regime.setdefault(row.regime_pct, {})[row.method] = row.id
     lines = []
     for regime, ids in sorted(by_regime.items()):
@@ -118,10 +122,8 @@ def balance_as_budget(results_dir: Path) -> str:
             cells = [top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
             ratio = _over_uniform(e.budgets[e.budgets["row"] == id])
             lines.append([f"{regime:g} %", budget, *cells, ratio, _empty_by_seed(e, id)])
-    if not lines:
-        return "Not run yet.\n"
     header = ["Regime", "Budget", "Top-1 (%)", "Sparsity (%)", "MACs / uniform's", "Empty layers, by seed"]
-    return f"Table `family`, tier `smoke` ({e.setting}):\n\n{markdown_table(header, lines)}"
+    return f"Table `family`, tier `{e.tier}` ({e.setting}):\n\n{markdown_table(header, lines)}" if lines else ""
 
 
 def tier_small(results_dir: Path) -> str:

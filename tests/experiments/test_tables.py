@@ -215,7 +215,7 @@ def test_claims() -> None:
 
 
 def test_a_claim_names_tiers_that_exist(edit: Edit) -> None:
-    edit("family.toml", 'tiers = ["smoke"]', 'tiers = ["smok"]')
+    edit("family.toml", 'tiers = ["smoke", "small"]', 'tiers = ["smok", "small"]')
     with pytest.raises(UserError, match="Did you mean 'smoke'"):
         tables.load("family")
 
@@ -487,8 +487,9 @@ def with_methods(edit: Edit, methods: str) -> None:
         '{ row = "rigl-90", method_args = { sparsity_pct = 90.0 } }',
         '{ row = "rigl-90", method_args = { sparsity_pct = 90.0, updates = 20 } }',
     )
-    before, header, _ = path.read_text(encoding="utf-8").partition("[tiers.smoke.methods]\n")
-    path.write_text(before + header + methods, encoding="utf-8")
+    before, header, after = path.read_text(encoding="utf-8").partition("[tiers.smoke.methods]\n")
+    _, *small = after.partition("[tiers.small]\n")
+    path.write_text(before + header + methods + "".join(small), encoding="utf-8")
 
 
 def test_a_tier_gives_defaults_to_methods_and_to_the_tables_that_take_its_protocol(edit: Edit) -> None:
@@ -529,9 +530,9 @@ def test_a_misspelt_method_is_named(edit: Edit) -> None:
         ("family", "family_rows.csv", "snfs-90,resnet50:snfs-90", "snfs-90,transfer:dnw-uniform-90", "is itself the"),
         ("family", "family_rows.csv", "snfs-90,resnet50:snfs-90", "snfs-90,family:snfs-80", "unknown table 'family'"),
         ("family", "family.toml", 'row = "set-80"', 'row = "sett-80"', "Did you mean 'set-80'"),
-        ("family", "family.toml", 'protocol_of = "resnet50"', 'protocol_of = "st3"', "no protocol of its own there"),
+        ("family", "family.toml", 'smoke]\nprotocol_of = "resnet50"', 'smoke]\nprotocol_of = "st3"', "no protocol of its"),
         ("resnet50", "resnet50.toml", 'trained_as = "paper"', 'trained_as = "papr"', "Did you mean 'paper'"),
-        ("family", "family.toml", "recipes_of_same = true", "recipes_of_same = true\nlr = 0.1", "whose lr differs"),
+        ("family", "family.toml", "[tiers.smoke]", "[tiers.smoke]\nlr = 0.1", "whose lr differs"),
         ("family", "family.toml", '"set-98", ', '"set-98" }, #', "nothing says how sparse 'set-98'"),
     ],
 )  # fmt: skip

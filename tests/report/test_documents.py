@@ -48,6 +48,14 @@ def test_budgets_are_compared_where_all_of_them_were_trained(make_runs: MakeRuns
     lines = documents.balance_as_budget(tmp_path).splitlines()[4:]
     assert [line.split(" | ")[:2] for line in lines] == [["| 90 %", budget] for budget in documents.BUDGETS.values()]
     assert lines[0].split(" | ")[4] == "1.00"  # a uniform budget against itself
+    small = [f"{method}-95" for method in documents.BUDGETS if method != "str"]
+    for table, rows in (("family", small), ("resnet50", [small[0], "str-95.03"])):
+        pairs = tables.load(table).specs("small", (0,))
+        runs = [fake_run(tmp_path / f"{table}_small", table, row, spec) for row, spec in pairs if row.id in rows]
+        results.collect(table, "small", runs, tmp_path)
+    parts = documents.balance_as_budget(tmp_path).split("Table `family`, tier ")
+    assert [part.partition(" ")[0] for part in parts] == ["", "`smoke`", "`small`"]
+    assert [line.split(" | ")[0] for line in parts[2].splitlines()[4:]] == ["| 95 %"] * len(documents.BUDGETS)
 
 
 def test_tier_small_holds_str_against_gmp_and_the_paper(tmp_path: Path) -> None:
