@@ -530,7 +530,7 @@ def test_a_misspelt_method_is_named(edit: Edit) -> None:
         ("family", "family_rows.csv", "snfs-90,resnet50:snfs-90", "snfs-90,transfer:dnw-uniform-90", "is itself the"),
         ("family", "family_rows.csv", "snfs-90,resnet50:snfs-90", "snfs-90,family:snfs-80", "unknown table 'family'"),
         ("family", "family.toml", 'row = "set-80"', 'row = "sett-80"', "Did you mean 'set-80'"),
-        ("family", "family.toml", 'smoke]\nprotocol_of = "resnet50"', 'smoke]\nprotocol_of = "st3"', "no protocol of its"),
+        ("family", "family.toml", 'e]\nprotocol_of = "resnet50"', 'e]\nprotocol_of = "st3"', "no protocol of its"),
         ("resnet50", "resnet50.toml", 'trained_as = "paper"', 'trained_as = "papr"', "Did you mean 'paper'"),
         ("family", "family.toml", "[tiers.smoke]", "[tiers.smoke]\nlr = 0.1", "whose lr differs"),
         ("family", "family.toml", '"set-98", ', '"set-98" }, #', "nothing says how sparse 'set-98'"),
