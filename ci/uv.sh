@@ -11,4 +11,7 @@ for store in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt
     [ ! -s "$store" ] || { export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS-1}"; break; }
 done
 
+# Where Python may not write bytecode, as in many containers, every start would compile torch and pandas anew: seconds each.
+[ -z "${PYTHONDONTWRITEBYTECODE-}" ] || export UV_COMPILE_BYTECODE=1
+
 uv_pip() { VIRTUAL_ENV=$PWD/.venv UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180} .venv/bin/python -m uv pip "$@"; }
