@@ -1,6 +1,6 @@
 """Methods that are not part of this project: a Python file, or an installed package with an entry point.
 
-A file defines one subclass of ``paper_repro.Method``; the method is called after the file. A package names its class in
+A file defines one subclass of ``paper_repro.Method``; the method has the file's name. A package names its class in
 its metadata:
 
     [project.entry-points."paper_repro.methods"]

@@ -5,8 +5,8 @@ what all layers drop together is given out in proportion to the mean |momentum| 
 grows where the |momentum| of missing weights is largest. A layer that is full passes the rest on. The share that is
 dropped decays from one half along a cosine.
 
-The momentum needs dense gradients at every step, as in the original. It is kept here as a running mean of its own
-with the optimizer's coefficient, because a method does not see the optimizer.
+The momentum needs dense gradients at every step, as in the original. It is a running mean of the method's own, with the
+optimizer's coefficient, because the optimizer's holds the gradients of the weights in use alone.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ s = g^-1(|v|), so the move that prunes a given share is a quantile of how far s 
                  length of training no longer decide where sparsity ends, nor when it begins.
     freeze       Plain STR, weight decay of s included, until the target is reached; then the sparsity of every layer
                  stays as it is (the paper, section 5). When ``end`` comes first, one move of the controller's kind
-                 reaches the target there. Kept to compare with.
+                 reaches the target there. The better one on a short training.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ when one is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from paper_repro.evidence.layers import (
     at_full_size,
     backbone,
     budgets,
+    macs_left,
     nearest_published,
     sparsity_pct,
 )
@@ -160,58 +162,83 @@ def _printed(row: Row) -> float:
     return row.reported.printed["top1_pct"].value
 
 
+BUDGETS_FROM = ("paper", "smoke", "small")
+
+
+def _three_budgets(results_dir: Path) -> dict[str, list[pd.DataFrame]]:
+    """Row of Table 1 -> its layers as ``BUDGETS_FROM`` has them, of every seed; none of a tier that has no run of it. A
+    row without any run is left out.
+    """
+    tiers = [evidence.load("resnet50", tier, results_dir) for tier in BUDGETS_FROM[1:]]
+    rows = {}
+    for line, printed in budgets(tiers[0], STR, printed=True):
+        trained = [e.budgets[e.budgets["row"] == line["row"]] for e in tiers]
+        if any(map(len, trained)):
+            rows[str(line["row"])] = [printed.assign(seed=0), *trained]
+    return rows
+
+
 def multiply_adds(results_dir: Path) -> str:
     """What STR's budgets of Table 1 need against uniform ones, as printed and as trained: of all layers, of all but the
     classifier, and of these with the trained densities on the full-size layers.
     """
-    tiers = [evidence.load("resnet50", tier, results_dir) for tier in ("smoke", "small")]
-    lines: list[list[str]] = []
-    classifiers: dict[str, float] = {}
-    for line, printed in budgets(tiers[0], STR, printed=True):
-        trained = [e.budgets[e.budgets["row"] == line["row"]] for e in tiers]
-        if any(map(len, trained)):
-            all_layers = [printed.assign(seed=0), *trained]
-            full_size = [at_full_size(e, layers) for e, layers in zip(tiers, trained, strict=True)]
-            cells = [_over_uniform(layers) for layers in all_layers]
-            cells += [_over_uniform(layers, backbone) for layers in all_layers + full_size]
-            lines.append([f"`{line['row']}`", *cells])
-            classifiers |= {
-                name: 100.0 * layers["params"].iloc[-1] / layers.loc[layers["seed"] == 0, "params"].sum()
-                for name, layers in zip(("full-size", "smoke", "small"), all_layers, strict=True)
-                if len(layers)
-            }
-    if not lines:
+    e, rows = evidence.load("resnet50", "small", results_dir), _three_budgets(results_dir)
+    if not rows:
         return "Not run yet.\n"
+    lines = []
+    for id, (printed, *trained) in rows.items():
+        cells = [_over_uniform(layers) for layers in (printed, *trained)]
+        on_full_size = [at_full_size(e, layers) for layers in trained]
+        cells += [_over_uniform(layers, backbone) for layers in (printed, *trained, *on_full_size)]
+        lines.append([f"`{id}`", *cells])
     header = ["Row", "All layers: paper", "smoke", "small", "Without the classifier: paper", "smoke", "small"]
     header += ["Densities on the full-size layers, without the classifier: smoke", "small"]
-    shares = ", ".join(f"{name} {share:.1f} %" for name, share in classifiers.items())
-    return f"{markdown_table(header, lines)}\nThe classifier's share of a network's weights: {shares}.\n"
+    shares = {
+        name: 100.0 * layers["params"].iloc[-1] / layers.groupby("seed")["params"].sum().iloc[-1]
+        for of_row in rows.values()
+        for name, layers in zip(BUDGETS_FROM, of_row, strict=True)
+        if len(layers)
+    }
+    told = ", ".join(f"{name} {shares[name]:.1f} %" for name in BUDGETS_FROM if name in shares)
+    return f"{markdown_table(header, lines)}\nThe classifier's share of a network's weights: {told}.\n"
 
 
 STAGES_OF = "str-95.03"
 
 
 def stages(results_dir: Path) -> str:
-    """Where one budget of tier small keeps its weights, stage by stage, and what multiply-adds lie there."""
-    e = evidence.load("resnet50", "small", results_dir)
-    layers = e.budgets[e.budgets["row"] == STAGES_OF]
-    if not len(layers):
+    """One row's budgets stage by stage, means over seeds: what is kept, and where the multiply-adds lie that the same
+    densities leave on the full-size layers, the classifier left out.
+    """
+    e, rows = evidence.load("resnet50", "small", results_dir), _three_budgets(results_dir)
+    if STAGES_OF not in rows:
         return "Not run yet.\n"
-    name, published = nearest_published(e, float(e.row_runs(STAGES_OF)["sparsity_pct"].mean()))
-    stage, full = layers["layer"].str.split(".").str[0], at_full_size(e, layers)
-    in_paper = full.assign(sparsity_pct=layers["layer"].map(published))
-    columns = [
-        *(
-            100.0 * values.groupby(stage, sort=False).sum() / values.sum()
-            for values in (layers["params"], layers["macs"], full["macs"])
-        ),
-        *(100.0 - budget.groupby(stage, sort=False).apply(sparsity_pct) for budget in (layers, in_paper)),
+    kept, cost = ([_by_stage(e, layers, of) for layers in rows[STAGES_OF]] for of in (_kept_pct, _cost))
+    header = ["Stage", f"Weights that `{STAGES_OF}` keeps (%): paper", "smoke", "small"]
+    header += ["MACs left on the full-size layers / uniform's: paper", "smoke", "small"]
+    lines = [
+        [f"`{stage}`", *(f"{of.get(stage, nan):.1f}" for of in kept), *(f"{of.get(stage, nan):.2f}" for of in cost)]
+        for stage in kept[0].index
     ]
-    header = ["Stage", "Share of the weights (%)", "Share of the MACs (%)", "In the full-size network (%)"]
-    header += [f"Weights that `{STAGES_OF}` keeps (%)", f"The paper's `{name}` (%)"]
-    return markdown_table(
-        header, [[f"`{of}`", *(f"{column[of]:.1f}" for column in columns)] for of in columns[0].index]
-    )
+    sums = [f"{of.sum():.2f}" if len(of) else "nan" for of in cost]
+    return markdown_table(header, [*lines, ["in total", *["nan"] * 3, *sums]]).replace("nan", "–")
+
+
+def _by_stage(e: evidence.Evidence, layers: pd.DataFrame, of: Callable[[pd.DataFrame], pd.Series]) -> pd.Series:
+    """A quantity of each stage of the network, mean over seeds."""
+    full_size = at_full_size(e, layers)
+    full_size = full_size.assign(stage=full_size["layer"].str.split(".").str[0])
+    by_seed = [of(of_run) for _, of_run in full_size.groupby("seed")]
+    return pd.concat(by_seed, axis=1).mean(axis=1) if by_seed else pd.Series(dtype=float)
+
+
+def _kept_pct(layers: pd.DataFrame) -> pd.Series:
+    return 100.0 - layers.groupby("stage", sort=False).apply(sparsity_pct)
+
+
+def _cost(layers: pd.DataFrame) -> pd.Series:
+    rest = backbone(layers)
+    return rest.groupby("stage", sort=False).apply(macs_left) / 1e6 / against_uniform(rest)["uniform_macs_m"]
 
 
 DOCUMENTS: Mapping[str, Mapping[str, Part]] = {

@@ -95,7 +95,7 @@ def test_multiply_adds_with_and_without_the_classifier(tmp_path: Path) -> None:
     assert (row, paper, smoke) == ("`str-98.05`", "0.91", "–") and 0.8 < float(small) < 0.95
     assert rest == ["1.76", "–", "1.00", "–", "1.00"]
     assert (
-        shares == "The classifier's share of a network's weights: full-size 8.0 %, small 3.2 %."
+        shares == "The classifier's share of a network's weights: paper 8.0 %, small 3.2 %."
     )  # of a made-up run's layers
 
 
@@ -104,12 +104,18 @@ def test_stages_add_up(tmp_path: Path) -> None:
     pairs = tables.load("resnet50").specs("small", (0, 1))
     runs = [fake_run(tmp_path / "runs", "resnet50", row, spec) for row, spec in pairs if row.id == documents.STAGES_OF]
     results.collect("resnet50", "small", runs, tmp_path)
-    header, _, *lines = documents.stages(tmp_path).splitlines()
-    assert header.count("|") == 7 and [line.split("`")[1] for line in lines] == [
-        "conv1", "layer1", "layer2", "layer3", "layer4", "fc"
+    file = results.path(tmp_path, "resnet50", "small", "budgets")
+    budgets = results.read(file, "budgets")
+    budgets["sparsity_pct"] = 95.0
+    results.write(budgets, file, "budgets")
+    _, _, *lines = (line.strip("| ").split(" | ") for line in documents.stages(tmp_path).splitlines())
+    assert [line[0].strip("`") for line in lines] == [
+        "conv1", "layer1", "layer2", "layer3", "layer4", "fc", "in total"
     ]  # fmt: skip
-    cells = [[float(cell) for cell in line.split(" | ")[1:-2]] for line in lines]
-    assert [sum(column) for column in zip(*cells, strict=True)] == pytest.approx([100.0] * 3, abs=0.3)
+    assert [line[3] for line in lines] == ["5.0"] * 6 + ["–"] and lines[5][4:] == ["–"] * 3
+    # a uniform budget costs what its stages have of the multiply-adds, together 1; Table 6's costs 1.18
+    assert sum(float(line[6]) for line in lines[:5]) == pytest.approx(1.0, abs=0.03)
+    assert lines[6][4:] == ["1.18", "–", "1.00"]
 
 
 def test_what_stands_around_a_part_stays(tmp_path: Path) -> None:
