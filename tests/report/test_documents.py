@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from paper_repro import tables
 from paper_repro.errors import UserError
-from paper_repro.evidence import results
 from paper_repro.evidence.provenance import repository
 from paper_repro.report import documents
-from tests.made_up import MakeRuns, fake_run
 
 BALANCE = documents.DOCUMENTS["docs/balance.md"]
 
@@ -38,84 +35,6 @@ def test_a_page_follows_the_results(tmp_path: Path) -> None:
         "No run with learnt ranks",
     ):
         assert said in text
-
-
-def test_budgets_are_compared_where_all_of_them_were_trained(make_runs: MakeRuns, tmp_path: Path) -> None:
-    ids = ["gmp-90", "gmp-erk-90", "gmp-global-90", "gmp-balance-90"]
-    results.collect("family", "smoke", make_runs("family", rows=[*ids[1:], "gmp-erk-95"]), tmp_path)
-    assert documents.balance_as_budget(tmp_path) == "Not run yet.\n"
-    results.collect("resnet50", "smoke", make_runs(rows=["gmp-90", "str-90.23", "gmp-95"]), tmp_path)
-    lines = documents.balance_as_budget(tmp_path).splitlines()[4:]
-    assert [line.split(" | ")[:2] for line in lines] == [["| 90 %", budget] for budget in documents.BUDGETS.values()]
-    assert lines[0].split(" | ")[4] == "1.00"  # a uniform budget against itself
-    small = [f"{method}-95" for method in documents.BUDGETS if method != "str"]
-    for table, rows in (("family", small), ("resnet50", [small[0], "str-95.03"])):
-        pairs = tables.load(table).specs("small", (0,))
-        runs = [fake_run(tmp_path / f"{table}_small", table, row, spec) for row, spec in pairs if row.id in rows]
-        results.collect(table, "small", runs, tmp_path)
-    parts = documents.balance_as_budget(tmp_path).split("Table `family`, tier ")
-    assert [part.partition(" ")[0] for part in parts] == ["", "`smoke`", "`small`"]
-    assert [line.split(" | ")[0] for line in parts[2].splitlines()[4:]] == ["| 95 %"] * len(documents.BUDGETS)
-
-
-def test_tier_small_holds_str_against_gmp_and_the_paper(tmp_path: Path) -> None:
-    """GMP at 60 %; STR at 64, then 66: 5 points ahead, [-7.7, 17.7] of two seeds."""
-    runs = [
-        fake_run(
-            tmp_path / "runs", "resnet50", row, spec, top1_pct=60.0 if row.method == "gmp" else 64.0 + 2 * spec.seed
-        )
-        for row, spec in tables.load("resnet50").specs("small", (0, 1))
-        if row.id in ("gmp-98", "str-98.05")
-    ]
-    assert documents.tier_small(tmp_path) == "Not run yet.\n"
-    results.collect("resnet50", "small", runs, tmp_path)
-    file = results.path(tmp_path, "resnet50", "small", "budgets")
-    budgets = results.read(file, "budgets")
-    budgets.loc[budgets["layer"] == "conv1", "sparsity_pct"] = 0.0
-    results.write(budgets, file, "budgets")
-    gmp, ours = (line.split(" | ") for line in documents.tier_small(tmp_path).splitlines()[4:])
-    assert gmp[0] == "| `gmp-98`" and gmp[3] == "–"
-    assert ours[:2] == ["| `str-98.05`", "65.00 [52.29, 77.71] (n = 2)"]
-    assert ours[3:5] == ["5.00 [-7.71, 17.71] (n = 2)", "3.56"]
-    assert -1.0 <= float(ours[5].split()[0]) <= 1.0 and ours[6].count("/") == 1
-
-
-def test_multiply_adds_with_and_without_the_classifier(tmp_path: Path) -> None:
-    assert documents.multiply_adds(tmp_path) == "Not run yet.\n"
-    pairs = tables.load("resnet50").specs("small", (0, 1))
-    runs = [fake_run(tmp_path / "runs", "resnet50", row, spec) for row, spec in pairs if row.id == "str-98.05"]
-    results.collect("resnet50", "small", runs, tmp_path)
-    file = results.path(tmp_path, "resnet50", "small", "budgets")
-    budgets = results.read(file, "budgets")
-    budgets["sparsity_pct"] = 98.0
-    budgets.loc[budgets["layer"] == "fc", "sparsity_pct"] = 0.0
-    results.write(budgets, file, "budgets")
-    (_, _, cells, _, shares) = documents.multiply_adds(tmp_path).splitlines()
-    row, paper, smoke, small, *rest = cells.strip("| ").split(" | ")
-    assert (row, paper, smoke) == ("`str-98.05`", "0.91", "–") and 0.8 < float(small) < 0.95
-    assert rest == ["1.76", "–", "1.00", "–", "1.00"]
-    assert (
-        shares == "The classifier's share of a network's weights: paper 8.0 %, small 3.2 %."
-    )  # of a made-up run's layers
-
-
-def test_stages_add_up(tmp_path: Path) -> None:
-    assert documents.stages(tmp_path) == "Not run yet.\n"
-    pairs = tables.load("resnet50").specs("small", (0, 1))
-    runs = [fake_run(tmp_path / "runs", "resnet50", row, spec) for row, spec in pairs if row.id == documents.STAGES_OF]
-    results.collect("resnet50", "small", runs, tmp_path)
-    file = results.path(tmp_path, "resnet50", "small", "budgets")
-    budgets = results.read(file, "budgets")
-    budgets["sparsity_pct"] = 95.0
-    results.write(budgets, file, "budgets")
-    _, _, *lines = (line.strip("| ").split(" | ") for line in documents.stages(tmp_path).splitlines())
-    assert [line[0].strip("`") for line in lines] == [
-        "conv1", "layer1", "layer2", "layer3", "layer4", "fc", "in total"
-    ]  # fmt: skip
-    assert [line[3] for line in lines] == ["5.0"] * 6 + ["–"] and lines[5][4:] == ["–"] * 3
-    # a uniform budget costs what its stages have of the multiply-adds, together 1; Table 6's costs 1.18
-    assert sum(float(line[6]) for line in lines[:5]) == pytest.approx(1.0, abs=0.03)
-    assert lines[6][4:] == ["1.18", "–", "1.00"]
 
 
 def test_what_stands_around_a_part_stays(tmp_path: Path) -> None:

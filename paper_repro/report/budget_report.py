@@ -1,0 +1,187 @@
+"""STR's budgets in docs/: beside other budgets, uniform ones and the paper's, layer by layer and in multiply-adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import nan
+from pathlib import Path
+
+import pandas as pd
+
+from paper_repro.evidence import contrast, evidence
+from paper_repro.evidence.layers import (
+    STR,
+    against_uniform,
+    agreement,
+    at_full_size,
+    backbone,
+    budgets,
+    macs_left,
+    nearest_published,
+    sparsity_pct,
+)
+from paper_repro.evidence.statistics import PERCENT, summarise
+from paper_repro.report.balance_report import markdown_table
+from paper_repro.tables import Row
+
+BUDGETS = {
+    "gmp": "GMP, uniform",
+    "gmp-erk": "GMP, ERK",
+    "gmp-global": "GMP, one ranking of all weights",
+    "gmp-balance": "GMP, balance",
+    "str": "STR",
+}
+
+
+def _over_uniform(layers: pd.DataFrame, part: Callable[[pd.DataFrame], pd.DataFrame] = pd.DataFrame) -> str:
+    """Multiply-adds of a part of the layers of a row's runs over those of a uniform budget, mean over seeds."""
+    if not len(layers):
+        return "–"
+    return f"{summarise(against_uniform(part(of_run))['ratio'] for _, of_run in layers.groupby('seed')).mean:.2f}"
+
+
+def _empty_by_seed(e: evidence.Evidence, row: str) -> str:
+    """How many layers of each of a row's runs ended empty."""
+    empty = e.empty_layers(row)
+    return "/".join(str(len(empty.get(seed, ()))) for seed in e.row_runs(row)["seed"])
+
+
+def balance_as_budget(results_dir: Path) -> str:
+    """GMP under four budgets, and STR, at the sparsities that all of them were trained at."""
+    parts = (_budgets_of_tier(evidence.load("family", tier, results_dir)) for tier in ("smoke", "small"))
+    return "\n".join(filter(None, parts)) or "Not run yet.\n"
+
+
+def _budgets_of_tier(e: evidence.Evidence) -> str:
+    measured = {id: e.summary(id, "top1_pct") for id in e.trained_rows if e.table.row(id).method in BUDGETS}
+    by_regime: dict[float, dict[str, str]] = {}
+    for row in (e.table.row(id) for id, top1 in measured.items() if top1):
+        if row.regime_pct:
+            by_regime.setdefault(row.regime_pct, {})[row.method] = row.id
+    lines = []
+    for regime, ids in sorted(by_regime.items()):
+        for method, budget in BUDGETS.items() if len(ids) == len(BUDGETS) else ():
+            id = ids[method]
+            top1, runs = measured[id], e.row_runs(id)
+            assert top1 is not None
+            cells = [top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
+            ratio = _over_uniform(e.budgets[e.budgets["row"] == id])
+            lines.append([f"{regime:g} %", budget, *cells, ratio, _empty_by_seed(e, id)])
+    header = ["Regime", "Budget", "Top-1 (%)", "Sparsity (%)", "MACs / uniform's", "Empty layers, by seed"]
+    return f"Table `family`, tier `{e.tier}` ({e.setting}):\n\n{markdown_table(header, lines)}" if lines else ""
+
+
+def tier_small(results_dir: Path) -> str:
+    """Table 1 at tier small: STR beside GMP of the same regime, and its budgets beside the paper's."""
+    e = evidence.load("resnet50", "small", results_dir)
+    regimes = {row.regime_pct: row.id for row in e.table.rows if row.method == "gmp"}
+    lines = []
+    for row in e.table.rows:
+        top1, runs = e.summary(row.id, "top1_pct"), e.row_runs(row.id)
+        if row.method not in ("dense", "gmp", "str") or top1 is None:
+            continue
+        cells = [f"`{row.id}`", top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
+        lines.append([*cells, *(_against(e, row, regimes.get(row.regime_pct)) if row.method == "str" else ["–"] * 4)])
+    if not lines:
+        return "Not run yet.\n"
+    header = ["Row", "Top-1 (%)", "Sparsity (%)", "STR minus GMP", "In the paper", "Correlation with Table 6"]
+    header += ["Empty layers, by seed"]
+    return f"Table `resnet50`, tier `small` ({e.setting}):\n\n{markdown_table(header, lines)}"
+
+
+def _against(e: evidence.Evidence, row: Row, gmp: str | None) -> list[str]:
+    """What ``tier_small`` compares a row of STR with."""
+    lead, layers = gmp and contrast.paired(e, row.id, gmp), e.budgets[e.budgets["row"] == row.id]
+    name, published = nearest_published(e, float(e.row_runs(row.id)["sparsity_pct"].mean()))
+    return [
+        lead.text() if lead else "–",
+        f"{_printed(row) - _printed(e.table.row(gmp)):.2f}" if gmp else "–",
+        f"{agreement(layers, published)[2]:.2f}" + (f" (`{name}`)" if name != row.id else ""),
+        _empty_by_seed(e, row.id),
+    ]
+
+
+def _printed(row: Row) -> float:
+    return row.reported.printed["top1_pct"].value
+
+
+BUDGETS_FROM = ("paper", "smoke", "small")
+
+
+def _three_budgets(results_dir: Path) -> dict[str, list[pd.DataFrame]]:
+    """Row of Table 1 -> its layers as ``BUDGETS_FROM`` has them, of every seed; none of a tier that has no run of it. A
+    row without any run is left out.
+    """
+    tiers = [evidence.load("resnet50", tier, results_dir) for tier in BUDGETS_FROM[1:]]
+    rows = {}
+    for line, printed in budgets(tiers[0], STR, printed=True):
+        trained = [e.budgets[e.budgets["row"] == line["row"]] for e in tiers]
+        if any(map(len, trained)):
+            rows[str(line["row"])] = [printed.assign(seed=0), *trained]
+    return rows
+
+
+def multiply_adds(results_dir: Path) -> str:
+    """What STR's budgets of Table 1 need against uniform ones, as printed and as trained: of all layers, of all but the
+    classifier, and of these with the trained densities on the full-size layers.
+    """
+    e, rows = evidence.load("resnet50", "small", results_dir), _three_budgets(results_dir)
+    if not rows:
+        return "Not run yet.\n"
+    lines = []
+    for id, (printed, *trained) in rows.items():
+        cells = [_over_uniform(layers) for layers in (printed, *trained)]
+        on_full_size = [at_full_size(e, layers) for layers in trained]
+        cells += [_over_uniform(layers, backbone) for layers in (printed, *trained, *on_full_size)]
+        lines.append([f"`{id}`", *cells])
+    header = ["Row", "All layers: paper", "smoke", "small", "Without the classifier: paper", "smoke", "small"]
+    header += ["Densities on the full-size layers, without the classifier: smoke", "small"]
+    shares = {
+        name: 100.0 * layers["params"].iloc[-1] / layers.groupby("seed")["params"].sum().iloc[-1]
+        for of_row in rows.values()
+        for name, layers in zip(BUDGETS_FROM, of_row, strict=True)
+        if len(layers)
+    }
+    told = ", ".join(f"{name} {shares[name]:.1f} %" for name in BUDGETS_FROM if name in shares)
+    return f"{markdown_table(header, lines)}\nThe classifier's share of a network's weights: {told}.\n"
+
+
+STAGES_OF = "str-95.03"
+
+
+def stages(results_dir: Path) -> str:
+    """One row's budgets stage by stage, means over seeds: what is kept, and where the multiply-adds lie that the same
+    densities leave on the full-size layers, the classifier left out.
+    """
+    e, rows = evidence.load("resnet50", "small", results_dir), _three_budgets(results_dir)
+    if STAGES_OF not in rows:
+        return "Not run yet.\n"
+    kept, cost = ([_by_stage(e, layers, of) for layers in rows[STAGES_OF]] for of in (_kept_pct, _cost))
+    header = ["Stage", f"Weights that `{STAGES_OF}` keeps (%): paper", "smoke", "small"]
+    header += ["MACs left on the full-size layers / uniform's: paper", "smoke", "small"]
+    lines = [
+        [f"`{stage}`", *(f"{of.get(stage, nan):.1f}" for of in kept), *(f"{of.get(stage, nan):.2f}" for of in cost)]
+        for stage in kept[0].index
+    ]
+    sums = [f"{of.sum():.2f}" if len(of) else "nan" for of in cost]
+    return markdown_table(header, [*lines, ["in total", *["nan"] * 3, *sums]]).replace("nan", "–")
+
+
+def _by_stage(e: evidence.Evidence, layers: pd.DataFrame, of: Callable[[pd.DataFrame], pd.Series]) -> pd.Series:
+    """A quantity of each stage of the network, mean over seeds."""
+    full_size = at_full_size(e, layers)
+    full_size = full_size.assign(stage=full_size["layer"].str.split(".").str[0])
+    by_seed = [of(of_run) for _, of_run in full_size.groupby("seed")]
+    return pd.concat(by_seed, axis=1).mean(axis=1) if by_seed else pd.Series(dtype=float)
+
+
+def _kept_pct(layers: pd.DataFrame) -> pd.Series:
+    return 100.0 - layers.groupby("stage", sort=False).apply(sparsity_pct)
+
+
+def _cost(layers: pd.DataFrame) -> pd.Series:
+    rest = backbone(layers)
+    return rest.groupby("stage", sort=False).apply(macs_left) / 1e6 / against_uniform(rest)["uniform_macs_m"]
+
+
+PARTS: Mapping[str, Callable[[Path], str]] = {"small": tier_small, "macs": multiply_adds, "stages": stages}
