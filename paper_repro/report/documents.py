@@ -6,9 +6,10 @@ when one is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from paper_repro import tables
 from paper_repro.evidence import claims, evidence, verdicts
 from paper_repro.evidence.provenance import repository
 from paper_repro.files import replace_between
@@ -42,9 +43,23 @@ def status(results_dir: Path) -> str:
 def table_3(results_dir: Path) -> str:
     """The trained rows of Table 3 at tier paper: print, and the two readings of an accuracy."""
     e = evidence.load("rnn", "paper", results_dir)
+    return _beside_print(e, e.table.rows)
+
+
+def tanh_gate(results_dir: Path) -> str:
+    """The same with the gate that the FastGRNN paper lists for HAR-2."""
+    e, table = evidence.load("rnn_choices", "paper", results_dir), tables.load("rnn")
+    rows = []
+    for row in (row for row in e.table.rows if row.id.startswith("tanh-")):
+        printed = table.row(f"har2-{row.id.removeprefix('tanh-')}")
+        rows.append(row.model_copy(update={"label": printed.label, "top1_pct": printed.top1_pct}))
+    return _beside_print(e, rows)
+
+
+def _beside_print(e: evidence.Evidence, of: Sequence[tables.Row]) -> str:
     ends = e.epochs.sort_values("epoch").groupby(["row", "seed"]).tail(1).dropna(subset=["rank_u"])
     rows = []
-    for row in (row for row in e.table.rows if len(e.row_runs(row.id))):
+    for row in (row for row in of if len(e.row_runs(row.id))):
         printed, last, best, reached = readings(e, row)
         having, loss = e.by_seed(row.id, "top1_pct"), e.by_seed(row.id, "train_loss").values()
         at_end = ends[ends["row"] == row.id].sort_values("seed") if row.method == "str-rank" else ends[:0]
@@ -62,13 +77,13 @@ def table_3(results_dir: Path) -> str:
         )
     header = ["Row", "Printed (%)", "Seeds with these ranks", "Last network (%)", "Best epoch (%)"]
     header += ["Print is reached by", "Ranks at the end, by seed", "Training loss at the end"]
-    return markdown_table(header, rows)
+    return markdown_table(header, rows) if rows else "Not run yet.\n"
 
 
 DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
     "README.md": {"summary": headline_summary, "status": status},
     "docs/balance.md": {**balance_report.PARTS, "budgets": budget_report.balance_as_budget},
-    "docs/low_rank.md": {"table": table_3},
+    "docs/low_rank.md": {"table": table_3, "tanh": tanh_gate},
     "docs/reproduce.md": budget_report.PARTS,
 }
 

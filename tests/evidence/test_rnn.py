@@ -22,6 +22,7 @@ from paper_repro.report.report import Report
 from paper_repro.verdict import Verdict
 from tests.made_up import MakeRuns, write_audit
 from tests.made_up_record import change
+from tests.made_up_rnn import fake_run
 
 
 def collect(make_rnn_runs: MakeRuns, tmp_path: Path, tier: str = "paper", **given: object) -> Evidence:
@@ -101,6 +102,16 @@ def test_the_page_on_low_rank_has_both_readings_and_the_ranks_at_the_end(
     assert page["STR 9/7"] == ["1 of 1", "93.40 (n = 1)", "93.50 (n = 1)", "neither", "9/7"]
     assert page["STR 8/7"] == ["0 of 1", "–", "–", "–", "9/7"]
     assert page["Low rank 9/8"][1:] == ["92.40 (n = 1)", "92.90 (n = 1)", "neither", "–"]
+
+
+def test_the_rows_with_a_tanh_gate_stand_beside_the_same_printed_numbers(tmp_path: Path) -> None:
+    """Table 3 prints 96.10 for full rank, and 94.06 for low rank of 9/8."""
+    assert documents.tanh_gate(tmp_path / "results") == "Not run yet.\n"
+    pairs = tables.load("rnn_choices").specs("paper", (0,))
+    runs = [fake_run(tmp_path, row, spec) for row, spec in pairs if row.id in ("tanh-full", "tanh-low-9-8")]
+    results.collect("rnn_choices", "paper", runs, tmp_path / "results")
+    full, low = (line.strip("| ").split(" | ") for line in documents.tanh_gate(tmp_path / "results").splitlines()[2:])
+    assert full[:3] == ["Full rank", "96.10", "1 of 1"] and low[:3] == ["Low rank 9/8", "94.06", "1 of 1"]
 
 
 def test_runs_of_one_epoch_have_no_file_of_epochs(make_runs: MakeRuns, tmp_path: Path) -> None:
