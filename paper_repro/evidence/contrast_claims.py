@@ -5,7 +5,7 @@ from these one verdict and one sentence. The same for printed numbers and for ru
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -66,22 +66,35 @@ class Line:
 
 def check(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
     """The claim on the printed numbers, or on the runs of the tier: MISSING where a row has nothing to compare with,
-    INCONCLUSIVE where a network lies outside of the range of the others.
+    INCONCLUSIVE where a network lies outside of the range of the others, or no training came to the ranks of a row.
     """
     rows = [row for row in evidence.table.rows if printed or row.id in evidence.trained_rows]
     every = matches(claim, rows, printed_networks if printed else lambda row: trained_networks(evidence, row.id))
     holds = partial(_holds, claim, printed)
     lines = _lines(claim, every, holds)
     outside = [match for match in every if match.contrast.outside and not printed]
-    missing = [match for match in every if not match.contrast.pairs and match not in outside and not printed]
-    if not lines and not outside:
+    without = [match for match in every if not match.contrast.pairs and match not in outside and not printed]
+    unreached = [match for match in without if _never_had_its_ranks(evidence, match.row)]
+    missing = [match for match in without if match not in unreached]
+    if not (lines or outside or unreached):
         return None
     verdicts = _verdicts(claim, lines, holds)
-    verdicts += [Verdict.INCONCLUSIVE for match in outside if _counts(claim, match.row)]
+    verdicts += [Verdict.INCONCLUSIVE for match in (*outside, *unreached) if _counts(claim, match.row)]
     verdicts += [Verdict.MISSING for match in missing if _counts(claim, match.row)]
-    sentences = _on_paper(claim, lines) if printed else _on_runs(claim, evidence, rows, lines, outside, missing)
+    without_pairs = {
+        "Not compared, because the other networks do not reach as far": outside,
+        "No training came to the ranks of": unreached,
+        "Nothing to compare (not run, not reached, or other data) for": missing,
+    }
+    sentences = _on_paper(claim, lines) if printed else _on_runs(claim, evidence, rows, lines, without_pairs)
+    figure = "no training came to the ranks" if unreached and not lines else _figure(claim, lines)
     numbers = [line.numbers() for line in lines]
-    return Outcome(worst(verdicts), _figure(claim, lines), " ".join(filter(None, sentences)), numbers)
+    return Outcome(worst(verdicts), figure, " ".join(filter(None, sentences)), numbers)
+
+
+def _never_had_its_ranks(evidence: Evidence, row: Row) -> bool:
+    status = evidence.row_runs(row.id)["status"]
+    return len(status) > 0 and bool((status == "not_reached").all())
 
 
 # -- which rows are compared -----------------------------------------------------------------------------------------
@@ -202,8 +215,7 @@ def _on_runs(
     evidence: Evidence,
     rows: Sequence[Row],
     lines: Sequence[Line],
-    outside: Sequence[Match],
-    missing: Sequence[Match],
+    without_pairs: Mapping[str, Sequence[Match]],
 ) -> list[str]:
     each = [f"{line.match.name}: {line.difference.signed()}, n = {line.difference.n}, {line.verdict}" for line in lines]
     sentences = [
@@ -218,10 +230,7 @@ def _on_runs(
         sentences.append("A narrow network has its MACs in other layers; for the paper's network see tier audit.")
     if claim.grows and sum(line.counts for line in lines) > 1:
         sentences.append(f"There the mean lead {'grows' if _grows(lines) else 'does not grow'} with every step.")
-    if outside:
-        sentences.append(f"Not compared, because the other networks do not reach as far: {_named(outside)}.")
-    if missing:
-        sentences.append(f"Nothing to compare (not run, not reached, or other data) for: {_named(missing)}.")
+    sentences += [f"{why}: {_named(some)}." for why, some in without_pairs.items() if some]
     if any(line.difference.n < 2 for line in lines):
         sentences.append("One seed gives no interval: more seeds are needed to decide.")
     elif len(lines) > 1:

@@ -259,13 +259,21 @@ def test_ahead_of_vanilla_low_rank_needs_every_pair(make_rnn_runs: MakeRuns, tmp
     found = claim(evidence, "ahead-of-vanilla-low-rank")
     assert [line["verdict"] for line in found.numbers] == ["PASS"] * 3
     assert found.numbers[0]["low"] < found.numbers[0]["difference"] < found.numbers[0]["high"]
-    assert found.verdict is Verdict.MISSING
-    assert "for: har2-str-8-7" in found.sentence  # never reached
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "No training came to the ranks of: har2-str-8-7" in found.sentence
     reached = evidence.runs["row"].eq("har2-str-8-7")
     evidence.runs.loc[reached, "top1_pct"] = [94.0, 94.2, 94.1]
     assert claim(evidence, "ahead-of-vanilla-low-rank").verdict is Verdict.PASS
     evidence.runs.loc[reached, "top1_pct"] = [90.0, 90.2, 90.1]
     assert claim(evidence, "ahead-of-vanilla-low-rank").verdict is Verdict.FAIL
+
+
+def test_a_row_whose_ranks_no_training_came_to_was_run(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = collect(make_rnn_runs, tmp_path, rows=["har2-str-8-7", "har2-low-8-7"], seeds=(0, 1))
+    found = claim(evidence, "ahead-of-vanilla-low-rank")
+    assert (found.verdict, found.figure) == (Verdict.MISSING, "no training came to the ranks")  # other rows are missing
+    assert "No training came to the ranks of: har2-str-8-7." in found.sentence
+    assert "other data) for: har2-str-9-8, har2-str-9-7" in found.sentence
 
 
 def test_near_full_rank_allows_what_the_claim_says(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
