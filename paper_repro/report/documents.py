@@ -7,6 +7,7 @@ when one is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from paper_repro import tables
@@ -40,9 +41,9 @@ def status(results_dir: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table_3(results_dir: Path) -> str:
-    """The trained rows of Table 3 at tier paper: print, and the two readings of an accuracy."""
-    e = evidence.load("rnn", "paper", results_dir)
+def table_3(results_dir: Path, tier: str = "paper") -> str:
+    """The trained rows of Table 3 at a tier: print, and the two readings of an accuracy."""
+    e = evidence.load("rnn", tier, results_dir)
     return _beside_print(e, e.table.rows)
 
 
@@ -83,7 +84,7 @@ def _beside_print(e: evidence.Evidence, of: Sequence[tables.Row]) -> str:
 DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
     "README.md": {"summary": headline_summary, "status": status},
     "docs/balance.md": {**balance_report.PARTS, "budgets": budget_report.balance_as_budget},
-    "docs/low_rank.md": {"table": table_3, "tanh": tanh_gate},
+    "docs/low_rank.md": {"table": table_3, "tanh": tanh_gate, "words": partial(table_3, tier="small")},
     "docs/reproduce.md": budget_report.PARTS,
 }
 
