@@ -219,7 +219,7 @@ def ranks_markdown(results_dir: Path) -> str:
             measured = pd.notna(one["balance_min"])
             rows.append(
                 [
-                    f"{data}, {tier}, seed {one['seed']}",
+                    f"{data}, {tier}, λ {tables.load('rnn').row(one['row']).weight_decay:g}, seed {one['seed']}",
                     f"{100 * one['share']:.0f} %",
                     f"{one['rank_w']:.0f}/{one['rank_u']:.0f}",
                     f"{low}, {high}",

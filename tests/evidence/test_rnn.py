@@ -394,10 +394,13 @@ def test_choices_are_drawn_beside_the_first_row_with_their_differences(make_rnn_
     ids = ["har2-full", "har2-low-9-8", "har2-low-9-7", "har2-low-8-7", "google12-low-12-40"]
     evidence = collect(make_rnn_runs, tmp_path, rows=ids, seeds=[0, 1, 2])
     rows = [
-        evidence.table.row(id).model_copy(update={"method": "str-rank" if id == "har2-low-9-7" else "dense"})
+        evidence.table.row(id).model_copy(
+            update={"method": "str-rank" if id == "har2-low-9-7" else "dense", "ranks": ""}
+        )
         for id in ids
     ]
-    rows[3] = rows[3].model_copy(update={"dataset": "speech12"})
+    for at, data in ((3, "har2_original"), (4, "har2_matched")):
+        rows[at] = rows[at].model_copy(update={"dataset": data})
     evidence = replace(evidence, table=replace(evidence.table, rows=tuple(rows)))
     figure = figures.draw(evidence, "accuracy_by_choice")
     (axis,) = figure.axes
@@ -420,7 +423,7 @@ def test_accuracies_on_held_out_people_are_not_called_test_accuracies(make_rnn_r
     runs = evidence.runs[evidence.runs["row"].isin([*data, "har2-str-9-8"])]
     runs = runs.assign(dataset=runs["row"].map(data).fillna("har2_validation"))
     rows = [evidence.table.row(id).model_copy(update={"dataset": "har2_validation"}) for id in [*data, "har2-str-9-8"]]
-    rows[1] = rows[1].model_copy(update={"method": "dense"})
+    rows[1] = rows[1].model_copy(update={"method": "dense", "ranks": ""})
     table = replace(evidence.table, rows=tuple(rows), dataset="har2_validation")
     held_out = replace(evidence, runs=runs, table=table)
     (axis,) = figures.draw(held_out, "accuracy_by_choice").axes

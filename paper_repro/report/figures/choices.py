@@ -73,8 +73,8 @@ def accuracy_by_choice(evidence: Evidence) -> Figure:
             axis.plot(points, [place + up] * len(points), "o", color=colour, markerfacecolor=face, markersize=3.5)
             mean = [statistics.summarise(points).mean] if points else []  # some have no epoch with their ranks
             axis.plot(mean, [place + up] * len(mean), "|", color=colour, markersize=9, markeredgewidth=1.5)
-        st.beside(axis, place, _difference(evidence, _reference(evidence, rows, row), row))
-    axis.set_yticks(range(len(rows)), [row.label for row in rows])
+        st.beside(axis, place, _difference(evidence, _reference(rows, row), row))
+    axis.set_yticks(range(len(rows)), [_label(row) for row in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     data = dict.fromkeys(name for row in rows for name in evidence.row_runs(row.id)["dataset"])
     evaluated_on = dict.fromkeys(dataset(name).evaluated_on for name in data)
@@ -89,13 +89,18 @@ def accuracy_by_choice(evidence: Evidence) -> Figure:
     return st.finish(fig, evidence, "accuracy by choice", handles)
 
 
-def _reference(evidence: Evidence, rows: Sequence[Row], row: Row) -> Row:
-    """The first row of the same method on the table's own data set or, for a control on other data, on others: such
-    rows are about the difference between two data sets.
+def _label(row: Row) -> str:
+    return row.label if row.ranks in row.label else f"{row.label}, {row.ranks}"
+
+
+def _reference(rows: Sequence[Row], row: Row) -> Row:
+    """The first row of the same method and ranks that is measured on the same examples, whatever their scale. Controls
+    on a part of the examples are compared among themselves.
     """
 
-    def kind(row: Row) -> tuple[str, bool]:
-        return row.method, row.dataset == evidence.table.dataset
+    def kind(row: Row) -> tuple[object, ...]:
+        data = dataset(row.dataset)
+        return row.method, row.ranks, data.evaluated_on, data.val_examples
 
     return next(other for other in rows if kind(other) == kind(row))
 

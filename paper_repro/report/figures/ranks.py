@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from paper_repro.tables import Row
 # one per pair of ranks
 LOW_RANK_DASHES: tuple[LineStyleType, ...] = ("-.", (0, (1, 1)), (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 NETWORK_MARKERS = ("o", "s", "^", "D")
+TITLE_WIDTH = 48  # characters of a panel's title that half a page has room for
 THIN, BOLD = 0.5, 1.6  # line widths: one seed, the mean
 # Drawn is accuracy down to this many points below the best, or to the lowest network of a row: not an untrained one's.
 SHOWN_POINTS = 20.0
@@ -164,7 +166,8 @@ def accuracy_by_ranks(evidence: Evidence) -> Figure:
         column[0].set_title(f"Reported: {dataset(name).title}")
         title = _title(evidence, rows)
         if title:
-            column[-1].set_title(f"{'Reproduced' if apart else 'Reported, and reproduced'}:\n{title}")
+            heading = "Reproduced" if apart else "Reported, and reproduced"
+            column[-1].set_title(textwrap.fill(f"{heading}: {title}", TITLE_WIDTH))
         for axis in column:  # a network on other data than the paper's has another size
             _rank_axis(axis, evidence, rows, with_sizes=axis is column[0])
         column[-1].set_visible(bool(title) or not apart)
