@@ -416,6 +416,13 @@ def test_choices_are_drawn_beside_the_first_row_with_their_differences(make_rnn_
     assert list(points[0]) == pytest.approx([94.4, 94.6, 94.8]) and list(points[1]) == pytest.approx([94.9, 95.1, 95.3])
 
 
+def test_the_interval_of_two_seeds_leaves_the_points_apart(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = collect(make_rnn_runs, tmp_path, rows=["har2-full", "har2-low-9-8"], seeds=[0, 1])
+    evidence.runs.loc[evidence.runs["row"] == "har2-low-9-8", "top1_pct"] = [80.0, 95.0]  # 87.5 [-7.8, 182.8]
+    low, high = figures.draw(evidence, "accuracy_by_ranks").axes[0].get_ylim()
+    assert 70.0 < low < 87.5 and 96.1 < high <= 100.0
+
+
 def test_accuracies_on_held_out_people_are_not_called_test_accuracies(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     """And the same windows in another scale are compared, other windows are not."""
     evidence = collect(make_rnn_runs, tmp_path, rows=["har2-full", "har2-low-9-8", "har2-str-9-8"], seeds=[0, 1, 2])

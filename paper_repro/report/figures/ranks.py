@@ -169,6 +169,7 @@ def accuracy_by_ranks(evidence: Evidence) -> Figure:
             heading = "Reproduced" if apart else "Reported, and reproduced"
             column[-1].set_title(textwrap.fill(f"{heading}: {title}", TITLE_WIDTH))
         for axis in column:  # a network on other data than the paper's has another size
+            _show_points(axis)
             _rank_axis(axis, evidence, rows, with_sizes=axis is column[0])
         column[-1].set_visible(bool(title) or not apart)
     methods = {row.method: row.label for row in evidence.table.rows}
@@ -202,6 +203,15 @@ def _draw_points(axis: Axes, rows: Sequence[Row], frame: pd.DataFrame, origin: d
             yerr=[point["half"]], color=looks.colour, marker=looks.marker, markersize=5, linestyle="none", capsize=2,
             markerfacecolor="white" if origin is st.REPORTED else looks.colour, elinewidth=1.0,
         )  # fmt: skip
+
+
+def _show_points(axis: Axes) -> None:
+    """Room for the points; an interval of two seeds may be far wider, and runs out of the panel."""
+    points = [float(value) for bars in axis.containers for value in bars[0].get_ydata()]
+    if points:
+        low, high = axis.get_ylim()
+        room = max(1.0, max(points) - min(points))
+        axis.set_ylim(max(low, min(points) - room), min(high, max(points) + room, 100.0))
 
 
 def _rank_axis(axis: Axes, evidence: Evidence, rows: Sequence[Row], with_sizes: bool) -> None:
