@@ -30,10 +30,11 @@ def fewer_macs_than_uniform(claim: Claim, evidence: Evidence, printed: bool) -> 
     also the latter with their densities on the full-size network, whose MACs lie in other layers.
     """
     lines: list[dict[str, Any]] = []
-    for line, layers in budgets(evidence, Rows(methods=claim.ours.methods), printed):
+    networks = list(budgets(evidence, Rows(methods=claim.ours.methods), printed))
+    moved = not (printed or evidence.full_scale)
+    for line, layers in networks:
         line |= against_uniform(layers) | {"backbone_ratio": against_uniform(backbone(layers))["ratio"]}
-        full_size = at_full_size(evidence, layers)
-        if not (printed or evidence.full_scale) and len(full_size):
+        if moved and len(full_size := at_full_size(evidence.table.name, layers)):
             line["full_size_ratio"] = against_uniform(backbone(full_size))["ratio"]
         lines.append(line)
     within = [line for line in lines if claim.ours.of(evidence.table.row(line["row"]))]
@@ -54,7 +55,7 @@ def fewer_macs_than_uniform(claim: Claim, evidence: Evidence, printed: bool) -> 
         sentence += f" Above that regime: {_ratios(above)}."
     if not printed:
         sentence += _means(lines)
-    sentence += _without_classifier(layers, within)
+    sentence += _without_classifier(networks[0][1], within)
     return Outcome(
         Verdict.FAIL if more else Verdict.PASS, f"fewer in {fewer}: {span(ratios)} % of uniform's", sentence, lines
     )

@@ -10,8 +10,8 @@ How a claim is decided:
 - A tier that cannot test a claim makes it UNTESTED; one that could and lacks the runs, MISSING.
 - A contrast (an accuracy ahead of another, MACs saved) needs the 95 % t interval of the differences, paired by seed, at
   equal sparsity, MACs or accuracy as ``contrast.py`` defines them: PASS when it lies above what the claim needs, FAIL
-  when below, INCONCLUSIVE otherwise and where nothing is comparable. Neither one seed nor a
-  printed number gives an interval: INCONCLUSIVE.
+  when below, INCONCLUSIVE otherwise and where nothing is comparable. Neither one seed nor a printed number
+  gives an interval: INCONCLUSIVE.
 - "About 20 %", "up to half" and "up to 10 points" are met by what rounds to 20 % or more, 50 % and 10 points. On
   printed numbers this is arithmetic: PASS says that the paper's tables bear it out, not that a new training would.
 - Where a claim says that a lead grows, means that do not grow make a PASS INCONCLUSIVE.

@@ -24,16 +24,22 @@ def budgets(evidence: Evidence, rows: Rows | None, printed: bool) -> Iterator[tu
         for name, budget in tables.budgets(evidence.table.name).items():
             if rows is None or name in chosen:
                 layers = pd.DataFrame({"layer": list(budget), "sparsity_pct": list(budget.values())})
-                yield {"row": name}, at_full_size(evidence, layers)
+                yield {"row": name}, at_full_size(evidence.table.name, layers)
         return
     for id in (id for id in evidence.trained_rows if id in chosen):
-        for seed, layers in evidence.budgets[evidence.budgets["row"] == id].groupby("seed"):
-            yield {"row": id, "seed": seed}, layers.reset_index(drop=True)
+        for seed, layers in trained(evidence, id).items():
+            yield {"row": id, "seed": seed}, layers
 
 
-def at_full_size(evidence: Evidence, layers: pd.DataFrame) -> pd.DataFrame:
-    """The layers with the weights and MACs of the full-size network; without lines where it has other layers."""
-    counts = tables.layer_rows(evidence.table.name)
+def trained(evidence: Evidence, row: str) -> dict[int, pd.DataFrame]:
+    """Seed -> the layers of the row's run, in forward order."""
+    runs = evidence.budgets[evidence.budgets["row"] == row].groupby("seed")
+    return {int(str(seed)): layers.reset_index(drop=True) for seed, layers in runs}
+
+
+def at_full_size(table: str, layers: pd.DataFrame) -> pd.DataFrame:
+    """The layers with the weights and MACs of a table's full-size network; without lines where it has other layers."""
+    counts = tables.layer_rows(table)
     if not set(layers["layer"]) <= counts.keys():
         return layers.iloc[:0]
     return layers.assign(
@@ -51,8 +57,7 @@ def backbone(layers: pd.DataFrame) -> pd.DataFrame:
 
 def full_size_macs(evidence: Evidence, row: str) -> dict[int, float]:
     """Seed -> millions of MACs that the full-size network would have under the densities of the row's run."""
-    runs = evidence.budgets[evidence.budgets["row"] == row].groupby("seed")
-    weighed = {int(str(seed)): at_full_size(evidence, layers) for seed, layers in runs}
+    weighed = {seed: at_full_size(evidence.table.name, layers) for seed, layers in trained(evidence, row).items()}
     return {seed: macs_left(layers) / 1e6 for seed, layers in weighed.items() if len(layers)}
 
 

@@ -2,8 +2,8 @@
 
 The weights are valued by v = |W|, over all layers together, and k of them are to stay. The mask of the transport
 problem with regularization 1 / beta is, at unit costs, m = sigmoid(beta v + mu), with the mu at which m sums to k. The
-forward pass uses W m h, where h is 1 for the k largest and 0 else. In the backward pass h
-passes G = dL/d(W m h) unchanged, and m is differentiated:
+forward pass uses W m h, where h is 1 for the k largest and 0 else. In the backward pass h passes
+G = dL/d(W m h) unchanged, and m is differentiated:
 
     dL/dW = G m + sign(W) beta q (G W - C),    q = m (1 - m),    C = sum(G W q) / sum(q) over all layers
 

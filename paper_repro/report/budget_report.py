@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from math import nan
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -19,11 +18,13 @@ from paper_repro.evidence.layers import (
     macs_left,
     nearest_published,
     sparsity_pct,
+    trained,
 )
 from paper_repro.evidence.statistics import PERCENT, summarise
 from paper_repro.report.balance_report import markdown_table
 from paper_repro.tables import Row
 
+TABLE = "resnet50"  # Table 1
 BUDGETS = {
     "gmp": "GMP, uniform",
     "gmp-erk": "GMP, ERK",
@@ -33,11 +34,10 @@ BUDGETS = {
 }
 
 
-def _over_uniform(layers: pd.DataFrame, part: Callable[[pd.DataFrame], pd.DataFrame] = pd.DataFrame) -> str:
-    """Multiply-adds of a part of the layers of a row's runs over those of a uniform budget, mean over seeds."""
-    if not len(layers):
-        return "–"
-    return f"{summarise(against_uniform(part(of_run))['ratio'] for _, of_run in layers.groupby('seed')).mean:.2f}"
+def _over_uniform(by_seed: Iterable[pd.DataFrame]) -> str:
+    """Multiply-adds over those of a uniform budget of the same layers, mean over seeds."""
+    ratios = [against_uniform(layers)["ratio"] for layers in by_seed]
+    return f"{summarise(ratios).mean:.2f}" if ratios else "–"
 
 
 def _empty_by_seed(e: evidence.Evidence, row: str) -> str:
@@ -65,15 +65,15 @@ def _budgets_of_tier(e: evidence.Evidence) -> str:
             top1, runs = measured[id], e.row_runs(id)
             assert top1 is not None
             cells = [top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
-            ratio = _over_uniform(e.budgets[e.budgets["row"] == id])
-            lines.append([f"{regime:g} %", budget, *cells, ratio, _empty_by_seed(e, id)])
+            cells += [_over_uniform(trained(e, id).values()), _empty_by_seed(e, id)]
+            lines.append([f"{regime:g} %", budget, *cells])
     header = ["Regime", "Budget", "Top-1 (%)", "Sparsity (%)", "MACs / uniform's", "Empty layers, by seed"]
     return f"Table `family`, tier `{e.tier}` ({e.setting}):\n\n{markdown_table(header, lines)}" if lines else ""
 
 
 def tier_small(results_dir: Path) -> str:
     """Table 1 at tier small: STR beside GMP of the same regime, and its budgets beside the paper's."""
-    e = evidence.load("resnet50", "small", results_dir)
+    e = evidence.load(TABLE, "small", results_dir)
     regimes = {row.regime_pct: row.id for row in e.table.rows if row.method == "gmp"}
     lines = []
     for row in e.table.rows:
@@ -108,16 +108,14 @@ def _printed(row: Row) -> float:
 BUDGETS_FROM = ("paper", "smoke", "small")
 
 
-def _three_budgets(results_dir: Path) -> dict[str, list[pd.DataFrame]]:
-    """Row of Table 1 -> its layers as ``BUDGETS_FROM`` has them, of every seed; none of a tier that has no run of it. A
-    row without any run is left out.
-    """
-    tiers = [evidence.load("resnet50", tier, results_dir) for tier in BUDGETS_FROM[1:]]
+def _three_budgets(results_dir: Path) -> dict[str, list[list[pd.DataFrame]]]:
+    """Row of Table 1 -> its layers as ``BUDGETS_FROM`` have them, of every seed. A row without any run is left out."""
+    tiers = [evidence.load(TABLE, tier, results_dir) for tier in BUDGETS_FROM[1:]]
     rows = {}
     for line, printed in budgets(tiers[0], STR, printed=True):
-        trained = [e.budgets[e.budgets["row"] == line["row"]] for e in tiers]
-        if any(map(len, trained)):
-            rows[str(line["row"])] = [printed.assign(seed=0), *trained]
+        here = [list(trained(e, line["row"]).values()) for e in tiers]
+        if any(here):
+            rows[str(line["row"])] = [[printed], *here]
     return rows
 
 
@@ -125,24 +123,22 @@ def multiply_adds(results_dir: Path) -> str:
     """What STR's budgets of Table 1 need against uniform ones, as printed and as trained: of all layers, of all but the
     classifier, and of these with the trained densities on the full-size layers.
     """
-    e, rows = evidence.load("resnet50", "small", results_dir), _three_budgets(results_dir)
+    rows = _three_budgets(results_dir)
     if not rows:
         return "Not run yet.\n"
     lines = []
-    for id, (printed, *trained) in rows.items():
-        cells = [_over_uniform(layers) for layers in (printed, *trained)]
-        on_full_size = [at_full_size(e, layers) for layers in trained]
-        cells += [_over_uniform(layers, backbone) for layers in (printed, *trained, *on_full_size)]
+    shares: dict[str, float] = {}
+    for id, networks in rows.items():
+        full_size = [[at_full_size(TABLE, layers) for layers in by_seed] for by_seed in networks[1:]]
+        cells = [_over_uniform(by_seed) for by_seed in networks]
+        cells += [_over_uniform(map(backbone, by_seed)) for by_seed in networks + full_size]
         lines.append([f"`{id}`", *cells])
+        for name, by_seed in zip(BUDGETS_FROM, networks, strict=True):
+            if by_seed:
+                shares[name] = by_seed[0]["params"].iloc[-1] / by_seed[0]["params"].sum()
     header = ["Row", "All layers: paper", "smoke", "small", "Without the classifier: paper", "smoke", "small"]
     header += ["Densities on the full-size layers, without the classifier: smoke", "small"]
-    shares = {
-        name: 100.0 * layers["params"].iloc[-1] / layers.groupby("seed")["params"].sum().iloc[-1]
-        for of_row in rows.values()
-        for name, layers in zip(BUDGETS_FROM, of_row, strict=True)
-        if len(layers)
-    }
-    told = ", ".join(f"{name} {shares[name]:.1f} %" for name in BUDGETS_FROM if name in shares)
+    told = ", ".join(f"{name} {100.0 * shares[name]:.1f} %" for name in BUDGETS_FROM if name in shares)
     return f"{markdown_table(header, lines)}\nThe classifier's share of a network's weights: {told}.\n"
 
 
@@ -153,26 +149,25 @@ def stages(results_dir: Path) -> str:
     """One row's budgets stage by stage, means over seeds: what is kept, and where the multiply-adds lie that the same
     densities leave on the full-size layers, the classifier left out.
     """
-    e, rows = evidence.load("resnet50", "small", results_dir), _three_budgets(results_dir)
+    rows = _three_budgets(results_dir)
     if STAGES_OF not in rows:
         return "Not run yet.\n"
-    kept, cost = ([_by_stage(e, layers, of) for layers in rows[STAGES_OF]] for of in (_kept_pct, _cost))
+    kept, cost = ([_by_stage(by_seed, of) for by_seed in rows[STAGES_OF]] for of in (_kept_pct, _cost))
     header = ["Stage", f"Weights that `{STAGES_OF}` keeps (%): paper", "smoke", "small"]
     header += ["MACs left on the full-size layers / uniform's: paper", "smoke", "small"]
-    lines = [
-        [f"`{stage}`", *(f"{of.get(stage, nan):.1f}" for of in kept), *(f"{of.get(stage, nan):.2f}" for of in cost)]
-        for stage in kept[0].index
-    ]
-    sums = [f"{of.sum():.2f}" if len(of) else "nan" for of in cost]
-    return markdown_table(header, [*lines, ["in total", *["nan"] * 3, *sums]]).replace("nan", "–")
+    lines = []
+    for stage in kept[0].index:
+        cells = [f"{of[stage]:.1f}" if stage in of else "–" for of in kept]
+        lines.append([f"`{stage}`", *cells, *(f"{of[stage]:.2f}" if stage in of else "–" for of in cost)])
+    lines.append(["in total", *["–"] * len(kept), *(f"{of.sum():.2f}" if len(of) else "–" for of in cost)])
+    return markdown_table(header, lines)
 
 
-def _by_stage(e: evidence.Evidence, layers: pd.DataFrame, of: Callable[[pd.DataFrame], pd.Series]) -> pd.Series:
-    """A quantity of each stage of the network, mean over seeds."""
-    full_size = at_full_size(e, layers)
-    full_size = full_size.assign(stage=full_size["layer"].str.split(".").str[0])
-    by_seed = [of(of_run) for _, of_run in full_size.groupby("seed")]
-    return pd.concat(by_seed, axis=1).mean(axis=1) if by_seed else pd.Series(dtype=float)
+def _by_stage(by_seed: Iterable[pd.DataFrame], of: Callable[[pd.DataFrame], pd.Series]) -> pd.Series:
+    """A quantity of each stage of the full-size network under some budgets, mean over them."""
+    full_size = (at_full_size(TABLE, layers) for layers in by_seed)
+    measured = [of(layers.assign(stage=layers["layer"].str.split(".").str[0])) for layers in full_size]
+    return pd.concat(measured, axis=1).mean(axis=1) if measured else pd.Series(dtype=float)
 
 
 def _kept_pct(layers: pd.DataFrame) -> pd.Series:

@@ -151,7 +151,8 @@ def macs_against_uniform(evidence: Evidence) -> Figure:
     """
     trained = [layers for _, layers in budgets(evidence, STR, printed=False)]
     published = [layers for _, layers in budgets(evidence, STR, printed=True)]
-    moved = [] if evidence.full_scale else [full for of in trained if len(full := at_full_size(evidence, of))]
+    moved = [] if evidence.full_scale else [at_full_size(evidence.table.name, layers) for layers in trained]
+    moved = [layers for layers in moved if len(layers)]
     fig = st.new_figure(3.6)
     whole, rest = axes = fig.subplots(1, 2, sharey=True)
     handles = [st.key("Uniform budget", **UNIFORM)]
