@@ -7,11 +7,13 @@ Copied to a smaller network and a shorter schedule, the paper's values do not wo
    every layer which slope would balance it at its density in that model, with given weights. STR's kept weights lie
    between the initial ones and those that a dense training of the tier ends with, which decay has made smaller. That
    makes two estimates, medians over layers: one from the initial weights, as a multiple of the full-size network's,
-   which has slope 1 in the paper, and one from the trained weights. For ResNet50 they are 1.8 and 7.1; SLOPE lies
-   between them, and MobileNetV1 has the same.
+   which has slope 1 in the paper, and one from the trained weights. For ResNet50 at tier smoke they are 1.8 and 7.1;
+   its rows have slope 4, between them, and MobileNetV1 has the same. At tier small both are below 2, which is too low:
+   its rows have slope 8, the best of three tried (``experiments/resnet50.toml``).
 2. Weight decay, one number for a row. As in the paper, it steers where sparsity ends. It pulls by the factor exp(-E)
    over a training, E = weight_decay * sum(lr) / (1 - momentum); the paper's rows have E from 9 to 47. On few steps so
-   strong a pull is noise: weights flip in and out, and layers die. The recipes stay between 2 and 7, and were chosen
+   strong a pull is noise: weights flip in and out, and layers die. The recipes of tier smoke stay between 2 and 7,
+   those of tier small below the paper's own rows. They were chosen
    by the sparsity that seed 0 ends at, never by its accuracy.
 3. s_init follows from the two by the exact simulation of decay: it puts the onset, where g(slope * s) leaves zero, at
    the wanted share of training. In the paper that is a tenth to four tenths.
@@ -53,7 +55,6 @@ from paper_repro.training import randomness
 from paper_repro.training.forecast import decay_factors, forecast, onset_s, steps_per_epoch
 from paper_repro.training.schedule import learning_rates
 
-SLOPE = 4.0
 # The published models whose densities a slope is to balance: that of Figure 3, and the one of Table 8.
 BALANCED_LIKE = {"resnet50": "str-90.23", "mobilenetv1": "str-89.01"}
 
