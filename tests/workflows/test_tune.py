@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from paper_repro import record
+from paper_repro import methods, reading, record, tables
 from paper_repro.data import catalog
 from paper_repro.errors import UserError
 from paper_repro.evidence import results
 from paper_repro.evidence.lines import TrialLine
 from paper_repro.experiments import ranges
+from paper_repro.methods import METHODS
 from paper_repro.record import Record
 from paper_repro.spec import Spec
 from paper_repro.workflows import tune
@@ -164,6 +166,28 @@ def test_a_factor_needs_something_to_multiply() -> None:
         tune.Search("mine", 50.0, SPEC, of_nothing)
 
 
-def test_ranges_of_the_family_are_written_down() -> None:
-    assert ranges.of_method("str").keys() == {"weight_decay", "s_init"}
-    assert ranges.of_method("gmp") == ranges.of_method("default")
+def asked_for_a_sparsity() -> list[str]:
+    """The methods of the family that a comparison can ask for a sparsity, but for the variants of STR."""
+    return [name for name, entry in METHODS.items() if "sparsity_pct" in inspect.signature(entry.load()).parameters]
+
+
+@pytest.mark.parametrize("name", [*asked_for_a_sparsity(), "str"])
+def test_every_method_of_the_family_is_searched_over_two_hyperparameters(name: str) -> None:
+    """As many as STR. What is drawn from them is a run that the method takes."""
+    if name == "gmp-nm":  # its sparsity is its pattern's
+        return
+    plan = tables.load("resnet50").tier("smoke")
+    own = {"s_init": -30.0} if name == "str" else {"sparsity_pct": 90.0}
+    search = tune.Search(name, 90.0, plan.spec(name, {"method_args": own}, shared=True), ranges.of_method(name))
+    assert len(search.ranges) == 2 and "weight_decay" in search.ranges
+    for _ in range(3):
+        values, spec = search.ask()
+        methods.get(name, **spec.method_args)
+        search.tell(values, spec, made_up(spec, 80.0, 90.0))
+    assert search.trials[1].spec.name != search.trials[2].spec.name
+
+
+def test_ranges_are_those_of_methods_and_of_whoever_has_none() -> None:
+    sections = reading.read_toml(ranges.FILE).keys()
+    assert sections - METHODS.keys() == {"default"}
+    assert ranges.of_method("somebody's") == ranges.of_method("default")
