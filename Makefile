@@ -90,7 +90,7 @@ reproduce: environment ## audit, train what is missing, notebook, verdicts
 	@$(RUN) reproduce $(ONE_TABLE) $(TRAINING) $(WHERE) $(OPT_HOURS) $(MORE_ARGS)
 
 regress: environment ## train METHOD at STR's regimes and seeds, and compare
-	@$(RUN) regress $(if $(call given,METHOD),"$(METHOD)") $(OPT_TABLE) $(OPT_TIER) $(OPT_SEEDS) $(OPT_MODEL) $(OPTIONS) $(OPT_MARGIN) $(OPT_TUNE) $(OPT_STRICT) $(WHERE) $(MORE_ARGS)
+	@$(RUN) regress $(if $(call given,METHOD),"$(METHOD)") $(OPT_TABLE) $(OPT_TIER) $(OPT_ROWS) $(OPT_SEEDS) $(OPT_MODEL) $(OPTIONS) $(OPT_MARGIN) $(OPT_TUNE) $(OPT_STRICT) $(WHERE) $(MORE_ARGS)
 
 list: environment ## tables, rows and tiers, methods, data sets
 	@$(RUN) list $(MORE_ARGS)

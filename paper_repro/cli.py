@@ -198,6 +198,7 @@ def render(table: str | None, tier: str, results: Path) -> int:
 @click.argument("method", required=False)
 @click.option("--table", default="resnet50", show_default=True, help="The table whose STR rows are the regimes.")
 @options("tier", "seeds", "model", "jobs", "gpus", *OPTIONS, "data_root", "runs", "results", seeds=3)
+@click.option("--rows", default="", help="Only at the regimes of these STR rows, separated by commas.  [default: all]")
 @click.option("--margin", type=float, default=0.5, show_default=True, help="Points of accuracy that do not matter.")
 @click.option("--weight-decay", type=float, help="Of the method's runs.  [default: the tier's]")
 @click.option("--method-args", multiple=True, metavar="KEY=VALUE", help="An argument of the method; may be repeated.")

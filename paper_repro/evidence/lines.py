@@ -198,25 +198,32 @@ class EpochLine(OfRun):
     kept: Literal["yes", "no"] = of("whether the row's network was taken in this epoch, at its end or before")
 
 
+SEED_OF_TRIALS = 1000  # no result is of it
+
+
 class TrialLine(Line):
-    """One line per method, regime and trial of a search for hyperparameters (`regress --tune`): as many for STR as for
-    the method that it is compared with, scored on examples held out of the training set.
+    """One line per run of a search for hyperparameters (`regress --tune`): the trials, as many for STR as for the
+    method that it is compared with, scored on examples held out of the training set; and the runs that were then
+    trained on all of it with the settings of the chosen trial.
     """
 
-    FILE, KEY = "<tier>_trials.csv", ("method", "regime_pct", "trial")
+    FILE, KEY = "<tier>_trials.csv", ("method", "regime_pct", "machine", "trial", "seed")
 
     method: Name = of("method that was tuned")
     tier: Tier = of("how far the evidence goes")
     regime_pct: Percent = of("sparsity that was to be reached", "g", "%")
     trial: Count = of("number of the trial; 0 is the recipe as it is")
+    seed: Count = of(f"seed of the run; {SEED_OF_TRIALS} for all trials, smaller for what was trained on all examples")
     settings: Name = of("what the trial changed in the recipe")
     chosen: Literal["yes", "no"] = of("whether its settings were taken: the most accurate of those sparse enough")
     status: Name = of("`finished`, `not_sparse`, `diverged`, or why there is no run")
-    top1_pct: PercentOrEmpty = of("top-1 accuracy on the validation split; empty without a network", ".2f", "%", None)
+    top1_pct: PercentOrEmpty = of(
+        "top-1 accuracy, of a trial on its validation split; empty without a network", ".2f", "%", None
+    )
     sparsity_pct: PercentOrEmpty = of("zeros among all weights of the finalized network", ".4f", "%", None)
     sparse_macs_m: AmountOrEmpty = of("multiply-adds of the finalized network", ".6f", "million", None)
     spec: Name = of("name of the run")
-    dataset: Name = of("data set, whose validation part the accuracy is of")
+    dataset: Name = of("data set; of a trial, that with a part held out")
     dataset_sha256: Sha256OrEmpty = of("fingerprint of the data files", default="")
     commit: str = of("git commit of the code", default="")
     dirty: str = of("whether the code differed from that commit", default="")

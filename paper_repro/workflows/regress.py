@@ -20,7 +20,7 @@ from rich.text import Text
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset, source
-from paper_repro.errors import UserError
+from paper_repro.errors import UserError, require_known
 from paper_repro.evidence import regression, regression_words
 from paper_repro.evidence.contrast import At
 from paper_repro.evidence.regression import Comparison, Measured
@@ -32,7 +32,7 @@ from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console
 from paper_repro.workflows import own_network, tune
 from paper_repro.workflows.finished import committed, require_one_machine, trained
-from paper_repro.workflows.job import Job
+from paper_repro.workflows.job import ALL_ROWS, Job
 from paper_repro.workflows.train import list_failures, require_trainable, train_named
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class Question:
         return self.str_runs()[0][1].model if self.job.model else ""
 
     def str_runs(self, seeds: int | None = None) -> Runs:
-        """STR's runs at this tier, of the job's seeds or of so many, with the regime that each stands for, sparsest
-        last.
+        """STR's runs at this tier, of the job's rows and seeds or of so many seeds, with the regime that each stands
+        for, sparsest last.
         """
         if self.job.tier in (AUDIT, CHECKPOINT):
             tier = self.job.tier
@@ -95,10 +95,14 @@ class Question:
             target = plan.rows[row.id].target_sparsity_pct
             ends_there = "target_sparsity_pct" in spec.method_args and not self.job.model
             if row.method == "str" and target is not None and not ends_there:
-                runs.append((target, spec))
+                runs.append((row.id, target, spec))
         if not runs:
             raise UserError(f"table {table.name} trains no STR at tier {plan.name}, so that nothing can be compared")
-        return sorted(runs, key=lambda pair: (pair[0], pair[1].seed))
+        known = {row for row, _, _ in runs}
+        wanted = known if self.job.rows in ((), (ALL_ROWS,)) else self.job.rows
+        require_known(f"STR row of table {table.name} at tier {plan.name}", wanted, known)
+        pairs = [(target, spec) for row, target, spec in runs if row in wanted]
+        return sorted(pairs, key=lambda pair: (pair[0], pair[1].seed))
 
     def method_runs(self, plugin: Plugin, argument: str) -> Runs:
         """The method's runs: at STR's regimes, with the seeds and the protocol of STR's runs. A registered method has
@@ -180,6 +184,8 @@ def regress(question: Question, console: Console) -> int:
         trials=tune.lines(searches, job.tier),
         ranges={search.method: search.ranges for search in searches},
     )
+    if searches:
+        tune.write(searches, job, question.folder(plugin), specs)
     list_failures(failures, console)
     out = question.folder(plugin)
     console.print(f"\n{regression_words.summary(plugin.name, lines)}")
@@ -281,7 +287,10 @@ def _searched(
         soft_wrap=True,
     )
     tune.tune(searches, question.tune, partial(tune.train, train, question.job.runs))
-    tune.write(searches, question.job, question.folder(plugin), console)
+    kept = tune.write(searches, question.job, question.folder(plugin))
+    console.print(f"trials: {', '.join(map(str, kept))}")
+    for search in searches:
+        console.print(f"  {search.method} {search.target_pct:g} %: {search.outcome}")
     return searches
 
 

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from paper_repro import record
@@ -19,18 +20,16 @@ from paper_repro.data.catalog import validation_split
 from paper_repro.errors import UserError
 from paper_repro.evidence import results
 from paper_repro.evidence.contrast import EDGE
-from paper_repro.evidence.lines import TrialLine
+from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.experiments.ranges import Range, Ranges, applied, own_value
 from paper_repro.files import locked
 from paper_repro.methods import METHODS
 from paper_repro.record import Record
 from paper_repro.spec import Spec
-from paper_repro.terminal import Console
 from paper_repro.training.forecast import require_pruning
 from paper_repro.workflows.job import Job
 
-SEED = 1000  # of all trials; no test number is of it
-
+NONE: Mapping[str, Sequence[tuple[float, Spec]]] = MappingProxyType({})
 Train = Callable[[Mapping[str, Spec]], Mapping[str, Record | str]]  # name -> spec; name -> record, or why there is none
 
 
@@ -64,7 +63,7 @@ class Search:
     trials: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.recipe = replace(self.recipe, dataset=validation_split(self.recipe.dataset), seed=SEED)
+        self.recipe = replace(self.recipe, dataset=validation_split(self.recipe.dataset), seed=SEED_OF_TRIALS)
         self.own = {name: own_value(self.recipe, name) for name, item in self.ranges.items() if item.times}
         self.study = _study(zlib.crc32(f"{self.method} {self.target_pct:g}".encode()))
         self.asked: Any = None
@@ -83,6 +82,12 @@ class Search:
         self.trials.append(Trial(len(self.trials), values, spec, run))
         if self.asked is not None:
             self.study.tell(self.asked, self.trials[-1].score(self.target_pct))
+
+    @property
+    def outcome(self) -> str:
+        """Which trial was chosen, in words."""
+        settings = ", ".join(f"{name} {value}" for name, value in self.chosen.values.items()) or "as it is"
+        return f"trial {self.chosen.number}, {settings}"
 
     @property
     def chosen(self) -> Trial:
@@ -135,18 +140,23 @@ def settled(runs: Sequence[tuple[float, Spec]], who: str, searches: Sequence[Sea
     return [(target, applied(spec, chosen.get(target, {}))) for target, spec in runs]
 
 
-def write(searches: Sequence[Search], job: Job, out: Path, console: Console) -> None:
-    """Keep the trials in ``out``, and those of the family in the results; say what was chosen."""
+def write(
+    searches: Sequence[Search], job: Job, out: Path, settled: Mapping[str, Sequence[tuple[float, Spec]]] = NONE
+) -> list[Path]:
+    """Keep the trials in ``out``, and those of the family in the results, unless they are of the user's own network;
+    with the finished ones of the runs that were ``settled`` by them. Returns the files.
+    """
     every = lines(searches, job.tier)
-    keep(every, out / "trials.csv")
-    kept = keep(
-        [line for line in every if line.method in METHODS], results.path(job.results, job.table, job.tier, "trials")
-    )
-    console.print(f"trials: {out / 'trials.csv'}; those of the family are in {kept}")
     for search in searches:
-        taken = search.chosen
-        settings = ", ".join(f"{name} {value}" for name, value in taken.values.items()) or "as it is"
-        console.print(f"  {search.method} {search.target_pct:g} %: trial {taken.number}, {settings}")
+        for target, spec in settled.get(search.method, ()):
+            run = record.finished(job.runs / spec.name, spec)
+            if target == search.target_pct and run is not None:
+                every.append(_line(search, replace(search.chosen, spec=spec, run=run), job.tier))
+    files = [keep(every, out / "trials.csv")]
+    if not job.model:
+        of_family = [line for line in every if line.method in METHODS]
+        files.append(keep(of_family, results.path(job.results, job.table, job.tier, "trials")))
+    return files
 
 
 def lines(searches: Sequence[Search], tier: str) -> list[TrialLine]:
@@ -155,12 +165,13 @@ def lines(searches: Sequence[Search], tier: str) -> list[TrialLine]:
 
 
 def keep(new: Sequence[TrialLine], file: Path) -> Path:
-    """Write these lines into a trials file, in the place of those of the same methods and regimes."""
+    """Write these lines into a trials file, in the place of those of the same methods and regimes on this machine."""
+    machines = {line.machine for line in new}
     again = {(line.method, line.regime_pct) for line in new}
     with locked(file.parent / f".{file.stem}.lock"):
         old: list[TrialLine] = results.read_lines(file, TrialLine) if file.exists() else []
-        every = [*(line for line in old if (line.method, line.regime_pct) not in again), *new]
-        ordered = sorted(every, key=lambda line: (line.method, line.regime_pct, line.trial))
+        stay = [line for line in old if (line.method, line.regime_pct) not in again or line.machine not in machines]
+        ordered = sorted([*stay, *new], key=lambda line: tuple(getattr(line, name) for name in TrialLine.KEY))
         return results.write_lines(ordered, file, "trials")
 
 
@@ -176,8 +187,9 @@ def _line(search: Search, trial: Trial, tier: str) -> TrialLine:
             "tier": tier,
             "regime_pct": search.target_pct,
             "trial": trial.number,
+            "seed": trial.spec.seed,
             "settings": " ".join(f"{name}={value}" for name, value in trial.values.items()) or "as in the recipe",
-            "chosen": "yes" if trial is search.chosen else "no",
+            "chosen": "yes" if trial.number == search.chosen.number else "no",
             "spec": trial.spec.name,
             "dataset": trial.spec.dataset,
         }

@@ -21,7 +21,7 @@ from paper_repro import cli, errors, methods, tables
 from paper_repro.conformance import preflight
 from paper_repro.conformance.protocol import CHECKS
 from paper_repro.evidence import provenance, results
-from paper_repro.evidence.lines import RunLine, TrialLine
+from paper_repro.evidence.lines import SEED_OF_TRIALS, RunLine, TrialLine
 from paper_repro.runs import launch
 from paper_repro.spec import Spec
 from paper_repro.workflows import finished, regress
@@ -217,11 +217,19 @@ def test_as_many_trials_for_both(
     assert call(monkeypatch, "gmp", *given) == 0
     out, _ = capfd.readouterr()
     assert "trials: 2 for gmp and as many for STR, at each regime, scored on Fashion-MNIST, 6,000 of the 60,000" in out
-    kept = results.read_lines(Path("tuned results/resnet50/smoke_trials.csv"), TrialLine)
+    every = results.read_lines(Path("tuned results/resnet50/smoke_trials.csv"), TrialLine)
+    assert results.read_lines(Path("regress/gmp/trials.csv"), TrialLine) == every
+    kept = [line for line in every if line.seed == SEED_OF_TRIALS]
     assert [(line.method, line.trial) for line in kept] == [("gmp", 0), ("gmp", 1), ("str", 0), ("str", 1)]
+    then = [line for line in every if line not in kept]
+    assert [(line.method, line.seed, line.dataset) for line in then] == [
+        ("gmp", 0, "fashion_mnist"), ("str", 0, "fashion_mnist"),
+    ]  # fmt: skip
+    assert {(line.method, line.trial, line.settings) for line in then} == {
+        (line.method, line.trial, line.settings) for line in kept if line.chosen == "yes"
+    }
     assert {line.dataset for line in kept} == {"fashion_mnist_validation"} and kept[0].settings == "as in the recipe"
     assert all(line.machine == finished.machine(Job("resnet50")) for line in kept if line.status == "finished")
-    assert results.read_lines(Path("regress/gmp/trials.csv"), TrialLine) == kept
     for method, argument in (("gmp", "weight_decay"), ("str", "s_init")):
         (chosen,) = [line for line in kept if line.method == method and line.chosen == "yes"]
         (run,) = [
@@ -378,6 +386,8 @@ def test_a_range_of_what_the_method_does_not_take(
         (["gmp", "--method-args", "sparsity_pct=90"], "is what regress asks the method for"),
         (["gmp", "--seeds", "0"], "not in the range"),
         (["gmp", "--tune", "-1"], "not in the range"),
+        (["gmp", "--rows", "str-95.3"], "unknown row of table resnet50 'str-95.3'. Did you mean 'str-95.03'"),
+        (["gmp", "--rows", "gmp-95"], "row 'gmp-95' is not trained at tier smoke; these are: str-79.55, str-90.23"),
         (["gmp", "--reuse", "all"], "is not one of"),
     ],
 )
@@ -404,6 +414,13 @@ def test_runs_are_those_of_str_but_for_the_method() -> None:
         assert spec.method_args == {"sparsity_pct": target}
     chosen = replace(question, weight_decay=0.5, method_args={"start": 0.1}).method_runs(plugin, "sparsity_pct")
     assert all(spec.weight_decay == 0.5 and spec.method_args["start"] == 0.1 for _, spec in chosen)
+
+
+def test_rows_are_the_regimes_that_are_compared() -> None:
+    job = Job("resnet50", seeds=2, rows=("str-90.23",))
+    assert [target for target, _ in regress.Question("gmp", job).str_runs()] == [REGIMES["str-90.23"][0]] * 2
+    everything = regress.Question("gmp", replace(job, rows=("all",))).str_runs()
+    assert everything == regress.Question("gmp", replace(job, rows=())).str_runs() and len(everything) == 4
 
 
 def str_specs() -> list[Spec]:

@@ -14,7 +14,7 @@ from paper_repro import methods, reading, record, tables
 from paper_repro.data import catalog
 from paper_repro.errors import UserError
 from paper_repro.evidence import results
-from paper_repro.evidence.lines import TrialLine
+from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.experiments import ranges
 from paper_repro.methods import METHODS
 from paper_repro.record import Record
@@ -61,7 +61,7 @@ def test_the_recipe_comes_first_and_what_follows_lies_in_its_range() -> None:
 
 def test_trials_see_no_test_example_and_no_seed_that_is_compared() -> None:
     for trial in tuned(3, 50.0)[0].trials:
-        assert trial.spec.dataset == "fashion_mnist_validation" and trial.spec.seed == tune.SEED >= 1000
+        assert trial.spec.dataset == "fashion_mnist_validation" and trial.spec.seed == SEED_OF_TRIALS >= 1000
     with pytest.raises(UserError, match="data set watch has no validation split"):
         catalog.validation_split("watch")
 

@@ -16,8 +16,9 @@ from paper_repro.data.catalog import dataset
 from paper_repro.evidence import claims, evidence, results, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.lines import SEED_OF_TRIALS
 from paper_repro.evidence.verdicts import Comparison
-from paper_repro.report import figures, published, report, summary
+from paper_repro.report import figures, published, report, summary, tuning_report
 from paper_repro.report.figures.style import look
 from paper_repro.report.site import charts
 from paper_repro.report.site.sortable import code, link, sortable
@@ -26,6 +27,23 @@ from paper_repro.verdict import MEANING, Verdict
 
 COLUMNS = {"top1_pct": "Top-1 %", "sparsity_pct": "Sparsity %", "params_m": "Params M", "macs_m": "MACs M"}
 OF_A_METHOD = {"top1_pct": "Top-1 %", "sparsity_pct": "Sparsity %", "sparse_macs_m": "MACs (M)"}
+OF_A_TRIAL = {
+    "regime_pct": "Regime %",
+    "trial": "Trial",
+    "seed": "Seed",
+    "settings": "Settings",
+    "chosen": "Chosen",
+    "status": "Status",
+    "top1_pct": "Top-1 %",
+    "sparsity_pct": "Sparsity %",
+    "spec": "Spec (name of the run)",
+    "commit": "Commit",
+    "machine": "Machine",
+}
+TRIALS = (
+    f"Seed {SEED_OF_TRIALS}: trials, trained without a validation split and scored on it. Other seeds: what was then "
+    "trained on all examples with the settings of the chosen trial, scored on the test set."
+)
 OF_A_RUN = {
     "row": "Row",
     "seed": "Seed",
@@ -61,7 +79,7 @@ def pages(results_dir: Path) -> dict[str, str]:
     common = {table: next(body for body in bodies[table] if body.tier == "smoke") for table in COMMON}
     for name in methods.METHODS:
         of_method = [table for table in COMMON if any(row.method == name for row in tables.load(table).rows)]
-        texts[f"methods/{name}.md"] = method_page(name, common[(of_method or COMMON)[0]])
+        texts[f"methods/{name}.md"] = method_page(name, common[(of_method or COMMON)[0]], results_dir)
     texts["tables/index.md"] = index("Tables", {name: tables.load(name).title for name in bodies})
     texts["methods/index.md"] = index("Methods", {name: look(name).name for name in methods.METHODS})
     return texts
@@ -299,7 +317,7 @@ def runs(body: Evidence) -> pd.DataFrame:
 # -- a method --------------------------------------------------------------------------------------------------------
 
 
-def method_page(name: str, body: Evidence) -> str:
+def method_page(name: str, body: Evidence, results_dir: Path) -> str:
     """What a method is, and what it did on the protocol that all methods share."""
     entry = methods.METHODS[name]
     module = importlib.import_module(f"paper_repro.methods.{entry.module}")
@@ -321,6 +339,13 @@ def method_page(name: str, body: Evidence) -> str:
         "## Results on the common protocol",
         sortable(pd.DataFrame(lines), f"method-{name}", caption),
     ]
+    if tried := [line for line in tuning_report.trials(results_dir) if line.method == name]:
+        frame = pd.DataFrame([line.model_dump(include=set(OF_A_TRIAL)) for line in tried])[list(OF_A_TRIAL)]
+        parts += [
+            "## Search for hyperparameters",
+            "What came of it, beside STR's: [Is my method better than STR?](../../compare.md).",
+            sortable(frame.rename(columns=OF_A_TRIAL), f"trials-{name}", TRIALS),
+        ]
     return "\n\n".join(parts)
 
 

@@ -1,0 +1,84 @@
+"""Methods against STR after equal tuning, from the trials files of the results: in docs/ and on the methods' pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from paper_repro.evidence import evidence, regression, results
+from paper_repro.evidence.contrast import At
+from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
+from paper_repro.evidence.regression import Comparison, Measured
+from paper_repro.methods import METHODS
+from paper_repro.report.balance_report import markdown_table
+
+TABLE, TIER = "resnet50", "smoke"  # whose STR rows are the regimes, unless regress is told otherwise
+MARGIN = 0.5  # the default of regress
+HEADER = ("Method", "Regime", "Chosen settings", "Top-1 (%)", "STR's top-1 (%)", "Difference [95 %]", "Verdict")
+
+
+def trials(results_dir: Path) -> list[TrialLine]:
+    """All lines of the trials file."""
+    file = results.path(results_dir, TABLE, TIER, "trials")
+    return results.read_lines(file, TrialLine) if file.exists() else []
+
+
+def count(lines: Sequence[TrialLine], method: str) -> int:
+    """Trials that a method had at each regime."""
+    return max((line.trial + 1 for line in lines if line.method == method and _is_trial(line)), default=0)
+
+
+def compared(lines: Sequence[TrialLine], method: str) -> list[Comparison]:
+    """The method against STR at the regimes of both, at equal sparsity, as ``regress`` compares them."""
+    runs = {who: [_measured(line) for line in lines if line.method == who and not _is_trial(line)] for who in METHODS}
+    regimes = sorted({run.regime_pct for run in runs[method]} & {run.regime_pct for run in runs["str"]})
+    return [line for line in regression.compare(regimes, runs[method], runs["str"], MARGIN) if line.at is At.SPARSITY]
+
+
+def _is_trial(line: TrialLine) -> bool:
+    return line.seed == SEED_OF_TRIALS
+
+
+def _measured(line: TrialLine) -> Measured:
+    return Measured(
+        line.spec,
+        line.regime_pct,
+        line.seed,
+        line.status,
+        line.top1_pct,
+        line.sparsity_pct,
+        line.sparse_macs_m,
+        dataset=line.dataset,
+        arithmetic=line.machine,
+    )
+
+
+def _cells(lines: Sequence[TrialLine], method: str) -> list[list[str]]:
+    chosen = {
+        (line.method, line.regime_pct): f"{line.settings} (trial {line.trial})"
+        for line in lines
+        if line.chosen == "yes" and _is_trial(line)
+    }
+    return [
+        [
+            f"`{method}`",
+            f"{line.target_pct:g} %",
+            chosen[method, line.target_pct],
+            f"{line.mean('top1_pct'):.2f}",
+            "–" if line.str_top1_pct is None else f"{line.str_top1_pct:.2f}",
+            "–" if line.difference is None else line.difference.signed(),
+            line.verdict,
+        ]
+        for line in compared(lines, method)
+    ]
+
+
+def tuned(results_dir: Path) -> str:
+    """Every method that was tuned as STR was, beside it."""
+    lines = trials(results_dir)
+    rows = [row for method in METHODS if method != "str" for row in _cells(lines, method)]
+    if not rows:
+        return "No method of the family has been tuned yet.\n"
+    setting = evidence.load(TABLE, TIER, results_dir).setting
+    counted = f"{count(lines, 'str')} trials for each method and for STR at each regime"
+    return f"Table `{TABLE}`, tier `{TIER}` ({setting}), {counted}:\n\n{markdown_table(HEADER, rows)}"
