@@ -17,10 +17,12 @@ from pathlib import Path
 
 import click
 
-from paper_repro import tables
+from paper_repro import record, tables
 from paper_repro.errors import UserError, require_known
 from paper_repro.spec import Spec
-from paper_repro.training.loop import run
+from paper_repro.terminal import Console
+from paper_repro.workflows.job import Job
+from paper_repro.workflows.train import train_named
 
 DIALS = {  # method -> its dial, and the factor that asks for more sparsity
     "s-lats": ("final_threshold", 2.0),
@@ -68,6 +70,14 @@ def find(ends_at: Callable[[float], float], ends: Ends, first: float, factor: fl
     raise UserError(f"no value ends near {target_pct:g} % in {RUNS} runs: {ends}")
 
 
+def end(spec: Spec, job: Job, console: Console) -> float:
+    """The sparsity, in percent, that a run ends at; it is trained where it is not finished, and kept like any other."""
+    for name, reason in train_named({spec.name: spec}, job, console).items():
+        raise UserError(f"{name}: {reason}")
+    trained = record.read(job.runs / spec.name)
+    return trained.result.sparsity_pct or 0.0
+
+
 @click.command()
 @click.argument("table")
 @click.argument("tier")
@@ -79,13 +89,13 @@ def main(table: str, tier: str, method: str, runs: Path, data_root: Path) -> Non
     require_known("method with a dial", method, DIALS)
     dial, factor = DIALS[method]
     ends: Ends = {}
+    job, console = Job(table, tier, runs=runs, data_root=data_root), Console()
     for row, spec in tables.load(table).specs(tier, [0]):
         if row.method != method:
             continue
 
         def ends_at(value: float, spec: Spec = spec) -> float:
-            record = run(replace(spec, method_args={**spec.method_args, dial: value}), runs, data_root)
-            sparsity_pct = record.result.sparsity_pct or 0.0
+            sparsity_pct = end(replace(spec, method_args={**spec.method_args, dial: value}), job, console)
             click.echo(f"{dial} = {value:g} ends at {sparsity_pct:.2f} %")
             return sparsity_pct
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
-from paper_repro import tables
+from paper_repro import record, tables
 from paper_repro.errors import UserError
-from paper_repro.workflows.dial import DIALS, find, secant
+from paper_repro.evidence import provenance
+from paper_repro.runs import launch
+from paper_repro.terminal import Console
+from paper_repro.workflows.dial import DIALS, end, find, secant
+from paper_repro.workflows.job import Job
+from tests.runs.test_launch import WORKER
+from tests.training.tiny import SPEC, install
 
 
 def test_the_secant_is_exact_on_log_odds() -> None:
@@ -44,3 +51,14 @@ def test_every_row_that_asks_for_no_sparsity_has_a_dial() -> None:
     for row, spec in tables.load("successors").specs("smoke", [0]):
         if row.method not in ("dense", "str") and "sparsity_pct" not in spec.method_args:
             assert DIALS[row.method][0] in spec.method_args, row.id
+
+
+def test_a_run_of_a_dial_is_kept_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its provenance, so that the row which takes its value is trained already."""
+    install(monkeypatch)
+    monkeypatch.setattr(launch, "WORKER", WORKER)
+    job = Job("successors", "smoke", runs=tmp_path, data_root=tmp_path)
+    sparsity_pct = end(SPEC, job, Console())
+    kept = record.read(tmp_path / SPEC.name)
+    assert kept.result.sparsity_pct == sparsity_pct
+    assert (kept.provenance.commit, kept.provenance.dirty) == provenance.code_version()
