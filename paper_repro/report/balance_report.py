@@ -49,7 +49,8 @@ def watched(evidence: Evidence) -> pd.DataFrame:
 
 
 def _of_str(evidence: Evidence, frame: pd.DataFrame) -> pd.Series:
-    return frame["row"].isin([row.id for row in evidence.table.rows if row.method == "str"])
+    """The lines of rows that learn a threshold for each layer, under an N:M pattern too."""
+    return frame["row"].isin([row.id for row in evidence.table.rows if row.method in ("str", "str-nm")])
 
 
 # -- the paper's data --------------------------------------------------------------------------------------------------
@@ -288,7 +289,7 @@ def implied_importances(threshold: float) -> float:
 
 def _runs_of_tiers(results_dir: Path) -> str:
     parts = []
-    for name in ("resnet50", "mobilenetv1"):
+    for name in ("resnet50", "mobilenetv1", "n_of_m"):
         for tier in tables.load(name).tiers:
             evidence = ev.load(name, tier, results_dir)
             if evidence.budgets["balance"].notna().any():
