@@ -119,7 +119,7 @@ def _rival(numbers: Mapping[str, float], test: str, ratio: str = "") -> list[str
 # -- runs --------------------------------------------------------------------------------------------------------------
 
 
-def runs_markdown(evidence: Evidence) -> str:
+def runs_markdown(evidence: Evidence, legend: bool = True) -> str:
     """Where the runs of a table come to balance and where not; a sentence where nothing was recorded."""
     layers = evidence.budgets[_of_str(evidence, evidence.budgets) & evidence.budgets["balance"].notna()]
     if not len(layers):
@@ -154,20 +154,18 @@ def runs_markdown(evidence: Evidence) -> str:
     header += ["Layers without weights", "Mean kept weight / threshold, median", "Fall of L1 per unit of pull"]
     there = f"; there {near_layers} of {kept_layers} layers are so themselves." if places["near"] else "."
     sentences = [f"The median ratio is within a factor {NEAR:g} of 1 in: {named['near']}{there}"]
-    if places["above"]:
-        sentences.append(
-            f"Above: {named['above']}: the loss still pulls their thresholds down harder than decay lifts them, and "
-            "the learning rate ran out first."
-        )
-    if places["below"]:
-        sentences.append(f"Below: {named['below']}: decay still lifts their thresholds.")
-    sentences.append(
-        "Layers without weights have no pull at all: their thresholds rise by decay alone, and are left out of the "
-        "ratios. The last column is -d ln(L1) / d(lambda sum(lr) / (1 - momentum)) over the last quarter of that pull: "
-        f"0 (below {AT_REST:g}) is rest, 1 is what decay alone does, and more is weights falling away. "
-        f"At rest by this measure: {named['at rest']}."
-    )
-    return markdown_table(header, rows) + "\n" + " ".join(sentences) + "\n"
+    sentences += [f"{place.capitalize()}: {named[place]}." for place in ("above", "below") if places[place]]
+    sentences.append(f"At rest: {named['at rest']}.")
+    return markdown_table(header, rows) + "\n" + " ".join(sentences) + "\n" + (f"\n{LEGEND}" if legend else "")
+
+
+LEGEND = (
+    "A median above 1 means that the loss still pulled the thresholds down harder than decay lifted them when the "
+    "learning rate ran out; below 1, decay still lifted them. Layers without weights have no pull at all: their "
+    "thresholds rise by decay alone, and they are left out of the ratios. The last column is -d ln(L1) / d(lambda "
+    f"sum(lr) / (1 - momentum)) over the last quarter of that pull: 0 (below {AT_REST:g}) is rest, 1 is what decay "
+    "alone does, and more is weights falling away.\n"
+)
 
 
 def _fall(evidence: Evidence, row: str) -> float | None:
@@ -293,8 +291,12 @@ def _runs_of_tiers(results_dir: Path) -> str:
         for tier in tables.load(name).tiers:
             evidence = ev.load(name, tier, results_dir)
             if evidence.budgets["balance"].notna().any():
-                parts.append(f"Table `{name}`, tier `{tier}` ({evidence.setting}):\n\n{runs_markdown(evidence)}")
-    return "\n".join(parts) or "No committed run has recorded the balance of its thresholds yet.\n"
+                parts.append(
+                    f"Table `{name}`, tier `{tier}` ({evidence.setting}):\n\n{runs_markdown(evidence, legend=False)}"
+                )
+    return (
+        "\n".join([*parts, LEGEND]) if parts else "No committed run has recorded the balance of its thresholds yet.\n"
+    )
 
 
 PARTS: Mapping[str, Callable[[Path], str]] = {

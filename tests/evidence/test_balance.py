@@ -61,7 +61,7 @@ def test_runs_are_sorted_by_where_their_median_ratio_lies(make_runs: MakeRuns, t
     assert "| 2 of 108 |" in text  # the dead layer of both seeds
     said = "The median ratio is within a factor 1.5 of 1 in: `str-90.23`; there 102 of 108 layers are so themselves."
     assert said in text
-    assert "At rest by this measure: none." in text
+    assert "At rest: none." in text
     assert "Above: `str-95.03`" in text and "Below" not in text
     assert "dense" not in text
 
