@@ -18,7 +18,7 @@ from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.lines import SEED_OF_TRIALS
 from paper_repro.evidence.verdicts import Comparison
-from paper_repro.report import figures, published, report, summary, tuning_report
+from paper_repro.report import figures, methods_report, published, report, summary
 from paper_repro.report.figures.style import look
 from paper_repro.report.site import charts
 from paper_repro.report.site.sortable import code, link, sortable
@@ -339,7 +339,7 @@ def method_page(name: str, body: Evidence, results_dir: Path) -> str:
         "## Results on the common protocol",
         sortable(pd.DataFrame(lines), f"method-{name}", caption),
     ]
-    if tried := [line for line in tuning_report.trials(results_dir) if line.method == name]:
+    if tried := [line for line in methods_report.trials(results_dir) if line.method == name]:
         frame = pd.DataFrame([line.model_dump(include=set(OF_A_TRIAL)) for line in tried])[list(OF_A_TRIAL)]
         parts += [
             "## Search for hyperparameters",

@@ -1,4 +1,4 @@
-"""Methods against STR after equal tuning, from the trials files of the results: in docs/ and on the methods' pages."""
+"""Other methods beside STR, in docs/ and on their pages: as their recipes are, and after equal tuning."""
 
 from __future__ import annotations
 
@@ -6,15 +6,46 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paper_repro.evidence import evidence, regression, results
-from paper_repro.evidence.contrast import At
+from paper_repro.evidence.contrast import At, Contrast, contrast, trained
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
-from paper_repro.evidence.regression import Comparison, Measured
+from paper_repro.evidence.regression import AXES, Comparison, Measured
 from paper_repro.methods import METHODS
 from paper_repro.report.balance_report import markdown_table
 
 TABLE, TIER = "resnet50", "smoke"  # whose STR rows are the regimes, unless regress is told otherwise
 MARGIN = 0.5  # the default of regress
 HEADER = ("Method", "Regime", "Chosen settings", "Top-1 (%)", "STR's top-1 (%)", "Difference [95 %]", "Verdict")
+
+
+# -- by the recipes --------------------------------------------------------------------------------------------------
+
+
+def beside_str(results_dir: Path) -> str:
+    """The methods that came after STR, by their recipes: points of accuracy ahead of STR, and multiply-adds."""
+    e, of_str = evidence.load("successors", TIER, results_dir), evidence.load("family", TIER, results_dir)
+    ours = [network for row in of_str.table.rows if row.method == "str" for network in trained(of_str, row.id)]
+    rows = [row for row in e.table.rows if len(e.row_runs(row.id)) and row.regime_pct and row.method != "str"]
+    regimes = sorted({row.regime_pct for row in rows if row.regime_pct})
+    lines = []
+    for method in dict.fromkeys(row.method for row in rows):
+        networks = {row.regime_pct: trained(e, row.id) for row in rows if row.method == method}
+        ahead = {at: [contrast(networks.get(regime, ()), ours, at) for regime in regimes] for at in AXES}
+        points = [_points(pairs) for of_axis in ahead.values() for pairs in of_axis]
+        macs = [pairs.ratio("macs_m") for pairs in ahead[At.SPARSITY] if pairs.pairs]
+        lines.append([f"`{method}`", *points, f"{min(macs):.1f} to {max(macs):.1f}" if macs else "–"])
+    if not lines:
+        return "Not run yet.\n"
+    header = ["Method", *(f"Points at equal {at}, {regime:g} %" for at in AXES for regime in regimes)]
+    header.append("MACs / STR's at equal sparsity")
+    return f"Table `successors`, tier `{TIER}` ({e.setting}):\n\n{markdown_table(header, lines)}"
+
+
+def _points(pairs: Contrast) -> str:
+    difference = pairs.difference()
+    return difference.signed() if difference else "–"
+
+
+# -- after equal tuning ----------------------------------------------------------------------------------------------
 
 
 def trials(results_dir: Path) -> list[TrialLine]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from paper_repro.evidence import results
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
-from paper_repro.report import tuning_report
+from paper_repro.report import methods_report
+from tests.made_up import MakeRuns
 
 NOISE = (0.0, 0.1, -0.1)
 
@@ -47,7 +50,7 @@ def tuned_lines(method: str, top1_pct: float, **other: Any) -> list[TrialLine]:
 
 def test_a_method_is_held_against_str_with_the_settings_that_were_chosen_for_both(tmp_path: Path) -> None:
     write(tmp_path, *tuned_lines("gmp", 82.0), *tuned_lines("str", 80.0))
-    text = tuning_report.tuned(tmp_path)
+    text = methods_report.tuned(tmp_path)
     assert "2 trials for each method and for STR" in text
     (row,) = [part for part in text.splitlines() if part.startswith("| `gmp`")]
     assert [cell.strip() for cell in row.strip("|").split("|")] == [
@@ -58,10 +61,21 @@ def test_a_method_is_held_against_str_with_the_settings_that_were_chosen_for_bot
 
 def test_runs_of_two_machines_are_no_pairs(tmp_path: Path) -> None:
     write(tmp_path, *tuned_lines("gmp", 82.0, machine="another"), *tuned_lines("str", 80.0))
-    assert "better" not in tuning_report.tuned(tmp_path)
+    assert "better" not in methods_report.tuned(tmp_path)
 
 
 def test_without_trials_nothing_is_said(tmp_path: Path) -> None:
-    assert tuning_report.tuned(tmp_path) == "No method of the family has been tuned yet.\n"
+    assert methods_report.tuned(tmp_path) == "No method of the family has been tuned yet.\n"
     write(tmp_path, *tuned_lines("str", 80.0))
-    assert tuning_report.tuned(tmp_path) == "No method of the family has been tuned yet.\n"
+    assert methods_report.tuned(tmp_path) == "No method of the family has been tuned yet.\n"
+
+
+def test_successors_stand_beside_strs_rows_of_every_regime(make_runs: MakeRuns, tmp_path: Path) -> None:
+    assert methods_report.beside_str(tmp_path) == "Not run yet.\n"
+    runs = make_runs("successors", rows=["granet-90", "granet-95"], seeds=(0, 1))
+    results.collect("successors", "smoke", runs, tmp_path)
+    assert "| `granet` | – | – | – | – | – |" in methods_report.beside_str(tmp_path)  # nothing of STR yet
+    results.collect("resnet50", "smoke", make_runs(rows=["str-90.23", "str-95.03"], seeds=(0, 1)), tmp_path)
+    (row,) = [line for line in methods_report.beside_str(tmp_path).splitlines() if line.startswith("| `granet`")]
+    points = [float(cell.split()[0]) for cell in row.split(" | ")[1:3]]
+    assert points == pytest.approx([-3.025, -4.525], abs=0.006)  # 84.0 and 84.13 against 87.0 and 87.18, and so on
