@@ -227,7 +227,7 @@ class TrialLine(Line):
     dataset_sha256: Sha256OrEmpty = of("fingerprint of the data files", default="")
     commit: str = of("git commit of the code", default="")
     dirty: str = of("whether the code differed from that commit", default="")
-    machine: str = of("processor or GPU, threads, version of PyTorch, platform", default="")
+    machine: str = of("processor or GPU, threads, version of PyTorch, platform; empty without a run")
     seconds: AmountOrEmpty = of("time of training and evaluation", ".1f", "s", None)
 
 

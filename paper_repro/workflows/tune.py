@@ -176,7 +176,7 @@ def keep(new: Sequence[TrialLine], file: Path) -> Path:
 
 
 def _line(search: Search, trial: Trial, tier: str) -> TrialLine:
-    known: dict[str, Any] = {"status": trial.run}
+    known: dict[str, Any] = {"status": trial.run, "machine": ""}
     if not isinstance(trial.run, str):
         known = trial.run.provenance.model_dump() | trial.run.result.model_dump()
         known["machine"] = trial.run.provenance.arithmetic
