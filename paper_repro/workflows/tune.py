@@ -8,6 +8,7 @@ command goes on where it was stopped: finished trials are read, and optuna propo
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from paper_repro import record
-from paper_repro.data.catalog import validation_split
+from paper_repro.data.catalog import dataset, validation_split
 from paper_repro.errors import UserError
 from paper_repro.evidence import results
 from paper_repro.evidence.contrast import EDGE
@@ -26,9 +27,10 @@ from paper_repro.files import locked
 from paper_repro.methods import METHODS
 from paper_repro.record import Record
 from paper_repro.spec import Spec
-from paper_repro.training.forecast import require_pruning
+from paper_repro.training.forecast import require_pruning, steps_per_epoch
 from paper_repro.workflows.job import Job
 
+FAR = 1.5  # a network whose density is so many times smaller than the regime's is not one of that regime
 NONE: Mapping[str, Sequence[tuple[float, Spec]]] = MappingProxyType({})
 Train = Callable[[Mapping[str, Spec]], Mapping[str, Record | str]]  # name -> spec; name -> record, or why there is none
 
@@ -44,12 +46,15 @@ class Trial:
 
     def score(self, target_pct: float) -> float:
         """Points of accuracy on the validation split. A network that is denser than its regime, by more than what
-        counts as equal, scores below every other: the denser, the lower.
+        counts as equal, scores below 0: the denser, the lower. One that is far sparser scores below all that are near:
+        what it is like at the regime, nobody has seen.
         """
         if isinstance(self.run, str) or self.run.result.top1_pct is None or self.run.result.sparsity_pct is None:
             return -200.0
-        excess = (100.0 - self.run.result.sparsity_pct) - (100.0 - target_pct) * (1.0 + EDGE)
-        return self.run.result.top1_pct if excess <= 0.0 else -excess
+        density, wanted = 100.0 - self.run.result.sparsity_pct, 100.0 - target_pct
+        if density > wanted * (1.0 + EDGE):
+            return wanted * (1.0 + EDGE) - density
+        return self.run.result.top1_pct * (1.0 if density >= wanted / FAR else 1e-3)
 
 
 @dataclass
@@ -63,7 +68,7 @@ class Search:
     trials: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.recipe = replace(self.recipe, dataset=validation_split(self.recipe.dataset), seed=SEED_OF_TRIALS)
+        self.recipe = on_validation_split(self.recipe)
         self.own = {name: own_value(self.recipe, name) for name, item in self.ranges.items() if item.times}
         self.study = _study(zlib.crc32(f"{self.method} {self.target_pct:g}".encode()))
         self.asked: Any = None
@@ -100,6 +105,17 @@ class Search:
                 f"that with an accuracy: {why}; try more (TUNE=), or other ranges"
             )
         return best
+
+
+def on_validation_split(recipe: Spec) -> Spec:
+    """The run of a trial. Its batches are as much smaller as its training set, so that it takes as many steps: how far
+    STR prunes depends on their number.
+    """
+    split = validation_split(recipe.dataset)
+    steps, examples = steps_per_epoch(recipe), dataset(split).train_examples
+    sizes = range(1, recipe.batch_size + 1)
+    nearest = min(reversed(sizes), key=lambda size: abs(math.ceil(examples / size) - steps))
+    return replace(recipe, dataset=split, batch_size=nearest, seed=SEED_OF_TRIALS)
 
 
 def searches(specs: Mapping[str, Sequence[tuple[float, Spec]]], ranges: Mapping[str, Ranges]) -> list[Search]:

@@ -19,6 +19,7 @@ from paper_repro.experiments import ranges
 from paper_repro.methods import METHODS
 from paper_repro.record import Record
 from paper_repro.spec import Spec
+from paper_repro.training.forecast import steps_per_epoch
 from paper_repro.workflows import tune
 from tests.made_up_record import MADE_BY, finished
 from tests.training.tiny import SPEC, install
@@ -99,6 +100,29 @@ def test_a_network_that_is_denser_than_asked_for_is_not_chosen() -> None:
         _ = tuned(3, 60.0, train=train)[0].chosen
     with pytest.raises(UserError, match="with an accuracy: it died"):
         _ = tuned(2, 60.0, train=lambda specs: dict.fromkeys(specs, "it died"))[0].chosen
+
+
+def test_a_network_that_is_far_sparser_is_taken_only_where_none_is_near() -> None:
+    """Two thirds of the density are near: 27 % left where 40 are, and not 26."""
+
+    def train(specs: Mapping[str, Spec]) -> dict[str, Record | str]:
+        return {name: made_up(spec, *next(outcomes)) for name, spec in specs.items()}
+
+    outcomes = iter([(70.0, 60.0), (80.0, 73.0), (90.0, 74.0)])
+    assert tuned(3, 60.0, train=train)[0].chosen.number == 1
+    outcomes = iter([(70.0, 80.0), (90.0, 74.0), (99.0, 50.0)])
+    assert tuned(3, 60.0, train=train)[0].chosen.number == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "tier"),
+    [("gmp-95", "resnet50", "smoke"), ("gmp-95", "resnet50", "small"), ("har2-full", "rnn", "paper")],
+)
+def test_a_trial_takes_as_many_steps_as_the_run_that_it_is_for(name: str, table: str, tier: str) -> None:
+    (recipe,) = [spec for row, spec in tables.load(table).specs(tier, [0]) if row.id == name]
+    trial = tune.on_validation_split(recipe)
+    assert steps_per_epoch(trial) == pytest.approx(steps_per_epoch(recipe), rel=0.01)
+    assert trial.batch_size < recipe.batch_size and trial.epochs == recipe.epochs
 
 
 def test_a_trial_that_would_stay_dense_is_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
