@@ -215,7 +215,7 @@ class TrialLine(Line):
     trial: Count = of("number of the trial; 0 is the recipe as it is")
     seed: Count = of(f"seed of the run; {SEED_OF_TRIALS} for all trials, smaller for what was trained on all examples")
     settings: Name = of("what the trial changed in the recipe")
-    chosen: Literal["yes", "no"] = of("whether its settings were taken: the most accurate of those sparse enough")
+    chosen: Literal["yes", "no"] = of("whether its settings were taken: the most accurate of those near the regime")
     status: Name = of("`finished`, `not_sparse`, `diverged`, or why there is no run")
     top1_pct: PercentOrEmpty = of(
         "top-1 accuracy, of a trial on its validation split; empty without a network", ".2f", "%", None

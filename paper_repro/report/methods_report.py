@@ -8,12 +8,11 @@ from pathlib import Path
 from paper_repro.evidence import evidence, regression, results
 from paper_repro.evidence.contrast import At, Contrast, contrast, trained
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
-from paper_repro.evidence.regression import AXES, Comparison, Measured
+from paper_repro.evidence.regression import AXES, MARGIN, Comparison, Measured
 from paper_repro.methods import METHODS
 from paper_repro.report.balance_report import markdown_table
 
 TABLE, TIER = "resnet50", "smoke"  # whose STR rows are the regimes, unless regress is told otherwise
-MARGIN = 0.5  # the default of regress
 HEADER = ("Method", "Regime", "Chosen settings", "Top-1 (%)", "STR's top-1 (%)", "Difference [95 %]", "Verdict")
 
 
@@ -63,7 +62,8 @@ def compared(lines: Sequence[TrialLine], method: str) -> list[Comparison]:
     """The method against STR at the regimes of both, at equal sparsity, as ``regress`` compares them."""
     runs = {who: [_measured(line) for line in lines if line.method == who and not _is_trial(line)] for who in METHODS}
     regimes = sorted({run.regime_pct for run in runs[method]} & {run.regime_pct for run in runs["str"]})
-    return [line for line in regression.compare(regimes, runs[method], runs["str"], MARGIN) if line.at is At.SPARSITY]
+    lines_of_both = regression.compare(regimes, runs[method], runs["str"], MARGIN)
+    return [line for line in lines_of_both if line.at is At.SPARSITY]
 
 
 def _is_trial(line: TrialLine) -> bool:

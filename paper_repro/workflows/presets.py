@@ -13,8 +13,8 @@ Copied to a smaller network and a shorter schedule, the paper's values do not wo
 2. Weight decay, one number for a row. As in the paper, it steers where sparsity ends. It pulls by the factor exp(-E)
    over a training, E = weight_decay * sum(lr) / (1 - momentum); the paper's rows have E from 9 to 47. On few steps so
    strong a pull is noise: weights flip in and out, and layers die. The recipes of tier smoke stay between 2 and 7,
-   those of tier small below the paper's own rows. They were chosen
-   by the sparsity that seed 0 ends at, never by its accuracy.
+   those of tier small below the paper's own rows. They were chosen by the sparsity that seed 0 ends at, never by its
+   accuracy.
 3. s_init follows from the two by the exact simulation of decay: it puts the onset, where g(slope * s) leaves zero, at
    the wanted share of training. In the paper that is a tenth to four tenths.
 

@@ -54,7 +54,7 @@ class Question:
 
     method: str
     job: Job = field(default_factory=lambda: Job("resnet50", seeds=3))
-    margin: float = 0.5  # points of top-1 accuracy that do not matter
+    margin: float = regression.MARGIN
     weight_decay: float | None = None  # the tier's own, where None
     method_args: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None  # regress/<name of the method>, where None

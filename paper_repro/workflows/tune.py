@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from paper_repro import record
@@ -31,7 +30,6 @@ from paper_repro.training.forecast import require_pruning, steps_per_epoch
 from paper_repro.workflows.job import Job
 
 FAR = 1.5  # a network whose density is so many times smaller than the regime's is not one of that regime
-NONE: Mapping[str, Sequence[tuple[float, Spec]]] = MappingProxyType({})
 Train = Callable[[Mapping[str, Spec]], Mapping[str, Record | str]]  # name -> spec; name -> record, or why there is none
 
 
@@ -157,14 +155,14 @@ def settled(runs: Sequence[tuple[float, Spec]], who: str, searches: Sequence[Sea
 
 
 def write(
-    searches: Sequence[Search], job: Job, out: Path, settled: Mapping[str, Sequence[tuple[float, Spec]]] = NONE
+    searches: Sequence[Search], job: Job, out: Path, then: Mapping[str, Sequence[tuple[float, Spec]]] | None = None
 ) -> list[Path]:
     """Keep the trials in ``out``, and those of the family in the results, unless they are of the user's own network;
-    with the finished ones of the runs that were ``settled`` by them. Returns the files.
+    and of the runs that were ``then`` trained with what was chosen, those that are finished. Returns the files.
     """
     every = lines(searches, job.tier)
     for search in searches:
-        for target, spec in settled.get(search.method, ()):
+        for target, spec in (then or {}).get(search.method, ()):
             run = record.finished(job.runs / spec.name, spec)
             if target == search.target_pct and run is not None:
                 every.append(_line(search, replace(search.chosen, spec=spec, run=run), job.tier))
@@ -181,8 +179,10 @@ def lines(searches: Sequence[Search], tier: str) -> list[TrialLine]:
 
 
 def keep(new: Sequence[TrialLine], file: Path) -> Path:
-    """Write these lines into a trials file, in the place of those of the same methods and regimes on this machine."""
-    machines = {line.machine for line in new}
+    """Write these lines into a trials file, in the place of those of the same methods and regimes on this machine, and
+    of those that failed, whose machine is not known.
+    """
+    machines = {"", *(line.machine for line in new)}
     again = {(line.method, line.regime_pct) for line in new}
     with locked(file.parent / f".{file.stem}.lock"):
         old: list[TrialLine] = results.read_lines(file, TrialLine) if file.exists() else []

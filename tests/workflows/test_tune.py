@@ -168,6 +168,17 @@ def test_trials_are_kept_with_where_they_are_from(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_trial_that_failed_before_does_not_stay_beside_its_run(tmp_path: Path) -> None:
+    def second_fails(specs: Mapping[str, Spec]) -> dict[str, Record | str]:
+        return {name: "it died" if "trial 1" in name else run for name, run in trained(specs).items()}
+
+    file = tmp_path / "smoke_trials.csv"
+    tune.keep(tune.lines(tuned(2, 60.0, train=second_fails), "smoke"), file)
+    assert [line.machine for line in results.read_lines(file, TrialLine)] == ["", MADE_BY.arithmetic]
+    tune.keep(tune.lines(tuned(2, 60.0), "smoke"), file)
+    assert [line.trial for line in results.read_lines(file, TrialLine)] == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("declared", "problem"),
     [

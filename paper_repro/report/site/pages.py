@@ -16,7 +16,7 @@ from paper_repro.data.catalog import dataset
 from paper_repro.evidence import claims, evidence, results, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.lines import SEED_OF_TRIALS
+from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.evidence.verdicts import Comparison
 from paper_repro.report import figures, methods_report, published, report, summary
 from paper_repro.report.figures.style import look
@@ -77,9 +77,10 @@ def pages(results_dir: Path) -> dict[str, str]:
     for name in bodies:
         texts[f"tables/{name}.md"] = table_page(checked[name])
     common = {table: next(body for body in bodies[table] if body.tier == "smoke") for table in COMMON}
+    trials = methods_report.trials(results_dir)
     for name in methods.METHODS:
         of_method = [table for table in COMMON if any(row.method == name for row in tables.load(table).rows)]
-        texts[f"methods/{name}.md"] = method_page(name, common[(of_method or COMMON)[0]], results_dir)
+        texts[f"methods/{name}.md"] = method_page(name, common[(of_method or COMMON)[0]], trials)
     texts["tables/index.md"] = index("Tables", {name: tables.load(name).title for name in bodies})
     texts["methods/index.md"] = index("Methods", {name: look(name).name for name in methods.METHODS})
     return texts
@@ -317,8 +318,8 @@ def runs(body: Evidence) -> pd.DataFrame:
 # -- a method --------------------------------------------------------------------------------------------------------
 
 
-def method_page(name: str, body: Evidence, results_dir: Path) -> str:
-    """What a method is, and what it did on the protocol that all methods share."""
+def method_page(name: str, body: Evidence, trials: Iterable[TrialLine]) -> str:
+    """What a method is, and what it did on the protocol that all methods share; and its part of these trials."""
     entry = methods.METHODS[name]
     module = importlib.import_module(f"paper_repro.methods.{entry.module}")
     lines = []
@@ -339,7 +340,7 @@ def method_page(name: str, body: Evidence, results_dir: Path) -> str:
         "## Results on the common protocol",
         sortable(pd.DataFrame(lines), f"method-{name}", caption),
     ]
-    if tried := [line for line in methods_report.trials(results_dir) if line.method == name]:
+    if tried := [line for line in trials if line.method == name]:
         frame = pd.DataFrame([line.model_dump(include=set(OF_A_TRIAL)) for line in tried])[list(OF_A_TRIAL)]
         parts += [
             "## Search for hyperparameters",
