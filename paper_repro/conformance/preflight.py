@@ -22,7 +22,7 @@ class Findings:
     """The outcomes of the checks as plain data: one dict per check, with the fields of ``protocol.Outcome``."""
 
     outcomes: tuple[dict[str, Any], ...]
-    sparsity_argument: str  # the argument that asks the method for a sparsity
+    sparsity_argument: str  # the argument that asks the method for a sparsity; "" for one whose rows decide it
     ranges: Mapping[str, Any] = field(default_factory=dict)  # that the method declares
 
     @property

@@ -28,7 +28,8 @@ def main() -> None:
         declared, place = ranges.parsed(Path(plugins.defined_at(cls)), "ranges,", cls.ranges), plugins.defined_at(cls)
         known = {*inspect.signature(cls).parameters, *ranges.OF_SPEC} - {argument}
         require_known("argument in ranges", declared, known, place)
-        arguments = {argument: ordered["sparsity_pct"], **ordered["arguments"]}
+        asked = {argument: ordered["sparsity_pct"]} if argument else {}
+        arguments = asked | ordered["arguments"]
         subject = Subject(plugin.source, arguments)
         with plugins.explained(plugin if plugin.sha256 else None, "be built"):
             subject.build()

@@ -116,6 +116,15 @@ def load(name: str) -> Table:
     return _load(_path(name))
 
 
+def ending(method: str, tier: str, like: Spec) -> dict[float, Spec]:
+    """Regime, in percent -> a run of a method that ends there, by the rows of any table that train it at this tier, on
+    the network and data of ``like``.
+    """
+    plans = [table for name in names() if tier in (table := load(name)).tiers]
+    runs = [(row.regime_pct, spec) for table in plans for row, spec in table.specs(tier, [0]) if row.method == method]
+    return {at: spec for at, spec in runs if at and (spec.model, spec.dataset) == (like.model, like.dataset)}
+
+
 def sources(table: str) -> list[str]:
     """The tables whose files ``table`` is read from, its own first."""
     loaded = load(table)

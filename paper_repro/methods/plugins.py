@@ -137,11 +137,15 @@ def defined_at(cls: type[Any], function: str = "") -> str:
 
 
 def sparsity_argument(plugin: Plugin, cls: type[Method]) -> str:
-    """The argument that asks the method for a sparsity; a UserError when its constructor takes none."""
+    """The argument that asks the method for a sparsity. A method of the family may have none, which is "": its rows
+    have the arguments that end there. Of a plug-in there are no rows, and it is a UserError.
+    """
     accepted = inspect.signature(cls).parameters
     for name in ("sparsity_pct", "target_sparsity_pct"):
         if name in accepted:
             return name
+    if not plugin.sha256:
+        return ""
     own = "" if cls.__init__ is Method.__init__ else "__init__"
     raise UserError(
         f"{defined_at(cls, own)}: the constructor of {cls.__name__} takes no sparsity_pct, and so cannot be asked "

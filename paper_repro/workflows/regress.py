@@ -25,6 +25,7 @@ from paper_repro.evidence import regression, regression_words
 from paper_repro.evidence.contrast import At
 from paper_repro.evidence.regression import Comparison, Measured
 from paper_repro.experiments import ranges
+from paper_repro.experiments.table import ending
 from paper_repro.files import write
 from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
@@ -105,21 +106,46 @@ class Question:
         return sorted(pairs, key=lambda pair: (pair[0], pair[1].seed))
 
     def method_runs(self, plugin: Plugin, argument: str) -> Runs:
-        """The method's runs: at STR's regimes, with the seeds and the protocol of STR's runs. A registered method has
-        the defaults that the tier gives it, so that its runs are those of the tables.
+        """The method's runs: at STR's regimes, with the seeds and the protocol of STR's runs. ``argument`` asks it for
+        a sparsity; where a method of the family has none (""), its rows say with what it ends where. A registered
+        method has the defaults that the tier gives it, so that its runs are those of the tables.
         """
         plan = tables.load(self.job.table).tier(self.job.tier)
         decay = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
         asked = {"method_args": self.method_args, **decay}
-        runs = []
+        of_rows, runs = {} if argument else self.by_rows(plugin), []
         for target, ours in self.str_runs():
-            regime = {"method_args": {argument: target}}
-            spec = plan.spec(plugin.name, regime, asked, shared=not plugin.sha256)
+            if argument:
+                regime = {"method_args": {argument: target}}
+                spec = plan.spec(plugin.name, regime, asked, shared=not plugin.sha256)
+            else:
+                spec = ranges.applied(of_rows[target], {**self.method_args, **decay})
             spec = replace(spec, dataset=ours.dataset, seed=ours.seed, method_sha256=plugin.sha256)
             if self.job.model:
                 spec = replace(spec, **{name: getattr(ours, name) for name in OF_THE_NETWORK})
             runs.append((target, spec.with_options(self.job.options)))
         return runs
+
+    def by_rows(self, plugin: Plugin) -> Mapping[float, Spec]:
+        """Regime -> the run of a method of the family that ends there, where it cannot be asked to."""
+        cannot = f"{plugin.name} cannot be asked for a sparsity"
+        if self.job.model:
+            raise UserError(f"{cannot}, and nobody knows with what it ends where on a network of yours")
+        known, wanted = ending(plugin.name, self.job.tier, self.str_runs()[0][1]), {at for at, _ in self.str_runs()}
+        if wanted.isdisjoint(known):
+            raise UserError(
+                f"{cannot}, and no row of tier {self.job.tier} says with what it ends at {_listed(wanted)} %"
+            )
+        if lacking := wanted - known.keys():
+            raise UserError(
+                f"{cannot}, and its rows end at {_listed(known)} %, not at {_listed(lacking)} %: "
+                "name STR's rows at the former with ROWS= (--rows)"
+            )
+        return known
+
+
+def _listed(regimes: Iterable[float]) -> str:
+    return ", ".join(f"{regime:g}" for regime in sorted(regimes))
 
 
 def parse_arguments(texts: Iterable[str]) -> dict[str, Any]:
@@ -200,7 +226,7 @@ def _print_question(question: Question, plugin: Plugin, targets: Sequence[float]
         Text.assemble(
             (f"Is {plugin.name} better than STR?", "bold"),
             f" Table {job.table}, tier {job.tier} ({dataset(plan.base.dataset).title}), at "
-            f"{', '.join(f'{target:g}' for target in targets)} % sparsity, "
+            f"{_listed(targets)} % sparsity, "
             f"{job.seeds} seed{'s' if job.seeds > 1 else ''}",
         )
     )
@@ -253,6 +279,7 @@ def _write_report(
 def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], console: Console) -> Any:
     """Check the method before a minute is spent on training it; UserError when runs of it would mean nothing."""
     from paper_repro.conformance import preflight
+    from paper_repro.methods.plugins import load, sparsity_argument
 
     console.print(f"checks: {plugin} on a small network, in a process of its own")
 
@@ -263,7 +290,11 @@ def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], con
         console.print(Text.assemble("  ", mark, text), soft_wrap=True)
 
     # not the sparsest: of the small network, little would be left
-    checks = preflight.findings(plugin, min(90.0, targets[-1]), question.method_args, say)
+    arguments = question.method_args
+    if not plugin.sha256 and not sparsity_argument(plugin, load(plugin)):
+        first = min(question.by_rows(plugin).items())[1]
+        arguments = {**first.method_args, **arguments}
+    checks = preflight.findings(plugin, min(90.0, targets[-1]), arguments, say)
     if checks.broken:
         listed = "; ".join(f"it {outcome['note']}" for outcome in checks.broken)
         raise UserError(f"{plugin} fails {len(checks.broken)} of its checks, and was not trained: {listed}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from paper_repro import record, tables
 from paper_repro.errors import UserError
 from paper_repro.evidence import provenance
+from paper_repro.methods import plugins
 from paper_repro.runs import launch
 from paper_repro.terminal import Console
+from paper_repro.workflows import regress
 from paper_repro.workflows.dial import DIALS, end, find, secant
 from paper_repro.workflows.job import Job
 from tests.runs.test_launch import WORKER
@@ -62,3 +65,31 @@ def test_a_run_of_a_dial_is_kept_like_any_other(tmp_path: Path, monkeypatch: pyt
     kept = record.read(tmp_path / SPEC.name)
     assert kept.result.sparsity_pct == sparsity_pct
     assert (kept.provenance.commit, kept.provenance.dirty) == provenance.code_version()
+
+
+AT_THE_ROWS = ("str-90.23", "str-95.03", "str-98.05")
+
+
+@pytest.mark.parametrize("name", DIALS)
+def test_regress_takes_what_the_rows_have(name: str) -> None:
+    """A comparison with STR trains the rows' runs, so that what is finished of the table is not trained again."""
+    question = regress.Question(name, Job("resnet50", seeds=1, rows=AT_THE_ROWS))
+    runs = question.method_runs(plugins.find(name), "")
+    of_table = [spec.name for row, spec in tables.load("successors").specs("smoke", [0]) if row.method == name]
+    assert [spec.name for _, spec in runs] == of_table and len(of_table) == 3
+    given = {"weight_decay": 0.5, "method_args": {DIALS[name][0]: 0.25}}
+    for _, spec in replace(question, **given).method_runs(plugins.find(name), ""):
+        assert spec.weight_decay == 0.5 and spec.method_args[DIALS[name][0]] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("method", "job", "says"),
+    [
+        ("lats", Job("resnet50"), r"its rows end at 90, 95, 98 %, not at 80, 99 %: name STR's rows at the former"),
+        ("dense", Job("resnet50"), r"no row of tier smoke says with what it ends at 80, 90"),
+        ("lats", Job("resnet50", model="examples/my_unet.py"), r"on a network of yours"),
+    ],
+)
+def test_regimes_that_no_row_ends_at(method: str, job: Job, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        regress.Question(method, job).method_runs(plugins.find(method), "")
