@@ -142,7 +142,7 @@ test: environment #: all tests, in as many processes as there are cores (four at
 	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --benchmark-disable -n auto --maxprocesses 4 --dist loadfile $(MORE_ARGS)
 
 bench: environment #: the benchmarks, timed; run them on an idle machine
-	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest tests/benchmarks --benchmark-only $(MORE_ARGS)
+	@$(PYTHON_VENV) -m tests.benchmarks.kept $(MORE_ARGS)
 
 gpu-check: environment #: tests, benchmarks and runs of tier small on a GPU, in ten minutes; called again, it goes on
 	@$(PYTHON_VENV) -m tests.gpu_check $(OPT_DATA) $(MORE_ARGS)

@@ -22,7 +22,7 @@ from paper_repro.evidence import claims, results, tolerances, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.layers import sparsity_pct
-from paper_repro.evidence.lines import KINDS, WITHOUT_NETWORK, GpuLine, update_schema_document
+from paper_repro.evidence.lines import KINDS, WITHOUT_NETWORK, SpeedLine, update_schema_document
 from paper_repro.evidence.provenance import of_repository, repository
 from paper_repro.paper.printed import File, Name
 from paper_repro.reading import read_rows
@@ -172,14 +172,17 @@ def clean_code(root: Path) -> Iterator[Finding]:
             yield FAIL, f"{where}: dirty is {dirty} for {rows}; commit, and run these again"
 
 
-def gpu_figures(root: Path) -> Iterator[Finding]:
+def speed_figures(root: Path) -> Iterator[Finding]:
     """What was timed on GPUs is of code that is a commit; goals that are missed are said."""
-    file = root / GpuLine.FILE
-    lines: list[GpuLine] = results.read_lines(file, GpuLine) if file.exists() else []
+    file = root / SpeedLine.FILE
+    lines: list[SpeedLine] = results.read_lines(file, SpeedLine) if file.exists() else []
     for device in dict.fromkeys(line.device for line in lines):
         timed = [line for line in lines if line.device == device]
         if any(line.dirty != "false" for line in timed):
-            yield FAIL, f"{file}: the code that {device} ran is no commit; commit, and run `make gpu-check` again"
+            yield (
+                FAIL,
+                f"{file}: the code that {device} ran is no commit; commit, and time it anew (make gpu-check, bench)",
+            )
         missed = [f"{line.what}: {line.compared} is {line.ratio:.3f}" for line in timed if not line.met]
         yield OK, f"{file}: {len(timed)} figures of {device}; goals missed: {'; '.join(missed) or 'none'}"
 
@@ -263,7 +266,7 @@ def documents(root: Path) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Path], Iterable[Finding]], ...] = (
-    reference_numbers, audits, balance, results_files, recipes, complete, clean_code, gpu_figures, tolerated, claimed,
+    reference_numbers, audits, balance, results_files, recipes, complete, clean_code, speed_figures, tolerated, claimed,
     notebooks, documents,
 )  # fmt: skip
 

@@ -2,18 +2,17 @@
 
 The GPU tests, the GPU benchmarks, and as many runs of Table 1 at tier small as fit into the rest of the time. A piece
 that is finished is not run again on the same GPU and commit, so a call that was cut short is taken up by the next one.
-What is timed goes into ``results/gpu.csv``, the finished runs into ``results/resnet50/``.
+What is timed goes into ``results/speed.csv``, the finished runs into ``results/resnet50/``.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,13 @@ from rich.table import Table
 
 from paper_repro import record
 from paper_repro.errors import UserError
-from paper_repro.evidence import results
-from paper_repro.evidence.lines import GpuLine
+from paper_repro.evidence.lines import SpeedLine
 from paper_repro.evidence.provenance import provenance, repository
-from paper_repro.files import locked
 from paper_repro.report.console import print_whole
 from paper_repro.terminal import Console
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import collect
+from tests.benchmarks import kept
 from tests.benchmarks.test_gpu import ON_CPU
 
 FOLDER = click.Path(path_type=Path, resolve_path=True)
@@ -40,7 +38,7 @@ DONE, CUT, FAILED = "done", "not finished", "FAILED"
 STOPPING_S = 30  # for a piece that is stopped: runs save their state
 # where all benchmarks are skipped there is nothing to save, which is no error
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore:Not saving anything")
-BENCH = ("tests/benchmarks", "--benchmark-only", "-k")
+BENCH = (*kept.BENCH, "-k")
 
 
 def pieces(device: str) -> dict[str, tuple[str, ...]]:
@@ -79,8 +77,8 @@ def main(minutes: float, only: Sequence[str], results_dir: Path, runs: Path, dat
         if not only or name in only:
             states[name] = piece(folder / name, arguments, deadline, fresh=made_by["dirty"] != "false", on_cpu=on_cpu)
             console.print(f"{name}: {states[name]}")
-    figures = {name: list(timed(folder / f"{name}.json", made_by)) for name in todo if BENCH[0] in todo[name]}
-    keep(chain.from_iterable(figures.values()), results_dir / GpuLine.FILE)
+    figures = {name: list(kept.timed(folder / f"{name}.json", made_by)) for name in todo if BENCH[0] in todo[name]}
+    kept.keep(chain.from_iterable(figures.values()), results_dir / SpeedLine.FILE)
     print_whole(table(figures), console)
     if not only or GRID in only:
         job = Job("resnet50", "small", data_root=data_root, runs=runs, results=results_dir)
@@ -143,40 +141,7 @@ def ended(command: Sequence[str], deadline: float, **settings: Any) -> int | Non
         return None
 
 
-def timed(measured: Path, made_by: dict[str, Any]) -> Iterator[GpuLine]:
-    """The ratios in a file of pytest-benchmark; nothing where there is none, or all was skipped."""
-    if not measured.exists() or not measured.stat().st_size:
-        return
-    for item in json.loads(measured.read_text(encoding="utf-8"))["benchmarks"]:
-        info = item["extra_info"]
-        if "ratio" in info:
-            yield GpuLine(
-                device=made_by["device"],
-                what=item["group"],
-                compared=f"{info['label']} / {info['beside']}",
-                ratio=info["ratio"],
-                at_most=info["at_most"],
-                rounds=item["stats"]["rounds"],
-                seconds=item["stats"]["median"],
-                **{name: made_by[name] for name in ("commit", "dirty", "torch", "cpu")},
-            )
-
-
-def keep(figures: Iterable[GpuLine], file: Path) -> None:
-    """Write the figures in place of older ones of the same GPU; those of others stay."""
-    with locked(file.with_name(".gpu.lock")):
-        before = results.read_lines(file, GpuLine) if file.exists() else []
-        lines = {key(line): line for line in [*before, *figures]}
-        if lines:
-            results.write_lines([lines[at] for at in sorted(lines)], file, "gpu")
-
-
-def key(line: GpuLine) -> tuple[str, ...]:
-    """What no other line of the file has."""
-    return tuple(getattr(line, name) for name in GpuLine.KEY)
-
-
-def table(figures: Mapping[str, Sequence[GpuLine]]) -> Table:
+def table(figures: Mapping[str, Sequence[SpeedLine]]) -> Table:
     """One line for each figure, with its goal and whether it is met; and one for each piece without figures."""
     grid = Table("what", "compared", "ratio", "at most", "met", box=None, pad_edge=False)
     for name, lines in figures.items():

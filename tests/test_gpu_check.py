@@ -13,18 +13,19 @@ from click.testing import CliRunner, Result
 from paper_repro import checks
 from paper_repro.errors import UserError
 from paper_repro.evidence import results
-from paper_repro.evidence.lines import GpuLine
+from paper_repro.evidence.lines import SpeedLine
 from paper_repro.workflows.job import Job
 from tests import gpu_check
+from tests.benchmarks import kept
 
-LINE = GpuLine(
+LINE = SpeedLine(
     device="A100", what="step", compared="str / dense", ratio=1.01, at_most=1.02, rounds=7, seconds=1.5,
     commit="abc", dirty="false", torch="2", cpu="made up",
 )  # fmt: skip
 LATER, PAST = 600.0, -1.0
 
 
-def other(**values: object) -> GpuLine:
+def other(**values: object) -> SpeedLine:
     return LINE.model_copy(update=values)
 
 
@@ -54,23 +55,23 @@ def test_what_takes_too_long_is_stopped(tmp_path: Path) -> None:
 
 
 def test_figures_of_a_gpu_replace_its_own_and_no_others(tmp_path: Path) -> None:
-    file = tmp_path / "gpu.csv"
-    gpu_check.keep([LINE, other(what="wait", ratio=1.5), other(device="H100")], file)
-    gpu_check.keep([other(ratio=1.03)], file)
-    lines = {(line.device, line.what): line for line in results.read_lines(file, GpuLine)}
+    file = tmp_path / "speed.csv"
+    kept.keep([LINE, other(what="wait", ratio=1.5), other(device="H100")], file)
+    kept.keep([other(ratio=1.03)], file)
+    lines = {(line.device, line.what): line for line in results.read_lines(file, SpeedLine)}
     assert {at: (line.ratio, line.met) for at, line in lines.items()} == {
         ("A100", "step"): (1.03, False),
         ("A100", "wait"): (1.5, False),
         ("H100", "step"): (1.01, True),
     }
-    first, second = checks.gpu_figures(tmp_path)
+    first, second = checks.speed_figures(tmp_path)
     assert first[0] == second[0] == "OK" and second[1].endswith("1 figures of H100; goals missed: none")
     assert "goals missed: step: str / dense is 1.030; wait: str / dense is 1.500" in first[1]
-    gpu_check.keep([other(dirty="true")], file)
-    assert [status for status, _ in checks.gpu_figures(tmp_path)] == ["FAIL", "OK", "OK"]
+    kept.keep([other(dirty="true")], file)
+    assert [status for status, _ in checks.speed_figures(tmp_path)] == ["FAIL", "OK", "OK"]
     file.write_text(file.read_text(encoding="utf-8").replace("1.0100", "fast"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"gpu\.csv, line 2, column 'ratio'"):
-        list(checks.gpu_figures(tmp_path))
+    with pytest.raises(UserError, match=r"speed\.csv, line 2, column 'ratio'"):
+        list(checks.speed_figures(tmp_path))
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_all_of_it_on_a_cpu(call: Callable[..., Result], tmp_path: Path) -> None
     arguments = ("--on-cpu", "--only", "step-32")
     whole = call(*arguments)
     assert whole.exit_code == 0 and "step-32: done" in whole.output, whole.output
-    lines = results.read_lines(tmp_path / "results/gpu.csv", GpuLine)
+    lines = results.read_lines(tmp_path / "results/speed.csv", SpeedLine)
     assert [(line.device, line.compared, line.at_most, line.rounds) for line in lines] == [
         ("made up", "str / dense", 1.05, 1)
     ] * 2

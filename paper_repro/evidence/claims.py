@@ -72,7 +72,7 @@ def _check(claim: Claim, tier: str, evidence: Evidence) -> Outcome:
     if claim.check not in CHECKS:
         return Outcome(Verdict.UNTESTED, "no check", "There is no check for this claim.")
     outcome = CHECKS[claim.check](claim, evidence, tier == AUDIT)
-    return outcome or Outcome(Verdict.MISSING, "not run", f"Not what it needs at tier {tier}.")
+    return outcome or Outcome(Verdict.MISSING, "not run", f"What this claim needs at tier {tier} is not there yet.")
 
 
 CHECKS: Mapping[str, Check] = {

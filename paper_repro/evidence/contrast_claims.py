@@ -82,7 +82,7 @@ def check(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
     verdicts += [Verdict.INCONCLUSIVE for match in (*outside, *unreached) if _counts(claim, match.row)]
     verdicts += [Verdict.MISSING for match in missing if _counts(claim, match.row)]
     without_pairs = {
-        "Not compared, because the other networks do not reach as far": outside,
+        "Not compared, because it lies outside the range of the other networks": outside,
         "No training came to the ranks of": unreached,
         "Nothing to compare (not run, not reached, or other data) for": missing,
     }
@@ -223,11 +223,11 @@ def _on_runs(
         _by_data(lines, lambda row: evidence.setting_of(row.id)),
         _macs(claim, lines),
         _at_full_size(claim, evidence, rows),
-        f"Allowed are {claim.margin:g} points less." if claim.margin else "",
+        f"The claim allows a deficit of {claim.margin:g} points." if claim.margin else "",
         f"The claim is about {claim.counts_from_pct:g} % and more." if claim.counts_from_pct else "",
     ]
     if claim.fewer_macs and not evidence.full_scale and any(line.macs_ratio >= 1 for line in lines):
-        sentences.append("A narrow network has its MACs in other layers; for the paper's network see tier audit.")
+        sentences.append("A narrow network has its MACs in other layers than the paper's, which tier audit has.")
     if claim.grows and sum(line.counts for line in lines) > 1:
         sentences.append(f"There the mean lead {'grows' if _grows(lines) else 'does not grow'} with every step.")
     sentences += [f"{why}: {_named(some)}." for why, some in without_pairs.items() if some]
@@ -271,7 +271,7 @@ def _by_data(lines: Iterable[Line], data: Callable[[Row], str]) -> str:
     for line in lines:
         means.setdefault(data(line.match.row), []).append(line.difference.mean)
     each = "; ".join(f"{name} {span(values, 2, sign=True)}" for name, values in means.items())
-    return f"In short: {each}." if len(means) > 1 else ""
+    return f"Range on each data set: {each}." if len(means) > 1 else ""
 
 
 def _macs(claim: Claim, lines: Sequence[Line]) -> str:

@@ -285,15 +285,19 @@ class BalanceTestLine(Line):
     meaning: Name = of("what the number says")
 
 
-class GpuLine(Line):
-    """What `make gpu-check` timed on a GPU, as ratios of what took turns in one process; `results/gpu.csv`."""
+class SpeedLine(Line):
+    """What `make gpu-check` timed on a GPU and `make bench` on one core, as ratios of what took turns in one process;
+    `results/speed.csv`.
+    """
 
-    FILE, KEY = "gpu.csv", ("device", "what", "compared")
+    FILE, KEY = "speed.csv", ("device", "what", "compared")
 
-    device: Name = of("name of the GPU")
+    device: Name = of("name of the GPU, or of the processor")
     what: Name = of("what was timed")
     compared: Name = of("whose time was divided by whose")
     ratio: Amount = of("median of that over the rounds", ".4f")
+    low: AmountOrEmpty = of("lower end of its 95 % interval; empty with fewer than six rounds", ".4f", default=None)
+    high: AmountOrEmpty = of("upper end", ".4f", default=None)
     at_most: AmountOrEmpty = of("the goal; empty for none", ".4f")
     rounds: Count = of("how often both were timed")
     seconds: Amount = of("median time of a round of the first", ".4g", "s")
@@ -317,7 +321,7 @@ KINDS: dict[str, type[Line]] = {
     "trials": TrialLine,
     "balance": BalanceLine,
     "balance_tests": BalanceTestLine,
-    "gpu": GpuLine,
+    "speed": SpeedLine,
 }
 
 

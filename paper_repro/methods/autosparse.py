@@ -1,7 +1,8 @@
 """AutoSparse: STR's operator with a gradient for pruned weights that is annealed away (Kundu et al., 2023, arXiv
 2304.06941).
 
-The forward pass is STR's. Backward, what is pruned gets the share alpha of the gradient, and votes on the threshold T:
+The forward pass is STR's. In the backward pass, pruned weights get alpha times the gradient, and they contribute to the
+gradient of the threshold T:
 
     dL/dW = dL/dS * (1 where |W| > T, else alpha),    dL/dT = -sum of dL/dW * sign(W)
 

@@ -1,8 +1,8 @@
-"""From which layers the weights go: a budget (a sparsity for each layer), one ranking of all weights together, the
-budget at which STR's thresholds would be balanced, or N of every M weights.
+"""How many weights to prune in each layer: a budget (a sparsity for each layer), one ranking of all weights together,
+the budget at which STR's thresholds would be balanced, or N of every M weights.
 
-All answer the same question, ``thresholds``: below which magnitude do weights go in each layer when a fraction of
-the target is to be reached? It is one number for a layer, or, where weights of equal magnitude lie on both sides of the
+All answer the same question, ``thresholds``: for a given fraction of the target, below which magnitude does each layer
+prune its weights? It is one number for a layer, or, where weights of equal magnitude lie on both sides of the
 cut, one for each weight, so that exactly as many go as were asked for.
 """
 

@@ -3,7 +3,7 @@
 The gradient is taken at the pruned weights and applied to the dense ones, so that what was pruned too early comes
 back. That is DNW with a schedule: the sparsity follows the cubic one of Zhu and Gupta (2017) from the first step on.
 The masks of the original change every 16 steps; here the threshold is estimated anew at ``updates`` equal distances.
-When the target is reached is left open there; here it is the middle of training, as for Feather.
+The paper leaves open at which step the target is reached; here it is the middle of training, as for Feather.
 """
 
 from __future__ import annotations

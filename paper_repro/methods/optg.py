@@ -1,4 +1,4 @@
-"""OptG: a score per weight, the sum of its movements, decides who goes (Zhang et al., 2022, arXiv 2201.12826).
+"""OptG: a score per weight, the sum of its movements, decides which are pruned (Zhang et al., 2022, arXiv 2201.12826).
 
     W -> W * h,    dL/dW = G * h,    dL/dscore = G * W for all weights    (G: the gradient of W * h)
 

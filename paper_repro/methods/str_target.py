@@ -1,4 +1,4 @@
-"""How STR ends at a sparsity that was asked for. STR itself has nothing to set it with: sparsity follows from weight
+"""How STR ends at a sparsity that was asked for. STR itself has no parameter for it: sparsity follows from weight
 decay, s_init and the schedule.
 
 Both ways here move the s of all layers together, so that which layer is sparser than which is still learned by

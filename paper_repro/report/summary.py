@@ -48,7 +48,7 @@ def numbers(evidence: Evidence, compared: Sequence[Comparison]) -> list[str]:
         ways = Counter(way for way in printed["convention"].dropna() if way)
         if ways:
             of_each = ", ".join(f"{way} {count}" for way, count in sorted(ways.items()))
-            told.append(f"of these PASS by another convention: {of_each}")
+            told.append(f"of these, PASS only by another counting convention of the paper: {of_each}")
     if evidence.tier != AUDIT:
         accuracies = [cell for cell in _cells(compared, "top1_pct") if cell.judged]
         if accuracies:
@@ -65,7 +65,7 @@ def numbers(evidence: Evidence, compared: Sequence[Comparison]) -> list[str]:
     gone = {row.row: evidence.empty_layers(row.row) for row in compared}
     empty = [f"{row} {'/'.join(str(len(of)) for of in seeds.values())}" for row, seeds in gone.items() if seeds]
     if empty:
-        told.append(f"layers that ended empty, per run (names in the notebook): {few(empty, 4)}")
+        told.append(f"layers that ended empty, in each run of a row (names in the notebook): {few(empty, 4)}")
     return told
 
 

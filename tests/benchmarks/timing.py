@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from scipy.stats import quantile_test
 
 
 def label(benchmark, group: str, name: str, reference: bool = False, at_most: float | None = None) -> None:
@@ -37,5 +39,16 @@ def taking_turns(
     benchmark.pedantic(mine, setup=one_of_theirs, rounds=rounds, warmup_rounds=1)
     if not benchmark.disabled:
         pairs = zip(benchmark.stats.stats.data, other[-rounds:], strict=True)
-        ratio = statistics.median(own / their for own, their in pairs)
-        benchmark.extra_info.update(ratio=ratio, beside=beside)
+        ratios = [own / their for own, their in pairs]
+        low, high = interval(ratios)
+        benchmark.extra_info.update(ratio=statistics.median(ratios), low=low, high=high, beside=beside)
+
+
+def interval(ratios: Sequence[float]) -> tuple[float | None, float | None]:
+    """The 95 % interval of their median, from their order alone: single rounds are slow for reasons of the machine's.
+    Fewer than six have none.
+    """
+    if len(ratios) < 6:
+        return None, None
+    low, high = quantile_test(ratios, p=0.5).confidence_interval(0.95)
+    return float(low), float(high)

@@ -11,6 +11,7 @@ from paper_repro.evidence import claims, results
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.lines import SpeedLine
 from paper_repro.verdict import Verdict
 from tests.made_up import MakeRuns
 
@@ -176,23 +177,34 @@ def test_runs_that_rise_as_a_cubic_schedule_does(
     assert find(evidence, "gradual-pruning-learned").verdict is verdict
 
 
-def test_the_time_of_whole_runs_is_told_and_decides_nothing(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, rows=["dense", "str-90.23", "gmp-90"], seeds=(0, 1, 2))
-    runs = evidence.runs
-    for row, seconds in {"dense": 50.0, "str-90.23": 55.0, "gmp-90": 51.0}.items():
-        runs.loc[runs["row"] == row, "seconds"] = seconds
-    found = find(evidence, "no-training-cost")
-    assert (found.verdict, found.figure) == (Verdict.INCONCLUSIVE, "1.10 times a dense run's time")
-    assert "(GMP's 1.02 times)" in found.sentence
-    runs.loc[runs["row"] == "dense", "device"] = "another one"
-    assert find(evidence, "no-training-cost").verdict is Verdict.MISSING
+def test_the_time_of_a_step_decides_about_the_cost_of_training(make_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = load(make_runs, tmp_path)
+    assert find(evidence, "no-training-cost", "audit").verdict is Verdict.MISSING
+    assert find(evidence, "no-training-cost").verdict is Verdict.UNTESTED
+
+    def timed(
+        low: float, high: float, what: str = "training step, ResNet50, 32 images", of: str = "str / dense"
+    ) -> Verdict:
+        line = SpeedLine(
+            device="made up", what=what, compared=of, ratio=(low + high) / 2, low=low, high=high, at_most=1.1, rounds=9,
+            seconds=1.5, commit="abc", dirty="false", torch="2", cpu="made up",
+        )  # fmt: skip
+        results.write_lines([line], evidence.results_dir / SpeedLine.FILE, "speed")
+        return find(evidence, "no-training-cost", "audit").verdict
+
+    assert [timed(1.01, 1.04), timed(1.01, 1.06), timed(1.06, 1.08)] == [
+        Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL,
+    ]  # fmt: skip
+    assert "1.030 [1.020, 1.040]" in (timed(1.02, 1.04), find(evidence, "no-training-cost", "audit").sentence)[1]
+    assert timed(1.01, 1.02, what="training step, ResNet50 width 16, 64 images") is Verdict.MISSING
+    assert timed(1.01, 1.02, of="gmp / dense") is Verdict.MISSING
 
 
 def test_onset(make_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = load(make_runs, tmp_path, seeds=(0, 1))
     found = find(evidence, "sparsity-after-onset")
     assert found.verdict is Verdict.PASS
-    assert "+0.05 to +0.05 epochs" in found.sentence
+    assert "+0.05 epochs" in found.sentence
     early = load(make_runs, tmp_path, rows=["str-90.23"], forecast_onset_epoch=0.6)
     found = find(early, "sparsity-after-onset")
     assert found.verdict is Verdict.FAIL
