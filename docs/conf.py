@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,16 @@ def as_plain_text(app: Sphinx, what: str, name: str, item: Any, options: Any, li
     lines[:] = [line.replace("|", r"\|").replace("*", r"\*") for line in lines]
 
 
+def to_pages_of_tables(app: Sphinx, page: str, source: list[str]) -> None:
+    """A link to a table's notebook, which a repository shows, leads to the table's page here: that page has more."""
+    source[0] = re.sub(r"\]\(\.\./results/(\w+)/\w+\.ipynb\)", r"](generated/tables/\1.md)", source[0])
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """What the theme and the extensions do not do."""
     app.add_html_math_renderer("mathml", (as_mathml, None), (as_mathml, None))
     app.config.html_math_renderer = "mathml"
     app.connect("autodoc-process-docstring", as_plain_text)
+    app.connect("source-read", to_pages_of_tables)
     app.connect("html-page-context", scripts_of_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

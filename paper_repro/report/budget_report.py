@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from paper_repro.evidence import contrast, evidence
+from paper_repro.evidence import claims, contrast, evidence
+from paper_repro.evidence.contrast import At
 from paper_repro.evidence.layers import (
     STR,
     against_uniform,
@@ -23,8 +24,10 @@ from paper_repro.evidence.layers import (
 from paper_repro.evidence.statistics import PERCENT, summarise
 from paper_repro.report.balance_report import markdown_table
 from paper_repro.tables import Row
+from paper_repro.verdict import Verdict
 
 TABLE = "resnet50"  # Table 1
+COMPARED_AT = (At.SPARSITY, At.MACS)
 BUDGETS = {
     "gmp": "GMP, uniform",
     "gmp-erk": "GMP, ERK",
@@ -72,37 +75,42 @@ def _budgets_of_tier(e: evidence.Evidence) -> str:
 
 
 def tier_small(results_dir: Path) -> str:
-    """Table 1 at tier small: STR beside GMP of the same regime, and its budgets beside the paper's."""
+    """Table 1 at tier small: STR beside GMP, its budgets beside the paper's, and the claims that the tier tests."""
     e = evidence.load(TABLE, "small", results_dir)
-    regimes = {row.regime_pct: row.id for row in e.table.rows if row.method == "gmp"}
     lines = []
     for row in e.table.rows:
         top1, runs = e.summary(row.id, "top1_pct"), e.row_runs(row.id)
         if row.method not in ("dense", "gmp", "str") or top1 is None:
             continue
         cells = [f"`{row.id}`", top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
-        lines.append([*cells, *(_against(e, row, regimes.get(row.regime_pct)) if row.method == "str" else ["–"] * 4)])
+        leads = _leads(e, row) if row.method == "gmp" else ["–"] * 4
+        lines.append([*cells, *leads, *(_beside_the_paper(e, row) if row.method == "str" else ["–"] * 2)])
     if not lines:
         return "Not run yet.\n"
-    header = ["Row", "Top-1 (%)", "Sparsity (%)", "STR minus GMP", "In the paper", "Correlation with Table 6"]
-    header += ["Empty layers, by seed"]
-    return f"Table `resnet50`, tier `small` ({e.setting}):\n\n{markdown_table(header, lines)}"
+    of_leads = [f"STR minus this row at equal {at}{where}" for at in COMPARED_AT for where in ("", ", paper")]
+    header = ["Row", "Top-1 (%)", "Sparsity (%)", *of_leads, "Correlation with Table 6", "Empty layers, by seed"]
+    tested = [found for found in claims.check(e) if found.tier == e.tier and found.verdict is not Verdict.UNTESTED]
+    told = [[f"{found.claim.text} (`{found.id}`)", str(found.verdict), found.figure] for found in tested]
+    of_claims = markdown_table(["Claim", "Verdict at this tier", "Evidence"], told)
+    return f"Table `{TABLE}`, tier `small` ({e.setting}):\n\n{markdown_table(header, lines)}\n{of_claims}"
 
 
-def _against(e: evidence.Evidence, row: Row, gmp: str | None) -> list[str]:
-    """What ``tier_small`` compares a row of STR with."""
-    lead, layers = gmp and contrast.paired(e, row.id, gmp), e.budgets[e.budgets["row"] == row.id]
-    name, published = nearest_published(e, float(e.row_runs(row.id)["sparsity_pct"].mean()))
-    return [
-        lead.text() if lead else "–",
-        f"{_printed(row) - _printed(e.table.row(gmp)):.2f}" if gmp else "–",
-        f"{agreement(layers, published)[2]:.2f}" + (f" (`{name}`)" if name != row.id else ""),
-        _empty_by_seed(e, row.id),
+def _leads(e: evidence.Evidence, row: Row) -> list[str]:
+    """Points by which STR is ahead of a row, where STR's own curve is read off, as the claims have it."""
+    ours = [other for other in e.table.rows if other.method == "str"]
+    sides = [
+        (contrast.trained(e, row.id), [network for other in ours for network in contrast.trained(e, other.id)]),
+        (contrast.printed(row), [network for other in ours for network in contrast.printed(other)]),
     ]
+    leads = [contrast.contrast(*side, at).swapped().difference() for at in COMPARED_AT for side in sides]
+    return [lead.signed() if lead else "–" for lead in leads]
 
 
-def _printed(row: Row) -> float:
-    return row.reported.printed["top1_pct"].value
+def _beside_the_paper(e: evidence.Evidence, row: Row) -> list[str]:
+    """How far a row's budgets go along with the paper's nearest, and how many layers of each run are empty."""
+    name, published = nearest_published(e, float(e.row_runs(row.id)["sparsity_pct"].mean()))
+    correlation = agreement(e.budgets[e.budgets["row"] == row.id], published)[2]
+    return [f"{correlation:.2f}" + (f" (`{name}`)" if name != row.id else ""), _empty_by_seed(e, row.id)]
 
 
 BUDGETS_FROM = ("paper", "smoke", "small")

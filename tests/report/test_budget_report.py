@@ -47,11 +47,14 @@ def test_tier_small_holds_str_against_gmp_and_the_paper(tmp_path: Path) -> None:
     budgets = results.read(file, "budgets")
     budgets.loc[budgets["layer"] == "conv1", "sparsity_pct"] = 0.0
     results.write(budgets, file, "budgets")
-    gmp, ours = (line.split(" | ") for line in budget_report.tier_small(tmp_path).splitlines()[4:])
-    assert gmp[0] == "| `gmp-98`" and gmp[3] == "–"
-    assert ours[:2] == ["| `str-98.05`", "65.00 [52.29, 77.71] (n = 2)"]
-    assert ours[3:5] == ["5.00 [-7.71, 17.71] (n = 2)", "3.56"]
-    assert -1.0 <= float(ours[5].split()[0]) <= 1.0 and ours[6].count("/") == 1
+    lines, of_claims = (part.splitlines() for part in budget_report.tier_small(tmp_path).split("\n\n")[1:])
+    gmp, ours = (line.split(" | ") for line in lines[2:])
+    assert gmp[0] == "| `gmp-98`" and gmp[7] == "–"
+    assert gmp[3:5] == ["+5.00 [-7.71, +17.71]", "+3.83"]
+    assert ours[:2] == ["| `str-98.05`", "65.00 [52.29, 77.71] (n = 2)"] and ours[3] == "–"
+    assert -1.0 <= float(ours[7].split()[0]) <= 1.0 and ours[8].count("/") == 1
+    verdicts = {line.split("`")[1]: line.split(" | ")[1] for line in of_claims[2:]}
+    assert verdicts["budget-shape"] in ("PASS", "FAIL") and "no-training-cost" not in verdicts
 
 
 def test_multiply_adds_with_and_without_the_classifier(tmp_path: Path) -> None:
