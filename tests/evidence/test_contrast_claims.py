@@ -93,7 +93,7 @@ def test_an_accuracy_that_str_does_not_reach_leaves_the_saving_open(make_runs: M
     evidence.runs.loc[(evidence.runs["row"] == "gmp-90") & (evidence.runs["seed"] == 2), "top1_pct"] = 95.0
     found = of_runs(evidence, "fewer-macs-same-accuracy", theirs=GMP_90)
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert "do not reach as far: gmp-90" in found.sentence
+    assert "lies outside the range of the other networks: gmp-90" in found.sentence
     evidence.runs.loc[evidence.runs["row"] == "gmp-90", "top1_pct"] = 95.0
     found = of_runs(evidence, "fewer-macs-same-accuracy", theirs=GMP_90)
     assert (found.verdict, found.figure) == (Verdict.INCONCLUSIVE, "nothing to compare")
@@ -191,7 +191,7 @@ def test_networks_that_are_not_equally_sparse_are_not_compared(make_runs: MakeRu
         evidence.runs.loc[evidence.runs["row"] == "gmp-99", "top1_pct"] = top1_pct
         found = find(evidence, "ahead-of-gmp-from-95")
         assert found.verdict is Verdict.INCONCLUSIVE
-        assert "do not reach as far: gmp-99." in found.sentence
+        assert "lies outside the range of the other networks: gmp-99." in found.sentence
 
 
 def test_a_lead_that_does_not_grow_is_inconclusive(make_runs: MakeRuns, tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_transferred_budgets_on_runs(
     evidence = transferred(make_runs, tmp_path, difference)
     assert find(evidence, "dnw-as-accurate-under-str-budget").verdict is dnw
     assert find(evidence, "gmp-ahead-under-str-budget").verdict is gmp
-    assert "Allowed are 0.5 points less." in find(evidence, "dnw-as-accurate-under-str-budget").sentence
+    assert "The claim allows a deficit of 0.5 points." in find(evidence, "dnw-as-accurate-under-str-budget").sentence
 
 
 def test_a_transferred_budget_that_costs_more_fails(make_runs: MakeRuns, tmp_path: Path) -> None:
@@ -276,7 +276,10 @@ def test_a_transferred_budget_that_costs_more_fails(make_runs: MakeRuns, tmp_pat
     evidence.runs.loc[evidence.runs["row"] == "gmp-str-98.05", "sparse_macs_m"] = 1.2
     found = find(evidence, "gmp-ahead-under-str-budget")
     assert found.verdict is Verdict.FAIL
-    assert "It needs more in: gmp-str-98.05" in found.sentence and "for the paper's network see" in found.sentence
+    assert (
+        "It needs more in: gmp-str-98.05" in found.sentence
+        and "than the paper's, which tier audit has" in found.sentence
+    )
     assert found.figure == "+1.01 points, 80 to 120 % of the MACs"
 
 
@@ -324,7 +327,7 @@ def test_st3_on_runs(make_runs: MakeRuns, tmp_path: Path) -> None:
     runs.loc[runs["row"] == "st3-sigma-80", "sparse_macs_m"] = 99.0
     found = find(evidence, "st3-sigma-ahead-at-equal-macs")
     assert (at_macs.verdict, found.verdict) == (Verdict.PASS, Verdict.INCONCLUSIVE)
-    assert "do not reach as far: st3-sigma-80." in found.sentence
+    assert "lies outside the range of the other networks: st3-sigma-80." in found.sentence
 
 
 # -- the data --------------------------------------------------------------------------------------------------------

@@ -8,8 +8,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from paper_repro.evidence.contrast import Answer, judge_all
+from paper_repro import tables
+from paper_repro.evidence import contrast_claims
+from paper_repro.evidence.contrast import Answer, Network, judge_all
 from paper_repro.evidence.statistics import LEVEL, chance_to_decide, summarise
+from paper_repro.verdict import Verdict
 
 REGIMES, FAMILIES = 5, 1500
 ERROR = 1.0 - LEVEL
@@ -79,3 +82,35 @@ def test_one_more_run_falls_into_the_prediction_interval_as_often_as_promised() 
         low, high = summarise(known).of_one_more or (0.0, 0.0)
         inside.append(low <= another <= high)
     assert np.mean(inside) == pytest.approx(LEVEL, abs=SAMPLING)
+
+
+def verdicts_of_a_claim(lead: float, families: int = 800) -> np.ndarray:
+    """What STR ahead of GMP from 95 % sparsity on comes to, where STR's networks are ahead by ``lead``: the networks of
+    three seeds are drawn, STR's a little off GMP's sparsities, and the whole way is gone that the claim goes.
+    """
+    table = tables.load("resnet50")
+    (claim,) = (claim for claim in table.claims if claim.id == "ahead-of-gmp-from-95")
+    rows = [row for row in table.rows if row.method in ("gmp", "str") and row.reported.sparsity_pct]
+    generator, said = np.random.default_rng(3), []
+    for _ in range(families):
+        drawn = {
+            row.id: [
+                Network(seed, "made up", top1_pct, 1.0 - (row.reported.sparsity_pct or 0.0) / 100.0, 1.0)
+                for seed, top1_pct in enumerate(generator.normal(lead if row.method == "str" else 0.0, 1.0, 3))
+            ]
+            for row in rows
+        }
+        every = contrast_claims.matches(claim, rows, lambda row, drawn=drawn: drawn[row.id])
+        lines = contrast_claims.lines_of(claim, every, False)
+        said.append({line.verdict for line in lines if line.counts})
+    return np.array([[Verdict.FAIL in verdicts, verdicts == {Verdict.PASS}] for verdicts in said])
+
+
+def test_a_claim_of_several_rows_is_seldom_decided_by_chance() -> None:
+    """Without a lead, it fails in 2.5 % at most, one side of 5 %, and hardly ever passes, for all rows have to; with a
+    large one it passes.
+    """
+    failed, passed = verdicts_of_a_claim(0.0).mean(axis=0)
+    assert 0.0 < failed <= ERROR / 2 + SAMPLING and passed <= 0.01
+    failed, passed = verdicts_of_a_claim(20.0, families=50).mean(axis=0)
+    assert failed == 0.0 and passed > 0.9

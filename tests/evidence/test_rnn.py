@@ -250,8 +250,8 @@ def test_claims_on_the_printed_numbers(tmp_path: Path) -> None:
     evidence = ev.load("rnn", "audit", tmp_path)
     vanilla, full = (claim(evidence, id, "audit") for id in ("ahead-of-vanilla-low-rank", "near-full-rank"))
     assert {vanilla.verdict, full.verdict} == {Verdict.INCONCLUSIVE}
-    assert "In short: HAR-2 +0.71 to +2.47; Google-12 +1.27 to +1.66." in vanilla.sentence
-    assert "In short: HAR-2 -0.51 to -0.34; Google-12 +1.95 to +2.15." in full.sentence
+    assert "Range on each data set: HAR-2 +0.71 to +2.47; Google-12 +1.27 to +1.66." in vanilla.sentence
+    assert "Range on each data set: HAR-2 -0.51 to -0.34; Google-12 +1.95 to +2.15." in full.sentence
 
 
 def test_ahead_of_vanilla_low_rank_needs_every_pair(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
