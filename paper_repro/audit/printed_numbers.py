@@ -27,7 +27,7 @@ from paper_repro.paper.printed import NetworkRow, QuotedRow, Row, SizeRow
 from paper_repro.paper.quantity import Quantity, parse
 from paper_repro.verdict import Verdict
 
-FOLLOWS = "follows from the sparsity of the pruned layers, which its source prints alone"
+FOLLOWS = "follows from the sparsity or the N:M pattern of the pruned layers, which its source prints alone"
 Cells = Mapping[str, Mapping[str, Quantity]]  # budget name -> layer name, or a total -> printed sparsity in percent
 
 

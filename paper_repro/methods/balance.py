@@ -1,8 +1,8 @@
-"""The balance of thresholds: what decides how sparse STR makes each layer.
+"""The balance of thresholds: the derivation of the law, and how near to it a network is. ``str.py`` says what the law
+means, and what slope is for.
 
-Decay pulls s towards 0 and so lifts the threshold t = g(u), u = slope * s; the loss pulls it down, through the weights
-that are kept. Let tau be the learning rate summed over steps and divided by 1 - momentum, and lambda the weight decay
-of weights and s. For the kept weights of a layer, and for its s,
+Let t = g(u) be the threshold of a layer, with u = slope * s. Let tau be the learning rate summed over steps and divided
+by 1 - momentum, and lambda the weight decay of weights and s. For the kept weights of the layer, and for its s,
 
     d|w|/dtau = -sign(w) dL/dS - lambda |w|
     ds/dtau   =  slope g'(u) * (sum over the kept weights of sign(w) dL/dS) - lambda s
@@ -11,13 +11,8 @@ Where the L1 norm of the kept weights stands still, the sum in the second line i
 
     |u| = slope^2 g'(u) L1,      L1 = sum of |w| over the kept raw weights.
 
-Learning rate, momentum and lambda cancel. The threshold of a layer follows from how much weight the layer holds: layers
-with little weight get high thresholds and end sparse, layers with much get low ones and end dense. In the paper's
-ResNet50 that makes the first stages sparser than the last.
-
-What slope is for: a narrower network holds less weight in every layer, and with slope 1 its thresholds would balance
-above its weights, where nothing survives. The slope makes up for the missing weight. It is one number for a network
-and a length of training, not a setting of a row: weight decay goes on steering sparsity, as in the paper.
+Learning rate, momentum and lambda cancel. In the paper's ResNet50 the first stages hold little weight and the last ones
+much, which makes the first sparser.
 
 The derivation is this project's own; the paper does not have it. It holds where weights and thresholds have come to
 rest. While weights still shrink, while s is on its way, and in a layer that has lost all its weights it does not.

@@ -4,8 +4,15 @@ The forward pass of every layer uses S_g(W, s) = sign(W) * relu(|W| - g(s)). The
 the same SGD, at the same learning rate and weight decay, as the weights. It starts so low that g(s) = 0; weight decay
 lifts it towards 0 until g(s) bites, and from then on loss and decay together find each layer's sparsity.
 
-``balance.py`` derives where a layer's threshold settles: a layer with little weight gets a high threshold and ends
-sparse. ``slope``, 1 in the paper, makes up for the weight that a narrower network lacks.
+The balance: where the weights of a layer and its s have come to rest, its threshold g(u) stands at
+
+    |u| = slope^2 g'(u) L1,      u = slope * s,      L1 = sum of |w| over the kept raw weights of the layer.
+
+Decay pulls s towards 0 and lifts the threshold; the loss pulls it down, through the kept weights. A layer that holds
+little weight gets a high threshold and ends sparse, one that holds much gets a low one and ends dense. A narrower
+network holds less in every layer: with slope 1, the paper's, its thresholds would balance above its weights, where
+nothing survives. ``slope`` makes up for that. It is one number for a network and a length of training; within these,
+weight decay steers sparsity, as in the paper. ``balance.py`` derives the law and measures it.
 
 The extensions of the paper that keep the operator and change what shares an s are the same method with another
 ``granularity``: "global" is STR-GS (Table 9), "filter" one s per output filter, "weight" mask learning (A.5.3).

@@ -67,13 +67,15 @@ class Cost:
         return self.hours * (1.0 - self.done)
 
 
-def cost(spec: Spec, done: float = 0.0) -> Cost:
-    """What the run of ``spec`` takes, of which the share ``done`` is behind it; measures where nothing is known yet."""
+def cost(spec: Spec, done: float = 0.0, rate: Rate | None = None) -> Cost:
+    """What the run of ``spec`` takes, of which the share ``done`` is behind it; at ``rate``, or else at ``rate_of`` the
+    spec, which measures where nothing is known yet.
+    """
     from paper_repro.training.optimizer import values_each
     from paper_repro.training.saved_state import room_bytes
 
     facts = dataset(spec.dataset)
-    rate = rate_of(spec)
+    rate = rate or rate_of(spec)
     images = facts.train_examples * spec.epochs
     seconds = (images + EVALUATION * facts.val_examples * spec.epochs) / rate.per_s
     parameters, _ = _size(spec.model, _text(spec.model_args), spec.dataset)
@@ -106,15 +108,24 @@ def rate_of(spec: Spec) -> Rate:
     import torch
 
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    text = _text(spec.model_args)
-    _, macs = _size(spec.model, text, spec.dataset)
+    text, macs = _text(spec.model_args), macs_of(spec)
     kind = (spec.model, text, spec.dataset, spec.autocast, spec.channels_last)
     if name is not None:
         return Rate(_measured(*kind, spec.batch_size, "cuda"), "GPU", f"measured on {name}")
     if macs <= CPU_MACS:
         batch = min(spec.batch_size, CPU_BATCH)
         return Rate(_measured(*kind, batch, "cpu"), "core", "measured on one core, just now")
-    return Rate(REFERENCE_IMAGES_PER_S * REFERENCE_MACS / macs, "GPU", REFERENCE)
+    return reference_rate(spec)
+
+
+def reference_rate(spec: Spec) -> Rate:
+    """The published one, the same on every machine."""
+    return Rate(REFERENCE_IMAGES_PER_S * REFERENCE_MACS / macs_of(spec), "GPU", REFERENCE)
+
+
+def macs_of(spec: Spec) -> int:
+    """Multiply-adds of the forward pass of one example in the dense network."""
+    return _size(spec.model, _text(spec.model_args), spec.dataset)[1]
 
 
 def _text(arguments: Mapping[str, object]) -> str:

@@ -42,6 +42,7 @@ from paper_repro.training import randomness
 from paper_repro.training.forecast import forecast, steps_per_epoch
 from paper_repro.workflows import presets
 
+LISTED = 12  # layers that are listed by name; of more, the largest ones are
 BALANCED_PCT = 90.0  # the sparsity at which slopes are compared: about that of the paper's model of Figure 3
 Run = tuple[Row, Spec]
 
@@ -102,12 +103,32 @@ def _loaded(plugin: Plugin, data: str) -> OwnNetwork:
 
 
 def describe(source: str, specs: Iterable[Spec], console: Console) -> None:
-    """Say what the network weighs and costs: what its sparsity and its multiply-adds are counted from."""
+    """Say what the network weighs and costs, layer by layer: what sparsity and multiply-adds are counted from."""
     for spec in {spec.dataset: spec for spec in specs}.values():
         own, shape = loaded(source, spec.dataset), dataset(spec.dataset).input_size
         layers = f"{len(own.size.layers)} layers that can be pruned"
         text = f"{own.plugin}: {own.size.params:,} weights and {own.size.macs / 1e6:,.4g} M multiply-adds in {layers}"
         console.print(f"{text}, on inputs of {shape}", soft_wrap=True)
+        grid = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
+        for title in ("layer", "weights", "MACs M", "% of MACs"):
+            grid.add_column(title, justify="left" if title == "layer" else "right", no_wrap=True)
+        for cells in layer_lines(own.size):
+            grid.add_row(*cells)
+        print_whole(grid, console)
+
+
+def layer_lines(size: Account) -> list[tuple[str, str, str, str]]:
+    """Name, weights, millions of multiply-adds of an example and their share, of each layer in order. Of a network of
+    many layers, those with the largest share of its weights or its multiply-adds are listed, and the others summed.
+    """
+    weights = [0 if layer.tied_to else layer.params for layer in size.layers]  # as in the totals
+    share = [max(own / size.params, layer.macs / size.macs) for own, layer in zip(weights, size.layers, strict=True)]
+    largest = sorted(range(len(share)), key=lambda index: -share[index])[:LISTED]
+    lines = [(size.layers[index].name, weights[index], size.layers[index].macs) for index in sorted(largest)]
+    if others := len(size.layers) - len(lines):
+        listed, listed_macs = (sum(numbers) for numbers in list(zip(*lines, strict=True))[1:])
+        lines.append((f"{others} smaller ones together", size.params - listed, size.macs - listed_macs))
+    return [(name, f"{own:,}", f"{macs / 1e6:,.4g}", f"{100 * macs / size.macs:.1f}") for name, own, macs in lines]
 
 
 def _fitted(spec: Spec, own: OwnNetwork) -> Spec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from paper_repro.paper.printed import Row
 from paper_repro.report import figures, published
 from paper_repro.report.figures.published import PANELS
 from paper_repro.report.figures.published import published as points
+from paper_repro.report.figures.style import N_OF_M
 from tests.tables_copy import Edit, edit
 
 __all__ = ["edit"]
@@ -29,7 +31,8 @@ def frontier() -> evidence.Evidence:
 
 def test_transcription_against_sums_from_the_sources() -> None:
     """Sums over what each source prints, added up from the sources."""
-    sums = {"AC/DC": 666.81, "OptG": 347.15, "RigL": 1454.51, "GraNet": 151.43, "RPG": 445.05, "CrAM": 227.9}
+    sums = {"AC/DC": 666.81, "OptG": 347.15, "RigL": 1454.51, "GraNet": 151.43, "RPG": 445.05, "CrAM": 382.3,
+            "SR-STE": 613.7, "Bi-Mask": 378.2}  # fmt: skip
     rows = [row for row in tables.load("frontier").rows if row.same_as is None]
     for source, expected in sums.items():
         assert sum(row.reported.top1_pct for row in rows if row.paper_table == source) == pytest.approx(expected), (
@@ -79,6 +82,37 @@ def test_a_sparsity_counted_over_some_layers_is_drawn_where_it_is_overall() -> N
     pruned = 25_502_912 - 9_408 - 2_048_000
     assert frame.loc["acdc-uniform-90", "sparsity_pct"] == pytest.approx(90.0 * pruned / 25_502_912, abs=1e-3)
     assert frame.loc["acdc-90", "sparsity_pct"] == 90.0 and frame["macs_m"].notna()["acdc-uniform-90"]
+
+
+def test_n_of_m_is_drawn_apart_at_the_sparsity_of_the_whole_network() -> None:
+    """SR-STE keeps the last layer dense, Bi-Mask the first one too, CrAM+ prunes all."""
+    frame = points(frontier()).set_index("row")
+    for row, dense in (("sr-ste-1of4", 2_048_000), ("bi-mask-1of4", 2_048_000 + 9_408)):
+        expected = 75.0 * (25_502_912 - dense) / 25_502_912
+        assert frame.loc[row, "sparsity_pct"] == pytest.approx(expected, abs=1e-3)
+    assert frame.loc["cram-2of4", "sparsity_pct"] == 50.0
+    assert frame.loc["cram-2of4", "macs_m"] == pytest.approx(4_089.184256 / 2)
+    n_of_m = frame.index[frame["label"].str.contains(r"\d:\d+")]
+    assert len(n_of_m) == 14 and set(frame.index[frame["schedule"].eq(N_OF_M)]) == {*n_of_m, "sr-ste-100-epochs"}
+    for row in n_of_m:
+        n, m = map(int, re.search(r"(\d+):(\d+)", frame.loc[row, "label"]).groups())
+        assert frame.loc[row, "regime_pct"] == 100.0 * (1.0 - n / m) and f"{n}of{m}" in row
+    assert set(frame.index[frame["second_hand"] & frame["schedule"].eq(N_OF_M)]) == {
+        "sr-ste-100-epochs",
+        "sr-ste-2of4-by-others",
+    }
+
+
+def test_a_row_of_n_of_m_names_the_published_one() -> None:
+    """Where its recipe has no number on the paper's schedule, and others print one on a longer schedule."""
+    published_rows = {row.id: row for row in tables.load("frontier").rows}
+    ours = [row for row in tables.load("n_of_m").rows if row.method in ("gmp-nm", "sr-ste")]
+    for row in ours:
+        there = published_rows.get(row.id)
+        assert (there is not None) == row.source.endswith(f"table frontier, row {row.id}"), row.id
+        if there is not None:
+            assert (there.method, there.label, there.schedule) == (row.method, row.label, "longer")
+    assert sum(row.id in published_rows for row in ours) == 2
 
 
 @pytest.mark.parametrize("name", ["published_over_sparsity", "published_over_macs"])

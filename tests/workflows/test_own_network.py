@@ -8,19 +8,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from paper_repro import tables
+from paper_repro import record, tables
+from paper_repro.accounting import Account, LayerAccount
 from paper_repro.data import brought, catalog
 from paper_repro.errors import UserError
 from paper_repro.evidence.provenance import repository
+from paper_repro.interchange import networks, weight_files
 from paper_repro.methods import plugins as method_plugins
 from paper_repro.models import plugins
 from paper_repro.terminal import Console
 from paper_repro.training.forecast import forecast
+from paper_repro.workflows import own_network
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.plan import show_plan
 from paper_repro.workflows.regress import Question
 from paper_repro.workflows.train import run
 
+PAGE = (repository() / "docs" / "extend.md").read_text(encoding="utf-8").splitlines()
 UNET = repository() / "examples" / "my_unet.py"
 TWIN = """
 from paper_repro import models
@@ -75,12 +79,34 @@ def test_a_plan_weighs_the_network_and_foretells_when_it_prunes(
     # 72 + 1152 + 512 + 1152 + 16 weights; at 16 x 16, 8 x 8, from 8 x 8 on, 16 x 16, 16 x 16 pixels
     macs = 256 * 72 + 64 * 1152 + 64 * 512 + 256 * 1152 + 256 * 16
     assert f"2,904 weights and {macs / 1e6:.4g} M multiply-adds in 5 layers" in out and "epoch" in out
+    named = ("layer ", "first", "second", "up", "last", "classes")
+    header, *lines = [line.rstrip() for line in out.splitlines() if line.startswith(named)]
+    layers = {"first.0": (72, 256), "second.0": (1152, 64), "up": (512, 64), "last.0": (1152, 256)}
+    layers["classes"] = (16, 256)
+    assert [line.split() for line in lines] == [
+        [name, f"{weights:,}", f"{pixels * weights / 1e6:.4g}", f"{100 * pixels * weights / macs:.1f}"]
+        for name, (weights, pixels) in layers.items()
+    ]
+    assert {header, *lines} <= set(PAGE)  # as docs/extend.md shows them
     ((_, spec),) = job.specs()
     row = tables.load("resnet50").tier("smoke").rows["str-90.23"].spec
     assert (spec.epochs, spec.dataset) == (235, "my_unet_data")  # as many steps as one epoch of the tier, and two more
     share, wanted = (found.onset_step / found.total_steps for found in (forecast(spec), forecast(row)))
     assert share == pytest.approx(wanted, abs=0.01) and spec.method_args["target_sparsity_pct"] == 90.0
     assert spec.method_args["slope"] > row.method_args["slope"]
+
+
+def test_of_many_layers_the_largest_are_listed_and_the_others_summed() -> None:
+    """By their share of weights or of multiply-adds; the lines add up to the totals. A tied weight counts once."""
+    layers = [LayerAccount(f"conv{index}", 10 + index, 0, macs=1000 - index) for index in range(30)]
+    layers += [LayerAccount("fc", 5000, 0, macs=1), LayerAccount("again", 5000, 0, macs=2, tied_to="fc")]
+    lines = own_network.layer_lines(Account(tuple(layers)))
+    names = [line[0] for line in lines]
+    assert names[-2:] == ["fc", "20 smaller ones together"] and names[:-2] == [f"conv{index}" for index in range(11)]
+    weights = [int(line[1].replace(",", "")) for line in lines]
+    assert sum(weights) == sum(range(10, 40)) + 5000
+    assert float(lines[-1][2]) == pytest.approx(sum(1000 - index for index in range(11, 30)) / 1e6 + 2e-6, rel=1e-3)
+    assert sum(float(line[3]) for line in lines) == pytest.approx(100.0, abs=1.0)
 
 
 def test_the_data_is_the_same_in_every_process() -> None:
@@ -94,15 +120,36 @@ def test_the_data_is_the_same_in_every_process() -> None:
 
 
 def test_the_example_is_trained_and_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """From the command on, in a process of its own."""
-    job = Job("resnet50", model=str(UNET), rows=("gmp-90",), runs=tmp_path / "runs", results=tmp_path / "results")
+    """From the command on, in processes of their own. What a processor may round otherwise is not asked for: of STR's
+    run, only that it pruned, that its record fits its network, and that the table shows what is on record.
+    """
+    rows = ("gmp-90", "str-90.23")
+    job = Job("resnet50", model=str(UNET), rows=rows, runs=tmp_path / "runs", results=tmp_path / "results")
     (tmp_path / "results").mkdir()
     assert run(job, Console(width=200)) == 0
     out = capsys.readouterr().out
-    (line,) = (line for line in out.splitlines() if line.startswith("gmp-90"))
-    assert " 90.01 " in line and "0.0424" in line
+    lines = {row: next(line for line in out.splitlines() if line.startswith(f"{row} ")).split() for row in rows}
+    assert lines["gmp-90"][5:7] == ["90.01", "0.0424"]
+    assert next(line.rstrip() for line in out.splitlines() if line.startswith("row ")) in PAGE
+    shown = {row: next(line for line in PAGE if line.startswith(f"{row} ")).split() for row in rows}
+    assert shown["gmp-90"][:7] == lines["gmp-90"][:7] and shown["str-90.23"][:5] == lines["str-90.23"][:5]
     assert not list((tmp_path / "results").iterdir())  # no row of the table
-    assert run(job, Console(width=200)) == 0 and "1 of 1 are finished already" in capsys.readouterr().out
+    spec = next(spec for row, spec in job.specs() if row.id == "str-90.23")
+    done = record.finished(tmp_path / "runs" / spec.name, spec)
+    assert done is not None and done.result.sparsity_pct > 10.0 and 0.0 <= done.result.top1_pct <= 100.0
+    found = [f"{done.result.sparsity_pct:.2f}", f"{done.result.sparse_macs_m:.4f}", f"{done.result.top1_pct:.2f}"]
+    settings = [f"{spec.method_args['slope']:g}", f"{spec.weight_decay:.4g}", f"{spec.method_args['s_init']:g}"]
+    assert lines["str-90.23"][1:] == ["0", *settings, *found, str(len(done.result.empty_layers))]
+    weights = weight_files.read_weights(tmp_path / "runs" / spec.name / networks.WEIGHTS)
+    for layer in done.layers:
+        zeros = 100.0 * float((weights[f"{layer.layer}.weight"] == 0).double().mean())
+        assert zeros == pytest.approx(layer.sparsity_pct) and 0.0 < layer.threshold < 0.5
+    total = sum(layer.params * layer.sparsity_pct for layer in done.layers) / 2904
+    assert done.result.sparsity_pct == pytest.approx(total)
+    assert done.result.sparse_macs_m == pytest.approx(
+        sum(layer.macs * (1 - layer.sparsity_pct / 100.0) for layer in done.layers) / 1e6
+    )
+    assert run(job, Console(width=200)) == 0 and "2 of 2 are finished already" in capsys.readouterr().out
 
 
 def test_regress_puts_both_on_the_network(tmp_path: Path) -> None:

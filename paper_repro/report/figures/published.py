@@ -1,4 +1,6 @@
-"""What others publish, over sparsity and over multiply-adds: a panel for each length of training, STR in each."""
+"""What others publish, over sparsity and over multiply-adds: a panel for each length of training and one for N:M
+sparsity, STR in each.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from paper_repro.report.figures import points as pt
 from paper_repro.report.figures.accuracy import LABEL_Y, LABELS, WHAT
 from paper_repro.report.figures.registry import figure
 from paper_repro.report.figures.style import (
+    N_OF_M,
     POINTS,
     REPRODUCED,
     finish,
@@ -29,6 +32,7 @@ PANELS = {
     ("100 epochs",): "From scratch, 100 epochs at most",
     ("longer",): "From scratch, longer",
     ("pretrained", "not stated"): "Pretrained, or the source does not say",
+    (N_OF_M,): N_OF_M,
 }
 SECOND_HAND = POINTS | {"markerfacecolor": "white", "markersize": 4.5}
 
@@ -36,7 +40,7 @@ SECOND_HAND = POINTS | {"markerfacecolor": "white", "markersize": 4.5}
 @figure("published_over_sparsity")
 def published_over_sparsity(evidence: Evidence) -> Figure:
     """Published top-1 accuracy over overall sparsity, by length of training: 100 epochs from scratch, longer, and
-    pretrained or not stated. Open markers were read second-hand.
+    pretrained or not stated; N:M sparsity is apart. Open markers were read second-hand.
     """
     return _published_over("sparsity_pct", evidence)
 
@@ -44,14 +48,14 @@ def published_over_sparsity(evidence: Evidence) -> Figure:
 @figure("published_over_macs")
 def published_over_macs(evidence: Evidence) -> Figure:
     """Published top-1 accuracy over multiply-adds per image, where they are printed or follow from a stated rule, by
-    length of training. Open markers were read second-hand.
+    length of training; N:M sparsity is apart. Open markers were read second-hand.
     """
     return _published_over("macs_m", evidence)
 
 
 def published(evidence: Evidence) -> pd.DataFrame:
-    """The sparse networks, with ``schedule`` and ``second_hand``. A sparsity or MACs that a source does not print are
-    the audit's where they follow from its rule.
+    """The sparse networks, with ``second_hand`` and ``schedule``, which is ``N_OF_M`` for N:M sparsity. A sparsity or
+    MACs that a source does not print are the audit's where they follow from its rule.
     """
     frame = pt.points(evidence)
     frame = frame[frame["method"] != "dense"].set_index("row")
@@ -61,7 +65,8 @@ def published(evidence: Evidence) -> pd.DataFrame:
         frame[quantity] = frame[quantity].fillna(recomputed.reindex(frame.index))
     rows = [evidence.table.row(id) for id in frame.index]
     return frame.assign(
-        schedule=[str(row.schedule) for row in rows], second_hand=[row.is_second_hand for row in rows]
+        schedule=[N_OF_M if look(row.series).kind == N_OF_M else str(row.schedule) for row in rows],
+        second_hand=[row.is_second_hand for row in rows],
     ).reset_index()
 
 

@@ -140,6 +140,8 @@ LOOKS: Mapping[str, Look] = {
     "rpg-scratch": Look("RPG, from scratch", "#D55E00", "^", REGROWTH),
     "probmask": Look("ProbMask", "#444444", "s", LEARNED),
     "cram": Look("CrAM+", "#56B4E9", "d", SCHEDULE),
+    "cram-nm": Look("CrAM+, N:M", "#56B4E9", "d", N_OF_M),
+    "bi-mask": Look("Bi-Mask", PURPLE, "D", N_OF_M),
     "network-surgery": Look("Network surgery", "#A6761D", "D", SCHEDULE),
     "low-rank": Look("Low rank", ORANGE, "s", LOW_RANK),
     "str-rank": Look("STR, learnt ranks", BLUE, "o", LOW_RANK),
