@@ -102,6 +102,13 @@ def test_lengths_of_training_are_apart_and_second_hand_is_open(name: str) -> Non
     assert "GMP" in longer and "OptG" not in longer
 
 
+def test_a_pretrained_start_is_not_shown_with_what_a_source_leaves_open() -> None:
+    panels = figures.draw(frontier(), "published_over_sparsity").axes
+    names = {axis.get_title(): {text.get_text() for text in axis.texts} for axis in panels}
+    assert names["Pretrained start"] == {"STR", "Network surgery"}
+    assert {"RPG", "RPG, from scratch", "ProbMask"} <= names["Source does not say (start or length)"]
+
+
 def test_reevaluations_are_listed_as_unverified_and_trained_at_tier_paper_alone(tmp_path: Path) -> None:
     table = tables.load("reevaluations")
     listed = [row for row in table.rows if row.reported.top1_pct is not None]

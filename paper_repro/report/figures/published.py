@@ -28,15 +28,16 @@ from paper_repro.report.figures.style import (
 PANELS = {
     ("100 epochs",): "From scratch, 100 epochs at most",
     ("longer",): "From scratch, longer",
-    ("pretrained", "not stated"): "Pretrained, or the source does not say",
+    ("pretrained",): "Pretrained start",
+    ("not stated",): "Source does not say (start or length)",
 }
 SECOND_HAND = POINTS | {"markerfacecolor": "white", "markersize": 4.5}
 
 
 @figure("published_over_sparsity")
 def published_over_sparsity(evidence: Evidence) -> Figure:
-    """Published top-1 accuracy over overall sparsity, by length of training: 100 epochs from scratch, longer, and
-    pretrained or not stated. Open markers were read second-hand.
+    """Published top-1 accuracy over overall sparsity, by length of training: 100 epochs from scratch, longer, from
+    pretrained weights, and not stated. Open markers were read second-hand.
     """
     return _published_over("sparsity_pct", evidence)
 
