@@ -15,6 +15,7 @@ from paper_repro.evidence.layers import (
     at_full_size,
     backbone,
     budgets,
+    empty_by_seed,
     macs_left,
     nearest_published,
     sparsity_pct,
@@ -41,9 +42,7 @@ def _over_uniform(by_seed: Iterable[pd.DataFrame]) -> str:
 
 
 def _empty_by_seed(e: evidence.Evidence, row: str) -> str:
-    """How many layers of each of a row's runs ended empty."""
-    empty = e.empty_layers(row)
-    return "/".join(str(len(empty.get(seed, ()))) for seed in e.row_runs(row)["seed"])
+    return "/".join(map(str, empty_by_seed(e, row)))
 
 
 def balance_as_budget(results_dir: Path) -> str:
@@ -96,7 +95,7 @@ def _against(e: evidence.Evidence, row: Row, gmp: str | None) -> list[str]:
     return [
         lead.text() if lead else "–",
         f"{_printed(row) - _printed(e.table.row(gmp)):.2f}" if gmp else "–",
-        f"{agreement(layers, published)[2]:.2f}" + (f" (`{name}`)" if name != row.id else ""),
+        f"{agreement(layers, published)[2]:.2f}" + (f" (`{name}`)" if name != row.id else "") if name else "–",
         _empty_by_seed(e, row.id),
     ]
 
