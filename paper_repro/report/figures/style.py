@@ -307,10 +307,11 @@ def sparsity_axis(axis: Axes) -> None:
 
 def budget_axis(axis: Axes, lowest: float) -> None:
     """Sparsity of layers from ``lowest`` % upwards, by the logarithm of what is left of them: a layer with a hundredth
-    of its weights and an empty one stand apart. 0.1 % is added to what is left, so that empty ones have a place.
+    of its weights and an empty one stand apart. 0.1 % is added to what is left, so that empty ones have a place; above
+    them is room for marks at the edge.
     """
     axis.set_yscale("function", functions=_log_of_what_is_left(0.1))
-    axis.set_ylim(max(0.0, lowest - (100.1 - lowest) * 0.2), 100.02)
+    axis.set_ylim(max(0.0, lowest - (100.1 - lowest) * 0.2), 100.04)
     plain_ticks(axis.yaxis, FixedLocator([0, 50, 80, 90, 95, 99, 99.9, 100]))
 
 
