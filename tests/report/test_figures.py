@@ -217,16 +217,60 @@ def test_nothing_is_invented(make_runs: MakeRuns, tmp_path: Path) -> None:
     """One solid line per method that ran, with one point per row that ran; no interval for one seed."""
     evidence = load(make_runs, tmp_path, rows=["dense", "str-90.23", "str-98.05"])
     figure = figures.draw(evidence, "accuracy_over_sparsity")
-    panels = [axis for axis in figure.axes if axis.get_subplotspec().colspan.start == 1]
+    panels = reproduced(figure)
     assert panels
     for axis in panels:
         drawn = [line for line in axis.lines if line.get_marker() not in ("None", "")]
         assert [len(line.get_xdata()) for line in drawn] == [2]
         assert drawn[0].get_linestyle() == "-" and same_color(drawn[0].get_color(), LOOKS["str"].colour)
-        edges = [path.vertices for collection in axis.collections for path in collection.get_paths()]
-        assert not [part for part in edges if np.isfinite(part).all() and len(part)]
+        assert not intervals(axis)
         assert {text.get_text() for text in axis.texts} == {"STR", "Dense"}
     assert "interval" not in texts(figure)
+
+
+def reproduced(figure: Figure) -> list[Axes]:
+    return [axis for axis in figure.axes if axis.get_subplotspec().colspan.start == 1]
+
+
+def intervals(axis: Axes) -> int:
+    """How many bands and bars are in a panel."""
+    edges = [path.vertices for collection in axis.collections for path in collection.get_paths()]
+    return sum(bool(np.isfinite(part).all()) and len(part) > 0 for part in edges)
+
+
+@pytest.mark.parametrize("name", ["accuracy_over_sparsity", "accuracy_over_macs"])
+def test_two_seeds_are_shown_themselves_and_three_by_their_interval(
+    make_runs: MakeRuns, tmp_path: Path, name: str
+) -> None:
+    """The interval of two would run off the axes."""
+    for seeds in ((0, 1), (0, 1, 2)):
+        rows = ["gmp-80", "gmp-90", "str-79.55", "dense"]
+        evidence = load(make_runs, tmp_path / str(len(seeds)), rows=rows, seeds=seeds)
+        figure = figures.draw(evidence, name)
+        (axis,) = reproduced(figure)
+        points = [line.get_ydata() for line in axis.lines if line.get_gid() == "seeds"]
+        one, interval = (said in texts(figure) for said in ("One seed, where there are fewer than 3", "95 % interval"))
+        assert (one, interval, intervals(axis) > 0) == (len(seeds) < 3, len(seeds) > 2, len(seeds) > 2)
+        measured = [evidence.by_seed(row, "top1_pct") for row in ("gmp-80", "gmp-90", "str-79.55")]
+        expected = sorted(value for row in measured for value in row.values()) if len(seeds) < 3 else []
+        assert sorted(value for line in points for value in line) == pytest.approx(expected)
+        low, high = axis.get_ylim()
+        assert all(low < value < high for line in points for value in line)
+        is_legible(figure)
+
+
+def test_kinds_of_methods_that_were_not_run_have_no_panels(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """Beside runs; without any, all that is reported is shown. A kind that nobody reports has no panel for that."""
+    ran = load(make_runs, tmp_path, rows=["dense", "str-90.23", "gmp-90"])
+    titles = [axis.get_title() for axis in figures.draw(ran, "accuracy_over_sparsity").axes]
+    assert [title.splitlines()[-1] for title in titles] == ["Pruned on a schedule"] * 2
+    assert [title.partition(":")[0] for title in titles] == ["Reported", "Reproduced"]
+    without = figures.draw(ev.load("resnet50", "smoke", tmp_path / "none"), "accuracy_over_sparsity")
+    assert len(without.axes) == 3
+    patterns = load(make_runs, tmp_path / "patterns", "n_of_m")
+    figure = figures.draw(patterns, "accuracy_over_sparsity")
+    assert [axis.get_title().partition(":")[0] for axis in figure.axes] == ["Reproduced"]
+    assert "Reported" not in texts(figure)
 
 
 def test_reported_and_reproduced_differ_in_more_than_colour(make_runs: MakeRuns, tmp_path: Path) -> None:
@@ -311,7 +355,7 @@ def test_every_figure_belongs_to_a_table() -> None:
 
 @pytest.mark.parametrize("name", ["methods_over_sparsity", "methods_over_macs"])
 def test_methods_are_beside_str_in_every_panel(make_runs: MakeRuns, tmp_path: Path, name: str) -> None:
-    evidence = load(make_runs, tmp_path, "family", seeds=(0, 1))
+    evidence = load(make_runs, tmp_path, "family", seeds=(0, 1, 2))
     figure = figures.draw(evidence, name)
     assert "rows missing" not in texts(figure)
     drawn = {evidence.table.row(id).method for id in evidence.trained_rows}

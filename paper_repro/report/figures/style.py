@@ -232,12 +232,6 @@ def area(label: str, **look: Any) -> Handle:
     return Patch(label=label, **look)
 
 
-def interval_handle(evidence: Evidence) -> list[Handle]:
-    """The key's entry for intervals, where there are any."""
-    many = any(len(evidence.by_seed(row, "top1_pct")) > 1 for row in evidence.trained_rows)
-    return [area("95 % interval over seeds", color="#777777", alpha=0.25, linewidth=0)] if many else []
-
-
 # -- labels in place -------------------------------------------------------------------------------------------------
 
 
