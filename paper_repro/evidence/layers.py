@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,10 @@ from paper_repro.evidence.evidence import Evidence
 from paper_repro.experiments.claims import Rows
 
 STR = Rows(methods=("str",))
+# The paper's regimes of 80, 90 and 95 % are a factor 2 apart in density. A budget further off than half of that, on a
+# log scale, is one of another regime.
+NEAR = math.sqrt(2.0)
+LEAST_PCT = 1e-4  # density of an empty network, which has no logarithm
 
 
 def budgets(evidence: Evidence, rows: Rows | None, printed: bool) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
@@ -68,17 +73,28 @@ def published_str(evidence: Evidence) -> dict[str, dict[str, float]]:
 
 
 def nearest_published(evidence: Evidence, sparsity_pct: float) -> tuple[str, dict[str, float]]:
-    """The published STR budget whose printed sparsity is the nearest, by its row; "" and no layers where none is."""
+    """The published STR budget whose printed density is the nearest on a log scale, by its row; "" and no layers where
+    none is within a factor ``NEAR``.
+    """
 
-    def distance(budget: tuple[str, object]) -> float:
-        return abs((evidence.table.row(budget[0]).reported.sparsity_pct or 0.0) - sparsity_pct)
+    def distance(row: str) -> float:
+        printed_pct = evidence.table.row(row).reported.sparsity_pct or 0.0
+        return abs(math.log(max(100.0 - printed_pct, LEAST_PCT) / max(100.0 - sparsity_pct, LEAST_PCT)))
 
-    return min(published_str(evidence).items(), key=distance, default=("", {}))
+    published = published_str(evidence)
+    nearest = min(published, key=distance, default="")
+    return (nearest, published[nearest]) if nearest and distance(nearest) <= math.log(NEAR) else ("", {})
+
+
+def empty_by_seed(evidence: Evidence, row: str) -> list[int]:
+    """How many layers of each of a row's runs ended empty."""
+    empty = evidence.empty_layers(row)
+    return [len(empty.get(seed, ())) for seed in evidence.row_runs(row)["seed"]]
 
 
 def agreement(layers: pd.DataFrame, published: Mapping[str, float]) -> tuple[pd.Series, pd.Series, float]:
     """The density of each layer, mean over seeds; that of a published budget; and the correlation of their logarithms
-    over the layers that keep weights in both.
+    over the layers that keep weights in both. A layer that is empty in every seed keeps none.
     """
     here = 1.0 - layers.groupby("layer", sort=False)["sparsity_pct"].mean() / 100.0
     paper = 1.0 - pd.Series(published)[here.index] / 100.0

@@ -16,6 +16,7 @@ from paper_repro.evidence.layers import (
     at_full_size,
     backbone,
     budgets,
+    empty_by_seed,
     macs_left,
     nearest_published,
     sparsity_pct,
@@ -44,9 +45,7 @@ def _over_uniform(by_seed: Iterable[pd.DataFrame]) -> str:
 
 
 def _empty_by_seed(e: evidence.Evidence, row: str) -> str:
-    """How many layers of each of a row's runs ended empty."""
-    empty = e.empty_layers(row)
-    return "/".join(str(len(empty.get(seed, ()))) for seed in e.row_runs(row)["seed"])
+    return "/".join(map(str, empty_by_seed(e, row)))
 
 
 def balance_as_budget(results_dir: Path) -> str:
@@ -110,7 +109,8 @@ def _beside_the_paper(e: evidence.Evidence, row: Row) -> list[str]:
     """How far a row's budgets go along with the paper's nearest, and how many layers of each run are empty."""
     name, published = nearest_published(e, float(e.row_runs(row.id)["sparsity_pct"].mean()))
     correlation = agreement(e.budgets[e.budgets["row"] == row.id], published)[2]
-    return [f"{correlation:.2f}" + (f" (`{name}`)" if name != row.id else ""), _empty_by_seed(e, row.id)]
+    along = f"{correlation:.2f}" + (f" (`{name}`)" if name != row.id else "") if name else "–"
+    return [along, _empty_by_seed(e, row.id)]
 
 
 BUDGETS_FROM = ("paper", "smoke", "small")

@@ -241,6 +241,29 @@ def test_shape_of_runs(make_runs: MakeRuns, tmp_path: Path) -> None:
     assert find(evidence, "budget-shape").verdict is Verdict.FAIL
 
 
+def test_thresholds_are_compared_among_layers_that_keep_weights(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """Decay alone takes the threshold of an empty layer far up: it says nothing of what was learned."""
+    evidence = load(make_runs, tmp_path, rows=["str-90.23", "str-95.03"])
+    before = find(evidence, "budget-shape")
+    assert "The largest threshold of a network is 6.3 times" in before.sentence
+    assert "Here the thresholds hardly differ: weight decay has set s" in before.sentence
+    first = evidence.budgets["row"].eq("str-90.23") & evidence.budgets["layer"].eq("conv1")
+    evidence.budgets.loc[first, ["sparsity_pct", "threshold"]] = 100.0, 0.49
+    found = find(evidence, "budget-shape")
+    assert (
+        "Among the layers that keep weights, the largest threshold of a network is 5.7 to 6.3 times" in found.sentence
+    )
+    assert [line["empty_layers"] for line in found.numbers] == [1, 0]
+
+
+def test_thresholds_that_differ_are_not_said_to_be_alike(make_runs: MakeRuns, tmp_path: Path) -> None:
+    evidence = load(make_runs, tmp_path, rows=["str-90.23"])
+    evidence.budgets.loc[evidence.budgets["layer"].eq("fc"), "threshold"] = 1.0
+    sentence = find(evidence, "budget-shape").sentence
+    assert "100.0 times its smallest, in the paper's Figure 3 191 times." in sentence
+    assert "hardly differ" not in sentence
+
+
 def test_a_claim_without_a_check_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "CHECKS", {})
     found = claims.check(ev.load("resnet50", "smoke", tmp_path))

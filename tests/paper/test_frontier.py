@@ -125,7 +125,7 @@ def test_lengths_of_training_are_apart_and_second_hand_is_open(name: str) -> Non
     for axis in figure.axes:
         labels = {text.get_text() for text in axis.texts}
         assert "STR" in labels and 2 <= len(labels) <= 8
-        shown = frame[frame["schedule"].isin(schedules[axis.get_title()]) | frame["series"].eq("str")]
+        shown = frame[(frame["schedule"] == schedules[axis.get_title()]) | frame["series"].eq("str")]
         drawn = {
             (place, accuracy, line.get_markerfacecolor() == "white")
             for line in axis.lines
@@ -134,6 +134,13 @@ def test_lengths_of_training_are_apart_and_second_hand_is_open(name: str) -> Non
         assert drawn == set(zip(shown[x], shown["top1_pct"], shown["second_hand"], strict=True))
     longer = {text.get_text() for text in figure.axes[1].texts}
     assert "GMP" in longer and "OptG" not in longer
+
+
+def test_a_pretrained_start_is_not_shown_with_what_a_source_leaves_open() -> None:
+    panels = figures.draw(frontier(), "published_over_sparsity").axes
+    names = {axis.get_title(): {text.get_text() for text in axis.texts} for axis in panels}
+    assert names["Pretrained start"] == {"STR", "Network surgery"}
+    assert {"RPG", "RPG, from scratch", "ProbMask"} <= names["Source does not say (start or length)"]
 
 
 def test_reevaluations_are_listed_as_unverified_and_trained_at_tier_paper_alone(tmp_path: Path) -> None:

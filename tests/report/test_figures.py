@@ -114,15 +114,76 @@ def test_figures_of_whole_tables_are_legible(make_runs: MakeRuns, tmp_path: Path
         assert all(len(series_in(axis)) <= MOST_SERIES for axis in figure.axes)
 
 
+def budget_panels(evidence: Evidence) -> dict[str, Axes]:
+    return {axis.get_title().split(":")[0]: axis for axis in figures.draw(evidence, "layer_budgets").axes}
+
+
+def of_the_paper(axis: Axes) -> bool:
+    return any(line.get_marker() == "s" and len(line.get_xdata()) > 0 for line in axis.lines)
+
+
 def test_layer_budgets_show_patterns_without_a_budget_of_the_paper(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """A uniform pattern, whose layers all have one density, has no panel; only the title counts it."""
     evidence = load(make_runs, tmp_path, "n_of_m", rows=["sr-ste-2of4", "str-2of4-90", "str-90.23"])
-    titles = {axis.get_title().split(":")[0]: axis for axis in figures.draw(evidence, "layer_budgets").axes}
-    assert set(titles) == {"sr-ste-2of4", "str-2of4-90", "str-90.23"}
-    behind = {
-        row: [line for line in axis.lines if line.get_marker() == "s" and len(line.get_xdata())]
-        for row, axis in titles.items()
+    learnt = evidence.budgets["row"].eq("str-2of4-90") & evidence.budgets["layer"].eq("fc")
+    evidence.budgets.loc[learnt, "sparsity_pct"] = 50.0
+    panels = budget_panels(evidence)
+    assert {row: of_the_paper(axis) for row, axis in panels.items()} == {"str-2of4-90": False, "str-90.23": True}
+    title = " ".join(figures.draw(evidence, "layer_budgets").get_suptitle().split())
+    assert "(1 row with one density in all pruned layers left out)" in title
+    alone = load(make_runs, tmp_path / "alone", "n_of_m", rows=["sr-ste-2of4"])
+    assert set(budget_panels(alone)) == {"sr-ste-2of4"}
+
+
+def test_a_layer_that_is_empty_in_a_seed_has_a_mark_at_the_edge(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """The mean over seeds does not show it."""
+    evidence = load(make_runs, tmp_path, rows=["str-90.23", "str-95.03"], seeds=(0, 1))
+    assert "No weight left" not in texts(figures.draw(evidence, "layer_budgets"))
+    names = list(dict.fromkeys(evidence.budgets["layer"]))
+    emptied = evidence.budgets["row"].eq("str-95.03") & evidence.budgets["layer"].isin([names[3], names[5]])
+    evidence.budgets.loc[emptied & evidence.budgets["seed"].eq(1), "sparsity_pct"] = 100.0
+    marked = {
+        row: [list(line.get_xdata()) for line in axis.lines if line.get_gid() == "empty"]
+        for row, axis in budget_panels(evidence).items()
     }
-    assert [bool(behind[row]) for row in ("sr-ste-2of4", "str-2of4-90", "str-90.23")] == [False, False, True]
+    assert marked == {"str-90.23": [], "str-95.03": [[4, 6]]}
+    figure = figures.draw(evidence, "layer_budgets")
+    assert "No weight left (in at least one seed)" in texts(figure)
+    is_legible(figure)
+
+
+def test_a_budget_of_another_regime_is_not_drawn(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """MobileNetV1 has one, of 89.01 %: its density is 2.2 times too small for the row of 75 %."""
+    evidence = load(make_runs, tmp_path, "mobilenetv1", rows=["str-75.28", "str-85.80", "str-89.01"])
+    panels = budget_panels(evidence)
+    assert {row: of_the_paper(axis) for row, axis in panels.items()} == {
+        "str-75.28": False, "str-85.80": True, "str-89.01": True,
+    }  # fmt: skip
+    assert [axis.get_title().partition("; ")[2] for axis in panels.values()] == ["", *["reported: str-89.01"] * 2]
+    titles = [axis.get_title() for axis in figures.draw(evidence, "densities_against_paper").axes]
+    assert [title.partition(":")[0] for title in titles] == ["str-85.80", "str-89.01"]
+    sparse = load(make_runs, tmp_path / "sparse", "mobilenetv1", rows=["str-75.28"])
+    assert "near a budget" in figures.FIGURES["densities_against_paper"].otherwise
+    assert "densities_against_paper" not in figures.names(sparse)
+
+
+def test_densities_say_which_layers_are_empty_and_which_the_correlation_leaves_out(
+    make_runs: MakeRuns, tmp_path: Path
+) -> None:
+    """Counted by seed, as in docs/reproduce.md; left out is what is empty in every seed."""
+    evidence = load(make_runs, tmp_path, rows=["str-95.03"], seeds=(0, 1))
+    names = list(dict.fromkeys(evidence.budgets["layer"]))
+    (axis,) = figures.draw(evidence, "densities_against_paper").axes
+    assert "empty" not in axis.get_title()
+    for seed, gone in ((0, names[3:4]), (1, names[3:6])):
+        emptied = evidence.budgets["seed"].eq(seed) & evidence.budgets["layer"].isin(gone)
+        evidence.budgets.loc[emptied, "sparsity_pct"] = 100.0
+    figure = figures.draw(evidence, "densities_against_paper")
+    (axis,) = figure.axes
+    assert axis.get_title().endswith("empty layers, by seed: 1/3")
+    assert [len(line.get_xdata()) for line in axis.lines if line.get_gid() == "empty"] == [1]
+    assert "Empty in every seed: left out of r" in texts(figure)
+    is_legible(figure)
 
 
 def test_points_are_one_tidy_frame(make_runs: MakeRuns, tmp_path: Path) -> None:
@@ -156,16 +217,60 @@ def test_nothing_is_invented(make_runs: MakeRuns, tmp_path: Path) -> None:
     """One solid line per method that ran, with one point per row that ran; no interval for one seed."""
     evidence = load(make_runs, tmp_path, rows=["dense", "str-90.23", "str-98.05"])
     figure = figures.draw(evidence, "accuracy_over_sparsity")
-    panels = [axis for axis in figure.axes if axis.get_subplotspec().colspan.start == 1]
+    panels = reproduced(figure)
     assert panels
     for axis in panels:
         drawn = [line for line in axis.lines if line.get_marker() not in ("None", "")]
         assert [len(line.get_xdata()) for line in drawn] == [2]
         assert drawn[0].get_linestyle() == "-" and same_color(drawn[0].get_color(), LOOKS["str"].colour)
-        edges = [path.vertices for collection in axis.collections for path in collection.get_paths()]
-        assert not [part for part in edges if np.isfinite(part).all() and len(part)]
+        assert not intervals(axis)
         assert {text.get_text() for text in axis.texts} == {"STR", "Dense"}
     assert "interval" not in texts(figure)
+
+
+def reproduced(figure: Figure) -> list[Axes]:
+    return [axis for axis in figure.axes if axis.get_subplotspec().colspan.start == 1]
+
+
+def intervals(axis: Axes) -> int:
+    """How many bands and bars are in a panel."""
+    edges = [path.vertices for collection in axis.collections for path in collection.get_paths()]
+    return sum(bool(np.isfinite(part).all()) and len(part) > 0 for part in edges)
+
+
+@pytest.mark.parametrize("name", ["accuracy_over_sparsity", "accuracy_over_macs"])
+def test_two_seeds_are_shown_themselves_and_three_by_their_interval(
+    make_runs: MakeRuns, tmp_path: Path, name: str
+) -> None:
+    """The interval of two would run off the axes."""
+    for seeds in ((0, 1), (0, 1, 2)):
+        rows = ["gmp-80", "gmp-90", "str-79.55", "dense"]
+        evidence = load(make_runs, tmp_path / str(len(seeds)), rows=rows, seeds=seeds)
+        figure = figures.draw(evidence, name)
+        (axis,) = reproduced(figure)
+        points = [line.get_ydata() for line in axis.lines if line.get_gid() == "seeds"]
+        one, interval = (said in texts(figure) for said in ("One seed, where there are fewer than 3", "95 % interval"))
+        assert (one, interval, intervals(axis) > 0) == (len(seeds) < 3, len(seeds) > 2, len(seeds) > 2)
+        measured = [evidence.by_seed(row, "top1_pct") for row in ("gmp-80", "gmp-90", "str-79.55")]
+        expected = sorted(value for row in measured for value in row.values()) if len(seeds) < 3 else []
+        assert sorted(value for line in points for value in line) == pytest.approx(expected)
+        low, high = axis.get_ylim()
+        assert all(low < value < high for line in points for value in line)
+        is_legible(figure)
+
+
+def test_kinds_of_methods_that_were_not_run_have_no_panels(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """Beside runs; without any, all that is reported is shown. A kind that nobody reports has no panel for that."""
+    ran = load(make_runs, tmp_path, rows=["dense", "str-90.23", "gmp-90"])
+    titles = [axis.get_title() for axis in figures.draw(ran, "accuracy_over_sparsity").axes]
+    assert [title.splitlines()[-1] for title in titles] == ["Pruned on a schedule"] * 2
+    assert [title.partition(":")[0] for title in titles] == ["Reported", "Reproduced"]
+    without = figures.draw(ev.load("resnet50", "smoke", tmp_path / "none"), "accuracy_over_sparsity")
+    assert len(without.axes) == 3
+    patterns = load(make_runs, tmp_path / "patterns", "n_of_m")
+    figure = figures.draw(patterns, "accuracy_over_sparsity")
+    assert [axis.get_title().partition(":")[0] for axis in figure.axes] == ["Reproduced"]
+    assert "Reported" not in texts(figure)
 
 
 def test_reported_and_reproduced_differ_in_more_than_colour(make_runs: MakeRuns, tmp_path: Path) -> None:
@@ -250,7 +355,7 @@ def test_every_figure_belongs_to_a_table() -> None:
 
 @pytest.mark.parametrize("name", ["methods_over_sparsity", "methods_over_macs"])
 def test_methods_are_beside_str_in_every_panel(make_runs: MakeRuns, tmp_path: Path, name: str) -> None:
-    evidence = load(make_runs, tmp_path, "family", seeds=(0, 1))
+    evidence = load(make_runs, tmp_path, "family", seeds=(0, 1, 2))
     figure = figures.draw(evidence, name)
     assert "rows missing" not in texts(figure)
     drawn = {evidence.table.row(id).method for id in evidence.trained_rows}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,10 @@ LABELS = {
 LABEL_Y = "Top-1 accuracy (%)"
 WHAT = {"sparsity_pct": "accuracy over sparsity", "macs_m": "accuracy over multiply-adds"}
 ORIGINS = {pt.REPORTED: st.REPORTED, pt.REPRODUCED: st.REPRODUCED}
+# With two, an interval is 12.7 standard errors wide to each side: it hides the data, and runs off the axes.
+FEWEST_SEEDS = 3
+# with a rim, so that they are seen on the mark of their mean
+SEED: dict[str, Any] = {"linestyle": "none", "markersize": 3.2, "markeredgewidth": 0.5, "markeredgecolor": "white"}
 COLLAPSED = 12.0  # points below the worst network of the front: drawn, it would flatten all others
 MARGIN = 2.0  # points by which an interval may widen the axis
 
@@ -52,29 +56,42 @@ def methods_over_macs(evidence: Evidence) -> Figure:
 
 def _accuracy_over(x: str, evidence: Evidence) -> Figure:
     """Reported and reproduced in one panel where they may be compared, side by side with own axes where not."""
-    frame = _drawable(evidence, x)
-    origins, titles = pt.origins(frame), pt.titles(evidence)
-    apart = len(origins) > 1 and not evidence.full_scale
-    kinds = _kinds(frame)
-    sides = [[origin] for origin in origins] if apart else [origins]
-    if apart:
+    frame, titles = _drawable(evidence, x), pt.titles(evidence)
+    kinds, sides, apart = _layout(evidence, frame)
+    if len(sides) > 1:
         fig, axes = st.grid(2 * len(kinds), 2, 1.95 if len(kinds) > 1 else 2.4, sharex="col", sharey="col")
     else:
         fig, axes = st.grid(len(kinds), 2, 2.6, sharex=True, sharey=True)
+    context = False
     panels = [(kind, side) for kind in kinds for side in sides]
     for at, (axis, (kind, side)) in enumerate(zip(axes, panels, strict=True)):
         shown = frame[frame["origin"].isin(side)]
-        _draw_context(axis, shown, kind, x)
+        context = _draw_context(axis, shown, kind, x) or context
         _draw_kind(axis, shown, kind, x)
-        axis.set_title(f"{titles[side[0]]}\n{kind}" if apart and at < 2 else kind)
+        axis.set_title(f"{titles[side[0]]}\n{kind}" if apart and at < len(sides) else kind)
         if side == [pt.REPRODUCED]:
             _cut_collapsed(axis, shown, kind, x)
         _scale(axis, shown, x)
     st.label_axes(fig, axes, LABELS[x], LABEL_Y)
+    origins = [origin for side in sides for origin in side]
     handles = [st.handle(f"{origin[0].upper()}{origin[1:]}", "#333333", "o", ORIGINS[origin]) for origin in origins]
-    if len(kinds) > 1:
+    if context:
         handles.append(st.key("The other methods", color=st.CONTEXT_GREY, linewidth=0.8))
-    return st.finish(fig, evidence, WHAT[x], [*handles, *st.interval_handle(evidence)])
+    return st.finish(fig, evidence, WHAT[x], [*handles, *_keys_to_seeds(frame)])
+
+
+def _layout(evidence: Evidence, frame: pd.DataFrame) -> tuple[list[str], list[list[str]], bool]:
+    """The kinds that have panels, the origins that each panel of theirs shows, and whether the two origins are apart.
+
+    Where they are, the kinds are those that were run: a panel of reported numbers alone would have nothing beside it.
+    The reported numbers have no panels where they are of none of these kinds.
+    """
+    origins = pt.origins(frame)
+    if len(origins) == 1 or evidence.full_scale:
+        return _kinds(frame), [origins], False
+    kinds = _kinds(frame[frame["origin"] == pt.REPRODUCED])
+    printed = set(frame.loc[frame["origin"] == pt.REPORTED, "kind"])
+    return kinds, [[pt.REPORTED], [pt.REPRODUCED]] if printed & set(kinds) else [[pt.REPRODUCED]], True
 
 
 def _methods_over(x: str, evidence: Evidence) -> Figure:
@@ -95,15 +112,41 @@ def _methods_over(x: str, evidence: Evidence) -> Figure:
         _scale(axis, frame, x)
     st.label_axes(fig, axes, LABELS[x], LABEL_Y)
     handles = [st.key("Best of all methods (Pareto front)", color=st.CONTEXT_GREY, linewidth=4, alpha=0.6)]
-    return st.finish(fig, evidence, WHAT[x], [*handles, *st.interval_handle(evidence)])
+    return st.finish(fig, evidence, WHAT[x], [*handles, *_keys_to_seeds(frame)])
 
 
 def _drawable(evidence: Evidence, x: str) -> pd.DataFrame:
-    """The points that have a place on the axes: printed accuracies on other data than the table's have none."""
+    """The points that have a place on the axes: printed accuracies on other data than the table's have none. ``half``
+    is left where there are seeds enough for an interval; ``seeds`` are those to be shown in its place.
+    """
     frame = pt.points(evidence).dropna(subset=[x])
     own = (frame["model"] == evidence.table.model) & (frame["dataset"] == evidence.table.dataset)
     frame = frame[own | (frame["origin"] == pt.REPRODUCED)]
-    return frame.assign(kind=[st.look(series).kind for series in frame["series"]]).sort_values(x, kind="stable")
+    rows = zip(frame["row"], frame["n"], strict=True)
+    frame = frame.assign(
+        kind=[st.look(series).kind for series in frame["series"]],
+        half=frame["half"].where(frame["n"] >= FEWEST_SEEDS),
+        seeds=pd.Series([_seeds(evidence, row, x) if 1 < n < FEWEST_SEEDS else [] for row, n in rows], frame.index),
+    )
+    return frame.sort_values(x, kind="stable")
+
+
+def _seeds(evidence: Evidence, row: str, x: str) -> list[tuple[float, float]]:
+    """Place and accuracy of each of a row's runs."""
+    places = evidence.by_seed(row, "sparsity_pct" if x == "sparsity_pct" else "sparse_macs_m")
+    accuracies = evidence.by_seed(row, "top1_pct")
+    return [(places[seed], top1_pct) for seed, top1_pct in accuracies.items() if seed in places]
+
+
+def _keys_to_seeds(frame: pd.DataFrame) -> list[st.Handle]:
+    """The key's entries for what shows how far seeds are apart; the dense network is a line without."""
+    sparse = frame[frame["kind"] != st.DENSE]
+    keys: list[st.Handle] = []
+    if sparse["half"].notna().any():
+        keys.append(st.area("95 % interval over seeds", color="#777777", alpha=0.25, linewidth=0))
+    if sparse["seeds"].map(len).any():
+        keys.append(st.key(f"One seed, where there are fewer than {FEWEST_SEEDS}", color="#333333", marker="o", **SEED))
+    return keys
 
 
 def _kinds(frame: pd.DataFrame, also: str = "") -> list[str]:
@@ -119,11 +162,12 @@ def front(frame: pd.DataFrame, x: str) -> pd.DataFrame:
     return pd.DataFrame([(sign * cost, top1_pct) for cost, top1_pct in points], columns=[x, "top1_pct"]).sort_values(x)
 
 
-def _draw_context(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
-    """The methods of other kinds, thin and grey."""
+def _draw_context(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> bool:
+    """The methods of other kinds, thin and grey; whether there are any."""
     others = frame[(frame["kind"] != kind) & (frame["kind"] != st.DENSE) & (frame["series"] != "str")]
     for _, line in others.groupby(["series", "origin"], sort=False):
         axis.plot(line[x], line["top1_pct"], color=st.CONTEXT_GREY, linewidth=0.8, marker=".", markersize=3, zorder=1)
+    return len(others) > 0
 
 
 def _draw_kind(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
@@ -143,13 +187,18 @@ def _draw_kind(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
 
 
 def _draw_line(axis: Axes, line: pd.DataFrame, x: str, origin: str, bold: bool) -> None:
-    """Means joined by a line, their intervals as a light band; an interval that stands alone as a bar."""
+    """Means joined by a line, their intervals as a light band; an interval that stands alone as a bar. Where there are
+    too few seeds for an interval, the seeds themselves as small points.
+    """
     looks, weight = st.look(line["series"].iloc[0]), ORIGINS[origin]
     place, mean, half = (line[name].to_numpy() for name in (x, "top1_pct", "half"))
     axis.plot(
         place, mean, color=looks.colour, marker=looks.marker, zorder=4 if bold else 3,
         **weight | ({"linewidth": 1.3 * weight["linewidth"]} if bold else {}),
     )  # fmt: skip
+    seeds = [seed for of_row in line["seeds"] for seed in of_row]
+    if seeds:
+        axis.plot(*zip(*seeds, strict=True), color=looks.colour, marker=looks.marker, zorder=5, gid="seeds", **SEED)
     low, high = mean - half, np.minimum(mean + half, 100.0)  # an interval may reach beyond what can be measured
     axis.fill_between(place, low, high, color=looks.colour, alpha=0.13, linewidth=0, zorder=2)
     known = np.concatenate([[False], np.isfinite(half), [False]])
@@ -177,9 +226,11 @@ def _cut_collapsed(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
         return
     whole = frame[frame["top1_pct"] > best["top1_pct"].min() - COLLAPSED]
     half = whole["half"].fillna(0.0)
-    low, high = whole["top1_pct"].min(), whole["top1_pct"].max()
-    floor = max((whole["top1_pct"] - half).min(), low - MARGIN) - 0.5
-    axis.set_ylim(floor, min((whole["top1_pct"] + half).max(), high + MARGIN, 100.0) + 0.5)
+    means = [whole["top1_pct"].min(), whole["top1_pct"].max()]
+    shown = [*means, *(top1_pct for seeds in whole["seeds"] for _, top1_pct in seeds)]
+    floor = min([*shown, max((whole["top1_pct"] - half).min(), means[0] - MARGIN)]) - 0.5
+    ceiling = max([*shown, min((whole["top1_pct"] + half).max(), means[1] + MARGIN, 100.0)]) + 0.5
+    axis.set_ylim(floor, ceiling)
     for label in [label for label in st.end_labels(axis) if label.xy[1] < floor]:
         label.remove()
     for _, point in frame.drop(whole.index).iterrows():

@@ -11,25 +11,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
+from paper_repro.evidence.budget_claims import UNIFORM_PCT
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.layers import (
+    NEAR,
     STR,
     against_uniform,
     agreement,
     at_full_size,
     backbone,
     budgets,
+    empty_by_seed,
     nearest_published,
     published_str,
 )
 from paper_repro.experiments.claims import Rows
 from paper_repro.report.figures import style as st
-from paper_repro.report.figures.registry import NO_RUNS, figure
+from paper_repro.report.figures.registry import figure
 
-SMALLEST_DENSITY = 1e-4  # where a layer without weights is drawn, on a log scale
+SMALLEST_DENSITY = 1e-4  # where a layer with fewer weights, or none, is drawn on a log scale
+KEY = ("here", "empty", "paper", "uniform")  # the entries of the key to budgets, in their order
 BLUE, CIRCLE = st.LOOKS["str"].colour, st.LOOKS["str"].marker
 UNIFORM: dict[str, Any] = {"color": "black", "linestyle": ":"}
 FAINT_POINTS = {"markersize": 2.5, "linewidth": 0.8}
+EMPTY: dict[str, Any] = {"color": BLUE, "marker": "x", "markersize": 4, "markeredgewidth": 0.9, "linestyle": "none"}
 
 
 def numbered_layers(evidence: Evidence, rows: Rows = STR) -> pd.DataFrame:
@@ -41,51 +46,77 @@ def numbered_layers(evidence: Evidence, rows: Rows = STR) -> pd.DataFrame:
 @figure("layer_budgets", lambda evidence: len(evidence.budgets) > 0 or bool(published_str(evidence)))
 def layer_budgets(evidence: Evidence) -> Figure:
     """Sparsity of each layer of the rows of STR and of N:M patterns, the uniform budget as a line, and behind STR's the
-    nearest one of the paper.
+    paper's nearest in density, where one is near. Layers that are empty in a run have a mark at the upper edge. Rows
+    whose layers all have one density, as under a uniform pattern, are left out.
     """
     patterned = {row.method for row in evidence.table.rows if st.look(row.method).kind == st.N_OF_M}
     layers = numbered_layers(evidence, Rows(methods=(*STR.methods, *patterned)))
     published = published_str(evidence)
-    trained = list(dict.fromkeys(layers["row"]))
+    rows = list(dict.fromkeys(layers["row"]))
+    trained = [row for row in rows if not _has_one_density(layers[layers["row"] == row])] or rows
     shown = trained or st.evenly(list(published), 6)
     fig, axes = st.grid(len(shown), 2, 1.75)
+    handles: dict[str, st.Handle] = {}
     for axis, row in zip(axes, shown, strict=False):
-        _draw_budget(axis, evidence, row, layers[layers["row"] == row])
+        handles |= _draw_budget(axis, evidence, row, layers[layers["row"] == row])
     st.label_axes(fig, axes, "Number of the layer, from input to output", "Sparsity (%; log of what is left)")
-    handles = [
-        st.handle(f"Reported: {'nearest ' if trained else ''}budget", st.PAPER_GREY, "s", st.REPORTED | FAINT_POINTS),
-        st.key("Uniform budget", **UNIFORM),
-    ]
-    if trained:
-        here = st.handle("Reproduced (mean; band: range over seeds)", BLUE, CIRCLE, st.REPRODUCED | FAINT_POINTS)
-        handles.insert(0, here)
-    some = f", {len(shown)} of {len(published)} published budgets" if len(shown) < len(published) else ""
-    under = "STR and N:M patterns" if patterned else "STR"
-    return st.finish(fig, evidence, f"sparsity of each layer under {under}" + ("" if trained else some), handles)
+    what = f"sparsity of each layer under {'STR and N:M patterns' if patterned else 'STR'}"
+    if left_out := len(rows) - len(trained):
+        what += f" ({left_out} row{'s' * (left_out > 1)} with one density in all pruned layers left out)"
+    if len(shown) < len(published) and not trained:
+        what += f", {len(shown)} of {len(published)} published budgets"
+    return st.finish(fig, evidence, what, [handles[name] for name in KEY if name in handles])
 
 
-def _draw_budget(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFrame) -> None:
+def _has_one_density(layers: pd.DataFrame) -> bool:
+    """Whether all layers that were pruned at all have the same density, in every run of a row."""
+    pruned = layers.loc[layers["sparsity_pct"] > 0, "sparsity_pct"]
+    return len(pruned) > 0 and float(pruned.max() - pruned.min()) < UNIFORM_PCT
+
+
+def _draw_budget(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFrame) -> dict[str, st.Handle]:
+    """One row's layers; the entries of the key to what was drawn."""
     measured = evidence.summary(row, "sparsity_pct")
     overall = (evidence.table.row(row).reported.sparsity_pct or 0.0) if measured is None else measured.mean
     is_str = evidence.table.row(row).method in STR.methods
     nearest, paper = nearest_published(evidence, overall) if is_str else ("", {})
-    axis.plot(
-        range(1, len(paper) + 1), list(paper.values()), color=st.PAPER_GREY, marker="s", zorder=2,
-        **st.REPORTED | FAINT_POINTS,
-    )  # fmt: skip
-    names = list(dict.fromkeys(layers["layer"])) or list(paper)
+    handles: dict[str, st.Handle] = {}
     if len(layers):
-        sns.lineplot(
-            layers, x="number", y="sparsity_pct", ax=axis, errorbar=("pi", 100), err_kws={"alpha": 0.2, "linewidth": 0},
-            color=BLUE, marker=CIRCLE, markeredgewidth=0, zorder=3, **st.REPRODUCED | FAINT_POINTS,
+        handles |= _draw_layers(axis, layers)
+    if paper:
+        origin = st.REPORTED | FAINT_POINTS
+        axis.plot(
+            range(1, len(paper) + 1), list(paper.values()), color=st.PAPER_GREY, marker="s", zorder=2, **origin
         )  # fmt: skip
+        near = f"Reported: the paper's nearest budget (density within {NEAR:.1f}x)"
+        handles["paper"] = st.handle(near if len(layers) else "Reported: budget", st.PAPER_GREY, "s", origin)
+    names = list(dict.fromkeys(layers["layer"])) or list(paper)
     axis.axhline(overall, linewidth=1.0, **UNIFORM, zorder=1)
     st.budget_axis(axis, min([overall, *paper.values(), *layers["sparsity_pct"]]))
     axis.set(xlim=(0, max(len(names), 1) + 1), xlabel="", ylabel="")
     _mark_stages(axis, names)
-    of_paper = "" if nearest in ("", row) else f"; reported: {nearest}"
+    of_paper = f"; reported: {nearest}" if nearest else ""
     made_by = f"(n = {layers['seed'].nunique()}){of_paper}" if len(layers) else "reported"
     axis.set_title(f"{row}: {overall:.2f} % {made_by}")
+    return handles | {"uniform": st.key("Uniform budget", **UNIFORM)}
+
+
+def _draw_layers(axis: Axes, layers: pd.DataFrame) -> dict[str, st.Handle]:
+    """The layers of a row's runs. The mean over seeds would not show an empty one, and a nearly empty one lies as
+    high: so there are marks at the edge.
+    """
+    look = st.REPRODUCED | FAINT_POINTS
+    sns.lineplot(
+        layers, x="number", y="sparsity_pct", ax=axis, errorbar=("pi", 100), err_kws={"alpha": 0.2, "linewidth": 0},
+        color=BLUE, marker=CIRCLE, markeredgewidth=0, zorder=3, **look,
+    )  # fmt: skip
+    handles = {"here": st.handle("Reproduced (mean; band: range over seeds)", BLUE, CIRCLE, look)}
+    empty = layers.loc[layers["sparsity_pct"] == 100.0, "number"].unique()
+    if len(empty):
+        edge = [1.0] * len(empty)
+        axis.plot(empty, edge, transform=axis.get_xaxis_transform(), clip_on=False, zorder=5, gid="empty", **EMPTY)
+        handles["empty"] = st.key("No weight left (in at least one seed)", **EMPTY)
+    return handles
 
 
 def _mark_stages(axis: Axes, layers: Iterable[str]) -> None:
@@ -106,41 +137,57 @@ def _mark_stages(axis: Axes, layers: Iterable[str]) -> None:
     axis.set_xticks(indices, labels)
 
 
-@figure("densities_against_paper", lambda evidence: len(numbered_layers(evidence)) > 0, NO_RUNS)
+@figure(
+    "densities_against_paper",
+    lambda evidence: bool(_near_the_paper(evidence)),
+    "no run is near a budget of the paper in density",
+)
 def densities_against_paper(evidence: Evidence) -> Figure:
-    """Every layer's density here over its density in the paper's model of the nearest sparsity, with the correlation of
-    logarithms over the layers that keep weights; empty layers lie on the lower edge.
+    """Every layer's density here over its density in the paper's model of the nearest sparsity, with the correlation r
+    of their logarithms. Layers that are empty in every seed have a mark on the lower edge, and r leaves them out.
     """
-    layers = numbered_layers(evidence)
-    shown = [row for row in dict.fromkeys(layers["row"]) if evidence.summary(row, "sparsity_pct") is not None]
-    fig, axes = st.grid(len(shown), 3, 2.1, sharex=True, sharey=True)
+    layers, shown = numbered_layers(evidence), _near_the_paper(evidence)
+    fig, axes = st.grid(len(shown), 3, 2.2, sharex=True, sharey=True)
     for axis, row in zip(axes, shown, strict=False):
         _draw_densities(axis, evidence, row, layers[layers["row"] == row])
     st.label_axes(fig, axes, "Share kept in the paper (log scale)", "Share that a layer keeps here (log)")
-    handles = [
-        st.handle("A layer (mean over seeds)", BLUE, CIRCLE, st.REPRODUCED | st.POINTS),
-        st.key("As in the paper", **UNIFORM),
-    ]
-    return st.finish(fig, evidence, "densities of the layers against the paper's", handles)
+    handles = [st.handle("A layer (mean over seeds)", BLUE, CIRCLE, st.REPRODUCED | st.POINTS)]
+    if any(line.get_gid() == "empty" for axis in axes for line in axis.lines):
+        handles.append(st.key("Empty in every seed: left out of r", **EMPTY))
+    handles.append(st.key("As in the paper", **UNIFORM))
+    what = "densities of the layers against the paper's, with the correlation r of their logarithms"
+    return st.finish(fig, evidence, what, handles)
+
+
+def _near_the_paper(evidence: Evidence) -> list[str]:
+    """The rows of STR with runs whose mean sparsity is near that of a budget of the paper."""
+    return [row for row in dict.fromkeys(numbered_layers(evidence)["row"]) if _nearest(evidence, row)[1]]
+
+
+def _nearest(evidence: Evidence, row: str) -> tuple[str, dict[str, float]]:
+    """The paper's budget that is near the row's mean sparsity; "" and no layers where none is, and for no sparsity."""
+    measured = evidence.summary(row, "sparsity_pct")
+    return ("", {}) if measured is None else nearest_published(evidence, measured.mean)
 
 
 def _draw_densities(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFrame) -> None:
-    measured = evidence.summary(row, "sparsity_pct")
+    measured, (nearest, budget) = evidence.summary(row, "sparsity_pct"), _nearest(evidence, row)
     assert measured is not None
-    nearest, budget = nearest_published(evidence, measured.mean)
-    if not budget:
-        return
     here, paper, r = agreement(layers, budget)
     axis.plot([SMALLEST_DENSITY, 1], [SMALLEST_DENSITY, 1], linewidth=1.0, **UNIFORM)
+    gone = here == 0
     axis.plot(
-        paper.clip(lower=SMALLEST_DENSITY), here.clip(lower=SMALLEST_DENSITY), CIRCLE, color=BLUE, markersize=3.5,
-        alpha=0.7, markeredgewidth=0, zorder=3, clip_on=False,
+        paper[~gone].clip(lower=SMALLEST_DENSITY), here[~gone].clip(lower=SMALLEST_DENSITY), CIRCLE, color=BLUE,
+        markersize=3.5, alpha=0.7, markeredgewidth=0, zorder=3, clip_on=False,
     )  # fmt: skip
+    if gone.any():
+        edge = [SMALLEST_DENSITY] * int(gone.sum())
+        axis.plot(paper[gone].clip(lower=SMALLEST_DENSITY), edge, zorder=4, clip_on=False, gid="empty", **EMPTY)
     axis.set(xscale="log", yscale="log", xlim=(SMALLEST_DENSITY, 1.1), ylim=(SMALLEST_DENSITY, 1.1))
-    empty = int((here == 0).sum())
     title = f"{row}: {measured.mean:.2f} % (n = {layers['seed'].nunique()})"
-    of_paper = "" if nearest == row else f"\nreported: {nearest}"
-    axis.set_title(f"{title}{of_paper}\nr = {r:.2f}" + (f", {empty} empty" if empty else ""))
+    empty = empty_by_seed(evidence, row)
+    counted = f"\nempty layers, by seed: {'/'.join(map(str, empty))}" if any(empty) else ""
+    axis.set_title(f"{title}\nreported: {nearest}; r = {r:.2f}{counted}")
 
 
 @figure("macs_against_uniform")

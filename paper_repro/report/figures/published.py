@@ -29,18 +29,19 @@ from paper_repro.report.figures.style import (
 )
 
 PANELS = {
-    ("100 epochs",): "From scratch, 100 epochs at most",
-    ("longer",): "From scratch, longer",
-    ("pretrained", "not stated"): "Pretrained, or the source does not say",
-    (N_OF_M,): N_OF_M,
+    "100 epochs": "From scratch, 100 epochs at most",
+    "longer": "From scratch, longer",
+    "pretrained": "Pretrained start",
+    "not stated": "Source does not say (start or length)",
+    N_OF_M: N_OF_M,
 }
 SECOND_HAND = POINTS | {"markerfacecolor": "white", "markersize": 4.5}
 
 
 @figure("published_over_sparsity")
 def published_over_sparsity(evidence: Evidence) -> Figure:
-    """Published top-1 accuracy over overall sparsity, by length of training: 100 epochs from scratch, longer, and
-    pretrained or not stated; N:M sparsity is apart. Open markers were read second-hand.
+    """Published top-1 accuracy over overall sparsity, by length of training: 100 epochs from scratch, longer, from
+    pretrained weights, and not stated; N:M sparsity is apart. Open markers were read second-hand.
     """
     return _published_over("sparsity_pct", evidence)
 
@@ -75,8 +76,8 @@ def _published_over(x: str, evidence: Evidence) -> Figure:
     reference = frame[frame["series"] == "str"]
     panels = {
         title: others
-        for schedules, title in PANELS.items()
-        if len(others := frame[frame["schedule"].isin(schedules) & (frame["series"] != "str")])
+        for schedule, title in PANELS.items()
+        if len(others := frame[(frame["schedule"] == schedule) & (frame["series"] != "str")])
     }
     fig, axes = grid(len(panels), 2, 3.0, sharex=True, sharey=True)
     for axis, (title, others) in zip(axes, panels.items(), strict=True):

@@ -234,12 +234,6 @@ def area(label: str, **look: Any) -> Handle:
     return Patch(label=label, **look)
 
 
-def interval_handle(evidence: Evidence) -> list[Handle]:
-    """The key's entry for intervals, where there are any."""
-    many = any(len(evidence.by_seed(row, "top1_pct")) > 1 for row in evidence.trained_rows)
-    return [area("95 % interval over seeds", color="#777777", alpha=0.25, linewidth=0)] if many else []
-
-
 # -- labels in place -------------------------------------------------------------------------------------------------
 
 
@@ -309,10 +303,11 @@ def sparsity_axis(axis: Axes) -> None:
 
 def budget_axis(axis: Axes, lowest: float) -> None:
     """Sparsity of layers from ``lowest`` % upwards, by the logarithm of what is left of them: a layer with a hundredth
-    of its weights and an empty one stand apart. 0.1 % is added to what is left, so that empty ones have a place.
+    of its weights and an empty one stand apart. 0.1 % is added to what is left, so that empty ones have a place; above
+    them is room for marks at the edge.
     """
     axis.set_yscale("function", functions=_log_of_what_is_left(0.1))
-    axis.set_ylim(max(0.0, lowest - (100.1 - lowest) * 0.2), 100.02)
+    axis.set_ylim(max(0.0, lowest - (100.1 - lowest) * 0.2), 100.04)
     plain_ticks(axis.yaxis, FixedLocator([0, 50, 80, 90, 95, 99, 99.9, 100]))
 
 
