@@ -26,8 +26,8 @@ by Holm's method. "Better" or "worse" is said of any comparison without a real d
 5 %, and "equivalent" of any whose difference is as large as the margin with at most 2.5 %.
 
 **One machine.** Rounding is part of a training: on another processor the same seed ends elsewhere, and what two runs of
-a seed have in common is lost. Networks with another ``arithmetic`` are therefore no pair. Claims leave it empty: they
-take whatever a results file holds. Rounding widens their intervals where it is of two machines, and favours no side.
+a seed have in common is lost. Networks with another ``arithmetic`` are therefore no pair. Of committed runs it is what
+their line says: the name of the processor or GPU, threads and the version of PyTorch.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -219,11 +220,22 @@ def judge_all(differences: Sequence[Summary], margin: float = 0.0) -> list[tuple
 def trained(evidence: Evidence, row: str) -> list[Network]:
     """The networks that the runs of a row ended with; none of a run that has no accuracy."""
     runs = evidence.row_runs(row).dropna(subset="top1_pct")
-    columns = (runs[name] for name in ("seed", "dataset", "top1_pct", "sparsity_pct", "sparse_macs_m"))
     return [
-        Network(seed, _examples(data), top1_pct, _density(sparsity_pct), macs_m)
-        for seed, data, top1_pct, sparsity_pct, macs_m in zip(*columns, strict=True)
+        Network(
+            run["seed"],
+            _examples(run["dataset"]),
+            run["top1_pct"],
+            _density(run["sparsity_pct"]),
+            run["sparse_macs_m"],
+            arithmetic(run),
+        )
+        for run in runs.to_dict("records")
     ]
+
+
+def arithmetic(run: Mapping[Any, Any]) -> str:
+    """What rounded, as far as a line of results says it."""
+    return f"{run['device']}, {run['threads']} thread{'s' * (run['threads'] > 1)}, torch {run['torch']}"
 
 
 def printed(row: tables.Row) -> list[Network]:

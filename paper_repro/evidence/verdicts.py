@@ -112,6 +112,9 @@ def _judge(evidence: Evidence, row: tables.Row, name: str) -> Judgement:
 
     def against_printed(mean: float, _n: int) -> tuple[Verdict, str]:
         if not evidence.full_scale:
+            printed_wrong = _from_audit(evidence, row, name)
+            if printed_wrong.verdict is Verdict.ERRATUM:
+                return Verdict.ERRATUM, printed_wrong.reason
             return Verdict.UNTESTED, f"{evidence.setting_of(row.id)}: another data set"
         allowed, difference = _allowed(name, row, evidence), mean - printed.value
         samples = [OTHER_SAMPLES[name] for name in runs["dataset"].unique() if name in OTHER_SAMPLES]

@@ -24,7 +24,7 @@ RIVALS = {
     "by weights": "number of weights alone",
     "by position": "position alone",
     "by fan-in": "fan-in alone",
-    "permuted": "chance (printed thresholds, dealt out)",
+    "permuted": "chance (printed thresholds, permuted)",
     "uniform": "equal density in every layer",
 }
 
@@ -71,10 +71,10 @@ deviation). Between layers of equal size and fan-in ({same_shape_groups:.0f} gro
 - The scale is right with nothing fitted. The implied mean |w| of a kept weight is {implied_mean:.3f} \
 ({implied_mean low:.3f} to {implied_mean high:.3f}): {implied_mean_over_initial:.2f} \
 ({implied_mean_over_initial low:.2f} to {implied_mean_over_initial high:.2f}) times the standard deviation of a fresh \
-network's weights. It is above the layer's threshold in {layers_above_threshold:.0f} of {layers:.0f} layers; with the \
-thresholds dealt out at random in {permuted layers_above_threshold:.0f} ({permuted layers_above_threshold low:.0f} to \
-{permuted layers_above_threshold high:.0f}). Its largest value is {implied_mean_spread:.1f} times its smallest, at \
-random {permuted implied_mean_spread:,.0f} times (at least {permuted implied_mean_spread low:,.0f}).
+network's weights. It is above the layer's threshold in {layers_above_threshold:.0f} of {layers:.0f} layers; with \
+randomly permuted thresholds in {permuted layers_above_threshold:.0f} ({permuted layers_above_threshold low:.0f} to \
+{permuted layers_above_threshold high:.0f}). Its largest value is {implied_mean_spread:.1f} times its smallest; with \
+permuted thresholds, {permuted implied_mean_spread:,.0f} times (at least {permuted implied_mean_spread low:,.0f}).
 - What is left: the implied mean is {implied_mean_over_threshold:.1f} times the threshold \
 ({implied_mean_over_threshold low:.1f} to {implied_mean_over_threshold high:.1f}). Were the kept weights the tail of a \
 Gaussian, their L1 would be {gaussian_tail_l1_over_implied:.2f} of the implied one, so the law needs layers in which \
@@ -151,8 +151,8 @@ def runs_markdown(evidence: Evidence, legend: bool = True) -> str:
         rows.append([f"`{row}`", str(own["seed"].nunique()), *cells])
     named = {place: ", ".join(f"`{row}`" for row in its) or "none" for place, its in places.items()}
     header = ["Row", "Seeds", "Ratio: median over layers (range)", f"Layers within a factor {NEAR:g} of 1"]
-    header += ["Layers without weights", "Mean kept weight / threshold, median", "Fall of L1 per unit of pull"]
-    there = f"; there {near_layers} of {kept_layers} layers are so themselves." if places["near"] else "."
+    header += ["Layers without weights", "Mean kept weight / threshold, median", "Decrease of ln L1 per unit of decay"]
+    there = f"; in these rows, {near_layers} of {kept_layers} layers are themselves." if places["near"] else "."
     sentences = [f"The median ratio is within a factor {NEAR:g} of 1 in: {named['near']}{there}"]
     sentences += [f"{place.capitalize()}: {named[place]}." for place in ("above", "below") if places[place]]
     sentences.append(f"At rest: {named['at rest']}.")
@@ -161,10 +161,10 @@ def runs_markdown(evidence: Evidence, legend: bool = True) -> str:
 
 LEGEND = (
     "A median above 1 means that the loss still pulled the thresholds down harder than decay lifted them when the "
-    "learning rate ran out; below 1, decay still lifted them. Layers without weights have no pull at all: their "
+    "learning rate ran out; below 1, decay still lifted them. In layers without weights the loss does not pull: their "
     "thresholds rise by decay alone, and they are left out of the ratios. The last column is -d ln(L1) / d(lambda "
-    f"sum(lr) / (1 - momentum)) over the last quarter of that pull: 0 (below {AT_REST:g}) is rest, 1 is what decay "
-    "alone does, and more is weights falling away.\n"
+    f"sum(lr) / (1 - momentum)) over the last quarter of that decay: 0 (below {AT_REST:g}) is rest, 1 is what decay "
+    "alone does, and above 1 weights are also being pruned.\n"
 )
 
 

@@ -77,7 +77,7 @@ def _beside_print(e: evidence.Evidence, of: Sequence[tables.Row]) -> str:
             ]
         )
     header = ["Row", "Printed (%)", "Seeds with these ranks", "Last network (%)", "Best epoch (%)"]
-    header += ["Print is reached by", "Ranks at the end, by seed", "Training loss at the end"]
+    header += ["Printed accuracy is reached by", "Ranks at the end, by seed", "Training loss at the end"]
     return markdown_table(header, rows) if rows else "Not run yet.\n"
 
 

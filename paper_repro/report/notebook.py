@@ -65,17 +65,18 @@ ONLY_WHERE: Mapping[str, Callable[[tables.Table], bool]] = {
 def skeleton(table: str) -> nbformat.NotebookNode:
     """The notebook of a table, not executed."""
     plan = tables.load(table)
+    printed = any(row.reported.printed for row in plan.rows)
+    beside = ", sets them beside the printed numbers, and says how far they agree" if printed else ""
     intro = (
-        f"# {plan.heading}\n\nReads the results of one tier, sets them beside the paper's numbers, and says how far "
-        f"they agree. It trains nothing:\n`make reproduce TABLE={table}` does that, and executes this notebook into "
-        f"`results/{table}/`."
+        f"# {plan.heading}\n\nReads the results of one tier{beside}. It trains nothing:\n"
+        f"`make reproduce TABLE={table}` does that, and executes this notebook into `results/{table}/`."
     )
     opening = (
         "from paper_repro.report.report import open_report\n\n"
         "report = open_report(table, tier, results_dir)\nreport.summary()"
     )
     text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
-    tier = "smoke" if plan.tiers else tables.AUDIT
+    tier = next(iter(plan.tiers), tables.AUDIT)
     parameters = f'table = "{table}"\ntier = "{tier}"\nresults_dir = "../results"'
     cells = [
         text(intro, id="title"),

@@ -52,13 +52,13 @@ class Report:
         e = self.evidence
         if e.tier == AUDIT:
             text = "the printed numbers are recomputed from the published budgets; nothing is trained."
+        elif not any("top1_pct" in row.reported.printed for row in e.table.rows):
+            text = f"accuracies are those of **{e.setting}**. No paper prints any for these rows."
         elif e.full_scale:
             text = (
                 f"{e.setting}, the paper's own network, and its protocol where it gives one (the table's file says "
                 "what it leaves open); accuracies are compared with the printed ones."
             )
-        elif not any("top1_pct" in row.reported.printed for row in e.table.rows):
-            text = f"accuracies are those of **{e.setting}**. The paper has no numbers for these rows."
         else:
             of_paper = dict.fromkeys(dataset(row.dataset).title for row in e.table.rows if row.model == e.table.model)
             text = (

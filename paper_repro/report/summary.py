@@ -50,7 +50,7 @@ def numbers(evidence: Evidence, compared: Sequence[Comparison]) -> list[str]:
             of_each = ", ".join(f"{way} {count}" for way, count in sorted(ways.items()))
             told.append(f"of these, PASS only by another counting convention of the paper: {of_each}")
     if evidence.tier != AUDIT:
-        accuracies = [cell for cell in _cells(compared, "top1_pct") if cell.judged]
+        accuracies = [cell for cell in _cells(compared, "top1_pct") if cell.judged and cell.tier != AUDIT]
         if accuracies:
             measured = sum(cell.n > 0 for cell in accuracies)
             verdicts = counted(cell.verdict for cell in accuracies)

@@ -9,6 +9,7 @@ from typing import Any
 from paper_repro import record
 from paper_repro.errors import UserError
 from paper_repro.evidence import provenance, results
+from paper_repro.evidence.contrast import arithmetic
 from paper_repro.record import Provenance, as_written
 from paper_repro.spec import Spec
 from paper_repro.workflows.job import Job
@@ -36,10 +37,8 @@ def committed(job: Job, specs: Iterable[Spec]) -> Stored:
         for values in results.read(file).to_dict("records") if names - known.keys() else ():
             line = {str(key): value for key, value in values.items()}
             if line["spec"] in names - known.keys():
-                threads = f"{line['threads']} thread{'s' * (line['threads'] > 1)}"
-                machine = f"{line['device']}, {threads}, torch {line['torch']}"
                 origin = f"{_from_here(file)} (commit {line['commit'][:7]})"
-                known[line["spec"]] = {**line, "origin": origin, "arithmetic": machine}
+                known[line["spec"]] = {**line, "origin": origin, "arithmetic": arithmetic(line)}
     return known
 
 

@@ -454,7 +454,7 @@ def test_a_row_that_was_only_measured_is_not_missing(make_rnn_runs: MakeRuns, tm
     alone = replace(measured, tier="paper")
     told = summary.numbers(alone, verdicts.comparisons(alone))
     assert told == [f"accuracies, none of them printed: 1 row measured on {alone.setting}"]
-    assert "The paper has no numbers for these rows." in Report(measured).summary().data
+    assert "No paper prints any for these rows." in Report(measured).summary().data
 
 
 def test_ranks_that_a_row_without_a_printed_number_never_had_are_a_result(
