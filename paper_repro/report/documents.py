@@ -86,7 +86,11 @@ DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
     "docs/balance.md": {**balance_report.PARTS, "budgets": budget_report.balance_as_budget},
     "docs/low_rank.md": {"table": table_3, "tanh": tanh_gate, "words": partial(table_3, tier="small")},
     "docs/reproduce.md": {**cost_report.PARTS, **budget_report.PARTS},
-    "docs/compare.md": {"successors": methods_report.beside_str, "tuned": methods_report.tuned},
+    "docs/compare.md": {
+        "seeds": methods_report.what_seeds_decide,
+        "successors": methods_report.beside_str,
+        "tuned": methods_report.tuned,
+    },
 }
 
 

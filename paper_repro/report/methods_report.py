@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from paper_repro.evidence import evidence, regression, results
 from paper_repro.evidence.contrast import At, Contrast, contrast, trained
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.evidence.regression import AXES, MARGIN, Comparison, Measured
+from paper_repro.evidence.statistics import POWER, pooled_sd, smallest_decided
 from paper_repro.methods import METHODS
 from paper_repro.report.balance_report import markdown_table
 
@@ -42,6 +44,31 @@ def beside_str(results_dir: Path) -> str:
 def _points(pairs: Contrast) -> str:
     difference = pairs.difference()
     return difference.signed() if difference else "–"
+
+
+# -- before anything is trained --------------------------------------------------------------------------------------
+
+
+def what_seeds_decide(results_dir: Path) -> str:
+    """Seeds -> runs, time, and the smallest difference that they decide, by the spread of STR's runs at this tier."""
+    e = evidence.load(TABLE, TIER, results_dir)
+    regimes = [row.id for row in e.table.rows if row.method == "str" and len(e.row_runs(row.id))]
+    spread = pooled_sd(list(e.by_seed(id, "top1_pct").values()) for id in regimes)
+    if spread is None:
+        return "Not known yet: no row of STR has a second seed.\n"
+    sd, minutes = math.sqrt(2.0) * spread, e.runs[e.runs["row"].isin(regimes)]["seconds"].median() / 60.0
+    lines = []
+    for seeds in (2, 3, 5, 10, 20):
+        runs = 2 * seeds * len(regimes)
+        points = (f"{smallest_decided(sd, seeds, at_once):.1f}" for at_once in (len(regimes), 1))
+        lines.append([str(seeds), str(runs), f"{runs * minutes:.0f}", *points])
+    header = ["Seeds", f"Runs, {len(regimes)} regimes", "Minutes of one core"]
+    header += [f"Decides from (points), {len(regimes)} regimes at once", "One regime alone"]
+    return (
+        f"{markdown_table(header, lines)}\nTable `{TABLE}`, tier `{TIER}`. STR's committed runs spread by {spread:.2f} "
+        f"points from seed to seed, and a run took {60 * minutes:.0f} s. A difference counts as decided when it is "
+        f"found in {100 * POWER:.0f} % of cases.\n"
+    )
 
 
 # -- after equal tuning ----------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from paper_repro import tables
 from paper_repro.evidence import results
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.report import methods_report
-from tests.made_up import MakeRuns
+from tests.made_up import MakeRuns, fake_run
 
 NOISE = (0.0, 0.1, -0.1)
 
@@ -79,3 +80,18 @@ def test_successors_stand_beside_strs_rows_of_every_regime(make_runs: MakeRuns, 
     (row,) = [line for line in methods_report.beside_str(tmp_path).splitlines() if line.startswith("| `granet`")]
     points = [float(cell.split()[0]) for cell in row.split(" | ")[1:3]]
     assert points == pytest.approx([-3.025, -4.525], abs=0.006)  # 84.0 and 84.13 against 87.0 and 87.18, and so on
+
+
+def test_what_seeds_decide(tmp_path: Path) -> None:
+    """Two rows of STR, 2 points apart from seed to seed: a deviation of sqrt(2) points; 100 s a run."""
+    assert methods_report.what_seeds_decide(tmp_path).startswith("Not known yet")
+    runs = [
+        fake_run(tmp_path / "runs", "resnet50", row, spec, top1_pct=80.0 + 2 * spec.seed, seconds=100.0)
+        for row, spec in tables.load("resnet50").specs("smoke", (0, 1))
+        if row.id in ("str-90.23", "str-98.05")
+    ]
+    results.collect("resnet50", "smoke", runs, tmp_path)
+    lines = [line.strip("| ").split(" | ") for line in methods_report.what_seeds_decide(tmp_path).splitlines()[2:7]]
+    assert [line[:3] for line in lines][:2] == [["2", "8", "13"], ["3", "12", "20"]]
+    smallest = [[float(cell) for cell in line[3:]] for line in lines]
+    assert all(several > single for several, single in smallest) and smallest == sorted(smallest, reverse=True)
