@@ -36,8 +36,7 @@ FOLDER = click.Path(path_type=Path, resolve_path=True)
 GRID = "grid"
 DONE, CUT, FAILED = "done", "not finished", "FAILED"
 STOPPING_S = 30  # for a piece that is stopped: runs save their state
-# where all benchmarks are skipped there is nothing to save, which is no error
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore:Not saving anything")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *kept.NOTHING)
 BENCH = (*kept.BENCH, "-k")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,29 @@ def test_figures_of_a_gpu_replace_its_own_and_no_others(tmp_path: Path) -> None:
     file.write_text(file.read_text(encoding="utf-8").replace("1.0100", "fast"), encoding="utf-8")
     with pytest.raises(UserError, match=r"speed\.csv, line 2, column 'ratio'"):
         list(checks.speed_figures(tmp_path))
+
+
+@pytest.mark.parametrize(("dirty", "count"), [("false", 1), ("true", 0)])
+def test_bench_keeps_what_a_commit_timed(
+    dirty: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timing(command: Sequence[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        assert command[-2:] == ["-k", "full and [str]"]
+        (measured,) = (item.partition("=")[2] for item in command if item.startswith("--benchmark-json="))
+        info = {"label": "str", "beside": "dense", "ratio": 1.02, "low": 1.01, "high": None, "at_most": 1.1}
+        one = {"group": "step", "extra_info": info, "stats": {"rounds": 7, "median": 9.0}}
+        Path(measured).write_text(json.dumps({"benchmarks": [one]}), encoding="utf-8")
+        return subprocess.CompletedProcess(command, 0)
+
+    made_by = {"device": "cpu", "commit": "abc", "dirty": dirty, "torch": "2", "cpu": "slow"}
+    monkeypatch.setattr(kept, "provenance", lambda device: made_by)
+    monkeypatch.setattr(kept.subprocess, "run", timing)
+    assert CliRunner().invoke(kept.main, ["--results", str(tmp_path), "-k", "full and [str]"]).exit_code == 0
+    file = tmp_path / "speed.csv"
+    lines: list[SpeedLine] = results.read_lines(file, SpeedLine) if file.exists() else []
+    assert [(line.device, line.compared, line.ratio, line.high) for line in lines] == [
+        ("slow", "str / dense", 1.02, None)
+    ] * count
 
 
 @pytest.fixture
