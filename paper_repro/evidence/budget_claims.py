@@ -126,7 +126,8 @@ def shape(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
         f"the last denser in {frame['backbone_last_denser'].sum()}."
     )
     if not printed:
-        sentence += f" {_spread_sentence(evidence, list(frame['threshold_spread']), bool(frame['empty_layers'].any()))}"
+        some_are_empty = bool(frame["empty_layers"].any())
+        sentence += f" {_spread_sentence(evidence, list(frame['threshold_spread']), some_are_empty)}"
     verdict = Verdict.PASS if first == last == total else Verdict.FAIL
     return Outcome(verdict, f"first sparser in {first}, last denser in {last} of {total}", sentence, lines)
 

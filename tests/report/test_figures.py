@@ -20,12 +20,14 @@ from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence import results
+from paper_repro.evidence.decay import alone_since
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.methods import METHODS
 from paper_repro.report import figures
 from paper_repro.report.figures.accuracy import front
 from paper_repro.report.figures.points import COLUMNS, points
 from paper_repro.report.figures.style import CONTEXT_GREY, LOOKS, WIDTH, end_labels, look
+from paper_repro.training.forecast import decay_factors, steps_per_epoch
 from tests.made_up import MakeRuns
 
 CASES = {
@@ -334,6 +336,46 @@ def test_rows_of_training_are_named_where_their_lines_end(make_runs: MakeRuns, t
         assert len({to_hex(label.get_color()) for label in labels}) == len(rows)
         lines = [line for line in axis.lines if line.get_marker() not in ("None", 6) and len(line.get_xdata())]
         assert len({line.get_marker() for line in lines}) >= min(len(rows), 8)
+
+
+def decay_from(evidence: Evidence, row: str, seed: int, since: float) -> None:
+    """Let the layer of Figure 1 end empty in a run, and weight decay alone move its threshold from an epoch on."""
+    assert evidence.plan is not None
+    spec, layer = evidence.plan.rows[row].spec, evidence.budgets["layer"].eq(evidence.table.figure_layer)
+    factors, history = np.array(decay_factors(spec, spec.weight_decay)), evidence.history
+    run = history["row"].eq(row) & history["seed"].eq(seed)
+    epochs = history.loc[run, "epoch"].to_numpy()
+    u = -4.0 * factors[(epochs * steps_per_epoch(spec)).round().astype(int)] / factors[-1]
+    u *= 1.0 + 0.2 * np.maximum(0.0, since - epochs)  # before, something else moved it too
+    history.loc[run, "threshold_figure_layer"] = 1.0 / (1.0 + np.exp(-u))
+    of_run = evidence.budgets["row"].eq(row) & evidence.budgets["seed"].eq(seed)
+    evidence.budgets.loc[of_run & layer, "sparsity_pct"] = 100.0
+
+
+def test_what_weight_decay_alone_makes_of_a_threshold_is_dotted(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """From where the layer has lost its weights, in the runs in which it has."""
+    evidence = load(make_runs, tmp_path, rows=["str-90.23", "str-95.03"], seeds=(0, 1), recorded=True)
+    assert "ends empty" not in texts(figures.draw(evidence, "sparsity_over_epochs"))
+    decay_from(evidence, "str-90.23", 1, since=0.5)
+    found = {(row, seed): alone_since(evidence, row, seed) for row in ("str-90.23", "str-95.03") for seed in (0, 1)}
+    assert found.pop(("str-90.23", 1)) == pytest.approx(0.5)
+    assert set(found.values()) == {np.inf}
+    figure = figures.draw(evidence, "sparsity_over_epochs")
+    dotted = [line for line in figure.axes[1].lines if line.get_gid() == "not learned" and len(line.get_xdata())]
+    assert [min(line.get_xdata()) for line in dotted] == [pytest.approx(50.0)]
+    said = texts(figure)
+    assert "Layer ends empty: weight decay alone moves s" in said
+    assert "Range over the layers of str-90.23, empty ones included" in said
+    is_legible(figure)
+
+
+def test_the_axis_of_thresholds_names_the_slope_of_the_runs(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """4 at tier smoke, 1 in the paper."""
+    bottom = figures.draw(load(make_runs, tmp_path, rows=["str-90.23"]), "sparsity_over_epochs").axes[1]
+    assert bottom.get_ylabel().startswith("Threshold g(4 s), layer1.2.conv2")
+    assert bottom.get_ylabel().endswith("g(s) in the paper)")
+    alone = figures.draw(ev.load("resnet50", "smoke", tmp_path / "none"), "sparsity_over_epochs").axes[1]
+    assert alone.get_ylabel() == "Threshold g(s), layer1.2.conv2\n(log scale)"
 
 
 def test_every_method_has_a_look_and_none_two_of_a_kind_the_same() -> None:

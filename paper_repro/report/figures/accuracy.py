@@ -122,11 +122,12 @@ def _drawable(evidence: Evidence, x: str) -> pd.DataFrame:
     frame = pt.points(evidence).dropna(subset=[x])
     own = (frame["model"] == evidence.table.model) & (frame["dataset"] == evidence.table.dataset)
     frame = frame[own | (frame["origin"] == pt.REPRODUCED)]
-    rows = zip(frame["row"], frame["n"], strict=True)
+    few = frame["n"].between(2, FEWEST_SEEDS - 1)
+    seeds: list[Any] = [_seeds(evidence, row, x) if shown else [] for row, shown in zip(frame["row"], few, strict=True)]
     frame = frame.assign(
         kind=[st.look(series).kind for series in frame["series"]],
         half=frame["half"].where(frame["n"] >= FEWEST_SEEDS),
-        seeds=pd.Series([_seeds(evidence, row, x) if 1 < n < FEWEST_SEEDS else [] for row, n in rows], frame.index),
+        seeds=seeds,
     )
     return frame.sort_values(x, kind="stable")
 

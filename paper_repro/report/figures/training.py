@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_repro import tables
+from paper_repro.evidence.decay import alone_since
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.report.figures import style as st
 from paper_repro.report.figures.registry import figure
@@ -31,7 +33,8 @@ def curve(evidence: Evidence, name: str) -> pd.DataFrame:
 def sparsity_over_epochs(evidence: Evidence) -> Figure:
     """Overall sparsity and a threshold over the course of training, the paper's Figures 1 and 2 behind them.
 
-    The threshold is that of the layer in Figure 1, or the median over layers for a table without that figure.
+    The threshold is that of the layer in Figure 1, or the median over layers for a table without that figure: a line
+    for each run. Of a layer that ends empty it is dotted from where weight decay alone moves s, which nothing learns.
     """
     layer = evidence.table.figure_layer
     threshold = "threshold_median" if layer is None else "threshold_figure_layer"
@@ -46,14 +49,14 @@ def sparsity_over_epochs(evidence: Evidence) -> Figure:
     handles = []
     if rows:
         _draw(top, history, "sparsity_pct", colours)
-        _draw(bottom, history, threshold, colours)
         handles.append(_draw_onsets(top, evidence, rows, colours))
-        handles.append(_draw_range(bottom, history, _middle(evidence, rows), colours))
+        handles.append(_draw_range(bottom, evidence, history, _middle(evidence, rows)))
+        handles += _draw_thresholds(bottom, evidence, history, threshold, colours)
     handles += _draw_paper(top, bottom, evidence)
     top.set(ylabel="Overall sparsity (%)", ylim=(-4, 102), xlim=(-1, 101))
     here = f"{st.trained_epochs(evidence)} here, 100 in the paper" if rows else "100 in the paper"
     bottom.set(xlabel=f"Training done (% of all epochs; {here})", yscale="log")
-    bottom.set_ylabel(f"Threshold g(s), {'median over layers' if layer is None else layer} (log scale)")
+    bottom.set_ylabel(_label(evidence, rows))
     bottom.set_ylim(bottom=SMALLEST_THRESHOLD)
     return st.finish(fig, evidence, "sparsity and threshold during training", handles)
 
@@ -73,6 +76,43 @@ def _draw(axis: Axes, history: pd.DataFrame, column: str, colours: dict[str, Any
         st.label_end(axis, f"{row} (n = {lines['seed'].nunique()})", 100.0, ends[column].mean(), colours[str(row)])
 
 
+def _draw_thresholds(
+    axis: Axes, evidence: Evidence, history: pd.DataFrame, column: str, colours: dict[str, Any]
+) -> list[st.Handle]:
+    """A line per run; the row's name where those end that are learned to the end. What was not learned is dotted."""
+    alone: dict[str, Any] = {"linestyle": ":", "linewidth": 1.0}
+    known = history.dropna(subset=[column])
+    dotted = False
+    for marker, (row, colour) in zip(cycle(st.MARKERS), colours.items(), strict=False):
+        ends: dict[bool, list[float]] = {True: [], False: []}
+        for seed, run in known[known["row"] == row].groupby("seed"):
+            since = alone_since(evidence, row, int(str(seed)))
+            learned, after = run[run["epoch"] <= since], run[run["epoch"] >= since]
+            axis.plot(
+                learned["done_pct"], learned[column], color=colour, marker=marker, markeredgewidth=0, zorder=3,
+                markevery=max(1, len(run) // 10), **{**st.REPRODUCED, "linewidth": 1.0, "markersize": 3.5},
+            )  # fmt: skip
+            axis.plot(after["done_pct"], after[column], color=colour, zorder=3, gid="not learned", **alone)
+            dotted = dotted or len(after) > 0
+            ends[not len(after)].append(run[column].iloc[-1])
+        if end := ends[True] or ends[False]:
+            count = len(ends[True]) + len(ends[False])
+            st.label_end(axis, f"{row} (n = {count})", 100.0, sum(end) / len(end), colour)
+    label = "Layer ends empty: weight decay alone moves s"
+    return [st.key(label, color="#333333", **alone)] if dotted else []
+
+
+def _label(evidence: Evidence, rows: list[str]) -> str:
+    """What the thresholds are of: g(slope * s) of one layer, or the median over all."""
+    plan, layer = evidence.plan, evidence.table.figure_layer
+    slopes = {float(plan.rows[row].spec.method_args.get("slope", 1.0)) for row in rows} if plan else set()
+    inside = f"{slopes.pop():g} s" if len(slopes) == 1 else "slope s" if slopes else "s"
+    inside = "s" if inside == "1 s" else inside
+    paper = "; g(s) in the paper" if inside != "s" and len(curve(evidence, "fig1_threshold")) else ""
+    here = "each run; " if rows else ""
+    return f"Threshold g({inside}), {layer or 'median over layers'}\n({here}log scale{paper})"
+
+
 def _draw_onsets(axis: Axes, evidence: Evidence, rows: list[str], colours: dict[str, Any]) -> st.Handle:
     """The forecast onset of each row, as a triangle below the axis."""
     pointer: dict[str, Any] = {"marker": 6, "markersize": 7, "linestyle": "none"}
@@ -88,14 +128,15 @@ def _middle(evidence: Evidence, rows: list[str]) -> str:
     return evidence.table.figure_row if evidence.table.figure_row in rows else rows[len(rows) // 2]
 
 
-def _draw_range(axis: Axes, history: pd.DataFrame, row: str, colours: dict[str, Any]) -> st.Handle:
+def _draw_range(axis: Axes, evidence: Evidence, history: pd.DataFrame, row: str) -> st.Handle:
     """From the smallest to the largest threshold over layers, for one row."""
     known = history[history["row"] == row].dropna(subset=["threshold_min", "threshold_max"])
     mean = known.groupby("done_pct")[["threshold_min", "threshold_max"]].mean()
     axis.fill_between(
         mean.index.to_numpy(), mean["threshold_min"], mean["threshold_max"], color="#999999", alpha=0.2, linewidth=0
     )
-    return st.area(f"Range over the layers of {row}", color="#999999", alpha=0.35, linewidth=0)
+    empty = ", empty ones included" if evidence.empty_layers(row) else ""
+    return st.area(f"Range over the layers of {row}{empty}", color="#999999", alpha=0.35, linewidth=0)
 
 
 def _draw_paper(top: Axes, bottom: Axes, evidence: Evidence) -> list[st.Handle]:
