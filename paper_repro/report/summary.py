@@ -12,6 +12,7 @@ from pathlib import Path
 
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.layers import empty_by_seed
 from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Comparison, Judgement
 from paper_repro.report import figures
 from paper_repro.tables import AUDIT, FULL_SCALE
@@ -62,10 +63,10 @@ def numbers(evidence: Evidence, compared: Sequence[Comparison]) -> list[str]:
         trained = _cells(compared, TRAINED_SPARSITY)
         if trained:
             told.append(f"trained sparsity against its target: {counted(cell.verdict for cell in trained)}")
-    gone = {row.row: evidence.empty_layers(row.row) for row in compared}
-    empty = [f"{row} {'/'.join(str(len(of)) for of in seeds.values())}" for row, seeds in gone.items() if seeds]
+    gone = {row.row: empty_by_seed(evidence, row.row) for row in compared}
+    empty = [f"{row} {'/'.join(map(str, seeds))}" for row, seeds in gone.items() if any(seeds)]
     if empty:
-        told.append(f"layers that ended empty, in each run of a row (names in the notebook): {few(empty, 4)}")
+        told.append(f"layers that ended empty, by seed (names in the notebook): {few(empty, 4)}")
     return told
 
 

@@ -129,7 +129,7 @@ def test_layers_that_ended_empty_are_named_with_the_row(make_runs: MakeRuns, tmp
     evidence.budgets.loc[gone, "sparsity_pct"] = 100.0
     assert summary.empty_layers(evidence) == [("str-98.05", 1, "conv1, layer3.3.conv1/conv2")]
     told = summary.numbers(evidence, verdicts.comparisons(evidence))
-    assert "layers that ended empty, per run (names in the notebook): str-98.05 3" in told
+    assert "layers that ended empty, by seed (names in the notebook): str-98.05 0/3" in told
     assert "| `str-98.05` | 1 | conv1, layer3.3.conv1/conv2 |" in str(Report(evidence).comparison().data)
 
 
