@@ -159,7 +159,7 @@ def _gradual_outcome(lines: list[dict[str, Any]], of_what: str) -> Outcome:
     )
     if 0 < len(against) < len(lines):
         sentence += f" It does not hold for: {', '.join(map(who, against))}."
-    figure = f"variance explained: cubic {span(r2)} %, ramp {span(ramp_r2)} %"
+    figure = f"R^2: cubic {span(r2)} %, ramp {span(ramp_r2)} %"
     return Outcome(Verdict.FAIL if against else Verdict.PASS, figure, sentence, lines)
 
 

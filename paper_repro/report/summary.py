@@ -49,7 +49,7 @@ def numbers(evidence: Evidence, compared: Sequence[Comparison]) -> list[str]:
         ways = Counter(way for way in printed["convention"].dropna() if way)
         if ways:
             of_each = ", ".join(f"{way} {count}" for way, count in sorted(ways.items()))
-            told.append(f"of these, PASS only by another counting convention of the paper: {of_each}")
+            told.append(f"of these, PASS by another counting convention: {of_each}")
     if evidence.tier != AUDIT:
         accuracies = [cell for cell in _cells(compared, "top1_pct") if cell.judged and cell.tier != AUDIT]
         if accuracies:
