@@ -55,7 +55,7 @@ def test_full_results_pass(make_runs: MakeRuns, tmp_path: Path) -> None:
     uneven = budgets["row"].eq("rigl-erk-90") & budgets["layer"].eq("fc")  # made-up baselines are all uniform
     results.write(budgets.assign(sparsity_pct=budgets["sparsity_pct"].mask(uneven, 50.0)), budgets_file, "budgets")
     (claimed,) = findings("claimed", tmp_path, "OK")
-    assert claimed.startswith("resnet50, tier smoke: claims of the paper: ") and "2 UNTESTED" in claimed
+    assert claimed.startswith("resnet50, tier smoke: claims of the paper: ") and "3 UNTESTED" in claimed
     assert findings("claimed", tmp_path, "INCOMPLETE") == []
     assert findings("complete", tmp_path, "INCOMPLETE") == [
         s for s in findings("complete", tmp_path, "INCOMPLETE") if "smoke.csv is missing" in s and "resnet50" not in s

@@ -24,7 +24,7 @@ from traitlets.config import Config
 from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.evidence import evidence, results
-from paper_repro.evidence.lines import KINDS
+from paper_repro.evidence.lines import KINDS, SpeedLine
 from paper_repro.evidence.provenance import of_repository, repository
 from paper_repro.files import write
 from paper_repro.paper import library
@@ -150,8 +150,11 @@ def inputs_digest(table: str, tier: str, results_dir: Path, source: Path) -> str
     """SHA-256 of all data that an executed notebook shows; a file that is not there counts as absent."""
     package = Path(tables.__file__).parent
     files = [source, repository() / "ci" / "tolerances.toml"]
+    if any(claim.check == "training-time" for claim in tables.load(table).claims):
+        files.append(results_dir / SpeedLine.FILE)
     for name in tables.sources(table):
-        files += [results.path(results_dir, name, tier, kind) for kind in KINDS if kind != "trials"]  # shown nowhere
+        shown = [kind for kind in KINDS if kind not in ("trials", "speed")]
+        files += [results.path(results_dir, name, tier, kind) for kind in shown]
         others = tuple(other for other in tables.names() if other.startswith(f"{name}_"))
         named = (file for folder in ("paper", "experiments") for file in (package / folder).glob(f"{name}[._]*"))
         files += sorted(file for file in named if not file.name.startswith(others))

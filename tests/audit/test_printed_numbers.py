@@ -63,7 +63,10 @@ def test_every_table_is_audited_and_nothing_fails() -> None:
         ("Text on ResNet", Verdict.PASS): 1,
         ("Text on ResNet", Verdict.ERRATUM): 2,
         ("Text on MobileNetV1", Verdict.PASS): 2,
-        ("AC/DC", Verdict.UNTESTED): 8,  # recomputed, and printed nowhere
+        ("AC/DC", Verdict.UNTESTED): 8,  # recomputed, and printed nowhere; so are those of N:M sparsity
+        ("SR-STE", Verdict.UNTESTED): 14,
+        ("Bi-Mask", Verdict.UNTESTED): 10,
+        ("CrAM", Verdict.UNTESTED): 4,
     }
     assert len(read_errata(ERRATA)) == sum(finding.verdict is Verdict.ERRATUM for finding in findings)
     assert len({(f.paper_table, f.row, f.quantity) for f in findings}) == len(findings)

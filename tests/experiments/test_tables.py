@@ -27,7 +27,7 @@ def test_names_and_sizes() -> None:
         "reevaluations": 27,
         "resnet50": 41,
         "rnn": 16,
-        "rnn_choices": 42,
+        "rnn_choices": 44,
         "st3": 20,
         "successors": 34,
         "target": 10,
@@ -575,6 +575,8 @@ def test_rows_may_have_a_network_a_data_set_an_optimizer_and_a_rate_of_their_own
     assert {id: {*first.differences(spec)} for id, spec in learnt.items()} == {
         "str-adam-0.005": {"weight_decay"},
         "str-adam-s-init-20": {"method_args"},
+        "str-slope-2": {"method_args"},
+        "str-slope-0.8": {"method_args"},
         "str-adamw-0.005": {"optimizer", "weight_decay"},
         "str-momentum-0.001": {"optimizer"},
         "str-momentum-0.005": {"optimizer", "weight_decay"},
