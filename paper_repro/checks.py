@@ -173,16 +173,14 @@ def clean_code(root: Path) -> Iterator[Finding]:
 
 
 def speed_figures(root: Path) -> Iterator[Finding]:
-    """What was timed on GPUs is of code that is a commit; goals that are missed are said."""
+    """What was timed, on a GPU or a core, is of code that is a commit; goals that are missed are said."""
     file = root / SpeedLine.FILE
     lines: list[SpeedLine] = results.read_lines(file, SpeedLine) if file.exists() else []
     for device in dict.fromkeys(line.device for line in lines):
         timed = [line for line in lines if line.device == device]
         if any(line.dirty != "false" for line in timed):
-            yield (
-                FAIL,
-                f"{file}: the code that {device} ran is no commit; commit, and time it anew (make gpu-check, bench)",
-            )
+            again = "commit, and time it anew (make gpu-check, bench)"
+            yield FAIL, f"{file}: the code that {device} ran is no commit; {again}"
         missed = [f"{line.what}: {line.compared} is {line.ratio:.3f}" for line in timed if not line.met]
         yield OK, f"{file}: {len(timed)} figures of {device}; goals missed: {'; '.join(missed) or 'none'}"
 

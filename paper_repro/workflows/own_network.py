@@ -103,7 +103,7 @@ def _loaded(plugin: Plugin, data: str) -> OwnNetwork:
 
 
 def describe(source: str, specs: Iterable[Spec], console: Console) -> None:
-    """Say what the network weighs and costs, layer by layer: what sparsity and multiply-adds are counted from."""
+    """Print the weights and the multiply-adds of every layer. Sparsity and MACs of its runs are counted in these."""
     for spec in {spec.dataset: spec for spec in specs}.values():
         own, shape = loaded(source, spec.dataset), dataset(spec.dataset).input_size
         layers = f"{len(own.size.layers)} layers that can be pruned"
