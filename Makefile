@@ -75,7 +75,7 @@ more: ## all other variables; the targets for clusters and for developers
 #: JOBS how many rows train side by side (default: one a core, or as many as fit on the GPU)
 #: GPUS how many processes train one row together, one per GPU (default: 1)
 #: LOADER what reads images that do not fit in memory: folder (default), ffcv, dali
-#: AUTOCAST lower precision of the network: bf16, fp16 (default: float32)
+#: AUTOCAST precision of the network: float32, bf16, fp16 (default: bf16 at tier small, float32 elsewhere)
 #: CHANNELS_LAST 1 for that memory format
 #: COMPILE 1 for torch.compile
 #: MAX_GPU_HOURS plan, run, submit and reproduce stop before starting when what is to do takes more

@@ -17,7 +17,7 @@ from rich.text import Text
 from paper_repro import __version__, tables
 from paper_repro.data.sources import data_root
 from paper_repro.errors import CRASHED, EXIT_CODES, UserError
-from paper_repro.spec import AUTOCASTS, LOADERS, OPTIONS, options_text
+from paper_repro.spec import AUTOCASTS, FLOAT32, LOADERS, OPTIONS, options_text
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console, in_any_encoding
 from paper_repro.workflows.job import Job
@@ -77,7 +77,7 @@ SHARED: dict[str, dict[str, Any]] = {
         "help": "Processes that train one row together, one per GPU, or per core where there is none.",
     },
     "loader": {"type": click.Choice(LOADERS), "help": "What reads images.  [default: folder]"},
-    "autocast": {"type": click.Choice(AUTOCASTS[1:]), "help": "The network's precision."},
+    "autocast": {"type": click.Choice((FLOAT32, *AUTOCASTS[1:])), "help": "The network's precision."},
     "channels_last": {"is_flag": True, "help": "Memory format of images and weights."},
     "compile": {"is_flag": True, "help": "torch.compile."},
     "data_root": {"type": PATH, "help": "The data sets.  [default: $DATA_ROOT, else data]"},

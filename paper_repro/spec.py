@@ -23,6 +23,7 @@ from paper_repro.errors import UserError, require_known, unknown
 Loader = Literal["folder", "ffcv", "dali"]  # what reads images that do not fit in memory
 Autocast = Literal["", "bf16", "fp16"]
 LOADERS, AUTOCASTS = get_args(Loader), get_args(Autocast)
+FLOAT32 = "float32"  # what a command calls no autocast, where a recipe has one
 OPTIONS = ("loader", "autocast", "channels_last", "compile")  # what a command may choose for any row of a table
 
 
@@ -132,12 +133,19 @@ class Spec:
         return options_text(self.to_dict())
 
     def with_options(self, text: str) -> Spec:
-        """This spec with the options of such a text, its others as they are."""
+        """This spec with the options of such a text, its others as they are; ``autocast=float32`` is none."""
         values: dict[str, Any] = {}
         for name, _, value in (part.partition("=") for part in text.split()):
             require_known("option of a run", name, OPTIONS)
             values[name] = value == "true" if isinstance(getattr(self, name), bool) else value
+        if values.get("autocast") == FLOAT32:
+            values["autocast"] = ""
         return replace(self, **values) if values else self
+
+    def with_no_other_options(self, text: str) -> Spec:
+        """This spec with the options of such a text, and the defaults of all others."""
+        defaults = {item.name: item.default for item in fields(self) if item.name in OPTIONS}
+        return replace(self, **defaults).with_options(text)
 
     def differences(self, other: Spec) -> dict[str, tuple[Any, Any]]:
         """Field -> (own value, other value), for the fields that differ."""

@@ -65,7 +65,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["plan", "resnet50", "--loader", "ffvc"], "is not one of 'folder', 'ffcv', 'dali'"),
         (["plan", "resnet50", "--loader", "ffcv"], "which is kept in memory; leave --loader out"),
         (["run", "resnet50", "dense", "--loader", "ffcv"], "which is kept in memory; leave --loader out"),
-        (["plan", "resnet50", "--autocast", "fp8"], "is not one of 'bf16', 'fp16'"),
+        (["plan", "resnet50", "--autocast", "fp8"], "is not one of 'float32', 'bf16', 'fp16'"),
         (["run", "resnet50", "rigl-90", "--autocast", "fp16"], "take --autocast bf16"),
         (["plan", "rnn", "--channels-last"], "leave --channels-last out"),
         (["run", "rnn", "--autocast", "bf16"], "leave --autocast out"),

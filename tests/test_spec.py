@@ -97,5 +97,7 @@ def test_options_are_a_text_and_back() -> None:
     assert other.options == text and other.name != spec.name
     assert other == replace(spec, loader="ffcv", autocast="bf16", channels_last=True, compile=True)
     assert replace(spec, lr=0.1).with_options("compile=true").options == "compile=true"
+    assert other.with_options("autocast=float32") == replace(other, autocast="")
+    assert other.with_no_other_options("autocast=fp16") == replace(spec, autocast="fp16")
     with pytest.raises(UserError, match="Did you mean 'autocast'"):
         spec.with_options("autocst=bf16")

@@ -27,7 +27,8 @@ by Holm's method. "Better" or "worse" is said of any comparison without a real d
 
 **One machine.** Rounding is part of a training: on another processor the same seed ends elsewhere, and what two runs of
 a seed have in common is lost. Networks with another ``arithmetic`` are therefore no pair. Of committed runs it is what
-their line says: the name of the processor or GPU, threads and the version of PyTorch.
+their line says: the name of the processor or GPU, the processor's instructions where the line has them, threads, the
+version of PyTorch, and the options of the run, such as its precision.
 """
 
 from __future__ import annotations
@@ -235,7 +236,8 @@ def trained(evidence: Evidence, row: str) -> list[Network]:
 
 def arithmetic(run: Mapping[Any, Any]) -> str:
     """What rounded, as far as a line of results says it."""
-    return f"{run['device']}, {run['threads']} thread{'s' * (run['threads'] > 1)}, torch {run['torch']}"
+    threads = f"{run['threads']} thread{'s' * (run['threads'] > 1)}"
+    return ", ".join(filter(None, (run["device"], run["processor"], threads, f"torch {run['torch']}", run["options"])))
 
 
 def printed(row: tables.Row) -> list[Network]:

@@ -101,6 +101,11 @@ class RunLine(Line):
     dirty: Literal["false", "true", "unknown"] = of("whether the code differed from that commit")
     torch: Name = of("version of PyTorch")
     device: Name = of("device that trained")
+    processor: str = of(
+        "what the name of a processor leaves open, and rounding depends on: family, model, stepping, vector "
+        "instructions; empty for runs of code that did not keep it",
+        default="",
+    )
     threads: Count = of("CPU threads of the training process")
     seconds: Amount = of("time of training and evaluation, monotonic clock", ".1f", "s")
     checkpoint_sha256: Sha256OrEmpty = of(

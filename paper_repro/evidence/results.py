@@ -168,16 +168,17 @@ def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) 
 
 
 def specs(
-    plan: tables.Table, tier: str, seeds: Iterable[int], options: Iterable[str] = ("",)
+    plan: tables.Table, tier: str, seeds: Iterable[int], options: Iterable[str] | None = None
 ) -> list[tuple[tables.Row, Spec]]:
     """Every run that a row may be filled from: on the data set of its recipe, and on that one's stand-in; with each of
-    these choices of options.
+    these choices of options in place of the recipe's (None: with the recipe's).
     """
-    seeds, options = sorted(seeds), list(options)
+    seeds, options = sorted(seeds), None if options is None else list(options)
     pairs: dict[tuple[str, str], tuple[tables.Row, Spec]] = {}
     for stand_ins in ({}, plan.tier(tier).stand_ins):
         for row, recipe in plan.specs(tier, seeds, stand_ins):
-            for spec in (recipe.with_options(text) for text in options):
+            for text in [recipe.options] if options is None else options:
+                spec = recipe.with_no_other_options(text)
                 pairs[row.id, spec.name] = (row, spec)
     return list(pairs.values())
 

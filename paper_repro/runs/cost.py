@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MEASURED_S = 1.0  # how long the steps of a measurement take, after its first ones
 CPU_BATCH = 64  # on a CPU the rate hardly depends on the batch, and a large one takes too long to ask
 CPU_MACS = 2e8  # of one example: no larger network is trained on a CPU
+NOTICEABLE = 1.5  # times as slow: less may be noise
 EVALUATION = 1 / 3  # of the cost of training on the same image: the forward pass alone
 
 # ResNet50 v1.5 on ImageNet, one A100 80GB, TF32, in which convolutions run here too; mixed precision is given as 2,470.
@@ -116,6 +117,25 @@ def rate_of(spec: Spec) -> Rate:
         batch = min(spec.batch_size, CPU_BATCH)
         return Rate(_measured(*kind, batch, "cpu"), "core", "measured on one core, just now")
     return reference_rate(spec)
+
+
+def faster_in_float32(specs: Iterable[Spec]) -> list[str]:
+    """What to do about runs whose low precision takes this processor longer than float32 would; a sentence for each
+    network of which that was measured. GPUs are not asked.
+    """
+    import torch
+
+    sentences: dict[str, None] = {}
+    for spec in specs:
+        if not spec.autocast or torch.cuda.is_available():
+            continue
+        times = rate_of(replace(spec, autocast="")).per_s / rate_of(spec).per_s
+        if times > NOTICEABLE:
+            sentences[
+                f"{spec.autocast} is slow here: a step of {spec.model} takes {times:.1f} times as long as in float32. "
+                "--autocast float32 (AUTOCAST=float32) trains in that; its results say so, and no row mixes the two"
+            ] = None
+    return list(sentences)
 
 
 def reference_rate(spec: Spec) -> Rate:

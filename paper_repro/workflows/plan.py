@@ -13,7 +13,7 @@ from paper_repro.data.loaders import Share
 from paper_repro.data.readers.optional import missing
 from paper_repro.errors import UserError
 from paper_repro.report.console import print_whole
-from paper_repro.runs.cost import Cost, hours_text, require_affordable
+from paper_repro.runs.cost import Cost, faster_in_float32, hours_text, require_affordable
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console
@@ -83,6 +83,8 @@ def show_plan(job: Job, console: Console) -> int:
         soft_wrap=True,
     )
     for line in what_it_takes(runs, cost, jobs, job.gpus):
+        console.print(line, soft_wrap=True)
+    for line in faster_in_float32(todo):
         console.print(line, soft_wrap=True)
     for loader in sorted({spec.loader for spec in todo}):
         if name := missing(loader):

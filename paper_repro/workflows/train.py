@@ -19,7 +19,7 @@ from paper_repro.evidence import provenance, results
 from paper_repro.files import require_room
 from paper_repro.interchange.networks import parameter_count
 from paper_repro.runs import launch
-from paper_repro.runs.cost import Cost, cost, require_affordable
+from paper_repro.runs.cost import Cost, cost, faster_in_float32, require_affordable
 from paper_repro.runs.progress import TrainingProgress
 from paper_repro.spec import Spec
 from paper_repro.terminal import Console
@@ -160,6 +160,8 @@ def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: st
     if job.gpus > 1:
         how = f"one after another, each by {job.gpus} processes of one thread"
     console.print(f"runs: {len(todo)} to train, {how}, on {launch.where()}")
+    for line in faster_in_float32(todo.values()):
+        console.print(line, soft_wrap=True)
     with TrainingProgress(console, len(todo)) as progress:
 
         def on_event(spec: Spec, event: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from paper_repro import tables
 from paper_repro.evidence import claims, results
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.claims import ClaimResult
+from paper_repro.evidence.contrast import paired
 from paper_repro.evidence.contrast_claims import check
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.outcome import Outcome
@@ -78,6 +79,15 @@ def test_macs_at_the_same_accuracy_on_runs(make_runs: MakeRuns, tmp_path: Path, 
     assert differences(found)["gmp-90"] == pytest.approx(100 * saved, abs=2.0)
     assert found.verdict is verdict
     assert "Weighed with the MACs of the full-size network" in found.sentence
+
+
+@pytest.mark.parametrize("column", ["processor", "options", "threads"])
+def test_runs_that_rounded_otherwise_are_no_pair(make_runs: MakeRuns, tmp_path: Path, column: str) -> None:
+    evidence = equally_accurate(make_runs, tmp_path, 0.3)
+    other = "avx2" if column != "threads" else 2
+    evidence.runs.loc[(evidence.runs["row"] == "gmp-90") & (evidence.runs["seed"] == 2), column] = other
+    summary = paired(evidence, "str-90.23", "gmp-90")
+    assert summary is not None and summary.n == 2
 
 
 def test_a_run_that_another_one_beats_is_no_part_of_strs_curve(make_runs: MakeRuns, tmp_path: Path) -> None:

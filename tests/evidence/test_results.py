@@ -377,6 +377,22 @@ def test_runs_with_options_say_so_and_are_not_mixed_with_others(make_runs: MakeR
     assert set(again["options"]) == {recipe}
 
 
+def test_a_run_without_an_option_of_its_recipe_is_a_run_of_its_row(tmp_path: Path) -> None:
+    """Tier small is trained in bf16, unless a command asks for float32."""
+    folder, ((dense, one), (gmp, other)) = tmp_path / "results", tables.load("resnet50").specs("small", [0])[:2]
+    made = [
+        fake_run(tmp_path / "runs", "resnet50", dense, one.with_options("autocast=float32")),
+        fake_run(tmp_path / "runs", "resnet50", gmp, other),
+    ]
+    for run in made:
+        file = results.collect("resnet50", "small", [run], folder)
+    stays = results.read(file)
+    assert dict(zip(stays["row"], stays["options"], strict=True)) == {
+        "dense": "channels_last=true",
+        gmp.id: "autocast=bf16 channels_last=true",
+    }
+
+
 def test_how_images_were_read_is_in_the_row(make_runs: MakeRuns, tmp_path: Path) -> None:
     plain, read = make_runs(rows=["dense", "gmp-80"])
     part = {

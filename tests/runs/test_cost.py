@@ -12,7 +12,8 @@ from torch import nn
 from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.runs import cost as costs
-from paper_repro.runs.cost import Cost, Rate, cost, hours_text, rate_of, require_affordable
+from paper_repro.runs.cost import Cost, Rate, cost, faster_in_float32, hours_text, rate_of, require_affordable
+from paper_repro.spec import Spec
 from tests.training.tiny import RANKS, SPEC
 
 FULL = tables.load("resnet50").specs("paper", [0])[0][1]
@@ -66,6 +67,29 @@ def test_it_is_measured_as_the_run_would_be_trained(monkeypatch: pytest.MonkeyPa
         torch.set_num_threads(1)
         costs._measured.cache_clear()
     assert asked == [("", False, costs.CPU_BATCH, 1), ("bf16", True, SPEC.batch_size, 1)]
+
+
+def test_what_a_processor_without_fast_bf16_does_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentence for a network, however many runs; none where bf16 is the faster, or nothing was measured."""
+    low = replace(SPEC, autocast="bf16")
+    seconds = {"": 0.2, "bf16": 1.2}
+    monkeypatch.setattr(costs, "_seconds_per_step", lambda _network, _facts, autocast, *_: seconds[autocast])
+
+    def advice(*specs: Spec) -> list[str]:
+        costs._measured.cache_clear()
+        try:
+            return faster_in_float32(specs)
+        finally:
+            costs._measured.cache_clear()
+
+    (sentence,) = advice(low, replace(low, seed=1), SPEC)
+    assert "takes 6.0 times as long as in float32" in sentence and "--autocast float32" in sentence
+    assert advice(SPEC) == advice(replace(FULL, autocast="bf16")) == []
+    seconds["bf16"] = 0.25
+    assert advice(low) == []
+    seconds["bf16"] = 1.2
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert advice(low) == []
 
 
 def test_steps_are_measured_in_the_precision_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
