@@ -132,11 +132,22 @@ def _cells(lines: Sequence[TrialLine], method: str) -> list[list[str]]:
 
 
 def tuned(results_dir: Path) -> str:
-    """Every method that was tuned as STR was, beside it."""
+    """Every method that was tuned as STR was, beside it, on each machine that both were tuned on."""
     lines = trials(results_dir)
-    rows = [row for method in METHODS if method != "str" for row in _cells(lines, method)]
+    machines = sorted({line.machine for line in lines if not _is_trial(line)})
+    by_machine = [[line for line in lines if line.machine == machine] for machine in machines]
+    rows = [
+        [*cells, str(number)]
+        for method in METHODS
+        for number, here in enumerate(by_machine, start=1)
+        for cells in (_cells(here, method) if method != "str" else ())
+    ]
     if not rows:
         return "No method of the family has been tuned yet.\n"
     setting = evidence.load(TABLE, TIER, results_dir).setting
     counted = f"{count(lines, 'str')} trials for each method and for STR at each regime"
-    return f"Table `{TABLE}`, tier `{TIER}` ({setting}), {counted}:\n\n{markdown_table(HEADER, rows)}"
+    title = f"Table `{TABLE}`, tier `{TIER}` ({setting}), {counted}"
+    if len(machines) == 1:
+        return f"{title}:\n\n{markdown_table(HEADER, [row[:-1] for row in rows])}"
+    named = "; ".join(f"{number}: {machine}" for number, machine in enumerate(machines, start=1))
+    return f"{title}:\n\n{markdown_table([*HEADER, 'Machine'], rows)}\nMachines: {named}.\n"

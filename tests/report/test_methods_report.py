@@ -65,6 +65,19 @@ def test_runs_of_two_machines_are_no_pairs(tmp_path: Path) -> None:
     assert "better" not in methods_report.tuned(tmp_path)
 
 
+def test_what_was_tuned_on_two_machines_has_a_line_for_each(tmp_path: Path) -> None:
+    """Each with the settings that were chosen there, and beside STR's runs of there."""
+    there = {"machine": "another", "settings": "weight_decay=0.3"}
+    both = [*tuned_lines("gmp", 82.0), *tuned_lines("str", 80.0)]
+    write(tmp_path, *both, *tuned_lines("gmp", 79.0, **there), *tuned_lines("str", 80.5, **there))
+    rows = [part.strip("| ").split(" | ") for part in methods_report.tuned(tmp_path).splitlines() if "`gmp`" in part]
+    assert [[row[2], row[5], row[-1]] for row in rows] == [
+        ["weight_decay=0.3 (trial 1)", "-1.50 [-1.50, -1.50]", "1"],
+        ["weight_decay=0.01 (trial 1)", "+2.00 [+2.00, +2.00]", "2"],
+    ]
+    assert "Machines: 1: another; 2: one." in methods_report.tuned(tmp_path)
+
+
 def test_without_trials_nothing_is_said(tmp_path: Path) -> None:
     assert methods_report.tuned(tmp_path) == "No method of the family has been tuned yet.\n"
     write(tmp_path, *tuned_lines("str", 80.0))
