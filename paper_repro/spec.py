@@ -144,7 +144,7 @@ class Spec:
 
     def with_no_other_options(self, text: str) -> Spec:
         """This spec with the options of such a text, and the defaults of all others."""
-        defaults = {item.name: item.default for item in fields(self) if item.name in OPTIONS}
+        defaults: dict[str, Any] = {item.name: item.default for item in fields(self) if item.name in OPTIONS}
         return replace(self, **defaults).with_options(text)
 
     def differences(self, other: Spec) -> dict[str, tuple[Any, Any]]:

@@ -113,15 +113,15 @@ def _measured(line: TrialLine) -> Measured:
 
 def _cells(lines: Sequence[TrialLine], method: str) -> list[list[str]]:
     chosen = {
-        (line.method, line.regime_pct): f"{line.settings} (trial {line.trial})"
+        line.regime_pct: f"{line.settings} (trial {line.trial})"
         for line in lines
-        if line.chosen == "yes" and _is_trial(line)
+        if line.method == method and not _is_trial(line)
     }
     return [
         [
             f"`{method}`",
             f"{line.target_pct:g} %",
-            chosen[method, line.target_pct],
+            chosen[line.target_pct],
             f"{line.mean('top1_pct'):.2f}",
             "–" if line.str_top1_pct is None else f"{line.str_top1_pct:.2f}",
             "–" if line.difference is None else line.difference.signed(),

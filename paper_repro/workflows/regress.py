@@ -317,7 +317,14 @@ def _searched(
         f"{dataset(searches[0].recipe.dataset).title}",
         soft_wrap=True,
     )
-    tune.tune(searches, question.tune, partial(tune.train, train, question.job.runs))
+    there = tune.committed(question.job)
+    tune.tune(searches, question.tune, partial(tune.train, train, question.job.runs, there))
+    if read := tune.not_trained_here(searches, question.job):
+        console.print(
+            f"trials: {len(read)} of them are in the results already and were not trained again; they are of "
+            f"{'; '.join(sorted({line.machine for line in read}))}",
+            soft_wrap=True,
+        )
     kept = tune.write(searches, question.job, question.folder(plugin))
     console.print(f"trials: {', '.join(map(str, kept))}")
     for search in searches:

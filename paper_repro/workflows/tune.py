@@ -3,7 +3,8 @@
 A trial is a run like others, on the training set less a part that is held out, and is scored on that part: no test
 number is seen. Optuna proposes (tree-structured Parzen estimator, seeded by method and regime); the trials of one
 number, one of each search, are trained side by side, so that how many fit on the machine changes nothing. The same
-command goes on where it was stopped: finished trials are read, and optuna proposes what it proposed before.
+command goes on where it was stopped: finished trials are read, and optuna proposes what it proposed before. Committed
+trials are read too, whatever machine they are of: a trial chooses settings, and is no part of a pair.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from paper_repro.training.forecast import require_pruning, steps_per_epoch
 from paper_repro.workflows.job import Job
 
 FAR = 1.5  # a network whose density is so many times smaller than the regime's is not one of that regime
-Train = Callable[[Mapping[str, Spec]], Mapping[str, Record | str]]  # name -> spec; name -> record, or why there is none
+Known = Mapping[str, Any]  # of a finished run: what a line of the trials says of it
+Train = Callable[[Mapping[str, Spec]], Mapping[str, Known | str]]  # name -> spec; name -> its run, or why there is none
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,19 @@ class Trial:
     number: int
     values: Mapping[str, Any]
     spec: Spec
-    run: Record | str  # or why there is none
+    run: Known | str  # or why there is none
 
     def score(self, target_pct: float) -> float:
         """Points of accuracy on the validation split. A network that is denser than its regime, by more than what
         counts as equal, scores below 0: the denser, the lower. One that is far sparser scores below all that are near:
         what it is like at the regime, nobody has seen.
         """
-        if isinstance(self.run, str) or self.run.result.top1_pct is None or self.run.result.sparsity_pct is None:
+        if isinstance(self.run, str) or self.run["top1_pct"] is None or self.run["sparsity_pct"] is None:
             return -200.0
-        density, wanted = 100.0 - self.run.result.sparsity_pct, 100.0 - target_pct
+        density, wanted = 100.0 - self.run["sparsity_pct"], 100.0 - target_pct
         if density > wanted * (1.0 + EDGE):
             return wanted * (1.0 + EDGE) - density
-        return self.run.result.top1_pct * (1.0 if density >= wanted / FAR else 1e-3)
+        return float(self.run["top1_pct"]) * (1.0 if density >= wanted / FAR else 1e-3)
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Search:
         values = {name: item.value(drawn[name], self.own.get(name)) for name, item in self.ranges.items()}
         return values, applied(self.recipe, values)
 
-    def tell(self, values: Mapping[str, Any], spec: Spec, run: Record | str) -> None:
+    def tell(self, values: Mapping[str, Any], spec: Spec, run: Known | str) -> None:
         """How the trial that was asked for came out."""
         self.trials.append(Trial(len(self.trials), values, spec, run))
         if self.asked is not None:
@@ -132,20 +134,44 @@ def tune(searches: Sequence[Search], count: int, train: Train) -> None:
 
 
 def train(
-    launch: Callable[[Mapping[str, Spec]], Mapping[str, str]], runs: Path, trials: Mapping[str, Spec]
-) -> dict[str, Record | str]:
-    """Train trials by ``launch``, which returns name -> failure, into the folder ``runs``. One that would stay dense
-    has failed without a step of training.
+    launch: Callable[[Mapping[str, Spec]], Mapping[str, str]],
+    runs: Path,
+    committed: Mapping[str, TrialLine],
+    trials: Mapping[str, Spec],
+) -> dict[str, Known | str]:
+    """Train trials by ``launch``, which returns name -> failure, into the folder ``runs``, but for those that are
+    ``committed`` (spec name -> line). One that would stay dense has failed without a step of training.
     """
-    ended: dict[str, Record | str] = {}
+    ended: dict[str, Known | str] = {}
     for name, spec in trials.items():
+        if spec.name in committed and record.finished(runs / spec.name, spec) is None:
+            ended[name] = committed[spec.name].model_dump()
+            continue
         try:
             if not spec.method_sha256:  # nothing is known of a plug-in before it is trained
                 require_pruning(spec)
         except UserError as error:
             ended[name] = str(error)
     ended |= launch({name: spec for name, spec in trials.items() if name not in ended})
-    return {name: ended[name] if name in ended else record.read(runs / spec.name) for name, spec in trials.items()}
+    return {
+        name: ended[name] if name in ended else known(record.read(runs / spec.name)) for name, spec in trials.items()
+    }
+
+
+def known(run: Record) -> Known:
+    """What a line of the trials says of a run."""
+    return {
+        **run.provenance.model_dump(),
+        **run.result.model_dump(),
+        "machine": run.provenance.arithmetic,
+    }
+
+
+def committed(job: Job) -> dict[str, TrialLine]:
+    """Spec name -> the trial that the results have of it, of code without changes."""
+    file = results.path(job.results, job.table, job.tier, "trials")
+    there: list[TrialLine] = results.read_lines(file, TrialLine) if file.exists() else []
+    return {line.spec: line for line in there if line.seed == SEED_OF_TRIALS and line.dirty == "false"}
 
 
 def settled(runs: Sequence[tuple[float, Spec]], who: str, searches: Sequence[Search]) -> list[tuple[float, Spec]]:
@@ -165,12 +191,22 @@ def write(
         for target, spec in (then or {}).get(search.method, ()):
             run = record.finished(job.runs / spec.name, spec)
             if target == search.target_pct and run is not None:
-                every.append(_line(search, replace(search.chosen, spec=spec, run=run), job.tier))
+                every.append(_line(search, replace(search.chosen, spec=spec, run=known(run)), job.tier))
     files = [keep(every, out / "trials.csv")]
     if not job.model:
-        of_family = [line for line in every if line.method in METHODS]
+        of_family = [line for line in every if line.method in METHODS and _is_of(job, line)]
         files.append(keep(of_family, results.path(job.results, job.table, job.tier, "trials")))
     return files
+
+
+def not_trained_here(searches: Sequence[Search], job: Job) -> list[TrialLine]:
+    """The trials that were read from the results."""
+    return [line for line in lines(searches, job.tier) if not _is_of(job, line)]
+
+
+def _is_of(job: Job, line: TrialLine) -> bool:
+    """Whether its run was trained here, or failed here: what was read from the results stays there as it is."""
+    return not line.machine or (job.runs / line.spec / record.FILE).exists()
 
 
 def lines(searches: Sequence[Search], tier: str) -> list[TrialLine]:
@@ -192,12 +228,9 @@ def keep(new: Sequence[TrialLine], file: Path) -> Path:
 
 
 def _line(search: Search, trial: Trial, tier: str) -> TrialLine:
-    known: dict[str, Any] = {"status": trial.run, "machine": ""}
-    if not isinstance(trial.run, str):
-        known = trial.run.provenance.model_dump() | trial.run.result.model_dump()
-        known["machine"] = trial.run.provenance.arithmetic
+    run = {"status": trial.run, "machine": ""} if isinstance(trial.run, str) else trial.run
     return TrialLine.model_validate(
-        {name: known[name] for name in TrialLine.model_fields if known.get(name) is not None}
+        {name: run[name] for name in TrialLine.model_fields if run.get(name) is not None}
         | {
             "method": search.recipe.method,
             "tier": tier,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from paper_repro.spec import Spec
 from paper_repro.training.forecast import steps_per_epoch
 from paper_repro.workflows import tune
 from paper_repro.workflows.dial import DIALS
+from paper_repro.workflows.job import Job
 from tests.made_up_record import MADE_BY, finished
 from tests.training.tiny import SPEC, install
 
@@ -31,9 +33,12 @@ DECLARED = {"weight_decay": {"times": [0.25, 4.0]}, "power": {"low": 1, "high": 
 RANGES = ranges.parsed(Path("mine.py"), "ranges,", DECLARED)
 
 
-def trained(specs: Mapping[str, Spec]) -> dict[str, Record | str]:
+def trained(specs: Mapping[str, Spec]) -> dict[str, tune.Known | str]:
     """Best at twice the weight decay of the recipe; 60 % sparse."""
-    return {name: made_up(spec, 90.0 - abs(spec.weight_decay - 2 * SPEC.weight_decay)) for name, spec in specs.items()}
+    return {
+        name: tune.known(made_up(spec, 90.0 - abs(spec.weight_decay - 2 * SPEC.weight_decay)))
+        for name, spec in specs.items()
+    }
 
 
 def made_up(spec: Spec, top1_pct: float, sparsity_pct: float = 60.0) -> Record:
@@ -80,7 +85,7 @@ def test_the_same_command_has_the_same_trials_and_more_of_them_begin_with_these(
 def test_trials_of_one_number_are_trained_side_by_side() -> None:
     asked = []
 
-    def train(specs: Mapping[str, Spec]) -> dict[str, Record | str]:
+    def train(specs: Mapping[str, Spec]) -> dict[str, tune.Known | str]:
         asked.append(list(specs))
         return trained(specs)
 
@@ -91,8 +96,8 @@ def test_trials_of_one_number_are_trained_side_by_side() -> None:
 def test_a_network_that_is_denser_than_asked_for_is_not_chosen() -> None:
     """A tenth of the density more than asked for is as good as equal: 44 % left where 40 are, and not 45."""
 
-    def train(specs: Mapping[str, Spec]) -> dict[str, Record | str]:
-        return {name: made_up(spec, *next(outcomes)) for name, spec in specs.items()}
+    def train(specs: Mapping[str, Spec]) -> dict[str, tune.Known | str]:
+        return {name: tune.known(made_up(spec, *next(outcomes))) for name, spec in specs.items()}
 
     outcomes = iter([(80.0, 56.1), (99.0, 55.0), (70.0, 90.0)])
     (search,) = tuned(3, 60.0, train=train)
@@ -107,8 +112,8 @@ def test_a_network_that_is_denser_than_asked_for_is_not_chosen() -> None:
 def test_a_network_that_is_far_sparser_is_taken_only_where_none_is_near() -> None:
     """Two thirds of the density are near: 27 % left where 40 are, and not 26."""
 
-    def train(specs: Mapping[str, Spec]) -> dict[str, Record | str]:
-        return {name: made_up(spec, *next(outcomes)) for name, spec in specs.items()}
+    def train(specs: Mapping[str, Spec]) -> dict[str, tune.Known | str]:
+        return {name: tune.known(made_up(spec, *next(outcomes))) for name, spec in specs.items()}
 
     outcomes = iter([(70.0, 60.0), (80.0, 73.0), (90.0, 74.0)])
     assert tuned(3, 60.0, train=train)[0].chosen.number == 1
@@ -137,9 +142,43 @@ def test_a_trial_that_would_stay_dense_is_not_trained(tmp_path: Path, monkeypatc
 
     record.write(made_up(SPEC, 90.0), tmp_path / SPEC.name)
     never = replace(SPEC, method_args={"s_init": -5000.0})
-    runs = tune.train(launch, tmp_path, {"done": SPEC, "dense": never, "died": replace(SPEC, seed=1)})
+    runs = tune.train(launch, tmp_path, {}, {"done": SPEC, "dense": never, "died": replace(SPEC, seed=1)})
     assert launched == ["done", "died"] and runs["died"] == "it died"
-    assert "dense" in str(runs["dense"]) and runs["done"] == made_up(SPEC, 90.0)
+    assert "dense" in str(runs["dense"]) and runs["done"] == tune.known(made_up(SPEC, 90.0))
+
+
+def test_a_committed_trial_is_not_trained_again_and_stays_in_the_results_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of whatever machine. What is trained here has lines of this machine beside it."""
+    monkeypatch.setattr(tune, "require_pruning", lambda spec: None)
+    job = Job("resnet50", runs=tmp_path / "runs", results=tmp_path / "results")
+    elsewhere = [line.model_copy(update={"machine": "another"}) for line in tune.lines(tuned(3, 60.0), "smoke")]
+    of_changed_code = elsewhere[1].model_copy(update={"dirty": "true"})
+    file = results.path(job.results, job.table, job.tier, "trials")
+    file.parent.mkdir(parents=True)
+    results.write_lines([elsewhere[0], of_changed_code, elsewhere[2]], file, "trials")
+    before = file.read_text(encoding="utf-8")
+    launched: list[str] = []
+
+    def launch(specs: Mapping[str, Spec]) -> dict[str, str]:
+        launched.extend(specs)
+        for spec in specs.values():
+            record.write(made_up(spec, 70.0), job.runs / spec.name)
+        return {}
+
+    (search,) = searches(60.0)
+    tune.tune([search], 4, partial(tune.train, launch, job.runs, tune.committed(job)))
+    assert launched == ["mine 60 trial 1", "mine 60 trial 3"]
+    assert [line.trial for line in tune.not_trained_here([search], job)] == [0, 2]
+    tune.write([search], job, tmp_path / "out")
+    kept = results.read_lines(file, TrialLine)
+    assert [(line.machine, line.trial) for line in kept if line.machine != "another"] == [
+        (MADE_BY.arithmetic, 1), (MADE_BY.arithmetic, 3),
+    ]  # fmt: skip
+    assert set(before.splitlines()) <= set(file.read_text(encoding="utf-8").splitlines())
+    of_search = results.read_lines(tmp_path / "out" / "trials.csv", TrialLine)
+    assert sorted(line.trial for line in of_search) == [0, 1, 2, 3] and len({line.machine for line in of_search}) == 2
 
 
 def test_what_was_chosen_is_trained_with_every_seed() -> None:
@@ -171,7 +210,7 @@ def test_trials_are_kept_with_where_they_are_from(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_failed_before_does_not_stay_beside_its_run(tmp_path: Path) -> None:
-    def second_fails(specs: Mapping[str, Spec]) -> dict[str, Record | str]:
+    def second_fails(specs: Mapping[str, Spec]) -> dict[str, tune.Known | str]:
         return {name: "it died" if "trial 1" in name else run for name, run in trained(specs).items()}
 
     file = tmp_path / "smoke_trials.csv"
@@ -223,7 +262,7 @@ def test_every_method_of_the_family_is_searched_over_two_hyperparameters(name: s
     for _ in range(3):
         values, spec = search.ask()
         methods.get(name, **spec.method_args)
-        search.tell(values, spec, made_up(spec, 80.0, 90.0))
+        search.tell(values, spec, tune.known(made_up(spec, 80.0, 90.0)))
     assert search.trials[1].spec.name != search.trials[2].spec.name
 
 
