@@ -70,7 +70,7 @@ def _budgets_of_tier(e: evidence.Evidence) -> str:
             cells += [_over_uniform(trained(e, id).values()), _empty_by_seed(e, id)]
             lines.append([f"{regime:g} %", budget, *cells])
     header = ["Regime", "Budget", "Top-1 (%)", "Sparsity (%)", "MACs / uniform's", "Empty layers, by seed"]
-    return f"Table `family`, tier `{e.tier}` ({e.setting}):\n\n{markdown_table(header, lines)}" if lines else ""
+    return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else ""
 
 
 def tier_small(results_dir: Path) -> str:
@@ -88,10 +88,24 @@ def tier_small(results_dir: Path) -> str:
         return "Not run yet.\n"
     of_leads = [f"STR minus this row at equal {at}{where}" for at in COMPARED_AT for where in ("", ", paper")]
     header = ["Row", "Top-1 (%)", "Sparsity (%)", *of_leads, "Correlation with Table 6", "Empty layers, by seed"]
+    return f"{_heading(e)}\n\n{markdown_table(header, lines)}\n{_claims_tested(e)}"
+
+
+def tier_smoke(results_dir: Path) -> str:
+    """The claims of Tables 1 and 2 that tier smoke tests."""
+    trained_here = (evidence.load(table, "smoke", results_dir) for table in ("resnet50", "mobilenetv1"))
+    parts = [f"{_heading(e)}\n\n{_claims_tested(e)}" for e in trained_here if len(e.runs)]
+    return "\n".join(parts) or "Not run yet.\n"
+
+
+def _heading(e: evidence.Evidence) -> str:
+    return f"Table `{e.table.name}`, tier `{e.tier}` ({e.setting}):"
+
+
+def _claims_tested(e: evidence.Evidence) -> str:
     tested = [found for found in claims.check(e) if found.tier == e.tier and found.verdict is not Verdict.UNTESTED]
     told = [[f"{found.claim.text} (`{found.id}`)", str(found.verdict), found.figure] for found in tested]
-    of_claims = markdown_table(["Claim", "Verdict at this tier", "Evidence"], told)
-    return f"Table `{TABLE}`, tier `small` ({e.setting}):\n\n{markdown_table(header, lines)}\n{of_claims}"
+    return markdown_table(["Claim", "Verdict at this tier", "Evidence"], told)
 
 
 def _leads(e: evidence.Evidence, row: Row) -> list[str]:
@@ -187,4 +201,6 @@ def _cost(layers: pd.DataFrame) -> pd.Series:
     return rest.groupby("stage", sort=False).apply(macs_left) / 1e6 / against_uniform(rest)["uniform_macs_m"]
 
 
-PARTS: Mapping[str, Callable[[Path], str]] = {"small": tier_small, "macs": multiply_adds, "stages": stages}
+PARTS: Mapping[str, Callable[[Path], str]] = {
+    "smoke": tier_smoke, "small": tier_small, "macs": multiply_adds, "stages": stages,
+}  # fmt: skip
