@@ -244,6 +244,7 @@ def _lines(run: Record, row: tables.Row, plan: tables.Table, tier: str) -> Itera
         "skipped_images": sum(part.skipped_images for part in images.values()) or None,
         "encoding": " ".join(f"{key}={value}" for key, value in images["train"].encoding.items()) if images else "",
         "device": _device(run.provenance),
+        "processor": run.provenance.processor if run.provenance.device == "cpu" else "",  # a GPU rounds by itself
         "checkpoint_sha256": run.result.checkpoint_sha256 or "",
     }
     yield "runs", RunLine.model_validate({name: values[name] for name in RunLine.model_fields})

@@ -377,6 +377,18 @@ def test_runs_with_options_say_so_and_are_not_mixed_with_others(make_runs: MakeR
     assert set(again["options"]) == {recipe}
 
 
+def test_a_line_names_the_instructions_of_the_processor_that_trained(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """Not those of one that fed a GPU. A file of runs that did not keep them goes without the column."""
+    runs = make_runs(rows=["dense", "gmp-80", "gmp-90"])
+    for folder, device, processor in zip(runs, ("cpu", "H100", "cpu"), ("avx2", "avx2", ""), strict=True):
+        change(folder, "provenance", "device", value=device)
+        change(folder, "provenance", "processor", value=processor)
+    frame = results.read(results.collect("resnet50", "smoke", runs, tmp_path / "all"))
+    assert dict(zip(frame["row"], frame["processor"], strict=True)) == {"dense": "avx2", "gmp-80": "", "gmp-90": ""}
+    file = results.collect("resnet50", "smoke", runs[1:], tmp_path / "none")
+    assert "processor" not in file.read_text(encoding="utf-8") and set(results.read(file)["processor"]) == {""}
+
+
 def test_a_run_without_an_option_of_its_recipe_is_a_run_of_its_row(tmp_path: Path) -> None:
     """Tier small is trained in bf16, unless a command asks for float32."""
     folder, ((dense, one), (gmp, other)) = tmp_path / "results", tables.load("resnet50").specs("small", [0])[:2]
