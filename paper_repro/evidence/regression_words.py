@@ -40,7 +40,8 @@ def summary(name: str, lines: Sequence[Comparison]) -> str:
     """One sentence: in how many regimes what came out, at equal sparsity."""
     answers = [str(line.answer) for line in lines if line.at is At.SPARSITY]
     counted = ", ".join(f"{answer} in {answers.count(answer)}" for answer in dict.fromkeys(answers))
-    return f"{name} against STR at equal sparsity, {len(answers)} regimes: {counted}."
+    regimes = f"{len(answers)} regime{'s' * (len(answers) != 1)}"
+    return f"{name} against STR at equal sparsity, {regimes}: {counted}."
 
 
 def notes(lines: Sequence[Comparison]) -> list[tuple[str, str]]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -194,9 +195,23 @@ def write(
                 every.append(_line(search, replace(search.chosen, spec=spec, run=known(run)), job.tier))
     files = [keep(every, out / "trials.csv")]
     if not job.model:
-        of_family = [line for line in every if line.method in METHODS and _is_of(job, line)]
-        files.append(keep(of_family, results.path(job.results, job.table, job.tier, "trials")))
+        files.append(_keep_in_results(every, job))
     return files
+
+
+def _keep_in_results(every: Sequence[TrialLine], job: Job) -> Path:
+    """Keep what is of the family and of this machine, but for searches of fewer trials than the results have of it."""
+    file = results.path(job.results, job.table, job.tier, "trials")
+    here = {line.machine for line in every if _is_of(job, line)}
+    there: list[TrialLine] = results.read_lines(file, TrialLine) if file.exists() else []
+    more = _trials(line for line in there if line.machine in here) - _trials(every)
+    new = [line for line in every if line.method in METHODS and line.machine in here]
+    return keep([line for line in new if (line.method, line.regime_pct) not in more], file)
+
+
+def _trials(lines: Iterable[TrialLine]) -> Counter[tuple[str, float]]:
+    """(method, regime) -> how many trials."""
+    return Counter((line.method, line.regime_pct) for line in lines if line.seed == SEED_OF_TRIALS)
 
 
 def not_trained_here(searches: Sequence[Search], job: Job) -> list[TrialLine]:

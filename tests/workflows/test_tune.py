@@ -220,6 +220,38 @@ def test_a_trial_that_failed_before_does_not_stay_beside_its_run(tmp_path: Path)
     assert [line.trial for line in results.read_lines(file, TrialLine)] == [0, 1]
 
 
+def test_a_search_of_fewer_trials_leaves_the_results_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the machine that they are of. One of as many takes their place, whether trials were trained or read."""
+    monkeypatch.setattr(tune, "require_pruning", lambda spec: None)
+    job = Job("resnet50", runs=tmp_path / "runs", results=tmp_path / "results")
+    file = results.path(job.results, job.table, job.tier, "trials")
+
+    def launch(specs: Mapping[str, Spec]) -> dict[str, str]:
+        for spec in specs.values():
+            record.write(made_up(spec, 70.0), job.runs / spec.name)
+        return {}
+
+    def searched(count: int) -> None:
+        (search,) = searches(60.0)
+        tune.tune([search], count, partial(tune.train, launch, job.runs, tune.committed(job)))
+        final = tune.settled([(60.0, SPEC)], "mine", [search])
+        launch({"final": final[0][1]})
+        tune.write([search], job, tmp_path / "out", {"mine": final})
+
+    file.parent.mkdir(parents=True)
+    searched(3)
+    before = results.read_lines(file, TrialLine)
+    assert [(line.trial, line.seed) for line in before] == [(0, 0), (0, 1000), (1, 1000), (2, 1000)]
+    job = replace(job, runs=tmp_path / "others")  # where none of the trials is
+    for count in (1, 3):
+        searched(count)
+        assert results.read_lines(file, TrialLine) == before
+    searched(4)
+    assert [line.trial for line in results.read_lines(file, TrialLine) if line.seed == SEED_OF_TRIALS] == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("declared", "problem"),
     [
