@@ -103,7 +103,7 @@ class RunLine(Line):
     device: Name = of("device that trained")
     processor: str = of(
         "what the name of a processor leaves open, and rounding depends on: family, model, stepping, vector "
-        "instructions; empty for runs of code that did not keep it",
+        "instructions; empty for runs on a GPU, and of code that did not keep it",
         default="",
     )
     threads: Count = of("CPU threads of the training process")

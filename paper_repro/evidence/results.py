@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -168,12 +168,12 @@ def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) 
 
 
 def specs(
-    plan: tables.Table, tier: str, seeds: Iterable[int], options: Iterable[str] | None = None
+    plan: tables.Table, tier: str, seeds: Iterable[int], options: Collection[str] | None = None
 ) -> list[tuple[tables.Row, Spec]]:
     """Every run that a row may be filled from: on the data set of its recipe, and on that one's stand-in; with each of
     these choices of options in place of the recipe's (None: with the recipe's).
     """
-    seeds, options = sorted(seeds), None if options is None else list(options)
+    seeds = sorted(seeds)
     pairs: dict[tuple[str, str], tuple[tables.Row, Spec]] = {}
     for stand_ins in ({}, plan.tier(tier).stand_ins):
         for row, recipe in plan.specs(tier, seeds, stand_ins):

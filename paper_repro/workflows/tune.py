@@ -170,8 +170,7 @@ def known(run: Record) -> Known:
 
 def committed(job: Job) -> dict[str, TrialLine]:
     """Spec name -> the trial that the results have of it, of code without changes."""
-    file = results.path(job.results, job.table, job.tier, "trials")
-    there: list[TrialLine] = results.read_lines(file, TrialLine) if file.exists() else []
+    there = _stored(results.path(job.results, job.table, job.tier, "trials"))
     return {line.spec: line for line in there if line.seed == SEED_OF_TRIALS and line.dirty == "false"}
 
 
@@ -200,13 +199,18 @@ def write(
 
 
 def _keep_in_results(every: Sequence[TrialLine], job: Job) -> Path:
-    """Keep what is of the family and of this machine, but for searches of fewer trials than the results have of it."""
+    """Keep the lines of this machine, of methods of the family. Where the results have a search of more trials on this
+    machine, they stay as they are.
+    """
     file = results.path(job.results, job.table, job.tier, "trials")
     here = {line.machine for line in every if _is_of(job, line)}
-    there: list[TrialLine] = results.read_lines(file, TrialLine) if file.exists() else []
-    more = _trials(line for line in there if line.machine in here) - _trials(every)
+    more = _trials(line for line in _stored(file) if line.machine in here) - _trials(every)
     new = [line for line in every if line.method in METHODS and line.machine in here]
     return keep([line for line in new if (line.method, line.regime_pct) not in more], file)
+
+
+def _stored(file: Path) -> list[TrialLine]:
+    return results.read_lines(file, TrialLine) if file.exists() else []
 
 
 def _trials(lines: Iterable[TrialLine]) -> Counter[tuple[str, float]]:
@@ -220,7 +224,7 @@ def not_trained_here(searches: Sequence[Search], job: Job) -> list[TrialLine]:
 
 
 def _is_of(job: Job, line: TrialLine) -> bool:
-    """Whether its run was trained here, or failed here: what was read from the results stays there as it is."""
+    """Whether its run was trained here, or failed here, and was not read from the results."""
     return not line.machine or (job.runs / line.spec / record.FILE).exists()
 
 
@@ -236,8 +240,11 @@ def keep(new: Sequence[TrialLine], file: Path) -> Path:
     machines = {"", *(line.machine for line in new)}
     again = {(line.method, line.regime_pct) for line in new}
     with locked(file.parent / f".{file.stem}.lock"):
-        old: list[TrialLine] = results.read_lines(file, TrialLine) if file.exists() else []
-        stay = [line for line in old if (line.method, line.regime_pct) not in again or line.machine not in machines]
+        stay = [
+            line
+            for line in _stored(file)
+            if (line.method, line.regime_pct) not in again or line.machine not in machines
+        ]
         ordered = sorted([*stay, *new], key=lambda line: tuple(getattr(line, name) for name in TrialLine.KEY))
         return results.write_lines(ordered, file, "trials")
 
