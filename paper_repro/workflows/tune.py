@@ -204,9 +204,7 @@ def _keep_in_results(every: Sequence[TrialLine], job: Job) -> Path:
     """
     file = results.path(job.results, job.table, job.tier, "trials")
     here = {line.machine for line in every if _is_of(job, line)}
-    more = _trials(line for line in _stored(file) if line.machine in here) - _trials(every)
-    new = [line for line in every if line.method in METHODS and line.machine in here]
-    return keep([line for line in new if (line.method, line.regime_pct) not in more], file)
+    return keep([line for line in every if line.method in METHODS and line.machine in here], file, unless_larger=True)
 
 
 def _stored(file: Path) -> list[TrialLine]:
@@ -233,17 +231,20 @@ def lines(searches: Sequence[Search], tier: str) -> list[TrialLine]:
     return [_line(search, trial, tier) for search in searches for trial in search.trials]
 
 
-def keep(new: Sequence[TrialLine], file: Path) -> Path:
+def keep(new: Sequence[TrialLine], file: Path, *, unless_larger: bool = False) -> Path:
     """Write these lines into a trials file, in the place of those of the same methods and regimes on this machine, and
-    of those that failed, whose machine is not known.
+    of those that failed, whose machine is not known. ``unless_larger``: where the file has a search of more trials on
+    this machine, it stays instead.
     """
     machines = {"", *(line.machine for line in new)}
-    again = {(line.method, line.regime_pct) for line in new}
     with locked(file.parent / f".{file.stem}.lock"):
+        there = _stored(file)
+        if unless_larger:
+            larger = _trials(line for line in there if line.machine in machines - {""}) - _trials(new)
+            new = [line for line in new if (line.method, line.regime_pct) not in larger]
+        again = {(line.method, line.regime_pct) for line in new}
         stay = [
-            line
-            for line in _stored(file)
-            if (line.method, line.regime_pct) not in again or line.machine not in machines
+            line for line in there if (line.method, line.regime_pct) not in again or line.machine not in machines
         ]
         ordered = sorted([*stay, *new], key=lambda line: tuple(getattr(line, name) for name in TrialLine.KEY))
         return results.write_lines(ordered, file, "trials")
