@@ -243,9 +243,7 @@ def keep(new: Sequence[TrialLine], file: Path, *, unless_larger: bool = False) -
             larger = _trials(line for line in there if line.machine in machines - {""}) - _trials(new)
             new = [line for line in new if (line.method, line.regime_pct) not in larger]
         again = {(line.method, line.regime_pct) for line in new}
-        stay = [
-            line for line in there if (line.method, line.regime_pct) not in again or line.machine not in machines
-        ]
+        stay = [line for line in there if (line.method, line.regime_pct) not in again or line.machine not in machines]
         ordered = sorted([*stay, *new], key=lambda line: tuple(getattr(line, name) for name in TrialLine.KEY))
         return results.write_lines(ordered, file, "trials")
 
