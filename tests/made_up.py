@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from paper_repro import tables
+from paper_repro.evidence import evidence as ev
 from paper_repro.evidence import results
+from paper_repro.evidence.evidence import Evidence
 from paper_repro.record import Layer, Point, Result, Size
 from paper_repro.spec import Spec
 from tests import made_up_rnn as rnn
@@ -93,21 +99,44 @@ def _point(step: int, names: Sequence[str], epochs: int, overall: float, is_str:
     )
 
 
+def fake_runs(
+    directory: Path,
+    table: str = "resnet50",
+    seeds: Iterable[int] = (0,),
+    rows: Iterable[str] | None = None,
+    **changes: Any,
+) -> list[Path]:
+    """The folders of finished runs at tier smoke, of these rows (None: of all)."""
+    wanted = None if rows is None else set(rows)
+    return [
+        fake_run(directory, table, row, spec, **changes)
+        for row, spec in tables.load(table).specs("smoke", seeds)
+        if wanted is None or row.id in wanted
+    ]
+
+
 @pytest.fixture
 def make_runs(tmp_path: Path) -> MakeRuns:
     """make_runs(table, seeds=..., rows=None for all, **values) -> run directories at tier smoke."""
+    return partial(fake_runs, tmp_path / "runs")
 
-    def make(
-        table: str = "resnet50", seeds: Iterable[int] = (0,), rows: Iterable[str] | None = None, **changes: object
-    ) -> list[Path]:
-        wanted = None if rows is None else set(rows)
-        return [
-            fake_run(tmp_path / "runs", table, row, spec, **changes)
-            for row, spec in tables.load(table).specs("smoke", seeds)
-            if wanted is None or row.id in wanted
-        ]
 
-    return make
+def load(results_dir: Path, table: str = "resnet50", **given: Any) -> Evidence:
+    """What `evidence.load` makes of made-up runs, given as to ``fake_runs``; its frames are the caller's own. The runs
+    that several tests ask for are made once and are gone again: ``results_dir`` is empty.
+    """
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    made = _loaded(table, tuple(sorted(values.items())))
+    frames = {item.name: getattr(made, item.name) for item in fields(made)}
+    copies = {name: frame.copy() for name, frame in frames.items() if isinstance(frame, pd.DataFrame)}
+    return replace(made, results_dir=results_dir, **copies)
+
+
+@cache
+def _loaded(table: str, given: tuple[tuple[str, Any], ...]) -> Evidence:
+    with tempfile.TemporaryDirectory() as folder:
+        results.collect(table, "smoke", fake_runs(Path(folder, "runs"), table, **dict(given)), Path(folder, "results"))
+        return ev.load(table, "smoke", Path(folder, "results"))
 
 
 @pytest.fixture

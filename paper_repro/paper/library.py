@@ -121,7 +121,7 @@ def layer_rows(table: str) -> dict[str, LayerRow]:
 
 def budget_cells(table: str) -> dict[str, dict[str, Quantity]]:
     """Every published budget as printed: its name -> layer, ``overall`` or ``backbone`` -> sparsity in percent."""
-    layers = [layer for layer in layer_rows(table) if layer != AVERAGE_POOL]
+    layers = tuple(layer for layer in layer_rows(table) if layer != AVERAGE_POOL)
     files = tables()[table].budget_tables if table in tables() else {}
     return {
         name: budget for file in files for name, budget in _budgets_in(FOLDER / f"{table}_{file}.csv", layers).items()
@@ -137,8 +137,14 @@ def budget_tables(table: str) -> dict[str, str]:
     }
 
 
-def _budgets_in(path: Path, layers: list[str]) -> dict[str, dict[str, Quantity]]:
-    """The budgets of one file: a column each."""
+def _budgets_in(path: Path, layers: tuple[str, ...]) -> dict[str, dict[str, Quantity]]:
+    """The budgets of one file: a column each. What has not changed is read once."""
+    state = path.stat()
+    return _as_of(path, layers, (state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@lru_cache
+def _as_of(path: Path, layers: tuple[str, ...], _state: tuple[int, ...]) -> dict[str, dict[str, Quantity]]:
     (_, *names), cells = reading.read_cells(path, "layer")
     for layer in set(layers) - {row["layer"] for _, row in cells}:
         raise UserError(f"{path}: layer {layer!r} is missing")

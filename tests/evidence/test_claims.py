@@ -13,12 +13,7 @@ from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.lines import SpeedLine
 from paper_repro.verdict import Verdict
-from tests.made_up import MakeRuns
-
-
-def load(make_runs: MakeRuns, tmp_path: Path, table: str = "resnet50", **given: object) -> Evidence:
-    results.collect(table, "smoke", make_runs(table, **given), tmp_path / "results")
-    return ev.load(table, "smoke", tmp_path / "results")
+from tests.made_up import load
 
 
 def find(evidence: Evidence, id: str, tier: str = "smoke") -> ClaimResult:
@@ -50,8 +45,8 @@ def test_without_runs_a_claim_is_missing_where_it_can_be_tested_and_untested_els
             assert (found.id, found.verdict) == (found.id, expected)
 
 
-def test_an_untested_claim_says_what_it_needs_and_which_tiers_have_it(make_runs: MakeRuns, tmp_path: Path) -> None:
-    found = find(load(make_runs, tmp_path, seeds=(0, 1, 2)), "up-to-10-points-ahead")
+def test_an_untested_claim_says_what_it_needs_and_which_tiers_have_it(tmp_path: Path) -> None:
+    found = find(load(tmp_path, seeds=(0, 1, 2)), "up-to-10-points-ahead")
     assert found.verdict is Verdict.UNTESTED
     assert "it needs ImageNet-1K" in found.sentence
     assert found.sentence.endswith("Tiers that can: audit, paper.")
@@ -89,27 +84,27 @@ def test_the_paper_saves_macs_in_the_classifier_alone(tmp_path: Path) -> None:
     )
 
 
-def test_fewer_macs_on_runs_with_those_of_the_full_size_network_beside(make_runs: MakeRuns, tmp_path: Path) -> None:
-    found = find(load(make_runs, tmp_path, seeds=(0, 1)), "fewer-macs-than-uniform")
+def test_fewer_macs_on_runs_with_those_of_the_full_size_network_beside(tmp_path: Path) -> None:
+    found = find(load(tmp_path, seeds=(0, 1)), "fewer-macs-than-uniform")
     assert found.verdict is Verdict.PASS
     assert "8 of 8" in found.sentence
     line = found.numbers[0]
     assert line["full_size_ratio"] != pytest.approx(line["ratio"], abs=0.01)
     assert "on the full-size layers" in found.sentence
-    evidence = load(make_runs, tmp_path)
+    evidence = load(tmp_path)
     evidence.budgets.loc[:, "sparsity_pct"] = 100.0 - evidence.budgets.loc[:, "sparsity_pct"]
     assert find(evidence, "fewer-macs-than-uniform").verdict is Verdict.FAIL
 
 
-def test_densities_of_uniform_layers_cost_the_same_on_any_network(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, rows=["str-90.23"])
+def test_densities_of_uniform_layers_cost_the_same_on_any_network(tmp_path: Path) -> None:
+    evidence = load(tmp_path, rows=["str-90.23"])
     evidence.budgets["sparsity_pct"] = 90.0
     (line,) = find(evidence, "fewer-macs-than-uniform").numbers
     assert [line[name] for name in ("ratio", "backbone_ratio", "full_size_ratio")] == pytest.approx([1.0] * 3)
 
 
-def test_a_dense_classifier_changes_nothing_without_it(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, rows=["str-90.23"])
+def test_a_dense_classifier_changes_nothing_without_it(tmp_path: Path) -> None:
+    evidence = load(tmp_path, rows=["str-90.23"])
     evidence.budgets["sparsity_pct"] = 90.0
     evidence.budgets.loc[evidence.budgets["layer"] == "fc", "sparsity_pct"] = 0.0
     (line,) = find(evidence, "fewer-macs-than-uniform").numbers
@@ -127,9 +122,9 @@ def test_the_papers_budget_against_those_of_table_7(tmp_path: Path) -> None:
     assert (mobile.verdict, mobile.figure) == (Verdict.PASS, "first 1 of 1, last 1 of 1 baselines")
 
 
-def test_budgets_of_runs_against_baselines_of_the_same_regime_and_seed(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_budgets_of_runs_against_baselines_of_the_same_regime_and_seed(tmp_path: Path) -> None:
     rows = ["str-90.23", "gmp-90", "gmp-80", "rigl-erk-90"]
-    evidence = load(make_runs, tmp_path, seeds=(0, 1), rows=rows)
+    evidence = load(tmp_path, seeds=(0, 1), rows=rows)
     erk = evidence.budgets["row"] == "rigl-erk-90"
     evidence.budgets.loc[erk, "sparsity_pct"] += evidence.budgets.groupby(["row", "seed"]).cumcount() / 25 - 1
     found = find(evidence, "first-sparser-last-denser")
@@ -142,8 +137,8 @@ def test_budgets_of_runs_against_baselines_of_the_same_regime_and_seed(make_runs
     assert "It does not hold for: str-90.23 and rigl-erk-90, str-90.23 and gmp-90." in found.sentence
 
 
-def test_uniform_baselines_alone_do_not_test_a_claim_about_others(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, rows=["str-90.23", "gmp-90"])
+def test_uniform_baselines_alone_do_not_test_a_claim_about_others(tmp_path: Path) -> None:
+    evidence = load(tmp_path, rows=["str-90.23", "gmp-90"])
     assert find(evidence, "first-sparser-last-denser").verdict is Verdict.MISSING
 
 
@@ -170,15 +165,15 @@ def after(epochs: pd.Series, start: float = 0.2, end: float = 0.9) -> pd.Series:
     ],
 )
 def test_runs_that_rise_as_a_cubic_schedule_does(
-    make_runs: MakeRuns, tmp_path: Path, shape: Callable[[pd.Series], pd.Series], verdict: Verdict
+    tmp_path: Path, shape: Callable[[pd.Series], pd.Series], verdict: Verdict
 ) -> None:
-    evidence = load(make_runs, tmp_path, rows=["str-90.23"])
+    evidence = load(tmp_path, rows=["str-90.23"])
     evidence.history["sparsity_pct"] = shape(evidence.history["epoch"])
     assert find(evidence, "gradual-pruning-learned").verdict is verdict
 
 
-def test_the_time_of_a_step_decides_about_the_cost_of_training(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path)
+def test_the_time_of_a_step_decides_about_the_cost_of_training(tmp_path: Path) -> None:
+    evidence = load(tmp_path)
     assert find(evidence, "no-training-cost", "audit").verdict is Verdict.MISSING
     assert find(evidence, "no-training-cost").verdict is Verdict.UNTESTED
 
@@ -200,21 +195,21 @@ def test_the_time_of_a_step_decides_about_the_cost_of_training(make_runs: MakeRu
     assert timed(1.01, 1.02, of="gmp / dense") is Verdict.MISSING
 
 
-def test_onset(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, seeds=(0, 1))
+def test_onset(tmp_path: Path) -> None:
+    evidence = load(tmp_path, seeds=(0, 1))
     found = find(evidence, "sparsity-after-onset")
     assert found.verdict is Verdict.PASS
     assert "+0.05 epochs" in found.sentence
-    early = load(make_runs, tmp_path, rows=["str-90.23"], forecast_onset_epoch=0.6)
+    early = load(tmp_path, rows=["str-90.23"], forecast_onset_epoch=0.6)
     found = find(early, "sparsity-after-onset")
     assert found.verdict is Verdict.FAIL
     assert "str-90.23 seed 0" in found.sentence
-    never = load(make_runs, tmp_path, rows=["str-90.23"], onset_epoch=None)
+    never = load(tmp_path, rows=["str-90.23"], onset_epoch=None)
     assert find(never, "sparsity-after-onset").verdict is Verdict.FAIL
 
 
-def test_a_forecast_of_zero_tests_nothing(make_runs: MakeRuns, tmp_path: Path) -> None:
-    found = find(load(make_runs, tmp_path, rows=["str-90.23"], forecast_onset_epoch=0.0), "sparsity-after-onset")
+def test_a_forecast_of_zero_tests_nothing(tmp_path: Path) -> None:
+    found = find(load(tmp_path, rows=["str-90.23"], forecast_onset_epoch=0.0), "sparsity-after-onset")
     assert found.verdict is Verdict.INCONCLUSIVE
 
 
@@ -231,8 +226,8 @@ def test_shape_of_the_papers_budgets(tmp_path: Path) -> None:
     assert "first convolution is sparser in 0, the classifier denser in 16" in found.sentence
 
 
-def test_shape_of_runs(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path)
+def test_shape_of_runs(tmp_path: Path) -> None:
+    evidence = load(tmp_path)
     found = find(evidence, "budget-shape")
     assert found.verdict is Verdict.PASS
     assert "6.3 times its smallest, in the paper's Figure 3 191 times" in found.sentence
@@ -241,9 +236,9 @@ def test_shape_of_runs(make_runs: MakeRuns, tmp_path: Path) -> None:
     assert find(evidence, "budget-shape").verdict is Verdict.FAIL
 
 
-def test_thresholds_are_compared_among_layers_that_keep_weights(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_thresholds_are_compared_among_layers_that_keep_weights(tmp_path: Path) -> None:
     """Decay alone takes the threshold of an empty layer far up: it says nothing of what was learned."""
-    evidence = load(make_runs, tmp_path, rows=["str-90.23", "str-95.03"])
+    evidence = load(tmp_path, rows=["str-90.23", "str-95.03"])
     before = find(evidence, "budget-shape")
     assert "The largest threshold of a network is 6.3 times" in before.sentence
     assert "Here the thresholds hardly differ: weight decay has set s" in before.sentence
@@ -256,8 +251,8 @@ def test_thresholds_are_compared_among_layers_that_keep_weights(make_runs: MakeR
     assert [line["empty_layers"] for line in found.numbers] == [1, 0]
 
 
-def test_thresholds_that_differ_are_not_said_to_be_alike(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, rows=["str-90.23"])
+def test_thresholds_that_differ_are_not_said_to_be_alike(tmp_path: Path) -> None:
+    evidence = load(tmp_path, rows=["str-90.23"])
     evidence.budgets.loc[evidence.budgets["layer"].eq("fc"), "threshold"] = 1.0
     sentence = find(evidence, "budget-shape").sentence
     assert "100.0 times its smallest, in the paper's Figure 3 191 times." in sentence
@@ -273,7 +268,7 @@ def test_a_claim_without_a_check_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     }
 
 
-def test_nothing_is_nan(make_runs: MakeRuns, tmp_path: Path) -> None:
-    for claim in claims.check(load(make_runs, tmp_path, seeds=(0, 1, 2))):
+def test_nothing_is_nan(tmp_path: Path) -> None:
+    for claim in claims.check(load(tmp_path, seeds=(0, 1, 2))):
         assert "nan" not in claim.sentence
         assert not pd.DataFrame(claim.numbers).select_dtypes("number").isna().any().any()

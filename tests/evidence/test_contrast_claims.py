@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paper_repro import tables
-from paper_repro.evidence import claims, results
+from paper_repro.evidence import claims
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.contrast import paired
@@ -16,12 +16,7 @@ from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.outcome import Outcome
 from paper_repro.experiments.claims import Claim, Rows
 from paper_repro.verdict import Verdict
-from tests.made_up import MakeRuns
-
-
-def load(make_runs: MakeRuns, tmp_path: Path, table: str = "resnet50", **given: object) -> Evidence:
-    results.collect(table, "smoke", make_runs(table, **given), tmp_path / "results")
-    return ev.load(table, "smoke", tmp_path / "results")
+from tests.made_up import load
 
 
 def find(evidence: Evidence, id: str, tier: str = "smoke") -> ClaimResult:
@@ -57,9 +52,9 @@ def test_macs_at_the_same_accuracy_as_printed(tmp_path: Path) -> None:
 GMP_90 = Rows(methods=("gmp",), regimes_pct=(90.0, 90.0))
 
 
-def equally_accurate(make_runs: MakeRuns, tmp_path: Path, saved: float) -> Evidence:
+def equally_accurate(tmp_path: Path, saved: float) -> Evidence:
     """GMP at 90 % as accurate as STR there, whose MACs are smaller by the share ``saved``."""
-    evidence = load(make_runs, tmp_path, seeds=(0, 1, 2), rows=["str-79.55", "str-90.23", "str-95.03", "gmp-90"])
+    evidence = load(tmp_path, seeds=(0, 1, 2), rows=["str-79.55", "str-90.23", "str-95.03", "gmp-90"])
     runs = evidence.runs
     for row, top1 in {"str-79.55": 90.0, "str-90.23": 88.0, "str-95.03": 86.0, "gmp-90": 88.0}.items():
         runs.loc[runs["row"] == row, "top1_pct"] = top1
@@ -73,8 +68,8 @@ def equally_accurate(make_runs: MakeRuns, tmp_path: Path, saved: float) -> Evide
     ("saved", "verdict"),
     [(0.3, Verdict.PASS), (0.15, Verdict.INCONCLUSIVE), (0.02, Verdict.FAIL), (-0.5, Verdict.FAIL)],
 )
-def test_macs_at_the_same_accuracy_on_runs(make_runs: MakeRuns, tmp_path: Path, saved: float, verdict: Verdict) -> None:
-    evidence = equally_accurate(make_runs, tmp_path, saved)
+def test_macs_at_the_same_accuracy_on_runs(tmp_path: Path, saved: float, verdict: Verdict) -> None:
+    evidence = equally_accurate(tmp_path, saved)
     found = of_runs(evidence, "fewer-macs-same-accuracy", theirs=GMP_90)
     assert differences(found)["gmp-90"] == pytest.approx(100 * saved, abs=2.0)
     assert found.verdict is verdict
@@ -82,24 +77,24 @@ def test_macs_at_the_same_accuracy_on_runs(make_runs: MakeRuns, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("column", ["processor", "options", "threads"])
-def test_runs_that_rounded_otherwise_are_no_pair(make_runs: MakeRuns, tmp_path: Path, column: str) -> None:
-    evidence = equally_accurate(make_runs, tmp_path, 0.3)
+def test_runs_that_rounded_otherwise_are_no_pair(tmp_path: Path, column: str) -> None:
+    evidence = equally_accurate(tmp_path, 0.3)
     other = "avx2" if column != "threads" else 2
     evidence.runs.loc[(evidence.runs["row"] == "gmp-90") & (evidence.runs["seed"] == 2), column] = other
     summary = paired(evidence, "str-90.23", "gmp-90")
     assert summary is not None and summary.n == 2
 
 
-def test_a_run_that_another_one_beats_is_no_part_of_strs_curve(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = equally_accurate(make_runs, tmp_path, 0.3)
+def test_a_run_that_another_one_beats_is_no_part_of_strs_curve(tmp_path: Path) -> None:
+    evidence = equally_accurate(tmp_path, 0.3)
     beaten = evidence.runs["row"] == "str-79.55"  # no more accurate than the row at 90 %, at twice its MACs
     evidence.runs.loc[beaten, "top1_pct"] = 88.0
     found = of_runs(evidence, "fewer-macs-same-accuracy", theirs=GMP_90)
     assert differences(found)["gmp-90"] == pytest.approx(30.0, abs=2.0)
 
 
-def test_an_accuracy_that_str_does_not_reach_leaves_the_saving_open(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = equally_accurate(make_runs, tmp_path, 0.3)
+def test_an_accuracy_that_str_does_not_reach_leaves_the_saving_open(tmp_path: Path) -> None:
+    evidence = equally_accurate(tmp_path, 0.3)
     evidence.runs.loc[(evidence.runs["row"] == "gmp-90") & (evidence.runs["seed"] == 2), "top1_pct"] = 95.0
     found = of_runs(evidence, "fewer-macs-same-accuracy", theirs=GMP_90)
     assert found.verdict is Verdict.INCONCLUSIVE
@@ -109,9 +104,9 @@ def test_an_accuracy_that_str_does_not_reach_leaves_the_saving_open(make_runs: M
     assert (found.verdict, found.figure) == (Verdict.INCONCLUSIVE, "nothing to compare")
 
 
-def test_a_row_without_runs_is_missing(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_a_row_without_runs_is_missing(tmp_path: Path) -> None:
     """Tier smoke trains DNW at 90 % too."""
-    found = of_runs(equally_accurate(make_runs, tmp_path, 0.3), "fewer-macs-same-accuracy")
+    found = of_runs(equally_accurate(tmp_path, 0.3), "fewer-macs-same-accuracy")
     assert found.verdict is Verdict.MISSING
     assert "Nothing to compare (not run, not reached, or other data) for: gmp-80" in found.sentence
 
@@ -136,11 +131,9 @@ def test_ten_points_as_printed(tmp_path: Path) -> None:
         (10.0, None, Verdict.INCONCLUSIVE),
     ],
 )
-def test_ten_points_on_runs(
-    make_runs: MakeRuns, tmp_path: Path, lead: float, spread: float | None, verdict: Verdict
-) -> None:
+def test_ten_points_on_runs(tmp_path: Path, lead: float, spread: float | None, verdict: Verdict) -> None:
     seeds = (0,) if spread is None else (0, 1, 2)
-    evidence = load(make_runs, tmp_path, seeds=seeds, rows=["gmp-99", "str-98.98"])
+    evidence = load(tmp_path, seeds=seeds, rows=["gmp-99", "str-98.98"])
     runs = evidence.runs
     runs["top1_pct"] = 40.0
     runs.loc[runs["row"] == "str-98.98", "top1_pct"] += lead + (spread or 0.0) * (runs["seed"] - 1)
@@ -162,8 +155,8 @@ def test_ahead_of_gmp_as_printed_decides_nothing(tmp_path: Path) -> None:
     assert between[0] < differences(found)["gmp-98"] < between[1]
 
 
-def test_ahead_of_gmp_with_three_seeds(make_runs: MakeRuns, tmp_path: Path) -> None:
-    found = find(load(make_runs, tmp_path, seeds=(0, 1, 2)), "ahead-of-gmp-from-95")
+def test_ahead_of_gmp_with_three_seeds(tmp_path: Path) -> None:
+    found = find(load(tmp_path, seeds=(0, 1, 2)), "ahead-of-gmp-from-95")
     assert found.verdict is Verdict.PASS
     line = next(line for line in found.numbers if line["row"] == "gmp-95")
     assert line["low"] < line["difference"] < line["high"]
@@ -171,21 +164,21 @@ def test_ahead_of_gmp_with_three_seeds(make_runs: MakeRuns, tmp_path: Path) -> N
     assert found.figure.startswith("95/98/99 %: +")
 
 
-def test_one_seed_decides_no_accuracy(make_runs: MakeRuns, tmp_path: Path) -> None:
-    found = find(load(make_runs, tmp_path), "ahead-of-gmp-from-95")
+def test_one_seed_decides_no_accuracy(tmp_path: Path) -> None:
+    found = find(load(tmp_path), "ahead-of-gmp-from-95")
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "One seed gives no interval" in found.sentence
     assert all(line["low"] is None and line["p"] is None for line in found.numbers)
 
 
-def test_behind_gmp_fails(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, seeds=(0, 1, 2))
+def test_behind_gmp_fails(tmp_path: Path) -> None:
+    evidence = load(tmp_path, seeds=(0, 1, 2))
     evidence.runs.loc[evidence.runs["row"] == "str-98.05", "top1_pct"] = [60.0, 61.0, 60.5]
     assert find(evidence, "ahead-of-gmp-from-95").verdict is Verdict.FAIL
 
 
-def test_regimes_that_the_claim_is_not_about_are_told_and_do_not_count(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, seeds=(0, 1, 2))
+def test_regimes_that_the_claim_is_not_about_are_told_and_do_not_count(tmp_path: Path) -> None:
+    evidence = load(tmp_path, seeds=(0, 1, 2))
     evidence.runs.loc[evidence.runs["row"] == "gmp-80", "top1_pct"] = 99.0
     found = find(evidence, "ahead-of-gmp-from-95")
     assert found.verdict is Verdict.PASS
@@ -193,9 +186,9 @@ def test_regimes_that_the_claim_is_not_about_are_told_and_do_not_count(make_runs
     assert "The claim is about 95 % and more." in found.sentence
 
 
-def test_networks_that_are_not_equally_sparse_are_not_compared(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_networks_that_are_not_equally_sparse_are_not_compared(tmp_path: Path) -> None:
     """Half a point of sparsity at 99 % is twice the weights: ahead or behind, it decides nothing."""
-    evidence = load(make_runs, tmp_path, seeds=(0, 1, 2))
+    evidence = load(tmp_path, seeds=(0, 1, 2))
     evidence.runs.loc[evidence.runs["row"] == "gmp-99", "sparsity_pct"] = 99.5
     for top1_pct in (10.0, 99.0):
         evidence.runs.loc[evidence.runs["row"] == "gmp-99", "top1_pct"] = top1_pct
@@ -204,31 +197,31 @@ def test_networks_that_are_not_equally_sparse_are_not_compared(make_runs: MakeRu
         assert "lies outside the range of the other networks: gmp-99." in found.sentence
 
 
-def test_a_lead_that_does_not_grow_is_inconclusive(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, seeds=(0, 1, 2))
+def test_a_lead_that_does_not_grow_is_inconclusive(tmp_path: Path) -> None:
+    evidence = load(tmp_path, seeds=(0, 1, 2))
     evidence.runs.loc[evidence.runs["row"] == "str-98.98", "top1_pct"] -= 3.0
     found = find(evidence, "ahead-of-gmp-from-95")
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "does not grow" in found.sentence
 
 
-def test_a_missing_regime_is_missing(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, seeds=(0, 1, 2), rows=["gmp-98", "str-98.05", "gmp-99"])
+def test_a_missing_regime_is_missing(tmp_path: Path) -> None:
+    evidence = load(tmp_path, seeds=(0, 1, 2), rows=["gmp-98", "str-98.05", "gmp-99"])
     assert find(evidence, "ahead-of-gmp-from-95").verdict is Verdict.MISSING
 
 
-def test_runs_on_other_data_are_not_compared(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_runs_on_other_data_are_not_compared(tmp_path: Path) -> None:
     """As ranks always were: a lead on another data set is no lead."""
-    evidence = load(make_runs, tmp_path, seeds=(0, 1, 2))
+    evidence = load(tmp_path, seeds=(0, 1, 2))
     evidence.runs.loc[evidence.runs["row"] == "gmp-99", "dataset"] = "cifar10"
     found = find(evidence, "ahead-of-gmp-from-95")
     assert found.verdict is Verdict.MISSING
     assert "Nothing to compare (not run, not reached, or other data) for: gmp-99." in found.sentence
 
 
-def test_up_to_half_of_gmps_macs(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_up_to_half_of_gmps_macs(tmp_path: Path) -> None:
     """Printed are 101M and 42.2M of STR for 163M and 82.5M of GMP. On runs: so many MACs of GMP's 9."""
-    evidence = load(make_runs, tmp_path, "mobilenetv1", seeds=(0, 1))
+    evidence = load(tmp_path, "mobilenetv1", seeds=(0, 1))
     found = find(evidence, "up-to-half-the-macs", "audit")
     assert (found.verdict, found.figure) == (Verdict.PASS, "saves 38 to 49 % of the MACs")
     runs = evidence.runs
@@ -252,9 +245,9 @@ def test_transferred_budgets_as_printed(tmp_path: Path) -> None:
     assert differences(gmp)["gmp-str-98.05"] == pytest.approx(1.57)
 
 
-def transferred(make_runs: MakeRuns, tmp_path: Path, difference: float) -> Evidence:
+def transferred(tmp_path: Path, difference: float) -> Evidence:
     """Uniform rows at 80 %, rows with STR's budgets so many points from them, equally sparse and cheaper."""
-    evidence = load(make_runs, tmp_path, "transfer", seeds=(0, 1, 2))
+    evidence = load(tmp_path, "transfer", seeds=(0, 1, 2))
     runs = evidence.runs
     runs["top1_pct"] = 80.0 + runs["seed"] * 0.1
     ours = runs["row"].str.contains("-str-")
@@ -272,17 +265,15 @@ def transferred(make_runs: MakeRuns, tmp_path: Path, difference: float) -> Evide
         (-2.0, Verdict.FAIL, Verdict.FAIL),
     ],
 )
-def test_transferred_budgets_on_runs(
-    make_runs: MakeRuns, tmp_path: Path, difference: float, dnw: Verdict, gmp: Verdict
-) -> None:
-    evidence = transferred(make_runs, tmp_path, difference)
+def test_transferred_budgets_on_runs(tmp_path: Path, difference: float, dnw: Verdict, gmp: Verdict) -> None:
+    evidence = transferred(tmp_path, difference)
     assert find(evidence, "dnw-as-accurate-under-str-budget").verdict is dnw
     assert find(evidence, "gmp-ahead-under-str-budget").verdict is gmp
     assert "The claim allows a deficit of 0.5 points." in find(evidence, "dnw-as-accurate-under-str-budget").sentence
 
 
-def test_a_transferred_budget_that_costs_more_fails(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = transferred(make_runs, tmp_path, 1.0)
+def test_a_transferred_budget_that_costs_more_fails(tmp_path: Path) -> None:
+    evidence = transferred(tmp_path, 1.0)
     evidence.runs.loc[evidence.runs["row"] == "gmp-str-98.05", "sparse_macs_m"] = 1.2
     found = find(evidence, "gmp-ahead-under-str-budget")
     assert found.verdict is Verdict.FAIL
@@ -294,13 +285,11 @@ def test_a_transferred_budget_that_costs_more_fails(make_runs: MakeRuns, tmp_pat
 
 
 @pytest.mark.parametrize("difference", [-2.0, 2.0])
-def test_fewer_weights_decide_nothing_in_either_direction(
-    make_runs: MakeRuns, tmp_path: Path, difference: float
-) -> None:
+def test_fewer_weights_decide_nothing_in_either_direction(tmp_path: Path, difference: float) -> None:
     """A published budget leaves the narrow network fewer weights than any uniform row: behind says nothing of equal
     sparsity, and ahead does only where accuracy falls with sparsity, which on small networks it need not.
     """
-    evidence = transferred(make_runs, tmp_path, difference)
+    evidence = transferred(tmp_path, difference)
     ours = evidence.runs["row"].str.contains("-str-")
     evidence.runs.loc[ours, "sparsity_pct"] = 93.0
     found = find(evidence, "dnw-as-accurate-under-str-budget")
@@ -326,8 +315,8 @@ def test_st3_as_printed(tmp_path: Path) -> None:
     assert rows["str-79.55"].top1_pct - 0.2 < 76.44 - differences(macs)["st3-sigma-80"] < rows["str-79.55"].top1_pct
 
 
-def test_st3_on_runs(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, "st3", seeds=(0, 1, 2))
+def test_st3_on_runs(tmp_path: Path) -> None:
+    evidence = load(tmp_path, "st3", seeds=(0, 1, 2))
     runs = evidence.runs
     runs["top1_pct"] = 80.0 + 0.1 * runs["seed"]
     ours = runs["method"].isin(["st3", "st3-sigma"])
@@ -358,7 +347,7 @@ def test_a_claim_that_says_nothing_to_test_is_refused(changes: dict[str, object]
         Claim.model_validate(claim.model_dump() | changes)
 
 
-def test_a_new_claim_is_data_alone(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_a_new_claim_is_data_alone(tmp_path: Path) -> None:
     claim = Claim(
         id="dnw-ahead-of-gmp",
         text="DNW is more accurate than GMP with the same MACs.",
@@ -369,7 +358,7 @@ def test_a_new_claim_is_data_alone(make_runs: MakeRuns, tmp_path: Path) -> None:
         theirs=Rows(methods=("gmp",)),
         at_equal="macs",
     )
-    evidence = load(make_runs, tmp_path, seeds=(0, 1), rows=["gmp-80", "gmp-90", "gmp-95", "dnw-90"])
+    evidence = load(tmp_path, seeds=(0, 1), rows=["gmp-80", "gmp-90", "gmp-95", "dnw-90"])
     evidence.runs.loc[evidence.runs["method"] == "dnw", "top1_pct"] += 1.0
     outcome = check(claim, evidence, printed=False)
     assert outcome is not None

@@ -47,15 +47,15 @@ def test_vggs_convolutions_are_torchvisions() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_resnets_are_torchvisions_but_for_the_classifier(name: str) -> None:
-    ours, theirs = models.get(name), torchvision.models.get_model(name)
+    ours, theirs = models.get(name).double(), torchvision.models.get_model(name).double()
     state = theirs.state_dict()
     del state["fc.bias"]
     state["fc.weight"] = state["fc.weight"][:, :, None, None]
     ours.load_state_dict(state)
     torch.nn.init.zeros_(theirs.fc.bias)
-    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
-        assert torch.allclose(ours.eval()(images), theirs.eval()(images), atol=1e-5)
+        assert torch.allclose(ours.eval()(images), theirs.eval()(images), atol=1e-10)
 
 
 def test_initialisation_follows_the_authors() -> None:

@@ -19,7 +19,6 @@ from PIL import Image
 from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.evidence import evidence as ev
-from paper_repro.evidence import results
 from paper_repro.evidence.decay import alone_since
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.methods import METHODS
@@ -28,7 +27,7 @@ from paper_repro.report.figures.accuracy import front
 from paper_repro.report.figures.points import COLUMNS, points
 from paper_repro.report.figures.style import CONTEXT_GREY, LOOKS, WIDTH, end_labels, look
 from paper_repro.training.forecast import decay_factors, steps_per_epoch
-from tests.made_up import MakeRuns
+from tests.made_up import load
 
 CASES = {
     "one seed": {"seeds": (0,)},
@@ -39,11 +38,6 @@ CASES = {
     "no runs": {"rows": []},
 }
 MOST_SERIES = 8  # a panel
-
-
-def load(make_runs: MakeRuns, tmp_path: Path, table: str = "resnet50", **given: object) -> Evidence:
-    results.collect(table, "smoke", make_runs(table, **given), tmp_path / "results")
-    return ev.load(table, "smoke", tmp_path / "results")
 
 
 def texts(figure: Figure) -> str:
@@ -90,8 +84,8 @@ def series_in(axis: Axes) -> set[str]:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", tables.load("resnet50").figures)
-def test_figures_render_and_are_legible_on_their_own(make_runs: MakeRuns, tmp_path: Path, name: str, case: str) -> None:
-    evidence = load(make_runs, tmp_path, **CASES[case])
+def test_figures_render_and_are_legible_on_their_own(tmp_path: Path, name: str, case: str) -> None:
+    evidence = load(tmp_path, **CASES[case])
     figure = figures.draw(evidence, name)
     is_legible(figure)
     shown = texts(figure)
@@ -108,8 +102,8 @@ def test_figures_render_and_are_legible_on_their_own(make_runs: MakeRuns, tmp_pa
 @pytest.mark.parametrize(
     "table", ["mobilenetv1", "family", "transfer", "extensions", "st3", "target", "successors", "n_of_m"]
 )
-def test_figures_of_whole_tables_are_legible(make_runs: MakeRuns, tmp_path: Path, table: str) -> None:
-    evidence = load(make_runs, tmp_path, table, seeds=(0, 1, 2))
+def test_figures_of_whole_tables_are_legible(tmp_path: Path, table: str) -> None:
+    evidence = load(tmp_path, table, seeds=(0, 1, 2))
     for name in figures.names(evidence):
         figure = figures.draw(evidence, name)
         is_legible(figure)
@@ -124,22 +118,22 @@ def of_the_paper(axis: Axes) -> bool:
     return any(line.get_marker() == "s" and len(line.get_xdata()) > 0 for line in axis.lines)
 
 
-def test_layer_budgets_show_patterns_without_a_budget_of_the_paper(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_layer_budgets_show_patterns_without_a_budget_of_the_paper(tmp_path: Path) -> None:
     """A uniform pattern, whose layers all have one density, has no panel; only the title counts it."""
-    evidence = load(make_runs, tmp_path, "n_of_m", rows=["sr-ste-2of4", "str-2of4-90", "str-90.23"])
+    evidence = load(tmp_path, "n_of_m", rows=["sr-ste-2of4", "str-2of4-90", "str-90.23"])
     learnt = evidence.budgets["row"].eq("str-2of4-90") & evidence.budgets["layer"].eq("fc")
     evidence.budgets.loc[learnt, "sparsity_pct"] = 50.0
     panels = budget_panels(evidence)
     assert {row: of_the_paper(axis) for row, axis in panels.items()} == {"str-2of4-90": False, "str-90.23": True}
     title = " ".join(figures.draw(evidence, "layer_budgets").get_suptitle().split())
     assert "(1 row with one density in all pruned layers left out)" in title
-    alone = load(make_runs, tmp_path / "alone", "n_of_m", rows=["sr-ste-2of4"])
+    alone = load(tmp_path / "alone", "n_of_m", rows=["sr-ste-2of4"])
     assert set(budget_panels(alone)) == {"sr-ste-2of4"}
 
 
-def test_a_layer_that_is_empty_in_a_seed_has_a_mark_at_the_edge(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_a_layer_that_is_empty_in_a_seed_has_a_mark_at_the_edge(tmp_path: Path) -> None:
     """The mean over seeds does not show it."""
-    evidence = load(make_runs, tmp_path, rows=["str-90.23", "str-95.03"], seeds=(0, 1))
+    evidence = load(tmp_path, rows=["str-90.23", "str-95.03"], seeds=(0, 1))
     assert "No weight left" not in texts(figures.draw(evidence, "layer_budgets"))
     names = list(dict.fromkeys(evidence.budgets["layer"]))
     emptied = evidence.budgets["row"].eq("str-95.03") & evidence.budgets["layer"].isin([names[3], names[5]])
@@ -154,9 +148,9 @@ def test_a_layer_that_is_empty_in_a_seed_has_a_mark_at_the_edge(make_runs: MakeR
     is_legible(figure)
 
 
-def test_a_budget_of_another_regime_is_not_drawn(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_a_budget_of_another_regime_is_not_drawn(tmp_path: Path) -> None:
     """MobileNetV1 has one, of 89.01 %: its density is 2.2 times too small for the row of 75 %."""
-    evidence = load(make_runs, tmp_path, "mobilenetv1", rows=["str-75.28", "str-85.80", "str-89.01"])
+    evidence = load(tmp_path, "mobilenetv1", rows=["str-75.28", "str-85.80", "str-89.01"])
     panels = budget_panels(evidence)
     assert {row: of_the_paper(axis) for row, axis in panels.items()} == {
         "str-75.28": False, "str-85.80": True, "str-89.01": True,
@@ -164,16 +158,14 @@ def test_a_budget_of_another_regime_is_not_drawn(make_runs: MakeRuns, tmp_path: 
     assert [axis.get_title().partition("; ")[2] for axis in panels.values()] == ["", *["reported: str-89.01"] * 2]
     titles = [axis.get_title() for axis in figures.draw(evidence, "densities_against_paper").axes]
     assert [title.partition(":")[0] for title in titles] == ["str-85.80", "str-89.01"]
-    sparse = load(make_runs, tmp_path / "sparse", "mobilenetv1", rows=["str-75.28"])
+    sparse = load(tmp_path / "sparse", "mobilenetv1", rows=["str-75.28"])
     assert "near a budget" in figures.FIGURES["densities_against_paper"].otherwise
     assert "densities_against_paper" not in figures.names(sparse)
 
 
-def test_densities_say_which_layers_are_empty_and_which_the_correlation_leaves_out(
-    make_runs: MakeRuns, tmp_path: Path
-) -> None:
+def test_densities_say_which_layers_are_empty_and_which_the_correlation_leaves_out(tmp_path: Path) -> None:
     """Counted by seed, as in docs/reproduce.md; left out is what is empty in every seed."""
-    evidence = load(make_runs, tmp_path, rows=["str-95.03"], seeds=(0, 1))
+    evidence = load(tmp_path, rows=["str-95.03"], seeds=(0, 1))
     names = list(dict.fromkeys(evidence.budgets["layer"]))
     (axis,) = figures.draw(evidence, "densities_against_paper").axes
     assert "empty" not in axis.get_title()
@@ -188,8 +180,8 @@ def test_densities_say_which_layers_are_empty_and_which_the_correlation_leaves_o
     is_legible(figure)
 
 
-def test_points_are_one_tidy_frame(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, "transfer", rows=["dnw-uniform-90", "dnw-str-94.80"], seeds=(0, 1))
+def test_points_are_one_tidy_frame(tmp_path: Path) -> None:
+    evidence = load(tmp_path, "transfer", rows=["dnw-uniform-90", "dnw-str-94.80"], seeds=(0, 1))
     frame = points(evidence)
     assert tuple(frame.columns) == COLUMNS
     assert list(frame["origin"]).count("reported") == 10
@@ -203,21 +195,21 @@ def test_points_are_one_tidy_frame(make_runs: MakeRuns, tmp_path: Path) -> None:
     assert frame.loc[frame["origin"] == "reported", "half"].isna().all()
 
 
-def test_same_results_give_the_same_bytes(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, seeds=(0, 1))
+def test_same_results_give_the_same_bytes(tmp_path: Path) -> None:
+    evidence = load(tmp_path, seeds=(0, 1))
     first = figures.save(evidence, "accuracy_over_macs")
     before = first.read_bytes()
     assert figures.save(evidence, "accuracy_over_macs").read_bytes() == before
-    assert first == tmp_path / "results" / "resnet50" / "figures" / "smoke_accuracy_over_macs.png"
+    assert first == tmp_path / "resnet50" / "figures" / "smoke_accuracy_over_macs.png"
     picture = Image.open(io.BytesIO(before))
     assert picture.width == 200 * WIDTH
     assert not set(picture.info) - {"dpi"}
     assert len(before) < 200_000
 
 
-def test_nothing_is_invented(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_nothing_is_invented(tmp_path: Path) -> None:
     """One solid line per method that ran, with one point per row that ran; no interval for one seed."""
-    evidence = load(make_runs, tmp_path, rows=["dense", "str-90.23", "str-98.05"])
+    evidence = load(tmp_path, rows=["dense", "str-90.23", "str-98.05"])
     figure = figures.draw(evidence, "accuracy_over_sparsity")
     panels = reproduced(figure)
     assert panels
@@ -241,13 +233,11 @@ def intervals(axis: Axes) -> int:
 
 
 @pytest.mark.parametrize("name", ["accuracy_over_sparsity", "accuracy_over_macs"])
-def test_two_seeds_are_shown_themselves_and_three_by_their_interval(
-    make_runs: MakeRuns, tmp_path: Path, name: str
-) -> None:
+def test_two_seeds_are_shown_themselves_and_three_by_their_interval(tmp_path: Path, name: str) -> None:
     """The interval of two would run off the axes."""
     for seeds in ((0, 1), (0, 1, 2)):
         rows = ["gmp-80", "gmp-90", "str-79.55", "dense"]
-        evidence = load(make_runs, tmp_path / str(len(seeds)), rows=rows, seeds=seeds)
+        evidence = load(tmp_path / str(len(seeds)), rows=rows, seeds=seeds)
         figure = figures.draw(evidence, name)
         (axis,) = reproduced(figure)
         points = [line.get_ydata() for line in axis.lines if line.get_gid() == "seeds"]
@@ -261,22 +251,22 @@ def test_two_seeds_are_shown_themselves_and_three_by_their_interval(
         is_legible(figure)
 
 
-def test_kinds_of_methods_that_were_not_run_have_no_panels(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_kinds_of_methods_that_were_not_run_have_no_panels(tmp_path: Path) -> None:
     """Beside runs; without any, all that is reported is shown. A kind that nobody reports has no panel for that."""
-    ran = load(make_runs, tmp_path, rows=["dense", "str-90.23", "gmp-90"])
+    ran = load(tmp_path, rows=["dense", "str-90.23", "gmp-90"])
     titles = [axis.get_title() for axis in figures.draw(ran, "accuracy_over_sparsity").axes]
     assert [title.splitlines()[-1] for title in titles] == ["Pruned on a schedule"] * 2
     assert [title.partition(":")[0] for title in titles] == ["Reported", "Reproduced"]
     without = figures.draw(ev.load("resnet50", "smoke", tmp_path / "none"), "accuracy_over_sparsity")
     assert len(without.axes) == 3
-    patterns = load(make_runs, tmp_path / "patterns", "n_of_m")
+    patterns = load(tmp_path / "patterns", "n_of_m")
     figure = figures.draw(patterns, "accuracy_over_sparsity")
     assert [axis.get_title().partition(":")[0] for axis in figure.axes] == ["Reproduced"]
     assert "Reported" not in texts(figure)
 
 
-def test_reported_and_reproduced_differ_in_more_than_colour(make_runs: MakeRuns, tmp_path: Path) -> None:
-    figure = figures.draw(load(make_runs, tmp_path, rows=["gmp-80", "gmp-90"]), "accuracy_over_macs")
+def test_reported_and_reproduced_differ_in_more_than_colour(tmp_path: Path) -> None:
+    figure = figures.draw(load(tmp_path, rows=["gmp-80", "gmp-90"]), "accuracy_over_macs")
     left, right = figure.axes[:2]
     reported = next(line for line in left.lines if line.get_color() == LOOKS["gmp"].colour)
     reproduced = next(line for line in right.lines if line.get_color() == LOOKS["gmp"].colour)
@@ -286,11 +276,11 @@ def test_reported_and_reproduced_differ_in_more_than_colour(make_runs: MakeRuns,
     assert {"Reported", "Reproduced"} <= set(texts(figure).splitlines())
 
 
-def test_a_method_has_one_colour_and_marker_in_every_figure(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_a_method_has_one_colour_and_marker_in_every_figure(tmp_path: Path) -> None:
     """And its name stands beside its line in that colour."""
     shown: dict[str, set[tuple[str, str]]] = {}
     for table in ("resnet50", "family"):
-        evidence = load(make_runs, tmp_path / table, table)
+        evidence = load(tmp_path / table, table)
         for name in (name for name in figures.names(evidence) if "_over_" in name and "epochs" not in name):
             for axis in figures.draw(evidence, name).axes:
                 markers = {to_hex(line.get_color()): str(line.get_marker()) for line in axis.lines[::-1]}
@@ -304,19 +294,19 @@ def test_a_method_has_one_colour_and_marker_in_every_figure(make_runs: MakeRuns,
             assert looks == {(names[name].colour.lower(), names[name].marker)}, name
 
 
-def test_a_users_matplotlibrc_changes_nothing(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_a_users_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
     import matplotlib
 
-    evidence = load(make_runs, tmp_path, rows=["dense"])
+    evidence = load(tmp_path, rows=["dense"])
     before = figures.save(evidence, "accuracy_over_macs").read_bytes()
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black", "figure.facecolor": "red"}):
         assert figures.save(evidence, "accuracy_over_macs").read_bytes() == before
 
 
-def test_figures_of_mobilenet(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_figures_of_mobilenet(tmp_path: Path) -> None:
     """A table without curves in the paper: none behind, and no figure of training before there is a run."""
     assert "sparsity_over_epochs" not in figures.names(ev.load("mobilenetv1", "smoke", tmp_path))
-    evidence = load(make_runs, tmp_path, "mobilenetv1", seeds=(0, 1), recorded=True)
+    evidence = load(tmp_path, "mobilenetv1", seeds=(0, 1), recorded=True)
     assert list(figures.names(evidence)) == list(tables.load("mobilenetv1").figures)
     for name in ("sparsity_over_epochs", "balance_l1", "balance_over_training"):
         figure = figures.draw(evidence, name)
@@ -325,9 +315,9 @@ def test_figures_of_mobilenet(make_runs: MakeRuns, tmp_path: Path) -> None:
     assert "median over layers" in texts(figures.draw(evidence, "sparsity_over_epochs"))
 
 
-def test_rows_of_training_are_named_where_their_lines_end(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_rows_of_training_are_named_where_their_lines_end(tmp_path: Path) -> None:
     """All are STR's: shades of its colour, told apart by marker and name."""
-    evidence = load(make_runs, tmp_path, seeds=(0, 1), recorded=True)
+    evidence = load(tmp_path, seeds=(0, 1), recorded=True)
     top, bottom = figures.draw(evidence, "sparsity_over_epochs").axes
     rows = [row.id for row in evidence.table.rows if row.method == "str" and row.id in evidence.trained_rows]
     for axis in (top, bottom):
@@ -352,9 +342,9 @@ def decay_from(evidence: Evidence, row: str, seed: int, since: float) -> None:
     evidence.budgets.loc[of_run & layer, "sparsity_pct"] = 100.0
 
 
-def test_what_weight_decay_alone_makes_of_a_threshold_is_dotted(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_what_weight_decay_alone_makes_of_a_threshold_is_dotted(tmp_path: Path) -> None:
     """From where the layer has lost its weights, in the runs in which it has."""
-    evidence = load(make_runs, tmp_path, rows=["str-90.23", "str-95.03"], seeds=(0, 1), recorded=True)
+    evidence = load(tmp_path, rows=["str-90.23", "str-95.03"], seeds=(0, 1), recorded=True)
     assert "ends empty" not in texts(figures.draw(evidence, "sparsity_over_epochs"))
     decay_from(evidence, "str-90.23", 1, since=0.5)
     found = {(row, seed): alone_since(evidence, row, seed) for row in ("str-90.23", "str-95.03") for seed in (0, 1)}
@@ -369,9 +359,9 @@ def test_what_weight_decay_alone_makes_of_a_threshold_is_dotted(make_runs: MakeR
     is_legible(figure)
 
 
-def test_the_axis_of_thresholds_names_the_slope_of_the_runs(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_the_axis_of_thresholds_names_the_slope_of_the_runs(tmp_path: Path) -> None:
     """4 at tier smoke, 1 in the paper."""
-    bottom = figures.draw(load(make_runs, tmp_path, rows=["str-90.23"]), "sparsity_over_epochs").axes[1]
+    bottom = figures.draw(load(tmp_path, rows=["str-90.23"]), "sparsity_over_epochs").axes[1]
     assert bottom.get_ylabel().startswith("Threshold g(4 s), layer1.2.conv2")
     assert bottom.get_ylabel().endswith("g(s) in the paper)")
     alone = figures.draw(ev.load("resnet50", "smoke", tmp_path / "none"), "sparsity_over_epochs").axes[1]
@@ -396,8 +386,8 @@ def test_every_figure_belongs_to_a_table() -> None:
 
 
 @pytest.mark.parametrize("name", ["methods_over_sparsity", "methods_over_macs"])
-def test_methods_are_beside_str_in_every_panel(make_runs: MakeRuns, tmp_path: Path, name: str) -> None:
-    evidence = load(make_runs, tmp_path, "family", seeds=(0, 1, 2))
+def test_methods_are_beside_str_in_every_panel(tmp_path: Path, name: str) -> None:
+    evidence = load(tmp_path, "family", seeds=(0, 1, 2))
     figure = figures.draw(evidence, name)
     assert "rows missing" not in texts(figure)
     drawn = {evidence.table.row(id).method for id in evidence.trained_rows}
@@ -422,9 +412,9 @@ def test_the_pareto_front_is_what_no_other_network_beats() -> None:
     assert list(best.itertuples(index=False, name=None)) == [(80, 88)]
 
 
-def test_a_file_keeps_the_colours_of_methods(make_runs: MakeRuns, tmp_path: Path) -> None:
+def test_a_file_keeps_the_colours_of_methods(tmp_path: Path) -> None:
     """Those that readers know a method by; its palette of 256 merges what lies between them."""
-    evidence = load(make_runs, tmp_path)
+    evidence = load(tmp_path)
     data = figures.png(figures.draw(evidence, "accuracy_over_sparsity"))
     pixels = np.unique(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).reshape(-1, 3), axis=0).astype(int)
     for method in {row.method for row in evidence.table.rows}:
@@ -432,8 +422,8 @@ def test_a_file_keeps_the_colours_of_methods(make_runs: MakeRuns, tmp_path: Path
         assert np.abs(pixels - colour).max(axis=1).min() <= 6, method
 
 
-def test_a_collapsed_network_is_said_at_the_edge(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, "family")
+def test_a_collapsed_network_is_said_at_the_edge(tmp_path: Path) -> None:
+    evidence = load(tmp_path, "family")
     evidence.runs.loc[evidence.runs["row"] == "set-99", "top1_pct"] = 10.0
     figure = figures.draw(evidence, "methods_over_sparsity")
     said = [axis for axis in figure.axes if "SET: 10 %" in {text.get_text() for text in axis.texts}]
@@ -442,8 +432,8 @@ def test_a_collapsed_network_is_said_at_the_edge(make_runs: MakeRuns, tmp_path: 
     is_legible(figure)
 
 
-def test_budgets_stand_beside_each_other_with_what_they_cost(make_runs: MakeRuns, tmp_path: Path) -> None:
-    evidence = load(make_runs, tmp_path, "transfer", seeds=(0, 1))
+def test_budgets_stand_beside_each_other_with_what_they_cost(tmp_path: Path) -> None:
+    evidence = load(tmp_path, "transfer", seeds=(0, 1))
     reported, reproduced = figures.draw(evidence, "accuracy_by_budget").axes
     assert "94.80 %, 182 M" in {text.get_text() for text in reported.texts}
     assert len(reported.texts) == len(reproduced.texts) == 10
