@@ -28,6 +28,7 @@ from paper_repro.tables import Row
 from paper_repro.verdict import Verdict
 
 TABLE = "resnet50"  # Table 1
+TESTED_AT_SMOKE = (TABLE, "mobilenetv1", "transfer", "st3")
 COMPARED_AT = (At.SPARSITY, At.MACS)
 BUDGETS = {
     "gmp": "GMP, uniform",
@@ -36,6 +37,15 @@ BUDGETS = {
     "gmp-balance": "GMP, balance",
     "str": "STR",
 }
+GRANULARITIES = {
+    "str-gs": "the network",
+    "str": "a layer",
+    "str-filter": "a filter",
+    "str-weight": "a weight",
+    "str-filter-pruning": "a layer's filters, which go as a whole",
+    "str-bn": "a layer's batch-norm scales, which go with their filters",
+}
+MEASURED = ("Top-1 (%)", "Sparsity (%)", "MACs / uniform's", "Empty layers, by seed")
 
 
 def _over_uniform(by_seed: Iterable[pd.DataFrame]) -> str:
@@ -55,22 +65,46 @@ def balance_as_budget(results_dir: Path) -> str:
 
 
 def _budgets_of_tier(e: evidence.Evidence) -> str:
-    measured = {id: e.summary(id, "top1_pct") for id in e.trained_rows if e.table.row(id).method in BUDGETS}
-    by_regime: dict[float, dict[str, str]] = {}
-    for row in (e.table.row(id) for id, top1 in measured.items() if top1):
-        if row.regime_pct:
-            by_regime.setdefault(row.regime_pct, {})[row.method] = row.id
     lines = []
-    for regime, ids in sorted(by_regime.items()):
+    for regime, ids in _by_regime(e, BUDGETS).items():
         for method, budget in BUDGETS.items() if len(ids) == len(BUDGETS) else ():
-            id = ids[method]
-            top1, runs = measured[id], e.row_runs(id)
-            assert top1 is not None
-            cells = [top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
-            cells += [_over_uniform(trained(e, id).values()), _empty_by_seed(e, id)]
-            lines.append([f"{regime:g} %", budget, *cells])
-    header = ["Regime", "Budget", "Top-1 (%)", "Sparsity (%)", "MACs / uniform's", "Empty layers, by seed"]
+            lines.append([f"{regime:g} %", budget, *_measured(e, ids[method])])
+    header = ["Regime", "Budget", *MEASURED]
     return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else ""
+
+
+def _by_regime(e: evidence.Evidence, methods: Iterable[str]) -> dict[float, dict[str, str]]:
+    """Regime, sparsest last -> method -> its row, of the rows of these methods that have runs."""
+    rows = [row for row in map(e.table.row, e.trained_rows) if row.method in methods and row.regime_pct]
+    found: dict[float, dict[str, str]] = {}
+    for row in sorted(rows, key=lambda row: row.regime_pct or 0.0):
+        if row.regime_pct and e.summary(row.id, "top1_pct"):
+            found.setdefault(row.regime_pct, {})[row.method] = row.id
+    return found
+
+
+def _measured(e: evidence.Evidence, row: str) -> list[str]:
+    """What ``MEASURED`` lists, of a row with runs."""
+    top1, runs = e.summary(row, "top1_pct"), e.row_runs(row)
+    assert top1 is not None
+    size = [f"{runs['sparsity_pct'].mean():.2f}", _over_uniform(trained(e, row).values())]
+    return [top1.text(within=PERCENT), *size, _empty_by_seed(e, row)]
+
+
+def granularities(results_dir: Path) -> str:
+    """STR with one threshold for the network, a layer, a filter or a weight, at tier smoke."""
+    e = evidence.load("extensions", "smoke", results_dir)
+    plain = [network for row in e.table.rows if row.method == "str" for network in contrast.trained(e, row.id)]
+    lines = []
+    for regime, ids in _by_regime(e, GRANULARITIES).items():
+        for method in GRANULARITIES if ids.keys() - {"str"} else ():
+            if method in ids:
+                lead = contrast.contrast(contrast.trained(e, ids[method]), plain, At.SPARSITY).difference()
+                beside = "–" if method == "str" or lead is None else lead.signed()
+                cells = [f"{regime:g} %", GRANULARITIES[method], f"`{ids[method]}`"]
+                lines.append([*cells, *_measured(e, ids[method]), beside])
+    header = ["Regime", "One threshold for", "Row", *MEASURED, "Points ahead of STR at equal sparsity"]
+    return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else "Not run yet.\n"
 
 
 def tier_small(results_dir: Path) -> str:
@@ -92,8 +126,8 @@ def tier_small(results_dir: Path) -> str:
 
 
 def tier_smoke(results_dir: Path) -> str:
-    """The claims of Tables 1 and 2 that tier smoke tests."""
-    trained_here = (evidence.load(table, "smoke", results_dir) for table in ("resnet50", "mobilenetv1"))
+    """The claims that tier smoke tests, table by table."""
+    trained_here = (evidence.load(table, "smoke", results_dir) for table in TESTED_AT_SMOKE)
     parts = [f"{_heading(e)}\n\n{_claims_tested(e)}" for e in trained_here if len(e.runs)]
     return "\n".join(parts) or "Not run yet.\n"
 
@@ -202,5 +236,5 @@ def _cost(layers: pd.DataFrame) -> pd.Series:
 
 
 PARTS: Mapping[str, Callable[[Path], str]] = {
-    "smoke": tier_smoke, "small": tier_small, "macs": multiply_adds, "stages": stages,
+    "smoke": tier_smoke, "granularity": granularities, "small": tier_small, "macs": multiply_adds, "stages": stages,
 }  # fmt: skip

@@ -32,6 +32,23 @@ def test_budgets_are_compared_where_all_of_them_were_trained(make_runs: MakeRuns
     assert [line.split(" | ")[0] for line in parts[2].splitlines()[4:]] == ["| 95 %"] * len(budget_report.BUDGETS)
 
 
+def test_granularities_stand_beside_str_where_it_has_runs(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """One threshold for the network at 95 %, two points ahead of STR; of 98 % there is STR alone, and no line."""
+    assert budget_report.granularities(tmp_path) == "Not run yet.\n"
+    rows = ["str-90.23", "str-95.03", "str-98.05"]
+    results.collect("resnet50", "smoke", make_runs(rows=rows, top1_pct=80.0), tmp_path)
+    assert budget_report.granularities(tmp_path) == "Not run yet.\n"
+    runs = make_runs("extensions", rows=["str-gs-93.84", "str-bn-95"], top1_pct=82.0)
+    results.collect("extensions", "smoke", runs, tmp_path)
+    lines = [line.strip("| ").split(" | ") for line in budget_report.granularities(tmp_path).splitlines()[4:]]
+    assert [line[:3] for line in lines] == [
+        ["95 %", "the network", "`str-gs-93.84`"],
+        ["95 %", "a layer", "`str-95.03`"],
+        ["95 %", "a layer's batch-norm scales, which go with their filters", "`str-bn-95`"],
+    ]
+    assert [line[-1] for line in lines] == ["+2.00", "–", "+2.00"]
+
+
 def test_tier_small_holds_str_against_gmp_and_the_paper(tmp_path: Path) -> None:
     """GMP at 60 %; STR at 64, then 66: 5 points ahead, [-7.7, 17.7] of two seeds."""
     runs = [
