@@ -11,9 +11,9 @@ import io
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -22,6 +22,7 @@ from paper_repro.files import write
 
 CHECKSUMS = "CHECKSUMS"
 M = TypeVar("M", bound=BaseModel)
+Read = TypeVar("Read", bound=Callable[..., Any])
 Row = tuple[int, dict[str, Any]]  # line in the file, and column -> cell
 
 
@@ -29,6 +30,26 @@ def at(path: Path, line: int, column: str | None, problem: str) -> UserError:
     """The error for one place in a file."""
     where = f", column {column!r}" if column else ""
     return UserError(f"{path}, line {line}{where}: {problem}")
+
+
+def once(read: Read) -> Read:
+    """``read``, of a file and of arguments that can be hashed, done once while the file stays as it is. Everybody gets
+    the same result: leave it alone.
+    """
+
+    @lru_cache(maxsize=256)
+    def in_state(_state: tuple[int, ...], path: Path, *args: Any) -> Any:
+        return read(path, *args)
+
+    @wraps(read)
+    def read_once(path: Path, *args: Any) -> Any:
+        try:
+            state = path.stat()
+        except OSError:
+            return read(path, *args)  # which says what is wrong
+        return in_state((state.st_ino, state.st_mtime_ns, state.st_size), path, *args)
+
+    return cast(Read, read_once)
 
 
 def read_text(path: Path) -> str:

@@ -279,19 +279,13 @@ def test_the_module_runs_in_a_locale_without_utf8() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    "encoding, verb",
-    [
-        ("ascii", ["status", "st3", "--runs", "r–"]),
-        ("iso-8859-1", ["status", "st3", "--runs", "r–"]),
-        ("ascii", ["reproduce", "st3", "--tier", "audit"]),
-    ],
-)
-def test_a_terminal_that_is_not_utf8_gets_all_there_is(encoding: str, verb: list[str]) -> None:
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
+def test_a_terminal_that_is_not_utf8_gets_all_there_is(encoding: str) -> None:
     """Paths included; what it cannot show is written in ASCII."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUTF8"}
     environment |= {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "paper_repro", *verb]
-    done = subprocess.run(command, env=environment, capture_output=True, check=False)
-    assert done.returncode == 0 and done.stderr == b""
-    done.stdout.decode(encoding)
+    for verb in (["status", "st3", "--runs", "r–"], ["reproduce", "st3", "--tier", "audit"]):
+        command = [sys.executable, "-m", "paper_repro", *verb]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0 and done.stderr == b""
+        done.stdout.decode(encoding)

@@ -9,7 +9,7 @@ import math
 import re
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from paper_repro.errors import UserError, problems, unknown
 from paper_repro.evidence import lines as kinds
 from paper_repro.evidence.lines import KINDS, MEASURES, Column, Line, RunLine, columns
 from paper_repro.files import locked, write_csv
-from paper_repro.reading import read_rows, require_unique, validated
+from paper_repro.reading import once, read_rows, require_unique, validated
 from paper_repro.record import Layer, Point, Provenance, Record
 from paper_repro.spec import Spec
 
@@ -49,6 +49,9 @@ def read(file: Path, kind: str = "runs") -> pd.DataFrame:
     return _frame(read_lines(file, KINDS[kind]), KINDS[kind])
 
 
+_read_once = once(read)
+
+
 def read_lines(file: Path, model: type[Line]) -> list[Any]:
     """The lines of one results file."""
     if not file.exists():
@@ -58,15 +61,7 @@ def read_lines(file: Path, model: type[Line]) -> list[Any]:
 
 def read_if_there(file: Path, kind: str = "runs") -> pd.DataFrame:
     """``read``, or no lines when there is no such file. What has not changed is read once; leave its lines alone."""
-    if not file.exists():
-        return empty(kind)
-    state = file.stat()
-    return _as_of(file, kind, (state.st_ino, state.st_mtime_ns, state.st_size))
-
-
-@lru_cache(maxsize=256)
-def _as_of(file: Path, kind: str, _state: tuple[int, ...]) -> pd.DataFrame:
-    return read(file, kind)
+    return _read_once(file, kind) if file.exists() else empty(kind)
 
 
 @cache

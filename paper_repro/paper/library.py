@@ -17,7 +17,6 @@ what a line of each file is; of a table's files,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,7 +48,7 @@ def tables() -> Mapping[str, PrintedTable]:
     return _tables(FOLDER / "tables.toml")
 
 
-@lru_cache
+@reading.once
 def _tables(path: Path) -> Mapping[str, PrintedTable]:
     return {
         name: reading.validate(path, f"[{name}]", keys, PrintedTable) for name, keys in reading.read_toml(path).items()
@@ -119,7 +118,7 @@ def layer_rows(table: str) -> dict[str, LayerRow]:
     return {line.layer: line for line in lines(table, LayerRow)}
 
 
-def budget_cells(table: str) -> dict[str, dict[str, Quantity]]:
+def budget_cells(table: str) -> dict[str, Mapping[str, Quantity]]:
     """Every published budget as printed: its name -> layer, ``overall`` or ``backbone`` -> sparsity in percent."""
     layers = tuple(layer for layer in layer_rows(table) if layer != AVERAGE_POOL)
     files = tables()[table].budget_tables if table in tables() else {}
@@ -137,14 +136,9 @@ def budget_tables(table: str) -> dict[str, str]:
     }
 
 
-def _budgets_in(path: Path, layers: tuple[str, ...]) -> dict[str, dict[str, Quantity]]:
-    """The budgets of one file: a column each. What has not changed is read once."""
-    state = path.stat()
-    return _as_of(path, layers, (state.st_ino, state.st_mtime_ns, state.st_size))
-
-
-@lru_cache
-def _as_of(path: Path, layers: tuple[str, ...], _state: tuple[int, ...]) -> dict[str, dict[str, Quantity]]:
+@reading.once
+def _budgets_in(path: Path, layers: tuple[str, ...]) -> Mapping[str, Mapping[str, Quantity]]:
+    """The budgets of one file: a column each."""
     (_, *names), cells = reading.read_cells(path, "layer")
     for layer in set(layers) - {row["layer"] for _, row in cells}:
         raise UserError(f"{path}: layer {layer!r} is missing")
