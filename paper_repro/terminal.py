@@ -20,6 +20,13 @@ class Console(rich.console.Console):
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
         if not self.is_terminal and "width" not in settings:
             self.width = 160
+        self.said: set[str] = set()
+
+    def print_once(self, text: str) -> None:
+        """Print a sentence that this console has not printed in this way before."""
+        if text not in self.said:
+            self.said.add(text)
+            self.print(text, soft_wrap=True)
 
 
 def in_any_encoding(*streams: TextIO) -> None:

@@ -18,6 +18,14 @@ from paper_repro.workflows.train import list_failures
 FOREIGN = "[bold]x[/bold] [/some/where] :smile: [red]"
 
 
+def test_advice_is_given_once() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=20)
+    for text in ("Take float32, which is faster here.", FOREIGN, "Take float32, which is faster here."):
+        console.print_once(text)
+    assert out.getvalue() == f"Take float32, which is faster here.\n{FOREIGN}\n"
+
+
 def test_foreign_text_is_printed_as_it_is() -> None:
     out = io.StringIO()
     console = Console(file=out)

@@ -34,7 +34,7 @@ from paper_repro.terminal import Console
 from paper_repro.workflows import own_network, tune
 from paper_repro.workflows.finished import committed, require_one_machine, trained
 from paper_repro.workflows.job import ALL_ROWS, Job
-from paper_repro.workflows.train import list_failures, require_trainable, train_named, warn_of_slow_precision
+from paper_repro.workflows.train import list_failures, require_trainable, train_named
 
 if TYPE_CHECKING:
     from paper_repro.methods.plugins import Plugin
@@ -178,7 +178,6 @@ def regress(question: Question, console: Console) -> int:
     checks = _preflight(question, plugin, targets, console)
     specs = {plugin.name: question.method_runs(plugin, checks.sparsity_argument), **specs}
     _print_plan(question, len(targets), console)
-    warn_of_slow_precision([spec for of in specs.values() for _, spec in of], console)
     train = partial(_train, question, plugin, console)
     searches = _searched(question, plugin, checks.ranges, specs, train, console) if question.tune else []
     specs = {who: tune.settled(of, who, searches) for who, of in specs.items()}

@@ -5,7 +5,7 @@ Everything that could stop a run is looked for before the first one starts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,14 +143,7 @@ def train(job: Job, todo: Sequence[Run], console: Console) -> dict[str, str]:
     known by the first of them.
     """
     once = {spec.name: (row, spec) for row, spec in reversed(todo)}
-    warn_of_slow_precision((spec for _, spec in once.values()), console)
     return train_named({f"{row.id} s{spec.seed}": spec for row, spec in reversed(once.values())}, job, console)
-
-
-def warn_of_slow_precision(specs: Iterable[Spec], console: Console) -> None:
-    """Say for which networks this processor is slower in the precision asked for than in float32."""
-    for line in faster_in_float32(specs):
-        console.print(line, soft_wrap=True)
 
 
 def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: str | None = None) -> dict[str, str]:
@@ -167,6 +160,8 @@ def train_named(todo: Mapping[str, Spec], job: Job, console: Console, plugin: st
     if job.gpus > 1:
         how = f"one after another, each by {job.gpus} processes of one thread"
     console.print(f"runs: {len(todo)} to train, {how}, on {launch.where()}")
+    for line in faster_in_float32(todo.values()):
+        console.print_once(line)
     with TrainingProgress(console, len(todo)) as progress:
 
         def on_event(spec: Spec, event: Mapping[str, Any]) -> None:
