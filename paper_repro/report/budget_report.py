@@ -75,12 +75,11 @@ def _budgets_of_tier(e: evidence.Evidence) -> str:
 
 def _by_regime(e: evidence.Evidence, methods: Iterable[str]) -> dict[float, dict[str, str]]:
     """Regime, sparsest last -> method -> its row, of the rows of these methods that have runs."""
-    rows = [row for row in map(e.table.row, e.trained_rows) if row.method in methods and row.regime_pct]
     found: dict[float, dict[str, str]] = {}
-    for row in sorted(rows, key=lambda row: row.regime_pct or 0.0):
-        if row.regime_pct and e.summary(row.id, "top1_pct"):
+    for row in map(e.table.row, e.trained_rows):
+        if row.method in methods and row.regime_pct and e.summary(row.id, "top1_pct"):
             found.setdefault(row.regime_pct, {})[row.method] = row.id
-    return found
+    return dict(sorted(found.items()))
 
 
 def _measured(e: evidence.Evidence, row: str) -> list[str]:
@@ -94,17 +93,19 @@ def _measured(e: evidence.Evidence, row: str) -> list[str]:
 def granularities(results_dir: Path) -> str:
     """STR with one threshold for the network, a layer, a filter or a weight, at tier smoke."""
     e = evidence.load("extensions", "smoke", results_dir)
-    plain = [network for row in e.table.rows if row.method == "str" for network in contrast.trained(e, row.id)]
+    plain = _trained_by_str(e)
     lines = []
     for regime, ids in _by_regime(e, GRANULARITIES).items():
-        for method in GRANULARITIES if ids.keys() - {"str"} else ():
-            if method in ids:
-                lead = contrast.contrast(contrast.trained(e, ids[method]), plain, At.SPARSITY).difference()
-                beside = "–" if method == "str" or lead is None else lead.signed()
-                cells = [f"{regime:g} %", GRANULARITIES[method], f"`{ids[method]}`"]
-                lines.append([*cells, *_measured(e, ids[method]), beside])
+        for method in (method for method in GRANULARITIES if method in ids and ids.keys() != {"str"}):
+            cells = [f"{regime:g} %", GRANULARITIES[method], f"`{ids[method]}`", *_measured(e, ids[method])]
+            lead = contrast.contrast(contrast.trained(e, ids[method]), plain, At.SPARSITY).difference()
+            lines.append([*cells, lead.signed() if lead and method != "str" else "–"])
     header = ["Regime", "One threshold for", "Row", *MEASURED, "Points ahead of STR at equal sparsity"]
     return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else "Not run yet.\n"
+
+
+def _trained_by_str(e: evidence.Evidence) -> list[contrast.Network]:
+    return [network for row in e.table.rows if row.method == "str" for network in contrast.trained(e, row.id)]
 
 
 def tier_small(results_dir: Path) -> str:
@@ -144,11 +145,8 @@ def _claims_tested(e: evidence.Evidence) -> str:
 
 def _leads(e: evidence.Evidence, row: Row) -> list[str]:
     """Points by which STR is ahead of a row, where STR's own curve is read off, as the claims have it."""
-    ours = [other for other in e.table.rows if other.method == "str"]
-    sides = [
-        (contrast.trained(e, row.id), [network for other in ours for network in contrast.trained(e, other.id)]),
-        (contrast.printed(row), [network for other in ours for network in contrast.printed(other)]),
-    ]
+    printed = [network for other in e.table.rows if other.method == "str" for network in contrast.printed(other)]
+    sides = [(contrast.trained(e, row.id), _trained_by_str(e)), (contrast.printed(row), printed)]
     leads = [contrast.contrast(*side, at).swapped().difference() for at in COMPARED_AT for side in sides]
     return [lead.signed() if lead else "–" for lead in leads]
 
