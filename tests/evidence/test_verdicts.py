@@ -21,12 +21,7 @@ from paper_repro.verdict import Verdict
 from tests.made_up import MakeRuns, write_audit
 
 
-def load(make_runs: MakeRuns, tmp_path: Path, **given: object) -> Evidence:
-    results.collect("resnet50", "smoke", make_runs(**given), tmp_path / "results")
-    return ev.load("resnet50", "smoke", tmp_path / "results")
-
-
-def load_table(make_runs: MakeRuns, tmp_path: Path, table: str, **given: object) -> Evidence:
+def load(make_runs: MakeRuns, tmp_path: Path, table: str = "resnet50", **given: object) -> Evidence:
     results.collect(table, "smoke", make_runs(table, **given), tmp_path / "results")
     return ev.load(table, "smoke", tmp_path / "results")
 
@@ -210,7 +205,7 @@ def test_status_table(make_runs: MakeRuns, tmp_path: Path) -> None:
 
 def test_a_row_without_printed_numbers(make_runs: MakeRuns, tmp_path: Path) -> None:
     """Measured and shown, and judged by its sparsity alone; MISSING before it is run."""
-    evidence = load_table(make_runs, tmp_path, "family", rows=["gmp-global-90", "set-90"])
+    evidence = load(make_runs, tmp_path, "family", rows=["gmp-global-90", "set-90"])
     rows = by_row(evidence)
     top1 = rows["gmp-global-90"].quantities["top1_pct"]
     assert (top1.reported, top1.unprinted, top1.judged) == ("–", True, False)
@@ -229,7 +224,7 @@ def test_a_row_without_printed_numbers(make_runs: MakeRuns, tmp_path: Path) -> N
 
 def test_a_row_that_another_table_holds_is_judged_by_that_tables_audit(make_runs: MakeRuns, tmp_path: Path) -> None:
     write_audit(tmp_path / "results", [("str-90.23", "macs_m", "343M", 342.6, Verdict.PASS, "rounds")])
-    evidence = load_table(make_runs, tmp_path, "family", rows=["str-90.23"])
+    evidence = load(make_runs, tmp_path, "family", rows=["str-90.23"])
     macs = by_row(evidence)["str-90.23"].quantities["macs_m"]
     assert (macs.tier, macs.verdict, macs.reproduced) == ("audit", Verdict.PASS, 342.6)
     # and it counts in the other table, not twice

@@ -55,7 +55,7 @@ def test_resnets_are_torchvisions_but_for_the_classifier(name: str) -> None:
     torch.nn.init.zeros_(theirs.fc.bias)
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
-        assert torch.allclose(ours.eval()(images), theirs.eval()(images), atol=1e-10)
+        assert torch.allclose(ours.eval()(images), theirs.eval()(images), rtol=1e-10, atol=1e-10)
 
 
 def test_initialisation_follows_the_authors() -> None:
