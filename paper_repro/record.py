@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
+from pydantic_core import to_json
 
 from paper_repro.errors import UserError, problems
 from paper_repro.files import write as write_file
@@ -180,7 +181,8 @@ def as_written(part: Part) -> dict[str, Any]:
 
 def write(record: Record, folder: Path) -> Path:
     """Write the record of a run into its folder; the file is complete or not there."""
-    return write_file(folder / FILE, json.dumps({"schema": SCHEMA, **as_written(record)}, indent=1) + "\n")
+    content = {"schema": SCHEMA, **as_written(record)}
+    return write_file(folder / FILE, to_json(content, indent=1, inf_nan_mode="constants") + b"\n")
 
 
 def read(folder: Path) -> Record:

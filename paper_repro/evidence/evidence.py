@@ -119,6 +119,14 @@ class Evidence:
         runs = self.runs[["row", "seed"]].reset_index(drop=True).sort_values("seed")
         return {row: list(lines.index) for row, lines in runs.groupby("row")}
 
+    @cached_property
+    def lines_of_budgets(self) -> dict[object, dict[int, list[int]]]:
+        """Row -> seed -> where the layers of its run stand in ``budgets``, in forward order."""
+        places: dict[object, dict[int, list[int]]] = {}
+        for line, (row, seed) in enumerate(zip(self.budgets["row"], self.budgets["seed"], strict=True)):
+            places.setdefault(row, {}).setdefault(int(seed), []).append(line)
+        return {row: dict(sorted(seeds.items())) for row, seeds in places.items()}
+
     def by_seed(self, row: str, column: str) -> dict[int, float]:
         """Seed -> value of one column, leaving out empty cells (diverged runs have no accuracy)."""
         lines = self._lines_of_rows.get(row, [])

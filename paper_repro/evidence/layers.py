@@ -38,8 +38,8 @@ def budgets(evidence: Evidence, rows: Rows | None, printed: bool) -> Iterator[tu
 
 def trained(evidence: Evidence, row: str) -> dict[int, pd.DataFrame]:
     """Seed -> the layers of the row's run, in forward order."""
-    runs = evidence.budgets[evidence.budgets["row"] == row].groupby("seed")
-    return {int(str(seed)): layers.reset_index(drop=True) for seed, layers in runs}
+    places = evidence.lines_of_budgets.get(row, {})
+    return {seed: evidence.budgets.iloc[lines].reset_index(drop=True) for seed, lines in places.items()}
 
 
 def at_full_size(table: str, layers: pd.DataFrame) -> pd.DataFrame:

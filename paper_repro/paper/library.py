@@ -58,7 +58,12 @@ def _tables(path: Path) -> Mapping[str, PrintedTable]:
 def lines(table: str, model: type[Line]) -> list[Line]:
     """The lines of one of a table's files; none where it has no such file."""
     path = FOLDER / f"{table}_{model.FILE}.csv"
-    return reading.read_rows(path, model, *model.KEY) if path.exists() else []
+    return list(_lines(path, model)) if path.exists() else []
+
+
+@reading.once
+def _lines(path: Path, model: type[Line]) -> list[Line]:
+    return reading.read_rows(path, model, *model.KEY)
 
 
 def rows(table: str) -> list[Row]:

@@ -9,17 +9,10 @@ import pytest
 from paper_repro import tables
 from paper_repro.evidence import claims, results
 from paper_repro.evidence import evidence as ev
-from paper_repro.evidence.claims import ClaimResult
-from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.lines import SpeedLine
 from paper_repro.verdict import Verdict
+from tests.evidence.one_claim import find
 from tests.made_up import load
-
-
-def find(evidence: Evidence, id: str, tier: str = "smoke") -> ClaimResult:
-    (found,) = [claim for claim in claims.check(evidence) if (claim.id, claim.tier) == (id, tier)]
-    return found
-
 
 CLAIMED = [name for name in tables.names() if tables.load(name).claims]
 

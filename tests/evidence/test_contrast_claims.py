@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from paper_repro import tables
-from paper_repro.evidence import claims
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.contrast import paired
@@ -16,12 +15,8 @@ from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.outcome import Outcome
 from paper_repro.experiments.claims import Claim, Rows
 from paper_repro.verdict import Verdict
+from tests.evidence.one_claim import find
 from tests.made_up import load
-
-
-def find(evidence: Evidence, id: str, tier: str = "smoke") -> ClaimResult:
-    (result,) = [result for result in claims.check(evidence) if (result.id, result.tier) == (id, tier)]
-    return result
 
 
 def of_runs(evidence: Evidence, id: str, **changes: object) -> Outcome:

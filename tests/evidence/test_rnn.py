@@ -11,15 +11,15 @@ import pytest
 from paper_repro import tables
 from paper_repro.data import catalog
 from paper_repro.errors import UserError
-from paper_repro.evidence import claims, results, verdicts
 from paper_repro.evidence import evidence as ev
-from paper_repro.evidence.claims import ClaimResult
+from paper_repro.evidence import results, verdicts
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.report import documents, figures, summary
 from paper_repro.report.console import best_epochs, comparison_grid, legend
 from paper_repro.report.figures.style import LOOKS, end_labels
 from paper_repro.report.report import Report
 from paper_repro.verdict import Verdict
+from tests.evidence.one_claim import find
 from tests.made_up import MakeRuns, write_audit
 from tests.made_up_record import change
 from tests.made_up_rnn import fake_run
@@ -241,14 +241,9 @@ def test_statuses_of_several_seeds_are_said_once(make_rnn_runs: MakeRuns, tmp_pa
 # -- claims ----------------------------------------------------------------------------------------------------------
 
 
-def claim(evidence: Evidence, id: str, tier: str = "paper") -> ClaimResult:
-    (found,) = [found for found in claims.check(evidence) if (found.id, found.tier) == (id, tier)]
-    return found
-
-
 def test_claims_on_the_printed_numbers(tmp_path: Path) -> None:
     evidence = ev.load("rnn", "audit", tmp_path)
-    vanilla, full = (claim(evidence, id, "audit") for id in ("ahead-of-vanilla-low-rank", "near-full-rank"))
+    vanilla, full = (find(evidence, id, "audit") for id in ("ahead-of-vanilla-low-rank", "near-full-rank"))
     assert {vanilla.verdict, full.verdict} == {Verdict.INCONCLUSIVE}
     assert "Range on each data set: HAR-2 +0.71 to +2.47; Google-12 +1.27 to +1.66." in vanilla.sentence
     assert "Range on each data set: HAR-2 -0.51 to -0.34; Google-12 +1.95 to +2.15." in full.sentence
@@ -256,21 +251,21 @@ def test_claims_on_the_printed_numbers(tmp_path: Path) -> None:
 
 def test_ahead_of_vanilla_low_rank_needs_every_pair(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = collect(make_rnn_runs, tmp_path, seeds=(0, 1, 2))
-    found = claim(evidence, "ahead-of-vanilla-low-rank")
+    found = find(evidence, "ahead-of-vanilla-low-rank", "paper")
     assert [line["verdict"] for line in found.numbers] == ["PASS"] * 3
     assert found.numbers[0]["low"] < found.numbers[0]["difference"] < found.numbers[0]["high"]
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "No training came to the ranks of: har2-str-8-7" in found.sentence
     reached = evidence.runs["row"].eq("har2-str-8-7")
     evidence.runs.loc[reached, "top1_pct"] = [94.0, 94.2, 94.1]
-    assert claim(evidence, "ahead-of-vanilla-low-rank").verdict is Verdict.PASS
+    assert find(evidence, "ahead-of-vanilla-low-rank", "paper").verdict is Verdict.PASS
     evidence.runs.loc[reached, "top1_pct"] = [90.0, 90.2, 90.1]
-    assert claim(evidence, "ahead-of-vanilla-low-rank").verdict is Verdict.FAIL
+    assert find(evidence, "ahead-of-vanilla-low-rank", "paper").verdict is Verdict.FAIL
 
 
 def test_a_row_whose_ranks_no_training_came_to_was_run(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = collect(make_rnn_runs, tmp_path, rows=["har2-str-8-7", "har2-low-8-7"], seeds=(0, 1))
-    found = claim(evidence, "ahead-of-vanilla-low-rank")
+    found = find(evidence, "ahead-of-vanilla-low-rank", "paper")
     assert (found.verdict, found.figure) == (Verdict.MISSING, "no training came to the ranks")  # other rows are missing
     assert "No training came to the ranks of: har2-str-8-7." in found.sentence
     assert "other data) for: har2-str-9-8, har2-str-9-7" in found.sentence
@@ -279,22 +274,22 @@ def test_a_row_whose_ranks_no_training_came_to_was_run(make_rnn_runs: MakeRuns, 
 def test_near_full_rank_allows_what_the_claim_says(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     """STR is 0.75 points behind at ranks 9/8 and 0.95 at 9/7."""
     evidence = collect(make_rnn_runs, tmp_path, rows=["har2-full", "har2-str-9-8"], seeds=(0, 1, 2))
-    found = {line["row"]: line["verdict"] for line in claim(evidence, "near-full-rank").numbers}
+    found = {line["row"]: line["verdict"] for line in find(evidence, "near-full-rank", "paper").numbers}
     assert found == {"har2-str-9-8": "INCONCLUSIVE", "har2-str-9-7": "FAIL"}
     evidence.runs.loc[evidence.runs["row"].eq("har2-full"), "top1_pct"] -= 0.7
-    found = {line["row"]: line["verdict"] for line in claim(evidence, "near-full-rank").numbers}
+    found = {line["row"]: line["verdict"] for line in find(evidence, "near-full-rank", "paper").numbers}
     assert found == {"har2-str-9-8": "PASS", "har2-str-9-7": "PASS"}
 
 
 def test_runs_on_two_data_sets_are_not_compared(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     collect(make_rnn_runs, tmp_path, rows=["har2-full"], seeds=(0, 1), stand_in=True)
     evidence = collect(make_rnn_runs, tmp_path, rows=["har2-str-9-8"], seeds=(0, 1))
-    assert claim(evidence, "near-full-rank").verdict is Verdict.MISSING
+    assert find(evidence, "near-full-rank", "paper").verdict is Verdict.MISSING
 
 
 def test_one_seed_decides_no_claim(make_rnn_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = collect(make_rnn_runs, tmp_path, tier="smoke", rows=["har2-low-9-8", "har2-str-9-8"])
-    found = claim(evidence, "ahead-of-vanilla-low-rank", "smoke")
+    found = find(evidence, "ahead-of-vanilla-low-rank", "smoke")
     assert [line["verdict"] for line in found.numbers] == ["INCONCLUSIVE"]
     assert "One seed gives no interval" in found.sentence
 

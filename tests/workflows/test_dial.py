@@ -17,7 +17,7 @@ from paper_repro.terminal import Console
 from paper_repro.workflows import regress
 from paper_repro.workflows.dial import DIALS, end, find, secant
 from paper_repro.workflows.job import Job
-from tests.runs.test_launch import WORKER
+from tests.runs.in_this_process import LaunchHere
 from tests.training.tiny import SPEC, install
 
 
@@ -59,7 +59,7 @@ def test_every_row_that_asks_for_no_sparsity_has_a_dial() -> None:
 def test_a_run_of_a_dial_is_kept_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its provenance, so that the row which takes its value is trained already."""
     install(monkeypatch)
-    monkeypatch.setattr(launch, "WORKER", WORKER)
+    monkeypatch.setattr(launch, "Launch", LaunchHere)
     job = Job("successors", "smoke", runs=tmp_path, data_root=tmp_path)
     sparsity_pct = end(SPEC, job, Console())
     kept = record.read(tmp_path / SPEC.name)

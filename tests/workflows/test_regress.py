@@ -1,5 +1,5 @@
-"""`regress` from end to end, in real processes on the tiny data set: the example, reuse of STR's runs, exit codes, and
-plug-ins that break on the way.
+"""`regress` from end to end on the tiny data set, in real processes where they matter: the example, reuse of STR's
+runs, exit codes, and plug-ins that break on the way.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from paper_repro.runs import launch
 from paper_repro.spec import Spec
 from paper_repro.workflows import finished, regress
 from paper_repro.workflows.job import Job
+from tests.runs.in_this_process import LaunchHere
 from tests.runs.test_launch import WORKER
 from tests.training.tiny import SPEC, install
 
@@ -78,6 +79,11 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     report = preflight.Findings(outcomes, "sparsity_pct")
     monkeypatch.setattr(preflight, "findings", lambda *given: report)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "Launch", LaunchHere)
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -164,7 +170,7 @@ def train_and_set_top1(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_finished_runs_are_reused_and_strs_come_from_the_results(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None, here: None
 ) -> None:
     """Two seeds: of STR nothing is trained, of the example what the test before has not; then nothing at all."""
     write_str_results(Path("committed"), top1_pct=0.0)
@@ -202,7 +208,7 @@ def test_committed_runs_are_not_taken_unasked(
 
 
 def test_as_many_trials_for_both(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None, here: None
 ) -> None:
     """One regime, two trials each on a part of the training set; then the comparison, on all of it, with what was
     chosen. The same command trains nothing again.
@@ -245,7 +251,7 @@ def test_as_many_trials_for_both(
 
 
 def test_exit_code_of_a_method_that_is_worse(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None, here: None
 ) -> None:
     write_str_results(Path("committed"), top1_pct=100.0)
     train_and_set_top1(monkeypatch)
@@ -256,7 +262,7 @@ def test_exit_code_of_a_method_that_is_worse(
 
 
 def test_exit_code_of_a_method_that_two_seeds_cannot_place(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None, here: None
 ) -> None:
     """A point below the example's mean: the interval of two seeds, some three points either way, has zero in it."""
     write_str_results(Path("committed"), top1_pct=49.25)
@@ -267,7 +273,7 @@ def test_exit_code_of_a_method_that_two_seeds_cannot_place(
     assert {line["verdict"] for line in comparison("regress/my_method")} == {"not enough seeds"}
 
 
-def test_a_margin_that_forgives_everything(monkeypatch: pytest.MonkeyPatch, checked: None) -> None:
+def test_a_margin_that_forgives_everything(monkeypatch: pytest.MonkeyPatch, checked: None, here: None) -> None:
     write_str_results(Path("committed"), top1_pct=50.0)
     train_and_set_top1(monkeypatch)
     assert call(monkeypatch, EXAMPLE, *TWO_SEEDS, "--margin", "99.9") == 0
@@ -304,6 +310,7 @@ def test_a_plugin_that_fails_in_training_loses_nothing_else(
     assert [line["verdict"] for line in comparison("regress/late") if line["regime_pct"] == "60"] == ["no result"] * 2
     assert "too late" in Path("regress/late/report.html").read_text(encoding="utf-8")
     Path("late.py").write_text(FAILS_LATE.replace("self.sparsity_pct > 50", "False"), encoding="utf-8")
+    monkeypatch.setattr(launch, "Launch", LaunchHere)
     before = sorted(Path("runs").glob("late-*"))
     assert (
         call(monkeypatch, "late.py", *given) == 0

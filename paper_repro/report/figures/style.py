@@ -269,7 +269,9 @@ def _settle(figure: Figure) -> None:
     """Lay the figure out and move the names beside each panel apart, from below; they stay between its edges."""
     if not any(end_labels(axis) for axis in figure.axes):
         return
-    figure.draw_without_rendering()
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    layout.execute(figure)
     for axis in figure.axes:
         box, labels = axis.get_window_extent(), end_labels(axis)
         heights = {label: axis.transData.transform(label.xy)[1] for label in labels}
