@@ -11,8 +11,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
-from pydantic_core import to_json
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from paper_repro.errors import UserError, problems
 from paper_repro.files import write as write_file
@@ -21,6 +20,7 @@ from paper_repro.spec import Spec
 FILE = "result.json"
 SCHEMA = 1
 TRAIN_AGAIN = "delete its folder, and the same command that trained it trains it again"
+CONTENT = TypeAdapter(dict[str, Any], config=ConfigDict(ser_json_inf_nan="constants"))  # a balance may be infinite
 
 
 class Part(BaseModel):
@@ -182,7 +182,7 @@ def as_written(part: Part) -> dict[str, Any]:
 def write(record: Record, folder: Path) -> Path:
     """Write the record of a run into its folder; the file is complete or not there."""
     content = {"schema": SCHEMA, **as_written(record)}
-    return write_file(folder / FILE, to_json(content, indent=1, inf_nan_mode="constants") + b"\n")
+    return write_file(folder / FILE, CONTENT.dump_json(content, indent=1) + b"\n")
 
 
 def read(folder: Path) -> Record:
