@@ -432,6 +432,16 @@ def test_a_collapsed_network_is_said_at_the_edge(tmp_path: Path) -> None:
     is_legible(figure)
 
 
+@pytest.mark.parametrize("name", ["methods_over_sparsity", "methods_over_macs"])
+def test_several_collapsed_networks_are_told_apart(tmp_path: Path, name: str) -> None:
+    evidence = load(tmp_path, "family")
+    gone = ["set-80", "set-90", "set-98", "set-99", "snfs-98", "snfs-99"]
+    evidence.runs.loc[evidence.runs["row"].isin(gone), "top1_pct"] = 10.0
+    figure = figures.draw(evidence, name)
+    assert sum("10 %" in text.get_text() for axis in figure.axes for text in axis.texts) == len(gone)
+    is_legible(figure)
+
+
 def test_budgets_stand_beside_each_other_with_what_they_cost(tmp_path: Path) -> None:
     evidence = load(tmp_path, "transfer", seeds=(0, 1))
     reported, reproduced = figures.draw(evidence, "accuracy_by_budget").axes

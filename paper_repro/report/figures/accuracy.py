@@ -234,11 +234,14 @@ def _cut_collapsed(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
     axis.set_ylim(floor, ceiling)
     for label in [label for label in st.end_labels(axis) if label.xy[1] < floor]:
         label.remove()
-    for _, point in frame.drop(whole.index).iterrows():
-        if point["kind"] == kind or point["series"] == "str":
-            looks = st.look(point["series"])
-            axis.annotate(
-                f"{looks.name}: {point['top1_pct']:.0f} %", (point[x], floor), xytext=(0, 12), ha="right",
-                textcoords="offset points", fontsize=st.SMALL, color=looks.colour, zorder=5,
-                arrowprops={"arrowstyle": "->", "color": looks.colour},
-            )  # fmt: skip
+    gone = frame.drop(whole.index).sort_values(x)
+    gone = gone[gone["kind"].eq(kind) | gone["series"].eq("str")]
+    on_the_left = gone[x] < frame[x].median()
+    # One line above the other, so that no words lie on others, and reaching towards the middle, so that all are within.
+    for line, (_, point) in enumerate(pd.concat([gone[on_the_left][::-1], gone[~on_the_left]]).iterrows()):
+        looks = st.look(point["series"])
+        axis.annotate(
+            f"{looks.name}: {point['top1_pct']:.0f} %", (point[x], floor), xytext=(0, 12 + 10 * line),
+            ha="left" if line < on_the_left.sum() else "right", textcoords="offset points", fontsize=st.SMALL,
+            color=looks.colour, zorder=5, arrowprops={"arrowstyle": "->", "color": looks.colour},
+        )  # fmt: skip
