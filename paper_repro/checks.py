@@ -45,18 +45,35 @@ class Failure(File):
     known: Name
 
 
-def reference_numbers(root: Path) -> Iterator[Finding]:
+class Committed:
+    """A folder of results. All checks look at the same tables and tiers, and each is read once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._read: dict[tuple[str, str], Evidence] = {}
+
+    def tiers(self) -> Iterator[tuple[str, Evidence]]:
+        """Every table and tier that has results, and how a finding names them."""
+        for name in tables.names():
+            for tier in tables.load(name).tiers:
+                if results.path(self.root, name, tier).exists():
+                    if (name, tier) not in self._read:
+                        self._read[name, tier] = ev.load(name, tier, self.root)
+                    yield f"{name}, tier {tier}", self._read[name, tier]
+
+
+def reference_numbers(_committed: Committed) -> Iterator[Finding]:
     """The paper's numbers are those that were transcribed: nobody edited a table without a CHANGELOG entry."""
     tables.verify()
     yield OK, f"the paper's numbers of {len(tables.names())} tables are unchanged"
 
 
-def audits(root: Path) -> Iterator[Finding]:
+def audits(committed: Committed) -> Iterator[Finding]:
     """Reported numbers: every audit is there, is what the code computes now, and has no FAIL; the errata are valid."""
     from paper_repro.workflows.audit import audited  # the only check that needs torch
 
     for name in (name for name in tables.names() if tables.load(name).audited):
-        file = results.path(root, name, AUDIT, AUDIT)
+        file = results.path(committed.root, name, AUDIT, AUDIT)
         if not file.exists():
             yield INCOMPLETE, f"{file} is missing: run `make audit`"
             continue
@@ -65,7 +82,7 @@ def audits(root: Path) -> Iterator[Finding]:
         stored = [tuple(map(str, cells)) for cells in frame[columns].to_numpy()]
         now = [
             (f.paper_table, f.row, f.quantity, f.printed, str(f.verdict), f.convention)
-            for f in audited(name, root / "errata.csv")
+            for f in audited(name, committed.root / "errata.csv")
         ]
         if stored != now:
             changes = (f"{a} now, {b} on file" for a, b in zip(now, stored, strict=False) if a != b)
@@ -77,13 +94,13 @@ def audits(root: Path) -> Iterator[Finding]:
         yield OK, f"{name} audit: {summary.counted(frame['verdict'])}"
 
 
-def balance(root: Path) -> Iterator[Finding]:
+def balance(committed: Committed) -> Iterator[Finding]:
     """The balance of thresholds on the paper's data is what the code computes now."""
     from paper_repro.workflows.audit import audited_balance
 
     for name in tables.names():
         for kind, now in audited_balance(name).items():
-            file = results.path(root, name, AUDIT, kind)
+            file = results.path(committed.root, name, AUDIT, kind)
             if not file.exists():
                 yield INCOMPLETE, f"{file} is missing: run `make audit`"
                 continue
@@ -96,25 +113,25 @@ def balance(root: Path) -> Iterator[Finding]:
                 yield FAIL, f"{file} is not what the audit finds now: run `make audit TABLE={name}`"
 
 
-def results_files(root: Path) -> Iterator[Finding]:
+def results_files(committed: Committed) -> Iterator[Finding]:
     """Schema: every file reads without a finding, and the files of a tier speak of the same runs and the same
     sparsity.
     """
-    for _, evidence in _tiers(root):
+    for _, evidence in committed.tiers():
         name, tier = evidence.table.name, evidence.tier
-        file = results.path(root, name, tier)
+        file = results.path(committed.root, name, tier)
         alive = evidence.runs[~evidence.runs["status"].isin(WITHOUT_NETWORK)]
         runs, trained = _keys(evidence.runs), _keys(alive)
         recorded = set() if tier == tables.CHECKPOINT else trained  # what is not trained here has no history
         # of runs of one epoch there is no such file
-        per_epoch = trained if results.path(root, name, tier, "epochs").exists() else set()
+        per_epoch = trained if results.path(committed.root, name, tier, "epochs").exists() else set()
         for kind, frame, wanted in (
             ("budgets", evidence.budgets, trained),
             ("history", evidence.history, recorded),
             ("epochs", evidence.epochs, per_epoch),
         ):
             for row, seed in sorted((wanted - _keys(frame)) | (_keys(frame) - runs)):
-                other = results.path(root, name, tier, kind)
+                other = results.path(committed.root, name, tier, kind)
                 yield FAIL, f"{other} does not fit {file.name} at {row}, seed {seed}"
         stated = alive.set_index(["row", "seed"])["sparsity_pct"]
         for key, layers in evidence.budgets.groupby(["row", "seed"]):
@@ -130,10 +147,10 @@ def _keys(frame: pd.DataFrame) -> set[tuple[str, int]]:
     return set(zip(frame["row"], frame["seed"], strict=True))
 
 
-def recipes(root: Path) -> Iterator[Finding]:
+def recipes(committed: Committed) -> Iterator[Finding]:
     """Every result was trained by the recipe that the table has now, on one version of each data set."""
-    for _, evidence in _tiers(root):
-        file = results.path(root, evidence.table.name, evidence.tier)
+    for _, evidence in committed.tiers():
+        file = results.path(committed.root, evidence.table.name, evidence.tier)
         now: dict[tuple[str, int], list[str]] = {}
         for row, spec in results.specs(evidence.table, evidence.tier, evidence.seeds(), set(evidence.runs["options"])):
             now.setdefault((row.id, spec.seed), []).append(spec.name)
@@ -146,15 +163,15 @@ def recipes(root: Path) -> Iterator[Finding]:
                 yield FAIL, f"{file}: runs on different versions of {name}"
 
 
-def complete(root: Path) -> Iterator[Finding]:
+def complete(committed: Committed) -> Iterator[Finding]:
     """Every row that a committed tier trains is there, with enough seeds."""
     wanted_seeds = tolerances.load().seeds
     for name, tier in itertools.product(tables.names(), REQUIRED_TIERS):
-        plan, file = tables.load(name).tiers.get(tier), results.path(root, name, tier)
+        plan, file = tables.load(name).tiers.get(tier), results.path(committed.root, name, tier)
         if plan is not None and plan.rows and not file.exists():
             train = f"make reproduce TABLE={name} TIER={tier} SEEDS={wanted_seeds}"
             yield INCOMPLETE, f"{file} is missing: run `{train}`"
-    for where, evidence in _tiers(root):
+    for where, evidence in committed.tiers():
         wanted = 1 if evidence.tier == tables.CHECKPOINT else wanted_seeds
         if evidence.missing_rows:
             yield INCOMPLETE, f"{where}: no run of {', '.join(evidence.missing_rows)}"
@@ -164,17 +181,17 @@ def complete(root: Path) -> Iterator[Finding]:
             yield INCOMPLETE, f"{where}: fewer than {wanted} seeds of {few}"
 
 
-def clean_code(root: Path) -> Iterator[Finding]:
+def clean_code(committed: Committed) -> Iterator[Finding]:
     """Every committed result comes from code that is a commit: rows of a dirty or unknown tree are refused."""
-    for where, evidence in _tiers(root):
+    for where, evidence in committed.tiers():
         for dirty, runs in evidence.runs[evidence.runs["dirty"] != "false"].groupby("dirty"):
             rows = ", ".join(f"{row} seed {seed}" for row, seed in zip(runs["row"], runs["seed"], strict=True))
             yield FAIL, f"{where}: dirty is {dirty} for {rows}; commit, and run these again"
 
 
-def speed_figures(root: Path) -> Iterator[Finding]:
+def speed_figures(committed: Committed) -> Iterator[Finding]:
     """What was timed, on a GPU or a core, is of code that is a commit; goals that are missed are said."""
-    file = root / SpeedLine.FILE
+    file = committed.root / SpeedLine.FILE
     lines: list[SpeedLine] = results.read_lines(file, SpeedLine) if file.exists() else []
     for device in dict.fromkeys(line.device for line in lines):
         timed = [line for line in lines if line.device == device]
@@ -185,15 +202,15 @@ def speed_figures(root: Path) -> Iterator[Finding]:
         yield OK, f"{file}: {len(timed)} figures of {device}; goals missed: {'; '.join(missed) or 'none'}"
 
 
-def tolerated(root: Path) -> Iterator[Finding]:
+def tolerated(committed: Committed) -> Iterator[Finding]:
     """Trained numbers lie within their tolerance, or are on record as failures: sparsity of its target; at full scale
     everything of the printed number. What a tier cannot test is UNTESTED.
     """
-    file = root / "failures.csv"
+    file = committed.root / "failures.csv"
     key = ("table", "tier", "row", "quantity")
     listed = read_rows(file, Failure, *key, may_be_empty=True) if file.exists() else []
     known = {(line.table, line.tier, line.row, line.quantity): line.known for line in listed}
-    for where, evidence in _tiers(root):
+    for where, evidence in committed.tiers():
         trained = []
         for row in verdicts.comparisons(evidence):
             for quantity, judged in row.quantities.items():
@@ -212,9 +229,9 @@ def tolerated(root: Path) -> Iterator[Finding]:
         yield FAIL, f"{file} has a failure that is none any more, remove it: {', '.join(place)}"
 
 
-def claimed(root: Path) -> Iterator[Finding]:
+def claimed(committed: Committed) -> Iterator[Finding]:
     """What has been found of the paper's claims. Claims that lack their runs are incomplete; no verdict is a fault."""
-    for where, evidence in _tiers(root):
+    for where, evidence in committed.tiers():
         checked = [result for result in claims.check(evidence) if result.tier == evidence.tier]
         of_paper = [result.verdict for result in checked if result.claim.whose == "paper"]
         if of_paper:
@@ -224,7 +241,7 @@ def claimed(root: Path) -> Iterator[Finding]:
             yield INCOMPLETE, f"{where}: not the runs for {', '.join(missing)}"
 
 
-def notebooks(root: Path) -> Iterator[Finding]:
+def notebooks(committed: Committed) -> Iterator[Finding]:
     """Notebooks are the generated skeletons; executed copies have no error, show the committed results, and their
     figures are there.
     """
@@ -233,8 +250,8 @@ def notebooks(root: Path) -> Iterator[Finding]:
         file = folder / f"{name}.ipynb"
         if not file.exists() or file.read_text(encoding="utf-8") != notebook.skeleton_text(name):
             yield FAIL, f"{file} is not the generated one: run `python -m paper_repro.report.notebook`"
-    executed = {(table, tier): problems for table, tier, _, problems in notebook.executed_for(root, folder)}
-    for _, evidence in _tiers(root):
+    executed = {(table, tier): problems for table, tier, _, problems in notebook.executed_for(committed.root, folder)}
+    for _, evidence in committed.tiers():
         name, tier = evidence.table.name, evidence.tier
         pictures = [figures.path(evidence, figure) for figure in figures.names(evidence)]
         missing = [picture for picture in pictures if not picture.exists()]
@@ -247,44 +264,37 @@ def notebooks(root: Path) -> Iterator[Finding]:
             yield OK, f"results/{name}/{tier}.ipynb shows these results"
 
 
-def documents(root: Path) -> Iterator[Finding]:
+def documents(committed: Committed) -> Iterator[Finding]:
     """Generated parts are current: the columns in results/schema.md, the numbers in README.md and docs/."""
-    if update_schema_document(root / "schema.md", check=True):
+    if update_schema_document(committed.root / "schema.md", check=True):
         yield OK, "results/schema.md is current"
     else:
         yield FAIL, "results/schema.md is not current: run `python -m paper_repro.evidence.lines`"
     for name, parts in page_parts.DOCUMENTS.items():
-        file = root.resolve().parent / name
+        file = committed.root.resolve().parent / name
         if not file.exists():
             yield INCOMPLETE, f"{file} is missing"
-        elif page_parts.update(file, parts, root, check=True):
+        elif page_parts.update(file, parts, committed.root, check=True):
             yield OK, f"the numbers of {name} are current"
         else:
             yield FAIL, f"the numbers of {name} are not current: run `python -m paper_repro.report.documents`"
 
 
-CHECKS: tuple[Callable[[Path], Iterable[Finding]], ...] = (
+CHECKS: tuple[Callable[[Committed], Iterable[Finding]], ...] = (
     reference_numbers, audits, balance, results_files, recipes, complete, clean_code, speed_figures, tolerated, claimed,
     notebooks, documents,
 )  # fmt: skip
-
-
-def _tiers(root: Path) -> Iterator[tuple[str, Evidence]]:
-    """Every table and tier that has results, and how a finding names them."""
-    for name in tables.names():
-        for tier in tables.load(name).tiers:
-            if results.path(root, name, tier).exists():
-                yield f"{name}, tier {tier}", ev.load(name, tier, root)
 
 
 def check(root: Path) -> list[tuple[str, str, str]]:
     """(check, OK or INCOMPLETE or FAIL, sentence) of everything. A file that cannot be read fails each check that
     needs it.
     """
+    committed = Committed(root)
     findings: list[tuple[str, str, str]] = []
     for one in CHECKS:
         try:
-            findings += [(one.__name__, status, sentence) for status, sentence in one(root)]
+            findings += [(one.__name__, status, sentence) for status, sentence in one(committed)]
         except (UserError, OSError) as error:
             findings.append((one.__name__, FAIL, str(error)))
     return findings

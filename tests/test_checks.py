@@ -12,7 +12,7 @@ from tests.made_up import MakeRuns
 
 
 def findings(name: str, root: Path, status: str) -> list[str]:
-    return [sentence for found, sentence in getattr(checks, name)(root) if found == status]
+    return [sentence for found, sentence in getattr(checks, name)(checks.Committed(root)) if found == status]
 
 
 def collect(make_runs: MakeRuns, root: Path, **given: object) -> Path:

@@ -66,14 +66,14 @@ def test_figures_of_a_gpu_replace_its_own_and_no_others(tmp_path: Path) -> None:
         ("A100", "wait"): (1.5, False),
         ("H100", "step"): (1.01, True),
     }
-    first, second = checks.speed_figures(tmp_path)
+    first, second = checks.speed_figures(checks.Committed(tmp_path))
     assert first[0] == second[0] == "OK" and second[1].endswith("1 figures of H100; goals missed: none")
     assert "goals missed: step: str / dense is 1.030; wait: str / dense is 1.500" in first[1]
     kept.keep([other(dirty="true")], file)
-    assert [status for status, _ in checks.speed_figures(tmp_path)] == ["FAIL", "OK", "OK"]
+    assert [status for status, _ in checks.speed_figures(checks.Committed(tmp_path))] == ["FAIL", "OK", "OK"]
     file.write_text(file.read_text(encoding="utf-8").replace("1.0100", "fast"), encoding="utf-8")
     with pytest.raises(UserError, match=r"speed\.csv, line 2, column 'ratio'"):
-        list(checks.speed_figures(tmp_path))
+        list(checks.speed_figures(checks.Committed(tmp_path)))
 
 
 @pytest.mark.parametrize(("dirty", "count"), [("false", 1), ("true", 0)])

@@ -111,11 +111,18 @@ class Evidence:
 
     def row_runs(self, row: str) -> pd.DataFrame:
         """The runs of one row, by seed; no lines where there are none."""
-        return self.runs.iloc[self._lines_of_rows.get(row, [])]
+        if row not in self._runs_of_rows:
+            self._runs_of_rows[row] = self.runs.iloc[self._lines_of_rows.get(row, [])]
+        return self._runs_of_rows[row]
+
+    @cached_property
+    def _runs_of_rows(self) -> dict[str, pd.DataFrame]:
+        """What ``row_runs`` has given so far: rows are asked for several times a number."""
+        return {}
 
     @cached_property
     def _lines_of_rows(self) -> dict[object, list[int]]:
-        """Row -> where its runs stand, by seed: rows are asked for several times a number."""
+        """Row -> where its runs stand, by seed."""
         runs = self.runs[["row", "seed"]].reset_index(drop=True).sort_values("seed")
         return {row: list(lines.index) for row, lines in runs.groupby("row")}
 

@@ -8,30 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from paper_repro.errors import UserError
 from paper_repro.runs import launch
+from paper_repro.spec import Spec
 from paper_repro.training import distributed, saved_state
 from tests.runs.test_launch import ROOT, WORKER, result
 from tests.training import tiny_group
 from tests.training.tiny import SPEC
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
-SCRIPT = f"""
-import json, sys
-from pathlib import Path
-from paper_repro.runs import launch
-from tests.training.tiny import SPEC
-launch.WORKER = {WORKER!r}
-tell = lambda spec, event: print(json.dumps(event), flush=True)
-work = launch.Launch(Path(sys.argv[1]), Path("."), {{}}, tell, 1, processes=int(sys.argv[2]))
-failures = work.train([SPEC])
-print(json.dumps({{"event": "failures", "text": " ".join(failures.values()), "signum": work.signum}}))
-"""
 
 
 # -- the same as one process -----------------------------------------------------------------------------------------
@@ -102,73 +93,85 @@ def test_weights_and_results_are_those_of_one_process(one: dict[str, Any], group
 # -- faults ----------------------------------------------------------------------------------------------------------
 
 
-def train(
-    runs: Path, processes: int = 2, signum: int | None = None, **environment: str
-) -> tuple[list[dict[str, Any]], float]:
-    """Train the tiny spec by the launcher in a process of its own; its events, and the seconds from the last sign of
-    training to the end. ``signum`` is sent to the launcher at the second record.
+class Trained(NamedTuple):
+    """What was heard of a training by several processes, and how it ended."""
+
+    events: list[Mapping[str, Any]]
+    failure: str
+    signum: int | None
+    seconds: float  # from the last sign of training to the end
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trained]:
+    """Train the tiny spec by the launcher. ``signum`` is sent to this process, which the launcher is of, at the second
+    record.
     """
-    command = [sys.executable, "-c", SCRIPT, str(runs), str(processes)]
-    events: list[dict[str, Any]] = []
-    last = time.monotonic()
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout
-        for line in process.stdout:
-            events.append(json.loads(line))
-            if events[-1]["event"] in ("progress", "epoch", "start"):
+    monkeypatch.setattr(launch, "WORKER", WORKER)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    def run(runs: Path, processes: int = 2, signum: int | None = None, **environment: str) -> Trained:
+        events: list[Mapping[str, Any]] = []
+        last = time.monotonic()
+
+        def heard(_spec: Spec, event: Mapping[str, Any]) -> None:
+            nonlocal last
+            events.append(event)
+            if event["event"] in ("progress", "epoch", "start"):
                 last = time.monotonic()
-            if signum is not None and sum(event["event"] == "progress" for event in events) == 2:
-                process.send_signal(signum)
-                signum = None
-        process.wait()
-    return events, time.monotonic() - last
+            if event["event"] == "progress" and sum(one["event"] == "progress" for one in events) == 2 and signum:
+                os.kill(os.getpid(), signum)
+
+        work = launch.Launch(runs, Path(), {}, heard, 1, processes=processes)
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            failures = work.train([SPEC])
+        return Trained(events, " ".join(failures.values()), work.signum, time.monotonic() - last)
+
+    return run
 
 
 @pytest.mark.slow
-def test_a_run_that_lost_processes_again_and_again_ends_as_if_it_had_not(tmp_path: Path) -> None:
+def test_a_run_that_lost_processes_again_and_again_ends_as_if_it_had_not(
+    train: Callable[..., Trained], tmp_path: Path
+) -> None:
     """Killed, hung, stopped by a signal: each time all processes are gone within a minute, and the next command goes
     on. In the end everything is as in one go.
     """
     runs = tmp_path / "runs"
     folder = runs / SPEC.name
-    events, seconds = train(runs, KILL_AT_STEP="30")
+    killed = train(runs, KILL_AT_STEP="30")
     # said by the process that is left, or by the launcher, whichever notices first
-    who, said = events[-1]["text"].split(" died; ")
-    assert who in ("another process of this run", "the training processes") and seconds < 60
+    who, said = killed.failure.split(" died; ")
+    assert who in ("another process of this run", "the training processes") and killed.seconds < 60
     assert said == "the same command goes on from the last checkpoint"
     assert saved_state.newest_step(folder) == 24
 
-    events, seconds = train(runs, HANG_AT_STEP="40")
-    assert any(event.get("text") == "resumed at step 24 of 72" for event in events)
-    assert "hangs" in events[-1]["text"] and distributed.PATIENCE in events[-1]["text"]
-    assert distributed.PATIENCE_S <= seconds < 60
+    hung = train(runs, HANG_AT_STEP="40")
+    assert any(event.get("text") == "resumed at step 24 of 72" for event in hung.events)
+    assert "hangs" in hung.failure and distributed.PATIENCE in hung.failure
+    assert distributed.PATIENCE_S <= hung.seconds < 60
     assert saved_state.newest_step(folder) == 24
 
-    events, _ = train(runs, signum=signal.SIGUSR1, SECONDS_PER_STEP="0.2")
-    assert events[-1]["signum"] == signal.SIGUSR1 and "stopped; the same command" in events[-1]["text"]
+    stopped = train(runs, signum=signal.SIGUSR1, SECONDS_PER_STEP="0.2")
+    assert stopped.signum == signal.SIGUSR1 and "stopped; the same command" in stopped.failure
     stopped_at = saved_state.newest_step(folder)
     assert stopped_at is not None and 24 < stopped_at < 72
 
-    events, _ = train(runs)
-    assert any(event.get("text") == f"resumed at step {stopped_at} of 72" for event in events)
-    assert events[-1]["text"] == ""
-    train(tmp_path / "whole")
+    ended = train(runs)
+    assert any(event.get("text") == f"resumed at step {stopped_at} of 72" for event in ended.events)
+    assert ended.failure == "" and train(tmp_path / "whole").failure == ""
     resumed, whole = result(tmp_path, SPEC), json.loads((tmp_path / "whole" / SPEC.name / "result.json").read_text())
     assert resumed["result"].pop("seconds") and whole["result"].pop("seconds")
     assert resumed == whole
 
 
 @pytest.mark.slow
-def test_an_error_of_all_processes_is_said_once(tmp_path: Path) -> None:
+def test_an_error_of_all_processes_is_said_once(train: Callable[..., Trained], tmp_path: Path) -> None:
     """Three processes cannot share a batch of 4."""
-    events, _ = train(tmp_path, processes=3)
-    assert "cannot be shared equally by 3 processes" in events[-1]["text"]
+    assert "cannot be shared equally by 3 processes" in train(tmp_path, processes=3).failure
 
 
 def test_too_few_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
