@@ -53,8 +53,8 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 # a page without pages below it has nothing to list beside it, and wide tables need the room
-ALONE = ["index", "balance", "low_rank", "generated/errata", "generated/tables/*", "reproduce", "compare", "train"]
-ALONE += ["extend", "cluster", "checkpoints", "glossary", "api"]
+ALONE = ["index", "balance", "low_rank", "generated/errata", "generated/failures", "generated/tables/*", "reproduce"]
+ALONE += ["compare", "train", "extend", "cluster", "checkpoints", "glossary", "api", "contributing"]
 html_sidebars = {page: [] for page in ALONE}
 
 
@@ -78,9 +78,18 @@ def as_plain_text(app: Sphinx, what: str, name: str, item: Any, options: Any, li
     lines[:] = [line.replace("|", r"\|").replace("*", r"\*") for line in lines]
 
 
-def to_pages_of_tables(app: Sphinx, page: str, source: list[str]) -> None:
-    """A link to a table's notebook, which a repository shows, leads to the table's page here: that page has more."""
-    source[0] = re.sub(r"\]\(\.\./results/(\w+)/\w+\.ipynb\)", r"](generated/tables/\1.md)", source[0])
+# what a repository shows -> the page here that has it, or more
+PAGES = {
+    r"results/(\w+)/\w+\.ipynb": r"generated/tables/\1.md",
+    r"results/(errata|failures)\.csv": r"generated/\1.md",
+    r"CONTRIBUTING\.md": r"contributing.md",
+}
+
+
+def to_pages(app: Sphinx, page: str, source: list[str]) -> None:
+    """Links to files of the repository lead to the pages of the site that show them."""
+    for file, shown in PAGES.items():
+        source[0] = re.sub(rf"\]\(\.\./{file}\)", rf"]({shown})", source[0])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -88,6 +97,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_html_math_renderer("mathml", (as_mathml, None), (as_mathml, None))
     app.config.html_math_renderer = "mathml"
     app.connect("autodoc-process-docstring", as_plain_text)
-    app.connect("source-read", to_pages_of_tables)
+    app.connect("source-read", to_pages)
     app.connect("html-page-context", scripts_of_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -123,13 +123,13 @@ def shape(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
         f"Counting weights, the first third of the layers is sparser than uniform in {first} of {total} of {of_what}, "
         f"the last third denser in {last}. The first convolution is sparser in {stem}, the classifier denser in {head}."
         f" Without the classifier, the first third is sparser than uniform in {frame['backbone_first_sparser'].sum()}, "
-        f"the last denser in {frame['backbone_last_denser'].sum()}."
+        f"the last third denser in {frame['backbone_last_denser'].sum()}."
     )
     if not printed:
         some_are_empty = bool(frame["empty_layers"].any())
         sentence += f" {_spread_sentence(evidence, list(frame['threshold_spread']), some_are_empty)}"
     verdict = Verdict.PASS if first == last == total else Verdict.FAIL
-    return Outcome(verdict, f"first sparser in {first}, last denser in {last} of {total}", sentence, lines)
+    return Outcome(verdict, f"first third sparser in {first}, last denser in {last} of {total}", sentence, lines)
 
 
 def _spread_sentence(evidence: Evidence, spreads: list[float], some_are_empty: bool) -> str:

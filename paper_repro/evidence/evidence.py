@@ -24,7 +24,9 @@ NAMED_OPTIONS = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """One table at one tier. Frames without lines where nothing has been run; ``load`` makes it."""
+    """One table at one tier. Frames without lines where nothing has been run; ``load`` makes it. What it has been asked
+    is remembered, so its frames are not to be changed.
+    """
 
     table: tables.Table
     tier: str

@@ -157,7 +157,7 @@ class BudgetLine(OfRun):
     balance: AmountOrEmpty = of(
         "slope^2 g'(u) L1 / |u| of all that shares the layer's s (`paper_repro/methods/balance.py`): 1 where "
         "the threshold is balanced, above 1 where the loss pulls it down harder than decay lifts it, 0 where "
-        "nothing is kept or the threshold still sleeps; empty as `kept_l1` is",
+        "nothing is kept or the threshold is still 0; empty as `kept_l1` is",
         ".5g",
         default=None,
     )

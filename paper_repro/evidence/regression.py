@@ -107,14 +107,14 @@ class Comparison:
 
     @property
     def enough(self) -> str:
-        """How many seeds would be enough, where there are too few; empty where nothing is known of that."""
+        """How many seeds would decide, where there are too few; empty where nothing is known of that."""
         if self.answer is not Answer.TOO_FEW or self.difference is None or self.difference.sd is None:
             return ""
-        return f"{self.seeds_needed or f'more than {MOST_SEEDS}'} would be"
+        return f"{self.seeds_needed or f'more than {MOST_SEEDS}'} would decide"
 
     @property
     def verdict(self) -> str:
-        """The answer in words, with the number of seeds that would be enough."""
+        """The answer in words, with the number of seeds that would decide."""
         return f"{self.answer} ({self.enough})" if self.enough else str(self.answer)
 
     def mean(self, quantity: str) -> float:

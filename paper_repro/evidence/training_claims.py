@@ -185,7 +185,7 @@ def training_time(_claim: Claim, evidence: Evidence, _printed: bool) -> Outcome 
     )
     verdicts = {_of_cost(line) for line in steps}
     verdict = verdicts.pop() if len(verdicts) == 1 else Verdict.INCONCLUSIVE
-    figure = f"{span([line.ratio for line in steps], 2)} times a dense step, at full size"
+    figure = f"measured: {span([line.ratio for line in steps], 2)} times a dense step"
     return Outcome(verdict, figure, sentence, [line.model_dump() for line in steps])
 
 

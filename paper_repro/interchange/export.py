@@ -142,7 +142,7 @@ def run_onnx(path: Path, inputs: Tensor) -> Tensor:
 def _require_onnx() -> None:
     for name in ("onnx", "onnxruntime", "onnxscript"):
         if importlib.util.find_spec(name) is None:
-            raise UserError(f"ONNX needs the package {name}: pip install 'paper-repro[export]'")
+            raise UserError(f"ONNX needs the package {name}: python -m pip install {name}")
 
 
 def _ranks(network: nn.Module) -> str:

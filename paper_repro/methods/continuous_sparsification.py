@@ -43,7 +43,7 @@ class Gate(nn.Module):
 
 
 class ContinuousSparsification(Method):
-    """``s_init`` is the dial: -0.1 to 0.1 in the paper. ``penalty`` is that on each gate."""
+    """``s_init`` decides the sparsity: -0.1 to 0.1 in the paper. ``penalty`` is that on each gate."""
 
     def __init__(self, s_init: float = 0.0, penalty: float = 1e-8, end: float = 0.9) -> None:
         self.s_init, self.penalty, self.end = s_init, penalty, end

@@ -2,7 +2,7 @@
 
 The forward pass of every layer uses S_g(W, s) = sign(W) * relu(|W| - g(s)). The scalar s of each layer is trained by
 the same SGD, at the same learning rate and weight decay, as the weights. It starts so low that g(s) = 0; weight decay
-lifts it towards 0 until g(s) bites, and from then on loss and decay together find each layer's sparsity.
+lifts it towards 0 until g(s) exceeds some weights, and from then on loss and decay together find each layer's sparsity.
 
 The balance: where the weights of a layer and its s have come to rest, its threshold g(u) stands at
 

@@ -64,7 +64,7 @@ layers ({correlation low:.3f} to {correlation high:.3f} within the accuracy of t
 {explained by weights:.0f} %, position {explained by position:.0f} %, fan-in {explained by fan-in:.0f} %, the last \
 three together {explained by weights, fan-in and position:.0f} %, density alone {explained by density:.0f} %. Fan-in \
 adds nothing to the number of kept weights ({explained by kept weights and fan-in:.0f} % together).
-- Size and density both count, as they must where L1 is their product times a mean: implied L1 ~ \
+- L1 is number of weights * density * mean |w|, so both should have an exponent near 1. The fit gives implied L1 ~ \
 weights^{weights_coefficient:.2f} density^{density_coefficient:.2f}, which leaves a factor {left:.2f} (one standard \
 deviation). Between layers of equal size and fan-in ({same_shape_groups:.0f} groups) the exponent of density is \
 {same_shape_slope low:.2f} to {same_shape_slope high:.2f}.
@@ -75,7 +75,7 @@ network's weights. It is above the layer's threshold in {layers_above_threshold:
 randomly permuted thresholds in {permuted layers_above_threshold:.0f} ({permuted layers_above_threshold low:.0f} to \
 {permuted layers_above_threshold high:.0f}). Its largest value is {implied_mean_spread:.1f} times its smallest; with \
 permuted thresholds, {permuted implied_mean_spread:,.0f} times (at least {permuted implied_mean_spread low:,.0f}).
-- What is left: the implied mean is {implied_mean_over_threshold:.1f} times the threshold \
+- Not explained: the implied mean is {implied_mean_over_threshold:.1f} times the threshold \
 ({implied_mean_over_threshold low:.1f} to {implied_mean_over_threshold high:.1f}). Were the kept weights the tail of a \
 Gaussian, their L1 would be {gaussian_tail_l1_over_implied:.2f} of the implied one, so the law needs layers in which \
 few kept weights are near the threshold. The paper prints nothing that could show it.
@@ -152,7 +152,11 @@ def runs_markdown(evidence: Evidence, legend: bool = True) -> str:
     named = {place: ", ".join(f"`{row}`" for row in its) or "none" for place, its in places.items()}
     header = ["Row", "Seeds", "Ratio: median over layers (range)", f"Layers within a factor {NEAR:g} of 1"]
     header += ["Layers without weights", "Mean kept weight / threshold, median", "Decrease of ln L1 per unit of decay"]
-    there = f"; in these rows, {near_layers} of {kept_layers} layers are themselves." if places["near"] else "."
+    there = (
+        f"; in these rows, {near_layers} of {kept_layers} single layers are within that factor, too."
+        if places["near"]
+        else "."
+    )
     sentences = [f"The median ratio is within a factor {NEAR:g} of 1 in: {named['near']}{there}"]
     sentences += [f"{place.capitalize()}: {named[place]}." for place in ("above", "below") if places[place]]
     sentences.append(f"At rest: {named['at rest']}.")

@@ -139,8 +139,12 @@ def _heading(e: evidence.Evidence) -> str:
 
 def _claims_tested(e: evidence.Evidence) -> str:
     tested = [found for found in claims.check(e) if found.tier == e.tier and found.verdict is not Verdict.UNTESTED]
-    told = [[f"{found.claim.text} (`{found.id}`)", str(found.verdict), found.figure] for found in tested]
+    told = [[f"{found.claim.text} ({_named(found)})", str(found.verdict), found.figure] for found in tested]
     return markdown_table(["Claim", "Verdict at this tier", "Evidence"], told)
+
+
+def _named(found: claims.ClaimResult) -> str:
+    return f"`{found.id}`" if found.claim.whose == "paper" else f"`{found.id}`, a finding of this project"
 
 
 def _leads(e: evidence.Evidence, row: Row) -> list[str]:

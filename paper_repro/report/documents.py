@@ -14,7 +14,7 @@ from paper_repro import tables
 from paper_repro.evidence import claims, evidence, verdicts
 from paper_repro.evidence.provenance import repository
 from paper_repro.files import replace_between
-from paper_repro.report import balance_report, budget_report, cost_report, methods_report, summary
+from paper_repro.report import balance_report, budget_report, cost_report, coverage, methods_report, summary
 from paper_repro.report.balance_report import markdown_table
 from paper_repro.report.report import readings
 from paper_repro.verdict import Verdict
@@ -85,7 +85,7 @@ DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
     "README.md": {"summary": headline_summary, "status": status},
     "docs/balance.md": {**balance_report.PARTS, "budgets": budget_report.balance_as_budget},
     "docs/low_rank.md": {"table": table_3, "tanh": tanh_gate, "words": partial(table_3, tier="small")},
-    "docs/reproduce.md": {**cost_report.PARTS, **budget_report.PARTS},
+    "docs/reproduce.md": {**cost_report.PARTS, **budget_report.PARTS, "coverage": coverage.seeds_of_rows},
     "docs/compare.md": {
         "seeds": methods_report.what_seeds_decide,
         "successors": methods_report.beside_str,

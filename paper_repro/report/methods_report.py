@@ -15,7 +15,16 @@ from paper_repro.methods import METHODS
 from paper_repro.report.balance_report import markdown_table
 
 TABLE, TIER = "resnet50", "smoke"  # whose STR rows are the regimes, unless regress is told otherwise
-HEADER = ("Method", "Regime", "Chosen settings", "Top-1 (%)", "STR's top-1 (%)", "Difference [95 %]", "Verdict")
+HEADER = (
+    "Method",
+    "Regime",
+    "Chosen settings",
+    "Pairs",
+    "Top-1 (%)",
+    "STR's top-1 (%)",
+    "Difference [95 %]",
+    "Verdict",
+)
 
 
 # -- by the recipes --------------------------------------------------------------------------------------------------
@@ -122,13 +131,20 @@ def _cells(lines: Sequence[TrialLine], method: str) -> list[list[str]]:
             f"`{method}`",
             f"{line.target_pct:g} %",
             chosen[line.target_pct],
-            f"{line.mean('top1_pct'):.2f}",
-            "–" if line.str_top1_pct is None else f"{line.str_top1_pct:.2f}",
-            "–" if line.difference is None else line.difference.signed(),
+            f"{len(line.seeds)} of {len(line.runs)}",
+            *_of_pairs(line),
             line.verdict,
         ]
         for line in compared(lines, method)
     ]
+
+
+def _of_pairs(line: Comparison) -> list[str]:
+    """Accuracy of both, and the difference, of the seeds that are paired."""
+    if line.difference is None or line.str_top1_pct is None:
+        return ["–", "–", "–"]
+    both = (line.str_top1_pct + line.difference.mean, line.str_top1_pct)
+    return [*(f"{top1_pct:.2f}" for top1_pct in both), line.difference.signed()]
 
 
 def tuned(results_dir: Path) -> str:

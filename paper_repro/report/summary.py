@@ -21,6 +21,11 @@ from paper_repro.verdict import Verdict
 MOST_LINES, WIDTH = 25, 100
 UNDECIDED = (Verdict.UNTESTED, Verdict.MISSING)  # verdicts without evidence
 WHOSE = {"paper": "claims of the paper", "project": "findings of this project"}
+WAYS = {  # a counting convention of the audit, in a sentence
+    "batch norm counts": "with batch norm",
+    "share of dense": "as a rounded share of dense",
+    "pruned layers": "in pruned layers alone",
+}
 NAMES = {"top1_pct": "accuracies", "sparsity_pct": "sparsities", "params_m": "parameters", "macs_m": "FLOPs"}
 
 
@@ -48,8 +53,8 @@ def numbers(evidence: Evidence, compared: Sequence[Comparison]) -> list[str]:
         told.append(f"printed numbers, recomputed without training: {counted(printed['verdict'])}")
         ways = Counter(way for way in printed["convention"].dropna() if way)
         if ways:
-            of_each = ", ".join(f"{way} {count}" for way, count in sorted(ways.items()))
-            told.append(f"of these, PASS by another counting convention: {of_each}")
+            of_each = ", ".join(f"{WAYS.get(way, way)} ({count})" for way, count in sorted(ways.items()))
+            told.append(f"{sum(ways.values())} of these PASS only when counted as the paper does there: {of_each}")
     if evidence.tier != AUDIT:
         accuracies = [cell for cell in _cells(compared, "top1_pct") if cell.judged and cell.tier != AUDIT]
         if accuracies:
@@ -78,11 +83,11 @@ def untested(evidence: Evidence, compared: Sequence[Comparison], checked: Sequen
     parts = []
     if count:
         told = ", ".join(f"{name} {number}" for name, number in count.items())
-        parts.append(f"{told} ({'tier ' + ', '.join(able) if able else 'no tier of this table'})")
+        parts.append(f"{told} ({', '.join(able) or 'no tier of this table'})")
     for result in checked:
         if result.tier == evidence.tier and result.verdict is Verdict.UNTESTED:
-            parts.append(f"{result.id} (tier {', '.join(result.claim.tiers)})")
-    return f"untested here: {'; '.join(parts) or 'nothing'}"
+            parts.append(f"{result.id} ({', '.join(result.claim.tiers)})")
+    return f"untested at this tier (tested at): {'; '.join(parts) or 'nothing'}"
 
 
 def empty_layers(evidence: Evidence) -> list[tuple[str, int, str]]:

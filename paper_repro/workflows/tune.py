@@ -270,7 +270,7 @@ def _study(seed: int) -> Any:
     try:
         import optuna
     except ModuleNotFoundError:
-        raise UserError("a search needs optuna: python -m pip install 'paper-repro[tune]'") from None
+        raise UserError("a search needs optuna: python -m pip install optuna") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
 

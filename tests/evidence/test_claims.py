@@ -73,7 +73,8 @@ def test_the_paper_saves_macs_in_the_classifier_alone(tmp_path: Path) -> None:
     assert ratios["str-90.23"] == pytest.approx(341.8 / (0.0753 * 4087.1), abs=5e-3)
     shape = find(ev.load("resnet50", "audit", tmp_path), "budget-shape", "audit")
     assert (
-        "Without the classifier, the first third is sparser than uniform in 1, the last denser in 16" in shape.sentence
+        "Without the classifier, the first third is sparser than uniform in 1, the last third denser in 16"
+        in shape.sentence
     )
 
 

@@ -157,8 +157,8 @@ def test_so_is_that_of_runs_of_which_many_ended_with_empty_layers(make_runs: Mak
 def test_the_summary_says_what_is_untested_and_which_tiers_test_it(make_runs: MakeRuns, tmp_path: Path) -> None:
     evidence = load(make_runs, tmp_path, rows=["dense", "str-90.23"])
     told = summary.untested(evidence, verdicts.comparisons(evidence), claims.check(evidence))
-    assert told.startswith("untested here: accuracies 13 (tier checkpoint, paper); ")
-    assert "up-to-10-points-ahead (tier audit, paper)" in told
+    assert told.startswith("untested at this tier (tested at): accuracies 13 (checkpoint, paper); ")
+    assert "up-to-10-points-ahead (audit, paper)" in told
 
 
 def test_the_audit_tier_is_not_judged_by_accuracy(tmp_path: Path) -> None:
@@ -216,6 +216,7 @@ def test_a_row_without_printed_numbers(make_runs: MakeRuns, tmp_path: Path) -> N
         Verdict.MISSING,
         "not run yet",
     )
+    evidence = dataclasses.replace(evidence)  # evidence that has been asked remembers its answers
     evidence.runs.loc[evidence.runs["row"] == "gmp-global-90", ["status", "top1_pct"]] = ["diverged", None]
     assert by_row(evidence)["gmp-global-90"].quantities["top1_pct"].verdict is Verdict.FAIL
     grid = comparison_grid(verdicts.comparisons(evidence))

@@ -55,9 +55,19 @@ def test_a_method_is_held_against_str_with_the_settings_that_were_chosen_for_bot
     assert "2 trials for each method and for STR" in text
     (row,) = [part for part in text.splitlines() if part.startswith("| `gmp`")]
     assert [cell.strip() for cell in row.strip("|").split("|")] == [
-        "`gmp`", "95 %", "weight_decay=0.01 (trial 1)", "82.00", "80.00", "+2.00 [+2.00, +2.00]", "better",
+        "`gmp`", "95 %", "weight_decay=0.01 (trial 1)", "3 of 3", "82.00", "80.00", "+2.00 [+2.00, +2.00]", "better",
     ]  # fmt: skip
     assert "`str`" not in text
+
+
+def test_a_seed_without_a_pair_is_in_neither_accuracy(tmp_path: Path) -> None:
+    """STR's networks of seed 2 are too dense for the method's."""
+    of_str = [
+        line if line.seed != 2 else line.model_copy(update={"sparsity_pct": 80.0}) for line in tuned_lines("str", 80.0)
+    ]
+    write(tmp_path, *tuned_lines("gmp", 82.0), *of_str)
+    (row,) = [part for part in methods_report.tuned(tmp_path).splitlines() if part.startswith("| `gmp`")]
+    assert row.split(" | ")[3:6] == ["2 of 3", "82.05", "80.05"]
 
 
 def test_runs_of_two_machines_are_no_pairs(tmp_path: Path) -> None:
@@ -71,7 +81,7 @@ def test_what_was_tuned_on_two_machines_has_a_line_for_each(tmp_path: Path) -> N
     both = [*tuned_lines("gmp", 82.0), *tuned_lines("str", 80.0)]
     write(tmp_path, *both, *tuned_lines("gmp", 79.0, **there), *tuned_lines("str", 80.5, **there))
     rows = [part.strip("| ").split(" | ") for part in methods_report.tuned(tmp_path).splitlines() if "`gmp`" in part]
-    assert [[row[2], row[5], row[-1]] for row in rows] == [
+    assert [[row[2], row[6], row[-1]] for row in rows] == [
         ["weight_decay=0.3 (trial 1)", "-1.50 [-1.50, -1.50]", "1"],
         ["weight_decay=0.01 (trial 1)", "+2.00 [+2.00, +2.00]", "2"],
     ]

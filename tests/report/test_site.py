@@ -81,6 +81,7 @@ def test_every_page_is_there_and_loads_nothing_from_elsewhere(site: Path) -> Non
     wanted = {f"generated/tables/{name}.html" for name in tables.names()}
     wanted |= {f"generated/methods/{name}.html" for name in methods.METHODS}
     wanted |= {"index.html", "balance.html", "compare.html", "reproduce.html", "generated/errata.html", "search.html"}
+    wanted |= {"generated/failures.html", "contributing.html"}
     assert wanted <= pages.keys()
     for name, page in pages.items():
         assert [load for load in page.loads if ELSEWHERE.match(load)] == [], name
@@ -109,6 +110,12 @@ def test_links_of_the_generated_pages_lead_somewhere(site: Path) -> None:
 def test_pictures_have_words(site: Path) -> None:
     for name in ("index.html", "generated/tables/resnet50.html"):
         assert Page(site / name).without_alt == [], name
+
+
+def test_a_method_that_takes_ranks_leads_to_its_tables(made: tuple[Path, dict[Path, bytes]]) -> None:
+    folder, generated = made
+    page = generated[folder / "docs" / "generated" / "methods" / "low-rank.md"].decode()
+    assert "products of two factors" in page and "[`rnn`](../tables/rnn.md)" in page and "Not trained yet" not in page
 
 
 def test_the_same_results_give_the_same_pages(made: tuple[Path, dict[Path, bytes]]) -> None:

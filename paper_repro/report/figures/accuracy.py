@@ -44,13 +44,13 @@ def accuracy_over_macs(evidence: Evidence) -> Figure:
 
 @figure("methods_over_sparsity", was_run, NO_RUNS)
 def methods_over_sparsity(evidence: Evidence) -> Figure:
-    """Every method that was run here, over sparsity, before the best of all (the Pareto front)."""
+    """Every method that was run here, over sparsity, in front of the Pareto front of all methods."""
     return _methods_over("sparsity_pct", evidence)
 
 
 @figure("methods_over_macs", was_run, NO_RUNS)
 def methods_over_macs(evidence: Evidence) -> Figure:
-    """Every method that was run here, over multiply-adds per image, before the best of all (the Pareto front)."""
+    """Every method that was run here, over multiply-adds per image, in front of the Pareto front of all methods."""
     return _methods_over("macs_m", evidence)
 
 

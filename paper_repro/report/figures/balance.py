@@ -15,7 +15,7 @@ from paper_repro.report.figures.registry import figure
 
 BLUE, CIRCLE = st.LOOKS["str"].colour, st.LOOKS["str"].marker
 PANELS = 3
-LOWEST_RATIO = 0.01  # below it a threshold sleeps
+LOWEST_RATIO = 0.01  # below it a threshold is still 0
 
 
 def _shown(frame: pd.DataFrame) -> list[str]:

@@ -17,6 +17,7 @@ from paper_repro.evidence import claims, evidence, results, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
+from paper_repro.evidence.statistics import PERCENT, Summary
 from paper_repro.evidence.verdicts import Comparison
 from paper_repro.report import figures, methods_report, published, report, summary
 from paper_repro.report.figures.style import look
@@ -41,8 +42,9 @@ OF_A_TRIAL = {
     "machine": "Machine",
 }
 TRIALS = (
-    f"Seed {SEED_OF_TRIALS}: trials, trained without a validation split and scored on it. Other seeds: what was then "
-    "trained on all examples with the settings of the chosen trial, scored on the test set."
+    f"Seed {SEED_OF_TRIALS}: trials, trained on the training set less its validation split, and scored on that split. "
+    "Other seeds: what was then trained on the whole training set with the settings of the chosen trial, and scored on "
+    "the test set."
 )
 OF_A_RUN = {
     "row": "Row",
@@ -60,6 +62,24 @@ OF_A_RUN = {
     "dataset_sha256": "Data (SHA-256)",
 }
 
+# what sets a method apart from the others of its class
+ERK = "The density of a layer is proportional to the sum of its dimensions over their product (Erdős–Rényi kernel)."
+VARIANTS = {
+    "gmp-global": "All layers are ranked together, so that each ends with a sparsity of its own.",
+    "gmp-erk": ERK,
+    "gmp-balance": "Each layer gets the sparsity at which STR's threshold would be balanced on its weights.",
+    "st3-sigma": "Weights are ranked by magnitude and layer size, which prunes small layers less.",
+    "lats": "The threshold rises in steps, one for each of 100 epochs.",
+    "dual-averaging": "The mask is hard: Top-KAST with a dense backward pass.",
+    "rigl-erk": ERK,
+    "snfs-erk": ERK,
+    "str-gs": "One threshold is learned for the whole network.",
+    "str-filter": "One threshold is learned for each filter.",
+    "str-weight": "One threshold is learned for each weight.",
+    "gmp-nm": "At most two of every four consecutive weights are kept, so the pattern decides the sparsity.",
+    "low-rank": "The recurrent matrices of the network are products of two factors of fixed ranks. Nothing is pruned.",
+}
+
 
 def badge(verdict: Verdict | str) -> str:
     """A verdict as a coloured word; the colour repeats what the word says."""
@@ -73,7 +93,8 @@ def pages(results_dir: Path) -> dict[str, str]:
         for name in in_order()
     }
     checked = {name: [(body, _claims(body)) for body in of_table] for name, of_table in bodies.items()}
-    texts = {"status.md": status(results_dir), "claims.md": all_claims(checked), "errata.md": errata(results_dir)}
+    texts = {"status.md": status(results_dir), "claims.md": all_claims(checked)}
+    texts |= {"errata.md": errata(results_dir), "failures.md": failures(results_dir)}
     for name in bodies:
         texts[f"tables/{name}.md"] = table_page(checked[name])
     common = {table: next(body for body in bodies[table] if body.tier == "smoke") for table in COMMON}
@@ -119,7 +140,9 @@ def status(results_dir: Path) -> str:
 
 
 def all_claims(checked: Mapping[str, list[tuple[Evidence, list[ClaimResult]]]]) -> str:
-    """Each claim once: what the paper's own numbers say of it, and what each tier with runs says."""
+    """Each claim once: what the paper's own numbers say of it, and what each tier with runs says. Of a tier that lacks
+    some runs, what the others say.
+    """
     lines = []
     for name, of_table in checked.items():
         by_claim: dict[str, list[ClaimResult]] = {}
@@ -127,15 +150,15 @@ def all_claims(checked: Mapping[str, list[tuple[Evidence, list[ClaimResult]]]]) 
             by_claim.setdefault(result.id, []).append(result)
         for id, its_results in by_claim.items():
             claim = its_results[0].claim
-            decided = [r for r in its_results if r.verdict not in (Verdict.UNTESTED, Verdict.MISSING)]
-            verdict = "<br>".join(f"{badge(r.verdict)} {r.tier}" for r in decided) or badge(Verdict.MISSING)
+            told = [r for r in its_results if r.verdict is not Verdict.UNTESTED and r.figure]
+            verdict = "<br>".join(f"{badge(r.verdict)} {r.tier}" for r in told) or badge(Verdict.MISSING)
             lines.append(
                 {
                     "Claim": link(html.escape(claim.text), f"generated/tables/{name}.html#{name}-{id}"),
                     "Of": html.escape(tables.load(name).paper_table),
-                    "Whose": "the paper's" if claim.whose == "paper" else "this project's",
+                    "Made in": html.escape(claim.source) if claim.whose == "paper" else "this project",
                     "Verdict": verdict,
-                    "Evidence": "<br>".join(f"{r.tier}: {html.escape(r.figure)}" for r in decided),
+                    "Evidence": "<br>".join(f"{r.tier}: {html.escape(r.figure)}" for r in told),
                 }
             )
     return sortable(pd.DataFrame(lines), "claims", "The claims, and what speaks for or against each.")
@@ -322,23 +345,15 @@ def method_page(name: str, body: Evidence, trials: Iterable[TrialLine]) -> str:
     """What a method is, and what it did on the protocol that all methods share; and its part of these trials."""
     entry = methods.METHODS[name]
     module = importlib.import_module(f"paper_repro.methods.{entry.module}")
-    lines = []
-    for row in body.table.rows:
-        if row.method == name and len(body.row_runs(row.id)):
-            anchor = f"../tables/{body.table.name}.html#{body.table.name}-{body.tier}-{row.id}"
-            means = {title: body.summary(row.id, column) for column, title in OF_A_METHOD.items()}
-            texts = {title: mean.text() if mean else "" for title, mean in means.items()}
-            lines.append({"Row": link(code(row.id), anchor), "Regime %": row.regime_pct, **texts})
     preset = ", ".join(f"{key}={value!r}" for key, value in entry.preset.items())
     which = f", which is {entry.cls}({preset})" if preset else ""
-    caption = f"Table {body.table.name}, tier {body.tier} ({body.setting}): mean over seeds [95 % interval]."
     parts = [
         f"# {look(name).name}",
+        VARIANTS.get(name, ""),
         f"`methods.get({name!r})`{which}, in `paper_repro/methods/{entry.module}.py`.",
         prose(inspect.getdoc(module) or ""),
         prose(inspect.getdoc(getattr(module, entry.cls)) or ""),
-        "## Results on the common protocol",
-        sortable(pd.DataFrame(lines), f"method-{name}", caption),
+        *_results_of_method(name, body),
     ]
     if tried := [line for line in trials if line.method == name]:
         frame = pd.DataFrame([line.model_dump(include=set(OF_A_TRIAL)) for line in tried])[list(OF_A_TRIAL)]
@@ -347,7 +362,33 @@ def method_page(name: str, body: Evidence, trials: Iterable[TrialLine]) -> str:
             "What came of it, beside STR's: [Is my method better than STR?](../../compare.md).",
             sortable(frame.rename(columns=OF_A_TRIAL), f"trials-{name}", TRIALS),
         ]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
+
+
+def _results_of_method(name: str, body: Evidence) -> list[str]:
+    """Its rows on the common protocol; of a method that is not on it, where its rows are."""
+    rows = [row for row in body.table.rows if row.method == name]
+    if not rows:
+        of = [table for table in in_order() if any(row.method == name for row in tables.load(table).rows)]
+        where = ", ".join(f"[`{table}`](../tables/{table}.md)" for table in of)
+        return ["## Results", f"This method takes ranks, not weights, and has tables of its own: {where}."]
+    lines = []
+    for row in rows:
+        if len(body.row_runs(row.id)):
+            anchor = f"../tables/{body.table.name}.html#{body.table.name}-{body.tier}-{row.id}"
+            means = {title: body.summary(row.id, column) for column, title in OF_A_METHOD.items()}
+            texts = {title: _text(title, mean) for title, mean in means.items()}
+            lines.append({"Row": link(code(row.id), anchor), "Regime %": row.regime_pct, **texts})
+    if not lines:
+        return ["## Results on the common protocol", f"Not trained yet at tier {body.tier}."]
+    caption = f"Table {body.table.name}, tier {body.tier} ({body.setting}): mean over seeds [95 % interval]."
+    return ["## Results on the common protocol", sortable(pd.DataFrame(lines), f"method-{name}", caption)]
+
+
+def _text(title: str, mean: Summary | None) -> str:
+    if mean is None:
+        return ""
+    return mean.text(within=PERCENT) if title.endswith("%") else mean.text()
 
 
 def prose(docstring: str) -> str:
@@ -374,3 +415,22 @@ def errata(results_dir: Path) -> str:
         "that follows from another convention of the same paper is no erratum: it passes, and the convention is named."
     )
     return f"# Errata\n\n{text}\n\n{sortable(frame, 'errata', 'Errata.')}"
+
+
+def failures(results_dir: Path) -> str:
+    """Every reproduced number that does not come out, with what is known about it."""
+    frame = pd.read_csv(results_dir / "failures.csv", dtype=str, keep_default_na=False)
+    names = {"top1_pct": "accuracy", "trained_sparsity_pct": "trained sparsity"}
+    pages = [link(code(table), f"tables/{table}.html") for table in frame["table"]]
+    frame = frame.assign(
+        table=pages,
+        row=frame["row"].map(code),
+        quantity=frame["quantity"].map(lambda name: names.get(name, COLUMNS.get(name, name))),
+        known=frame["known"].map(why),
+    ).rename(columns=str.capitalize)
+    frame = frame.rename(columns={"Known": "What is known"})
+    text = (
+        "Every number that was trained here and is FAIL, with what is known about it. Claims that fail are on the "
+        "pages of their tables."
+    )
+    return f"# What does not come out\n\n{text}\n\n{sortable(frame, 'failures', 'Numbers that fail.')}"
