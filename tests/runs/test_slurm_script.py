@@ -156,7 +156,7 @@ def test_a_signal_is_passed_on_and_waited_for(tmp_path: Path, signum: signal.Sig
 
 
 def test_a_signal_that_comes_too_early_is_not_lost(tmp_path: Path) -> None:
-    code, out, said = Task(tmp_path, "sleep 20; echo trained").run(setup=["kill -s USR1 $$"])
+    code, out, said = Task(tmp_path, "sleep 20 >/dev/null 2>&1; echo trained").run(setup=["kill -s USR1 $$"])
     assert code == 128 + signal.SIGUSR1 and out == "" and "scontrol requeue 7_1" in said
 
 
