@@ -88,7 +88,8 @@ DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
     "docs/reproduce.md": {**cost_report.PARTS, **budget_report.PARTS, "coverage": coverage.seeds_of_rows},
     "docs/compare.md": {
         "seeds": methods_report.what_seeds_decide,
-        "successors": methods_report.beside_str,
+        "family": methods_report.family,
+        "successors": methods_report.successors,
         "tuned": methods_report.tuned,
     },
 }

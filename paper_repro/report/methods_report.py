@@ -30,24 +30,36 @@ HEADER = (
 # -- by the recipes --------------------------------------------------------------------------------------------------
 
 
-def beside_str(results_dir: Path) -> str:
-    """The methods that came after STR, by their recipes: points of accuracy ahead of STR, and multiply-adds."""
-    e, of_str = evidence.load("successors", TIER, results_dir), evidence.load("family", TIER, results_dir)
+def successors(results_dir: Path) -> str:
+    """The methods that came after STR."""
+    e = evidence.load("successors", TIER, results_dir)
+    return _beside_str(e, results_dir, sorted({row.regime_pct for row in e.table.rows if row.regime_pct}), AXES)
+
+
+def family(results_dir: Path) -> str:
+    """The methods that the papers compare with, and STR's extensions, at the regimes of STR's rows."""
+    e = evidence.load("family", TIER, results_dir)
+    own = {row.regime_pct for row in e.table.rows if row.method == "str" and len(e.row_runs(row.id))}
+    return _beside_str(e, results_dir, sorted(regime for regime in own if regime), (At.SPARSITY,))
+
+
+def _beside_str(e: evidence.Evidence, results_dir: Path, regimes: Sequence[float], axes: Sequence[At]) -> str:
+    """The methods of a table by their recipes: points of accuracy ahead of STR, and multiply-adds."""
+    of_str = evidence.load("family", TIER, results_dir)
     ours = [network for row in of_str.table.rows if row.method == "str" for network in trained(of_str, row.id)]
-    rows = [row for row in e.table.rows if len(e.row_runs(row.id)) and row.regime_pct and row.method != "str"]
-    regimes = sorted({row.regime_pct for row in rows if row.regime_pct})
+    rows = [row for row in e.table.rows if len(e.row_runs(row.id)) and row.regime_pct in regimes]
     lines = []
-    for method in dict.fromkeys(row.method for row in rows):
+    for method in dict.fromkeys(row.method for row in rows if row.method != "str"):
         networks = {row.regime_pct: trained(e, row.id) for row in rows if row.method == method}
-        ahead = {at: [contrast(networks.get(regime, ()), ours, at) for regime in regimes] for at in AXES}
+        ahead = {at: [contrast(networks.get(regime, ()), ours, at) for regime in regimes] for at in axes}
         points = [_points(pairs) for of_axis in ahead.values() for pairs in of_axis]
         macs = [pairs.ratio("macs_m") for pairs in ahead[At.SPARSITY] if pairs.pairs]
         lines.append([f"`{method}`", *points, f"{min(macs):.1f} to {max(macs):.1f}" if macs else "–"])
     if not lines:
         return "Not run yet.\n"
-    header = ["Method", *(f"Points at equal {at}, {regime:g} %" for at in AXES for regime in regimes)]
+    header = ["Method", *(f"Points at equal {at}, {regime:g} %" for at in axes for regime in regimes)]
     header.append("MACs / STR's at equal sparsity")
-    return f"Table `successors`, tier `{TIER}` ({e.setting}):\n\n{markdown_table(header, lines)}"
+    return f"Table `{e.table.name}`, tier `{TIER}` ({e.setting}):\n\n{markdown_table(header, lines)}"
 
 
 def _points(pairs: Contrast) -> str:

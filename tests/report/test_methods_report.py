@@ -95,12 +95,12 @@ def test_without_trials_nothing_is_said(tmp_path: Path) -> None:
 
 
 def test_successors_stand_beside_strs_rows_of_every_regime(make_runs: MakeRuns, tmp_path: Path) -> None:
-    assert methods_report.beside_str(tmp_path) == "Not run yet.\n"
+    assert methods_report.successors(tmp_path) == "Not run yet.\n"
     runs = make_runs("successors", rows=["granet-90", "granet-95"], seeds=(0, 1))
     results.collect("successors", "smoke", runs, tmp_path)
-    assert "| `granet` | – | – | – | – | – |" in methods_report.beside_str(tmp_path)  # nothing of STR yet
+    assert "| `granet` | – | – | – | – | – |" in methods_report.successors(tmp_path)  # nothing of STR yet
     results.collect("resnet50", "smoke", make_runs(rows=["str-90.23", "str-95.03"], seeds=(0, 1)), tmp_path)
-    (row,) = [line for line in methods_report.beside_str(tmp_path).splitlines() if line.startswith("| `granet`")]
+    (row,) = [line for line in methods_report.successors(tmp_path).splitlines() if line.startswith("| `granet`")]
     points = [float(cell.split()[0]) for cell in row.split(" | ")[1:3]]
     assert points == pytest.approx([-3.025, -4.525], abs=0.006)  # 84.0 and 84.13 against 87.0 and 87.18, and so on
 
@@ -118,3 +118,14 @@ def test_what_seeds_decide(tmp_path: Path) -> None:
     assert [line[:3] for line in lines][:2] == [["2", "8", "13"], ["3", "12", "20"]]
     smallest = [[float(cell) for cell in line[3:]] for line in lines]
     assert all(several > single for several, single in smallest) and smallest == sorted(smallest, reverse=True)
+
+
+def test_the_family_stands_beside_str_at_strs_regimes(make_runs: MakeRuns, tmp_path: Path) -> None:
+    assert methods_report.family(tmp_path) == "Not run yet.\n"
+    results.collect("resnet50", "smoke", make_runs(rows=["gmp-90", "str-90.23", "gmp-95"]), tmp_path)
+    results.collect("family", "smoke", make_runs("family", rows=["set-90", "set-95"]), tmp_path)
+    header, _, *lines = methods_report.family(tmp_path).splitlines()[2:]
+    assert (
+        header == "| Method | Points at equal sparsity, 90 % | MACs / STR's at equal sparsity |"
+    )  # STR has no run at 95 %
+    assert [line.split(" | ")[0] for line in lines] == ["| `gmp`", "| `set`"]
