@@ -220,6 +220,11 @@ def _scale(axis: Axes, frame: pd.DataFrame, x: str) -> None:
             axis.set_xlim(0.8 * sparse.min(), 1.25 * sparse.max())
 
 
+def _places(frame: pd.DataFrame, x: str) -> pd.Series:
+    """Where points lie from left to right, as the logarithmic axes have it."""
+    return -np.log(100.0 - frame[x]) if x == "sparsity_pct" else np.log(frame[x])
+
+
 def _cut_collapsed(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
     """End the axis below the worst network that has not collapsed, and say at its edge what lies lower."""
     best = front(frame, x)
@@ -236,7 +241,8 @@ def _cut_collapsed(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
         label.remove()
     gone = frame.drop(whole.index).sort_values(x)
     gone = gone[gone["kind"].eq(kind) | gone["series"].eq("str")]
-    on_the_left = gone[x] < frame[x].median()
+    places = _places(frame[frame["kind"] != st.DENSE], x)
+    on_the_left = _places(gone, x) < (places.min() + places.max()) / 2
     # One line above the other, so that no words lie on others, and reaching towards the middle, so that all are within.
     for line, (_, point) in enumerate(pd.concat([gone[on_the_left][::-1], gone[~on_the_left]]).iterrows()):
         looks = st.look(point["series"])
