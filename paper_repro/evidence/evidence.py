@@ -53,7 +53,7 @@ class Evidence:
     @property
     def setting(self) -> str:
         """Data sets of the runs, in table order, where it is not the paper's, the network, and how any of the runs
-        computed and read: "Fashion-MNIST, width 16, bf16".
+        computed and read: "Fashion-MNIST, width 16, bf16", or "partly bf16" where only some did.
         """
         if self.plan is None:
             return "no training"
@@ -74,8 +74,12 @@ class Evidence:
         titles, width = [dataset(name).title for name in names], self.plan.base.model_args.get("width")
         if len(titles) > 2:
             titles = [titles[0], f"{len(titles) - 1} other data sets"]
-        chosen = {option for text in runs["options"] for option in text.split()}
-        options = [said for option, said in NAMED_OPTIONS.items() if option in chosen]
+        chosen = [text.split() for text in runs["options"]]
+        options = []
+        for option, said in NAMED_OPTIONS.items():
+            having = sum(option in of_run for of_run in chosen)
+            if having:
+                options.append(said if having == len(chosen) else f"partly {said}")
         return ", ".join([" and ".join(titles), *([] if width is None else [f"width {width}"]), *options])
 
     @property
