@@ -129,7 +129,7 @@ def shape(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
         some_are_empty = bool(frame["empty_layers"].any())
         sentence += f" {_spread_sentence(evidence, list(frame['threshold_spread']), some_are_empty)}"
     verdict = Verdict.PASS if first == last == total else Verdict.FAIL
-    return Outcome(verdict, f"first third sparser in {first}, last denser in {last} of {total}", sentence, lines)
+    return Outcome(verdict, f"first third sparser {first}, last denser {last} of {total}", sentence, lines)
 
 
 def _spread_sentence(evidence: Evidence, spreads: list[float], some_are_empty: bool) -> str:

@@ -111,7 +111,7 @@ def test_a_file_with_other_logits_is_not_written(tmp_path: Path, monkeypatch: py
 def test_missing_libraries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _ = kept(tmp_path, "resnet18", (3, 32, 32), num_classes=5)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"pip install 'paper-repro\[export\]'"):
+    with pytest.raises(UserError, match=r"pip install onnxruntime"):
         written(folder, tmp_path / "out")
 
 

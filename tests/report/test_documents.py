@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from paper_repro.errors import UserError
+from paper_repro.evidence import claims, evidence, verdicts
 from paper_repro.evidence.provenance import repository
-from paper_repro.report import documents
+from paper_repro.report import documents, summary
 
 BALANCE = documents.DOCUMENTS["docs/balance.md"]
 
@@ -17,6 +18,14 @@ BALANCE = documents.DOCUMENTS["docs/balance.md"]
 def test_documents_show_the_committed_results(name: str) -> None:
     current = documents.update(repository() / name, documents.DOCUMENTS[name], repository() / "results", check=True)
     assert current, "run `python -m paper_repro.report.documents`"
+
+
+def test_the_summary_cuts_no_evidence_short() -> None:
+    body = evidence.load("resnet50", "smoke", repository() / "results")
+    checked = claims.check(body)
+    lines = summary.summary(body, verdicts.comparisons(body), checked)
+    told = [found for found in checked if found.tier == "smoke" and found.verdict not in summary.UNDECIDED]
+    assert told and all(any(line.endswith(found.figure) for line in lines) for found in told)
 
 
 def test_a_page_follows_the_results(tmp_path: Path) -> None:
