@@ -59,9 +59,8 @@ def test_runs_are_sorted_by_where_their_median_ratio_lies(make_runs: MakeRuns, t
     cells = [cell.strip() for cell in line.split("|")][1:-1]
     assert cells[1:5] == ["2", "1.27 (1 to 1.53)", "102 of 108", "0 of 108"]
     assert "| 2 of 108 |" in text  # the dead layer of both seeds
-    said = "The median ratio is within a factor 1.5 of 1 in: `str-90.23`; in these rows, 102 of 108 "
-        "single layers are within that factor, too."
-    assert said in text
+    assert "The median ratio is within a factor 1.5 of 1 in: `str-90.23`; in these rows, 102 of 108 " in text
+    assert "102 of 108 single layers are within that factor, too." in text
     assert "At rest: none." in text
     assert "Above: `str-95.03`" in text and "Below" not in text
     assert "dense" not in text
