@@ -5,32 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from paper_repro import tables
-from paper_repro.evidence import evidence
+from paper_repro.evidence import evidence, tolerances
 from paper_repro.report.balance_report import markdown_table
 from paper_repro.report.summary import few
 
 MOST_NAMES = 6
-ENOUGH = 3  # seeds from which a row is no longer named
 
 
 def seeds_of_rows(results_dir: Path) -> str:
     """For every table and tier with results: how many of its own rows have no run, one seed, two seeds, or more."""
-    lines = []
+    lines, enough = [], tolerances.load().seeds
     for table in tables.names():
         for tier in tables.load(table).tiers:
             e = evidence.load(table, tier, results_dir)
             holders = tables.holders(e.table, tier)
             seeds = {row: len(e.row_runs(row)) for row in e.trained_rows if holders[row][0] == table}
             if any(seeds.values()):
-                lines.append([f"`{table}`", f"`{tier}`", *_by_count(seeds)])
-    header = ["Table", "Tier", "Not trained yet", "1 seed", "2 seeds", f"{ENOUGH} seeds or more"]
+                lines.append([f"`{table}`", f"`{tier}`", *_by_count(seeds, enough)])
+    header = ["Table", "Tier", "Not trained yet", "1 seed", "2 seeds", f"{enough} seeds or more"]
     return markdown_table(header, lines) if lines else "Not run yet.\n"
 
 
-def _by_count(seeds: dict[str, int]) -> list[str]:
+def _by_count(seeds: dict[str, int], enough: int) -> list[str]:
     """The rows with 0, 1, 2, ... seeds; of those with enough, only how many there are."""
     cells = []
-    for count in range(ENOUGH):
+    for count in range(enough):
         rows = [f"`{row}`" for row, number in seeds.items() if number == count]
         cells.append(f"{len(rows)}: {few(rows, MOST_NAMES)}" if rows else "–")
-    return [*cells, str(sum(number >= ENOUGH for number in seeds.values()) or "–")]
+    return [*cells, str(sum(number >= enough for number in seeds.values()) or "–")]

@@ -33,19 +33,21 @@ HEADER = (
 def successors(results_dir: Path) -> str:
     """The methods that came after STR."""
     e = evidence.load("successors", TIER, results_dir)
-    return _beside_str(e, results_dir, sorted({row.regime_pct for row in e.table.rows if row.regime_pct}), AXES)
+    of_str = evidence.load("family", TIER, results_dir)
+    return _beside_str(e, of_str, sorted({row.regime_pct for row in e.table.rows if row.regime_pct}), AXES)
 
 
 def family(results_dir: Path) -> str:
     """The methods that the papers compare with, and STR's extensions, at the regimes of STR's rows."""
     e = evidence.load("family", TIER, results_dir)
     own = {row.regime_pct for row in e.table.rows if row.method == "str" and len(e.row_runs(row.id))}
-    return _beside_str(e, results_dir, sorted(regime for regime in own if regime), (At.SPARSITY,))
+    return _beside_str(e, e, sorted(regime for regime in own if regime), (At.SPARSITY,))
 
 
-def _beside_str(e: evidence.Evidence, results_dir: Path, regimes: Sequence[float], axes: Sequence[At]) -> str:
-    """The methods of a table by their recipes: points of accuracy ahead of STR, and multiply-adds."""
-    of_str = evidence.load("family", TIER, results_dir)
+def _beside_str(e: evidence.Evidence, of_str: evidence.Evidence, regimes: Sequence[float], axes: Sequence[At]) -> str:
+    """The methods of a table by their recipes: points of accuracy ahead of STR, and multiply-adds. ``of_str`` has STR's
+    rows of every regime.
+    """
     ours = [network for row in of_str.table.rows if row.method == "str" for network in trained(of_str, row.id)]
     rows = [row for row in e.table.rows if len(e.row_runs(row.id)) and row.regime_pct in regimes]
     lines = []

@@ -420,15 +420,15 @@ def errata(results_dir: Path) -> str:
 def failures(results_dir: Path) -> str:
     """Every reproduced number that does not come out, with what is known about it."""
     frame = pd.read_csv(results_dir / "failures.csv", dtype=str, keep_default_na=False)
-    names = {"top1_pct": "accuracy", "trained_sparsity_pct": "trained sparsity"}
+    names = {"top1_pct": "accuracy", verdicts.TRAINED_SPARSITY: "trained sparsity"}
     pages = [link(code(table), f"tables/{table}.html") for table in frame["table"]]
     frame = frame.assign(
         table=pages,
         row=frame["row"].map(code),
         quantity=frame["quantity"].map(lambda name: names.get(name, COLUMNS.get(name, name))),
         known=frame["known"].map(why),
-    ).rename(columns=str.capitalize)
-    frame = frame.rename(columns={"Known": "What is known"})
+    )
+    frame = frame.rename(columns=str.capitalize).rename(columns={"Known": "What is known"})
     text = (
         "Every number that was trained here and is FAIL, with what is known about it. Claims that fail are on the "
         "pages of their tables."
