@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,6 +16,17 @@ from tests.tables_copy import edit
 __all__ = ["edit", "make_rnn_runs", "make_runs"]
 
 torch.set_num_threads(1)
+IN_MEMORY, ROOM_BYTES = Path("/dev/shm"), 8 << 30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary folders are in memory, where it has room and nobody has said otherwise: tests write many small files,
+    which on a disk takes a fifth of their time.
+    """
+    asked = os.environ.get("TMPDIR") or config.option.basetemp
+    if not asked and os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free >= ROOM_BYTES:
+        os.environ["TMPDIR"] = str(IN_MEMORY)  # other processes inherit it
+        tempfile.tempdir = None  # asked for anew
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
