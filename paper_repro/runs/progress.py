@@ -104,9 +104,12 @@ def _shared(event: Mapping[str, Any]) -> str:
 
 
 def seconds_left(event: Mapping[str, Any]) -> float | None:
-    """Of training, as fast as it has been; None before the first step, and after the last."""
-    share = event["step"] / event["total_steps"]
-    return event["seconds"] * (1.0 - share) / share if 0.0 < share < 1.0 and event["seconds"] else None
+    """Of training, at the pace since this process took the run up: an earlier one may have been on another machine, or
+    asleep. None before its first step, and after the last of all.
+    """
+    to_go = event["total_steps"] - event["step"]
+    steps = event.get("steps_here")  # an earlier version did not say it
+    return event["seconds_here"] * to_go / steps if steps and to_go else None
 
 
 def _left(event: Mapping[str, Any]) -> str:

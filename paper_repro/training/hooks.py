@@ -91,12 +91,14 @@ class Progress(Hook):
 
     def __init__(self, report: Report) -> None:
         self.report = report
+        self.began = 0, 0.0  # step and seconds of training where this process took the run up
 
     def note(self, text: str) -> None:
         """Something that people should know."""
         self.report({"event": "note", "text": text})
 
     def on_start(self, run: Run) -> None:
+        self.began = run.step, run.seconds
         self._tell("start", run)
 
     def on_record(self, run: Run) -> None:
@@ -117,6 +119,8 @@ class Progress(Hook):
                 "batch_size": run.spec.batch_size,
                 "processes": run.processes.count,
                 "seconds": run.seconds,
+                "steps_here": run.step - self.began[0],
+                "seconds_here": run.seconds - self.began[1],
                 "train_loss": last and last.train_loss,
                 "sparsity_pct": last and last.sparsity_pct,
             }

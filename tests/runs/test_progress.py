@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 
-from paper_repro.runs.progress import TrainingProgress
+from paper_repro.runs.progress import TrainingProgress, seconds_left
 from paper_repro.terminal import Console
 
 
@@ -19,6 +19,8 @@ def event(kind: str, step: int, **more: object) -> dict:
         "batch_size": 8,
         "processes": 1,
         "seconds": step * 0.5,
+        "steps_here": step,
+        "seconds_here": step * 0.5,
         "train_loss": 0.7 if step else None,
         "sparsity_pct": 12.3 if step else None,
         **more,
@@ -54,6 +56,18 @@ def test_lines_where_there_is_no_terminal() -> None:
         "gmp-80 s0 FAILED: the training process died (1 of 2 rows)",
         "str-80 s0 finished: top-1 86.15 %, sparsity 80.00 % (2 of 2 rows)",
     ]
+
+
+def test_what_is_left_is_told_by_the_pace_since_the_run_was_taken_up() -> None:
+    """A night's sleep in the first ten steps does not count; nothing is said before the first step here."""
+    slept = 30_000.0
+    taken_up = event("start", 10, seconds=slept, steps_here=0, seconds_here=0.0)
+    assert seconds_left(taken_up) is None
+    assert seconds_left(event("progress", 50, seconds=slept + 20, steps_here=40, seconds_here=20.0)) == 25.0
+    assert seconds_left(event("progress", 100)) is None
+    older = event("progress", 50)
+    del older["steps_here"], older["seconds_here"]
+    assert seconds_left(older) is None
 
 
 def test_bars_on_a_terminal() -> None:

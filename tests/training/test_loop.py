@@ -193,7 +193,11 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, report=die)
     assert saved_state.newest_step(tmp_path / "runs" / SPEC.name) == 24
-    assert without_time(train(tmp_path)) == without_time(whole)
+    events: list[dict] = []
+    assert without_time(train(tmp_path, report=events.append)) == without_time(whole)
+    told = [event for event in events if "step" in event]
+    assert [event["steps_here"] for event in told] == [event["step"] - 24 for event in told] and told[-1]["step"] == 72
+    assert told[0]["seconds_here"] == 0.0 < told[0]["seconds"]
 
 
 def test_signals_are_handed_back_after_a_run(tmp_path: Path) -> None:

@@ -152,8 +152,8 @@ def status(job: Job, console: Console, capsys: pytest.CaptureFixture[str]) -> di
     return said | {"first": lines[0], "last": lines[-1]}
 
 
-PROGRESS = {"event": "progress", "step": 18, "total_steps": 72, "epoch": 0.75, "epochs": 3, "seconds": 3600.0,
-            "train_loss": 1.5, "sparsity_pct": 12.0}  # fmt: skip
+PROGRESS = {"event": "progress", "step": 18, "total_steps": 72, "epoch": 0.75, "epochs": 3, "seconds": 9000.0,
+            "steps_here": 9, "seconds_here": 1800.0, "train_loss": 1.5, "sparsity_pct": 12.0}  # fmt: skip
 
 
 def test_without_a_queue_the_runs_speak_for_themselves(
