@@ -234,6 +234,11 @@ def trained(evidence: Evidence, row: str) -> list[Network]:
     ]
 
 
+def trained_by(evidence: Evidence, method: str) -> list[Network]:
+    """The same of all rows of a method."""
+    return [network for row in evidence.table.rows if row.method == method for network in trained(evidence, row.id)]
+
+
 def arithmetic(run: Mapping[Any, Any]) -> str:
     """What rounded, as far as a line of results says it."""
     threads = f"{run['threads']} thread{'s' * (run['threads'] > 1)}"

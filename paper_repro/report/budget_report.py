@@ -93,7 +93,7 @@ def _measured(e: evidence.Evidence, row: str) -> list[str]:
 def granularities(results_dir: Path) -> str:
     """STR with one threshold for the network, a layer, a filter or a weight, at tier smoke."""
     e = evidence.load("extensions", "smoke", results_dir)
-    plain = _trained_by_str(e)
+    plain = contrast.trained_by(e, "str")
     lines = []
     for regime, ids in _by_regime(e, GRANULARITIES).items():
         for method in (method for method in GRANULARITIES if method in ids and ids.keys() != {"str"}):
@@ -102,10 +102,6 @@ def granularities(results_dir: Path) -> str:
             lines.append([*cells, lead.signed() if lead and method != "str" else "–"])
     header = ["Regime", "One threshold for", "Row", *MEASURED, "Points ahead of STR at equal sparsity"]
     return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else "Not run yet.\n"
-
-
-def _trained_by_str(e: evidence.Evidence) -> list[contrast.Network]:
-    return [network for row in e.table.rows if row.method == "str" for network in contrast.trained(e, row.id)]
 
 
 def tier_small(results_dir: Path) -> str:
@@ -150,7 +146,7 @@ def _named(found: claims.ClaimResult) -> str:
 def _leads(e: evidence.Evidence, row: Row) -> list[str]:
     """Points by which STR is ahead of a row, where STR's own curve is read off, as the claims have it."""
     printed = [network for other in e.table.rows if other.method == "str" for network in contrast.printed(other)]
-    sides = [(contrast.trained(e, row.id), _trained_by_str(e)), (contrast.printed(row), printed)]
+    sides = [(contrast.trained(e, row.id), contrast.trained_by(e, "str")), (contrast.printed(row), printed)]
     leads = [contrast.contrast(*side, at).swapped().difference() for at in COMPARED_AT for side in sides]
     return [lead.signed() if lead else "–" for lead in leads]
 

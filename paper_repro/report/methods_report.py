@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paper_repro.evidence import evidence, regression, results
-from paper_repro.evidence.contrast import At, Contrast, contrast, trained
+from paper_repro.evidence.contrast import At, Contrast, contrast, trained, trained_by
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.evidence.regression import AXES, MARGIN, Comparison, Measured
 from paper_repro.evidence.statistics import POWER, pooled_sd, smallest_decided
@@ -48,7 +48,7 @@ def _beside_str(e: evidence.Evidence, of_str: evidence.Evidence, regimes: Sequen
     """The methods of a table by their recipes: points of accuracy ahead of STR, and multiply-adds. ``of_str`` has STR's
     rows of every regime.
     """
-    ours = [network for row in of_str.table.rows if row.method == "str" for network in trained(of_str, row.id)]
+    ours = trained_by(of_str, "str")
     rows = [row for row in e.table.rows if len(e.row_runs(row.id)) and row.regime_pct in regimes]
     lines = []
     for method in dict.fromkeys(row.method for row in rows if row.method != "str"):
