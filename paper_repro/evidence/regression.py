@@ -136,20 +136,21 @@ def compare(
     """
     if across_machines:
         method, str_runs = ([replace(run, arithmetic="") for run in runs] for runs in (method, str_runs))
-    others = [run.network for run in str_runs if run.usable]
+    others = networks(str_runs)
+    runs = {target: [run for run in method if run.regime_pct == target] for target in targets}
     of_axis = []
     for at in AXES:
-        pairs = [contrast(_networks(method, target), others, at) for target in targets]
         lines = [
-            _line(target, at, [run for run in method if run.regime_pct == target], pair, others, failures or {})
-            for target, pair in zip(targets, pairs, strict=True)
+            _line(target, at, of, contrast(networks(of), others, at), others, failures or {})
+            for target, of in runs.items()
         ]
         of_axis.append(_judged(lines, margin))
     return [line for lines in zip(*of_axis, strict=True) for line in lines]
 
 
-def _networks(runs: Iterable[Measured], target: float) -> list[Network]:
-    return [run.network for run in runs if run.usable and run.regime_pct == target]
+def networks(runs: Iterable[Measured]) -> list[Network]:
+    """What is compared of the runs that have ended well."""
+    return [run.network for run in runs if run.usable]
 
 
 def _line(
@@ -162,16 +163,16 @@ def _line(
 ) -> Comparison:
     """What is known of one regime before the regimes are judged together."""
     problems = [_problem(run, failures.get(run.spec)) for run in runs if not run.usable]
-    networks = _networks(runs, target)
+    ours = networks(runs)
     line = Comparison(target, at, Answer.NO_RESULT, tuple(sorted(runs, key=lambda run: run.seed)))
-    if not networks:
+    if not ours:
         return replace(line, notes=tuple(problems) or ("no run",))
     notes = [*problems]
     if pairs.alone:
         notes.append(f"{_seeds(pairs.alone)}: STR has no finished run on the same data and machine")
     notes += _outside(pairs.outside, others, at)
-    if len(networks) == 1:
-        notes += _among_reseeded(networks[0], others, at)
+    if len(ours) == 1:
+        notes += _among_reseeded(ours[0], others, at)
     difference = pairs.difference()
     if difference is None or (pairs.outside and difference.n < 2):
         return replace(line, answer=Answer.OUTSIDE, notes=tuple(notes))

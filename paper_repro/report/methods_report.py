@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from paper_repro.evidence import evidence, regression, results
-from paper_repro.evidence.contrast import At, Contrast, contrast, trained, trained_by
+from paper_repro.evidence.contrast import Answer, At, Contrast, contrast, trained, trained_by
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
-from paper_repro.evidence.regression import AXES, MARGIN, Comparison, Measured
+from paper_repro.evidence.regression import AXES, MARGIN, Comparison, Measured, networks
 from paper_repro.evidence.statistics import POWER, pooled_sd, smallest_decided
 from paper_repro.methods import METHODS
 from paper_repro.report.balance_report import markdown_table
@@ -18,12 +18,11 @@ TABLE, TIER = "resnet50", "smoke"  # whose STR rows are the regimes, unless regr
 HEADER = (
     "Method",
     "Regime",
-    "Chosen settings",
-    "Pairs",
     "Top-1 (%)",
     "STR's top-1 (%)",
-    "Difference [95 %]",
-    "Verdict",
+    "Points at equal sparsity",
+    "MACs / STR's",
+    "Points at equal MACs",
 )
 
 
@@ -109,11 +108,14 @@ def count(lines: Sequence[TrialLine], method: str) -> int:
 
 
 def compared(lines: Sequence[TrialLine], method: str) -> list[Comparison]:
-    """The method against STR at the regimes of both, at equal sparsity, as ``regress`` compares them."""
-    runs = {who: [_measured(line) for line in lines if line.method == who and not _is_trial(line)] for who in METHODS}
+    """The method against STR at the regimes of both, as ``regress`` compares them."""
+    runs = {who: _final_runs(lines, who) for who in (method, "str")}
     regimes = sorted({run.regime_pct for run in runs[method]} & {run.regime_pct for run in runs["str"]})
-    lines_of_both = regression.compare(regimes, runs[method], runs["str"], MARGIN)
-    return [line for line in lines_of_both if line.at is At.SPARSITY]
+    return regression.compare(regimes, runs[method], runs["str"], MARGIN)
+
+
+def _final_runs(lines: Sequence[TrialLine], method: str) -> list[Measured]:
+    return [_measured(line) for line in lines if line.method == method and not _is_trial(line)]
 
 
 def _is_trial(line: TrialLine) -> bool:
@@ -134,50 +136,55 @@ def _measured(line: TrialLine) -> Measured:
     )
 
 
-def _cells(lines: Sequence[TrialLine], method: str) -> list[list[str]]:
-    chosen = {
-        line.regime_pct: f"{line.settings} (trial {line.trial})"
-        for line in lines
-        if line.method == method and not _is_trial(line)
-    }
-    return [
-        [
-            f"`{method}`",
-            f"{line.target_pct:g} %",
-            chosen[line.target_pct],
-            f"{len(line.seeds)} of {len(line.runs)}",
-            *_of_pairs(line),
-            line.verdict,
-        ]
-        for line in compared(lines, method)
-    ]
+def _of_regime(sparsity: Comparison, macs: Comparison, of_str: Sequence[Measured]) -> list[str]:
+    """The cells of a method at one regime, from the regime on."""
+    known, str_top1_pct = sparsity.difference, sparsity.str_top1_pct
+    both = "–", "–"
+    if known is not None and str_top1_pct is not None:
+        both = f"{str_top1_pct + known.mean:.2f}", f"{str_top1_pct:.2f}"
+    pairs = contrast(networks(sparsity.runs), networks(of_str), At.SPARSITY)
+    ratio = f"{pairs.ratio('macs_m'):.1f}" if pairs.pairs else "–"
+    return [f"{sparsity.target_pct:g} %", *both, _said(sparsity), ratio, _said(macs)]
 
 
-def _of_pairs(line: Comparison) -> list[str]:
-    """Accuracy of both, and the difference, of the seeds that are paired."""
-    if line.difference is None or line.str_top1_pct is None:
-        return ["–", "–", "–"]
-    both = (line.str_top1_pct + line.difference.mean, line.str_top1_pct)
-    return [*(f"{top1_pct:.2f}" for top1_pct in both), line.difference.signed()]
+def _said(line: Comparison) -> str:
+    """Difference and verdict; the seeds that have a pair, where not all have one."""
+    difference = f"{line.difference.signed()}: " if line.difference is not None else ""
+    of_some = f", {len(line.seeds)} of {len(line.runs)} seeds" if 0 < len(line.seeds) < len(line.runs) else ""
+    return f"{difference}{line.verdict}{of_some}"
 
 
 def tuned(results_dir: Path) -> str:
-    """Every method that was tuned as STR was, beside it, on each machine that both were tuned on."""
+    """Every method that was tuned as STR was, beside it, on each machine that both were tuned on; then who is ahead."""
     lines = trials(results_dir)
     machines = sorted({line.machine for line in lines if not _is_trial(line)})
     by_machine = [[line for line in lines if line.machine == machine] for machine in machines]
-    rows = [
-        [*cells, str(number)]
-        for method in METHODS
-        for number, here in enumerate(by_machine, start=1)
-        for cells in (_cells(here, method) if method != "str" else ())
-    ]
+    rows: list[list[str]] = []
+    decided: dict[tuple[At, Answer], dict[str, set[float]]] = {}
+    for method in METHODS:
+        for number, here in enumerate(by_machine, start=1):
+            of_both = compared(here, method) if method != "str" else []
+            for sparsity, macs in zip(of_both[::2], of_both[1::2], strict=True):
+                rows.append([f"`{method}`", *_of_regime(sparsity, macs, _final_runs(here, "str")), str(number)])
+            for line in of_both:
+                decided.setdefault((line.at, line.answer), {}).setdefault(method, set()).add(line.target_pct)
     if not rows:
         return "No method of the family has been tuned yet.\n"
     setting = evidence.load(TABLE, TIER, results_dir).setting
     counted = f"{count(lines, 'str')} trials for each method and for STR at each regime"
     title = f"Table `{TABLE}`, tier `{TIER}` ({setting}), {counted}"
+    ahead = "\n".join(_who(at, decided) for at in AXES)
     if len(machines) == 1:
-        return f"{title}:\n\n{markdown_table(HEADER, [row[:-1] for row in rows])}"
+        return f"{title}:\n\n{markdown_table(HEADER, [row[:-1] for row in rows])}\n{ahead}\n"
     named = "; ".join(f"{number}: {machine}" for number, machine in enumerate(machines, start=1))
-    return f"{title}:\n\n{markdown_table([*HEADER, 'Machine'], rows)}\nMachines: {named}.\n"
+    return f"{title}:\n\n{markdown_table([*HEADER, 'Machine'], rows)}\nMachines: {named}.\n\n{ahead}\n"
+
+
+def _who(at: At, decided: Mapping[tuple[At, Answer], Mapping[str, set[float]]]) -> str:
+    """Which methods are better or worse than STR, and where, as an item of a list."""
+    told = []
+    for answer in (Answer.BETTER, Answer.WORSE):
+        methods = decided.get((at, answer), {})
+        where = (f"`{name}` ({', '.join(f'{one:g}' for one in sorted(at))} %)" for name, at in methods.items())
+        told.append(f"{answer} than STR: {', '.join(where) or 'none'}")
+    return f"- At equal {at}, {'; '.join(told)}."

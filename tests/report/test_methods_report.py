@@ -55,9 +55,10 @@ def test_a_method_is_held_against_str_with_the_settings_that_were_chosen_for_bot
     assert "2 trials for each method and for STR" in text
     (row,) = [part for part in text.splitlines() if part.startswith("| `gmp`")]
     assert [cell.strip() for cell in row.strip("|").split("|")] == [
-        "`gmp`", "95 %", "weight_decay=0.01 (trial 1)", "3 of 3", "82.00", "80.00", "+2.00 [+2.00, +2.00]", "better",
+        "`gmp`", "95 %", "82.00", "80.00", "+2.00 [+2.00, +2.00]: better", "1.0", "+2.00 [+2.00, +2.00]: better",
     ]  # fmt: skip
     assert "`str`" not in text
+    assert "- At equal sparsity, better than STR: `gmp` (95 %); worse than STR: none.\n" in text
 
 
 def test_a_seed_without_a_pair_is_in_neither_accuracy(tmp_path: Path) -> None:
@@ -67,7 +68,21 @@ def test_a_seed_without_a_pair_is_in_neither_accuracy(tmp_path: Path) -> None:
     ]
     write(tmp_path, *tuned_lines("gmp", 82.0), *of_str)
     (row,) = [part for part in methods_report.tuned(tmp_path).splitlines() if part.startswith("| `gmp`")]
-    assert row.split(" | ")[3:6] == ["2 of 3", "82.05", "80.05"]
+    assert row.split(" | ")[2:4] == ["82.05", "80.05"]
+    assert row.split(" | ")[4].endswith("]: better, 2 of 3 seeds")
+
+
+def test_what_is_better_with_as_many_weights_may_be_worse_at_the_same_cost(tmp_path: Path) -> None:
+    """STR's networks of 80 % cost what the method's of 95 % do, and are more accurate."""
+    denser = [line.model_copy(update={"regime_pct": 80.0}) for line in tuned_lines("str", 90.0, sparsity_pct=80.0)]
+    sparser = tuned_lines("str", 80.0, sparse_macs_m=0.25)
+    write(tmp_path, *tuned_lines("gmp", 82.0), *denser, *sparser)
+    text = methods_report.tuned(tmp_path)
+    (row,) = [part for part in text.splitlines() if part.startswith("| `gmp`")]
+    assert [cell.strip() for cell in row.strip("|").split("|")][4:] == [
+        "+2.00 [+2.00, +2.00]: better", "4.0", "-8.00 [-8.00, -8.00]: worse",
+    ]  # fmt: skip
+    assert "- At equal MACs, better than STR: none; worse than STR: `gmp` (95 %).\n" in text
 
 
 def test_runs_of_two_machines_are_no_pairs(tmp_path: Path) -> None:
@@ -76,15 +91,15 @@ def test_runs_of_two_machines_are_no_pairs(tmp_path: Path) -> None:
 
 
 def test_what_was_tuned_on_two_machines_has_a_line_for_each(tmp_path: Path) -> None:
-    """Each with the settings that were chosen there, and beside STR's runs of there."""
+    """Each beside STR's runs of there."""
     there = {"machine": "another", "settings": "weight_decay=0.3"}
     both = [*tuned_lines("gmp", 82.0), *tuned_lines("str", 80.0)]
     write(tmp_path, *both, *tuned_lines("gmp", 79.0, **there), *tuned_lines("str", 80.5, **there))
-    rows = [part.strip("| ").split(" | ") for part in methods_report.tuned(tmp_path).splitlines() if "`gmp`" in part]
-    assert [[row[2], row[6], row[-1]] for row in rows] == [
-        ["weight_decay=0.3 (trial 1)", "-1.50 [-1.50, -1.50]", "1"],
-        ["weight_decay=0.01 (trial 1)", "+2.00 [+2.00, +2.00]", "2"],
-    ]
+    parts = methods_report.tuned(tmp_path).splitlines()
+    rows = [part.strip("| ").split(" | ") for part in parts if part.startswith("| `gmp`")]
+    assert [[row[4], row[-1]] for row in rows] == [
+        ["-1.50 [-1.50, -1.50]: worse", "1"], ["+2.00 [+2.00, +2.00]: better", "2"],
+    ]  # fmt: skip
     assert "Machines: 1: another; 2: one." in methods_report.tuned(tmp_path)
 
 
