@@ -2,12 +2,13 @@
 
 One global quantile of |W| is the threshold of all layers; it follows the cubic schedule from 5 % to 50 % of training.
 The forward pass uses scale * sign(W) * relu(|W| - threshold), and the gradient goes to the raw weight unchanged:
-neither mask nor scale enter it. The scale, one per output filter, restores the layer's mean magnitude,
+neither mask nor scale enter it. The scale, one per output filter, makes up for the magnitude that the filter loses,
 
-    scale = 1.01 / (kept + 0.01),   kept = mean(|W| of the filter, pruned ones as 0) / mean(|W| of the layer),
+    scale = 1.01 / (kept + 0.01),   kept = mean(|W|, pruned ones as 0) / mean(|W|), both over the filter,
 
-with 1e-6 added above and below the fraction bar. ST-3-sigma ranks |W| * sqrt(n_out + n_in + k_h + k_w) instead (the
-sum of the dimensions, as in the authors' code), which prunes small layers less and saves multiply-adds.
+with 1e-6 added above and below the fraction bar; it is 1 where nothing is pruned. ST-3-sigma ranks
+|W| * sqrt(n_out + n_in + k_h + k_w) instead (the sum of the dimensions, as in the authors' code), which prunes small
+layers less and saves multiply-adds.
 
 Threshold and scale are estimated anew at every step of the original, here at ``updates`` equal distances.
 """
@@ -40,8 +41,8 @@ class ScaledSoftThreshold(StraightThrough):
     def prune(self, weight: Tensor, threshold: Tensor) -> None:
         super().prune(weight, threshold.clamp(min=0.0))
         magnitude = weight.abs().to(wide(weight))
-        of_filter = torch.where(magnitude > self.threshold, magnitude, 0.0).flatten(1).mean(1)
-        kept = (of_filter + 1e-6) / (magnitude.mean() + 1e-6)
+        left = torch.where(magnitude > self.threshold, magnitude, 0.0)
+        kept = (left.flatten(1).mean(1) + 1e-6) / (magnitude.flatten(1).mean(1) + 1e-6)
         self.scale.copy_((1.01 / (kept + 0.01)).view_as(self.scale))
 
 

@@ -210,13 +210,23 @@ def test_st3_by_hand() -> None:
     weight = torch.tensor([[3.0, -1.0], [0.5, 0.25]], requires_grad=True)
     layer = ScaledSoftThreshold(weight)
     assert torch.equal(layer(weight), weight)
-    layer.prune(weight, torch.tensor(0.5))
-    mean = 4.75 / 4
-    scale = [1.01 / ((2.0 + 1e-6) / (mean + 1e-6) + 0.01), 1.01 / (1e-6 / (mean + 1e-6) + 0.01)]
+    layer.prune(weight, torch.tensor(1.0))
+    scale = 1.01 / ((1.5 + 1e-6) / (2.0 + 1e-6) + 0.01)  # of the first filter, 3 of 4 are left; of the second, nothing
     used = layer(weight)
-    assert torch.allclose(used, torch.tensor([[2.5 * scale[0], -0.5 * scale[0]], [0.0, 0.0]]))
+    assert torch.allclose(used, torch.tensor([[2.0 * scale, 0.0], [0.0, 0.0]]))
     used.backward(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
     assert torch.equal(weight.grad, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))  # neither mask nor scale
+
+
+def test_st3_scales_a_filter_by_what_the_filter_itself_has_lost() -> None:
+    """One that is large beside the others has no other scale, and one that has lost nothing has none."""
+    weight = torch.tensor([[1.0, 0.1], [10.0, 1.0], [5.0, 5.0]])
+    layer = ScaledSoftThreshold(weight)
+    layer.prune(weight, torch.tensor(1e-4))
+    assert torch.allclose(layer.scale, torch.ones(3, 1), atol=1e-5)
+    layer.prune(weight, torch.tensor(0.5))
+    scale = 1.01 / (1.0 / 1.1 + 0.01)
+    assert torch.allclose(layer.scale.flatten(), torch.tensor([scale, 1.0, 1.0]), atol=1e-4)
 
 
 def test_feather_by_hand() -> None:
