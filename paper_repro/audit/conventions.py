@@ -10,6 +10,7 @@ share of dense      Parameters are the dense network's, as printed, times the sh
                     dense ResNet50 count batch norm, the sparsity does not.
 pruned layers       Sparsity is that of the pruned layers alone, where others stay dense. A row counts so only if its
                     FLOPs follow from that reading and do not from the other: the sparsity itself would always fit.
+                    Where they follow from neither or from both, the sparsity is INCONCLUSIVE.
 ==================  =================================================================================================
 
 A number that one of these gives, and the usual way does not, is PASS, and says by which convention.
@@ -46,15 +47,33 @@ def other_readings(net: Network, row: Row, dense_params: Quantity | None) -> Rea
         left = 1.0 - sparsity.value / 100.0
         share = Estimate(dense_params.value * left, note=f"{dense_params.text} M x {left:.4f}")
         readings.setdefault("params_m", {})[SHARE] = share
-    if row.distribution == "uniform" and keep_dense and not row.pruned_layers_pct and "macs_m" in numbers:
-        alone = under_uniform(net, sparsity, keep_dense)
-        overall = under_uniform(net, _in_pruned_layers(sparsity, alone["sparsity_pct"]), keep_dense)
+    if may_be_of_pruned_layers(row):
+        alone, overall = _macs_of_both(net, row)
         macs = numbers["macs_m"]
-        if macs.matches(alone["macs_m"].value) and not macs.matches(overall["macs_m"].value):
-            note = f"its FLOPs follow from that reading; with {sparsity.text} % overall they would be "
-            note += f"{overall['macs_m'].value:.1f} M"
+        if macs.matches(alone) and not macs.matches(overall):
+            note = f"its FLOPs follow from that reading; with {sparsity.text} % overall they would be {overall:.1f} M"
             readings["sparsity_pct"][PRUNED] = Estimate(sparsity.value, note=note)
     return readings
+
+
+def may_be_of_pruned_layers(row: Row) -> bool:
+    """Whether the printed sparsity could be that of the pruned layers alone, by all but the FLOPs."""
+    printed = row.reported.printed
+    return row.distribution == "uniform" and bool(row.keep_dense) and not row.pruned_layers_pct and "macs_m" in printed
+
+
+def flops_tell(net: Network, row: Row) -> bool:
+    """Whether a row's FLOPs follow from one of the two readings of its sparsity, and from one only."""
+    macs = row.reported.printed["macs_m"]
+    return len({macs.matches(value) for value in _macs_of_both(net, row)}) == 2
+
+
+def _macs_of_both(net: Network, row: Row) -> tuple[float, float]:
+    """Multiply-adds in millions, if the printed sparsity is that of the pruned layers alone, and if it is overall."""
+    sparsity = row.reported.printed["sparsity_pct"]
+    alone = under_uniform(net, sparsity, row.keep_dense)
+    overall = under_uniform(net, _in_pruned_layers(sparsity, alone["sparsity_pct"]), row.keep_dense)
+    return alone["macs_m"].value, overall["macs_m"].value
 
 
 def _in_pruned_layers(overall: Quantity, at_that: Estimate) -> Quantity:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from paper_repro import tables
 from paper_repro.audit.comparison import UNITS, Comparison, compared
-from paper_repro.audit.conventions import other_readings
+from paper_repro.audit.conventions import flops_tell, may_be_of_pruned_layers, other_readings
 from paper_repro.audit.recompute import (
     Estimate,
     Network,
@@ -28,6 +28,9 @@ from paper_repro.paper.quantity import Quantity, parse
 from paper_repro.verdict import Verdict
 
 FOLLOWS = "follows from the sparsity or the N:M pattern of the pruned layers, which its source prints alone"
+UNDECIDED = (
+    "overall; it may be that of the pruned layers alone, as in other rows, and the FLOPs of this row do not tell"
+)
 Cells = Mapping[str, Mapping[str, Quantity]]  # budget name -> layer name, or a total -> printed sparsity in percent
 
 
@@ -41,7 +44,10 @@ def of_row(row: Row, cells: Cells) -> Iterator[Comparison]:
         for quantity, number in numbers.items():
             if quantity in recomputed:
                 usual = replace(recomputed[quantity], note=row.note)
-                yield _by_convention(row, quantity, number, usual, others.get(quantity, {}))
+                line = _by_convention(row, quantity, number, usual, others.get(quantity, {}))
+                if line.verdict is Verdict.FAIL and quantity == "sparsity_pct" and may_be_of_pruned_layers(row):
+                    line = line if flops_tell(net, row) else replace(line, verdict=Verdict.INCONCLUSIVE, note=UNDECIDED)
+                yield line
     elif row.pruned_layers_pct:  # its source counts sparsity over the pruned layers, and prints no other number
         rule = under_uniform(network(row.model, row.dataset), parse(row.pruned_layers_pct), row.keep_dense)
         for quantity in ("sparsity_pct", "macs_m"):

@@ -12,7 +12,8 @@ How a claim is decided:
   equal sparsity, MACs or accuracy as ``contrast.py`` defines them: PASS when it lies above what the claim needs, FAIL
   when below, INCONCLUSIVE otherwise and where nothing is comparable. Neither one seed nor a printed number
   gives an interval: INCONCLUSIVE.
-- "About 20 %", "up to half" and "up to 10 points" are met by what rounds to 20 % or more, 50 % and 10 points. On
+- "About 20 %", "up to half" and "up to 10 points" are met by what rounds to 20 % or more, 50 % and 10 points. A
+  largest mean that falls short of that is FAIL where its interval excludes the amount, INCONCLUSIVE otherwise. On
   printed numbers this is arithmetic: PASS says that the paper's tables bear it out, not that a new training would.
 - Where a claim says that a lead grows, means that do not grow make a PASS INCONCLUSIVE.
 - A claim about what a network is once trained (its budget, when it began to prune) is checked on every network on its

@@ -192,8 +192,12 @@ def _verdicts(claim: Claim, lines: Sequence[Line], printed: bool) -> list[Verdic
         ahead = _holds(claim, printed, differences[at], 0.0)
         if ahead is Verdict.PASS and not printed and judge_all(differences)[at][0] is not Answer.BETTER:
             ahead = Verdict.INCONCLUSIVE  # the largest of several
-        short = _holds(claim, printed, differences[at], claim.up_to) is Verdict.FAIL
-        verdicts = [Verdict.FAIL if short or Verdict.FAIL in verdicts else ahead]
+        short = differences[at].mean < claim.up_to
+        if short and _holds(claim, printed, differences[at], claim.up_to) is Verdict.FAIL:
+            verdicts.append(Verdict.FAIL)
+        if ahead is Verdict.PASS and short:
+            ahead = Verdict.INCONCLUSIVE  # it may come to so much, and did not here
+        verdicts = [Verdict.FAIL if Verdict.FAIL in verdicts else ahead]
     if claim.fewer_macs and any(line.macs_ratio >= 1 for line in counted):
         verdicts.append(Verdict.FAIL)
     if claim.grows and not _grows(lines):
@@ -236,6 +240,8 @@ def _on_runs(
         f"The claim allows a deficit of {claim.margin:g} points." if claim.margin else "",
         f"The claim is about {claim.counts_from_pct:g} % and more." if claim.counts_from_pct else "",
     ]
+    if claim.up_to is not None and lines and max(line.difference.mean for line in lines) < claim.up_to:
+        sentences.append(f"The largest mean is to come to {claim.up_to:g}.")
     if claim.fewer_macs and not evidence.full_scale and any(line.macs_ratio >= 1 for line in lines):
         sentences.append("A narrow network has its MACs in other layers than the paper's, which tier audit has.")
     if claim.grows and sum(line.counts for line in lines) > 1:

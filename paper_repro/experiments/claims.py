@@ -41,7 +41,7 @@ class Claim(File):
     multiply-adds saved in percent, which is the only measure at equal accuracy.
 
     It holds when the difference is above zero for all rows; or above minus the ``margin`` (what counts as equal); or
-    above ``at_least``; or when the largest is not below ``up_to``. ``counts_from_pct``: regimes below it are told, and
+    above ``at_least``; or when the largest comes to ``up_to``. ``counts_from_pct``: regimes below it are told, and
     do not count. ``fewer_macs``: ours must need fewer, too. ``grows``: and its lead must grow with sparsity.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -102,11 +103,6 @@ def trials(results_dir: Path) -> list[TrialLine]:
     return results.read_lines(file, TrialLine) if file.exists() else []
 
 
-def count(lines: Sequence[TrialLine], method: str) -> int:
-    """Trials that a method had at each regime."""
-    return max((line.trial + 1 for line in lines if line.method == method and _is_trial(line)), default=0)
-
-
 def compared(lines: Sequence[TrialLine], method: str) -> list[Comparison]:
     """The method against STR at the regimes of both, as ``regress`` compares them."""
     runs = {who: _final_runs(lines, who) for who in (method, "str")}
@@ -171,7 +167,9 @@ def tuned(results_dir: Path) -> str:
     if not rows:
         return "No method of the family has been tuned yet.\n"
     setting = evidence.load(TABLE, TIER, results_dir).setting
-    counted = f"{count(lines, 'str')} trials for each method and for STR at each regime"
+    counts = sorted(Counter((line.method, line.regime_pct, line.machine) for line in lines if _is_trial(line)).values())
+    each = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    counted = f"{each} trials for each method and for STR at each regime"
     title = f"Table `{TABLE}`, tier `{TIER}` ({setting}), {counted}"
     ahead = "\n".join(_who(at, decided) for at in AXES)
     if len(machines) == 1:

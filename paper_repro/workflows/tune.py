@@ -233,8 +233,9 @@ def lines(searches: Sequence[Search], tier: str) -> list[TrialLine]:
 
 def keep(new: Sequence[TrialLine], file: Path, *, unless_larger: bool = False) -> Path:
     """Write these lines into a trials file, in the place of those of the same methods and regimes on this machine, and
-    of those that failed, whose machine is not known. ``unless_larger``: where the file has a search of more trials on
-    this machine, it stays instead.
+    of those that failed, whose machine is not known. Runs with the settings that are still the chosen ones stay, of
+    seeds that are not among the new lines. ``unless_larger``: where the file has a search of more trials on this
+    machine, it stays instead.
     """
     machines = {"", *(line.machine for line in new)}
     with locked(file.parent / f".{file.stem}.lock"):
@@ -242,10 +243,19 @@ def keep(new: Sequence[TrialLine], file: Path, *, unless_larger: bool = False) -
         if unless_larger:
             larger = _trials(line for line in there if line.machine in machines - {""}) - _trials(new)
             new = [line for line in new if (line.method, line.regime_pct) not in larger]
-        again = {(line.method, line.regime_pct) for line in new}
-        stay = [line for line in there if (line.method, line.regime_pct) not in again or line.machine not in machines]
+        stay = [line for line in there if line.machine not in machines or not _replaced(line, new)]
         ordered = sorted([*stay, *new], key=lambda line: tuple(getattr(line, name) for name in TrialLine.KEY))
         return results.write_lines(ordered, file, "trials")
+
+
+def _replaced(line: TrialLine, new: Iterable[TrialLine]) -> bool:
+    """Whether new lines take the place of this one. Whatever is new of a search does, but for a run that was trained
+    with the settings that are still the chosen ones: only a run of the same seed takes its place.
+    """
+    of_search = [other for other in new if (other.method, other.regime_pct) == (line.method, line.regime_pct)]
+    same_seed = any(other.seed == line.seed for other in of_search)
+    chosen = {(other.trial, other.settings) for other in of_search if other.chosen == "yes"}
+    return same_seed or (bool(of_search) and (line.trial, line.settings) not in chosen)
 
 
 def _line(search: Search, trial: Trial, tier: str) -> TrialLine:

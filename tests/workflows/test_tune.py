@@ -209,6 +209,25 @@ def test_trials_are_kept_with_where_they_are_from(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_runs_with_what_is_still_chosen_stay_when_trials_are_written_again(tmp_path: Path) -> None:
+    """Trials are written before the runs that follow them: a command that is stopped between the two loses none."""
+    file = tmp_path / "smoke_trials.csv"
+    trials = tune.lines(tuned(3, 60.0), "smoke")
+    (best,) = [line for line in trials if line.chosen == "yes"]
+    after = [best.model_copy(update={"seed": seed, "dataset": "fashion_mnist"}) for seed in (0, 1, 2)]
+    tune.keep([*trials, *after], file)
+    before = file.read_text(encoding="utf-8")
+    tune.keep(trials, file)
+    assert file.read_text(encoding="utf-8") == before
+    again = after[0].model_copy(update={"top1_pct": 12.5})
+    tune.keep([*trials, again], file)
+    kept = {line.seed: line.top1_pct for line in results.read_lines(file, TrialLine) if line.seed != best.seed}
+    assert kept == {0: 12.5, 1: round(best.top1_pct or 0.0, 2), 2: round(best.top1_pct or 0.0, 2)}
+    other = [line.model_copy(update={"chosen": "no" if line.trial == best.trial else "yes"}) for line in trials]
+    tune.keep(other, file)  # something else was chosen
+    assert {line.seed for line in results.read_lines(file, TrialLine)} == {best.seed}
+
+
 def test_a_trial_that_failed_before_does_not_stay_beside_its_run(tmp_path: Path) -> None:
     def second_fails(specs: Mapping[str, Spec]) -> dict[str, tune.Known | str]:
         return {name: "it died" if "trial 1" in name else run for name, run in trained(specs).items()}
