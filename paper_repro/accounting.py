@@ -151,11 +151,12 @@ def ranks(model: nn.Module) -> dict[str, int]:
 
 def fullest_groups(model: nn.Module, m: int) -> dict[str, int]:
     """Layer -> the most weights in any ``m`` consecutive inputs that a forward pass would use now; layers whose inputs
-    ``m`` does not divide are left out. A layer is n:m sparse where this is at most n, and costs n / m of its dense MACs
-    where each group has n.
+    ``m`` does not divide are left out, and transposed convolutions. A layer is n:m sparse where this is at most n, and
+    costs n / m of its dense MACs where each group has n.
     """
+    layers = {name: layer for name, layer in counted_layers(model).items() if not isinstance(layer, Transposed)}
     with torch.no_grad():
-        used = {name: layer.weight.movedim(1, -1) for name, layer in counted_layers(model).items()}
+        used = {name: layer.weight.movedim(1, -1) for name, layer in layers.items()}
         return {
             name: int(weight.ne(0).unflatten(-1, (-1, m)).sum(-1).max())
             for name, weight in used.items()

@@ -251,7 +251,8 @@ def _recipes_of_same(
 def _row_plan(row: Row, tier: Place, method: Place, printed: Place, own: Place) -> RowPlan:
     """The row's own values over those of its method over those of the tier."""
     if "budget" in own.section.get("method_args", {}):  # it says how sparse each layer is, whatever its method does
-        kept = {name: value for name, value in method.section.get("method_args", {}).items() if name != "distribution"}
+        of_method, spreads = method.section.get("method_args", {}), ("distribution", "keep_dense")
+        kept = {name: value for name, value in of_method.items() if name not in spreads}
         method = replace(method, section={**method.section, "method_args": kept})
     spec, goal = recipe(row.model, row.method, tier, method, printed, own)
     arguments = spec.method_args

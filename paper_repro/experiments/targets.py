@@ -35,7 +35,7 @@ def overall_sparsity_pct(spec: Spec) -> float | None:
             return float(arguments[name])
     if not asks(arguments) or "target_sparsity_pct" in arguments:
         return None
-    if "sparsity_pct" in arguments and _distribution(spec.method, arguments) not in (None, "uniform"):
+    if "sparsity_pct" in arguments and _distribution(spec.method, arguments) != "uniform":
         return float(arguments["sparsity_pct"])
     what = ("budget", "sparsity_pct", "distribution", "keep_dense")
     asked = {name: arguments[name] for name in what if name in arguments}
@@ -43,10 +43,12 @@ def overall_sparsity_pct(spec: Spec) -> float | None:
 
 
 def _distribution(method: str, method_args: Mapping[str, Any]) -> Any:
+    """How a method spreads its sparsity: as its arguments say, or else as is its way."""
     from paper_repro.methods import METHODS
 
-    preset = METHODS[method].preset if method in METHODS else {}
-    return None if "budget" in method_args else {**preset, **method_args}.get("distribution")
+    entry = METHODS.get(method)
+    asked = {**(entry.preset if entry else {}), **method_args}.get("distribution")
+    return asked or (getattr(entry.load(), "distributions", ("uniform",))[0] if entry else "uniform")
 
 
 @lru_cache(maxsize=256)

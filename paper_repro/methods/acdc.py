@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from paper_repro.errors import UserError
 from paper_repro.methods.base import attached_layers, momentum_of
 from paper_repro.methods.magnitude import MagnitudePruning
 from paper_repro.methods.mask import Mask
@@ -27,6 +28,11 @@ from paper_repro.methods.schedules import Schedule
 @dataclass(frozen=True)
 class Phases(Schedule):
     """1 in sparse phases and 0 in dense ones; what begins is a phase, of one stage or more."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.updates % 20:
+            raise UserError(f"updates = {self.updates}: phases are twentieths of training, so it is a multiple of 20")
 
     def value(self, stage: int) -> float:
         time = stage / self.updates

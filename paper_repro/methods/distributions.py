@@ -224,8 +224,7 @@ def balance(layers: Mapping[str, nn.Module], sparsity_pct: float, keep_dense: It
 
 def n_of_m(layers: Mapping[str, nn.Module], pattern: Pattern, keep_dense: Iterable[str] = ()) -> NofM:
     """The budget of an N:M pattern. UserError where it fits none of the layers that are not kept dense."""
-    shapes = {name: layer.get_parameter("weight").shape for name, layer in layers.items()}
-    fitting = {name for name in layers if pattern.fits(shapes[name])} - kept_dense(layers, keep_dense)
+    fitting = {name for name, layer in layers.items() if pattern.fits(layer)} - kept_dense(layers, keep_dense)
     if not fitting:
         raise UserError(f"no layer can be {pattern.n}:{pattern.m}: none has input channels that {pattern.m} divides")
     by_layer = {name: pattern.sparsity_pct if name in fitting else 0.0 for name in layers}

@@ -10,8 +10,9 @@ estimated anew at every step of the original, here at ``updates`` equal distance
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from paper_repro.accounting import counted_layers
 from paper_repro.methods.magnitude import MagnitudePruning
 from paper_repro.methods.schedules import CubicThenHold
 from paper_repro.methods.straight_through import StraightThrough
@@ -34,10 +35,14 @@ class Feather(MagnitudePruning):
     distributions = ("global", "balance")
     schedule = CubicThenHold(0.0, 0.5, updates=100)
 
-    @property
-    def pruned_gradient(self) -> float:
-        """What the gradient of pruned weights is multiplied by."""
-        return 1.0 if self.sparsity_pct is not None and self.sparsity_pct <= 95.0 else 0.5
+    def attach(self, model: nn.Module) -> nn.Module:
+        overall = self.sparsity_pct
+        if overall is None:
+            assert self.budget is not None
+            sizes = {name: layer.weight.numel() for name, layer in counted_layers(model).items()}
+            overall = sum(self.budget.get(name, 0.0) * size for name, size in sizes.items()) / sum(sizes.values())
+        self.pruned_gradient = 1.0 if overall <= 95.0 else 0.5  # what the gradient of pruned weights is multiplied by
+        return super().attach(model)
 
     def sparse(self, weight: Tensor) -> PowerThreshold:
         return PowerThreshold(weight, self.pruned_gradient)

@@ -2,7 +2,7 @@
 
 layer    one s per layer (the method of the paper)
 global   one s for the whole network (STR-GS, Table 9)
-filter   one s per output filter
+filter   one s per output filter (of a transposed convolution per input channel, the first dimension of its weight)
 weight   one s per weight: the network learns its mask (appendix A.5.3)
 """
 

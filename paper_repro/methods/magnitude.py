@@ -56,7 +56,7 @@ class ScheduledPruning(Method, ABC):
         end: float | None = None,
         updates: int | None = None,
     ) -> None:
-        name = type(self).__name__
+        name, keep_dense = type(self).__name__, tuple(keep_dense)
         distribution = distribution or self.distributions[0]
         require_known(
             f"distribution of {name}", N_OF_M if is_pattern(distribution) else distribution, self.distributions
@@ -65,11 +65,13 @@ class ScheduledPruning(Method, ABC):
             raise UserError(f"{name}: the pattern {distribution} says how sparse each layer is; leave the rest out")
         if budget is not None and distribution in RANKINGS:
             raise UserError(f"{name} with distribution {distribution!r} ranks all layers together and takes no budget")
+        if budget is not None and keep_dense:
+            raise UserError(f"{name} takes either budget or keep_dense: a budget keeps a layer dense by 0 %")
         if (sparsity_pct is None) == (budget is None) and not is_pattern(distribution):
             raise UserError(f"{name} takes either sparsity_pct or budget")
         self.sparsity_pct = None if sparsity_pct is None else percent(sparsity_pct)
         self.budget = budget
-        self.distribution, self.keep_dense = distribution, tuple(keep_dense)
+        self.distribution, self.keep_dense = distribution, keep_dense
         chosen: dict[str, Any] = {"start": start, "end": end, "updates": updates}
         self.schedule = replace(self.schedule, **{key: value for key, value in chosen.items() if value is not None})
 

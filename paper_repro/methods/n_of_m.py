@@ -3,7 +3,7 @@ sparse tensor cores take.
 
 The groups of a convolution run along its input channels, at one output channel and one place of the kernel. A layer
 whose input channels (per group of the convolution) M does not divide stays dense: the first one of an image network,
-and depthwise ones.
+and depthwise ones. So does a transposed convolution, whose weight has its outputs where the others have their inputs.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import re
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from paper_repro.accounting import Transposed
 from paper_repro.errors import UserError
 
 
@@ -29,9 +30,9 @@ class Pattern:
         """Of a layer that has the pattern and no other zeros."""
         return 100.0 * (1.0 - self.n / self.m)
 
-    def fits(self, shape: torch.Size) -> bool:
-        """Whether weights of this shape fall into groups of m."""
-        return shape[1] % self.m == 0
+    def fits(self, layer: nn.Module) -> bool:
+        """Whether the weights of this layer fall into groups of m."""
+        return not isinstance(layer, Transposed) and layer.get_parameter("weight").shape[1] % self.m == 0
 
     def mask(self, weight: Tensor) -> Tensor:
         """Ones at the n largest magnitudes of every group, zeros elsewhere; like ``weight``."""

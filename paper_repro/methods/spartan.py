@@ -31,7 +31,7 @@ from paper_repro.methods.schedules import Hold
 from paper_repro.methods.straight_through import straight_through
 
 BINS = 1 << 14  # of the histogram
-RAMP = 0.2  # of training, in which k falls to the target
+RAMP = 0.2  # of training, in which k falls to the target; in less where the masks stand still before that
 
 
 class SoftMask(Pruned):
@@ -79,8 +79,8 @@ class Spartan(MagnitudePruning):
     def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
         if self.schedule.starting(step, total_steps) is None:
             return
-        time, layers = step / total_steps, attached_layers(model)
-        fraction, beta = min(time / RAMP, 1.0), 1.0 + (self.beta - 1.0) * min(time / self.schedule.end, 1.0)
+        time, end, layers = step / total_steps, self.schedule.end, attached_layers(model)
+        fraction, beta = min(time / min(RAMP, end), 1.0), 1.0 + (self.beta - 1.0) * min(time / end, 1.0)
         thresholds = self.target.thresholds({name: raw for name, (_, raw) in layers.items()}, fraction)
         for name, (mask, raw) in layers.items():
             mask.prune(raw, thresholds[name])

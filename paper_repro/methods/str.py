@@ -194,6 +194,8 @@ class STR(Method):
 class STROfFilters(STR):
     """STR on one value for each filter, by one s per layer: thresholds apply to these values, not to weights."""
 
+    starts_at = 1.0  # importances, and the scales of batch norm
+
     def __init__(
         self,
         s_init: float = -3200.0,

@@ -56,7 +56,7 @@ class STRNofM(STR):
     def parametrization(self, name: str, layer: CountedLayer) -> nn.Module:
         soft = self.soft_threshold(layer.weight)
         assert isinstance(soft, NofMSoftThreshold)
-        if self.pattern.fits(layer.weight.shape):
+        if self.pattern.fits(layer):
             soft.pattern = self.pattern
         return soft
 

@@ -477,6 +477,7 @@ def test_erk_meets_the_overall_sparsity_with_layers_kept_dense() -> None:
     assert sparsity_pct("rigl-erk", asked) == 90.0
     assert sparsity_pct("dnw", {**asked, "distribution": "erk"}) == 90.0
     assert sparsity_pct("rigl", asked) == 89.95
+    assert sparsity_pct("acdc", asked) == sparsity_pct("st3", asked) == 90.0  # one ranking of all weights is their way
     assert sparsity_pct("dense", {}) is None
 
 

@@ -229,6 +229,19 @@ def test_st3_scales_a_filter_by_what_the_filter_itself_has_lost() -> None:
     assert torch.allclose(layer.scale.flatten(), torch.tensor([scale, 1.0, 1.0]), atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["gmp", "rigl", "dsr"])
+def test_a_budget_leaves_nothing_for_keep_dense_to_say(name: str) -> None:
+    budget = dict.fromkeys(counted_layers(network()), 90.0)
+    with pytest.raises(UserError, match="either budget or keep_dense"):
+        methods.get(name, budget=budget, keep_dense=["last"])
+
+
+@pytest.mark.parametrize("drop", [0.0, -0.1, 1.5])
+def test_a_share_to_replace_is_a_share(drop: float) -> None:
+    with pytest.raises(UserError, match="share of weights that is replaced"):
+        methods.get("dsr", sparsity_pct=90.0, drop=drop)
+
+
 def test_feather_by_hand() -> None:
     weight = torch.tensor([[3.0, -1.0, 0.5, 0.0]], requires_grad=True)
     layer = PowerThreshold(weight, pruned_gradient=0.5)
@@ -239,8 +252,15 @@ def test_feather_by_hand() -> None:
     assert torch.allclose(used, expected)
     used.backward(torch.ones_like(weight))
     assert weight.grad.tolist() == [[1.0, 1.0, 0.5, 0.5]]
-    for sparsity_pct, factor in ((95.0, 1.0), (98.0, 0.5)):
-        assert methods.get("feather", sparsity_pct=sparsity_pct).pruned_gradient == factor
+
+
+@pytest.mark.parametrize(("sparsity_pct", "factor"), [(95.0, 1.0), (98.0, 0.5)])
+def test_feather_halves_the_gradient_of_pruned_weights_above_95_percent(sparsity_pct: float, factor: float) -> None:
+    """By the overall sparsity, also where a budget says it layer by layer."""
+    budget = dict.fromkeys(counted_layers(network()), sparsity_pct)
+    for asked in ({"sparsity_pct": sparsity_pct}, {"budget": budget, "distribution": "balance"}):
+        model = methods.get("feather", **asked).attach(network())
+        assert {held.pruned_gradient for held, _ in attached_layers(model).values()} == {factor}
 
 
 def test_a_weight_that_is_not_a_number_stays_visible() -> None:

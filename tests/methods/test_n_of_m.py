@@ -48,6 +48,17 @@ def test_a_layer_whose_inputs_do_not_divide_stays_dense() -> None:
         methods.get("gmp", distribution="3:5").attach(network())
 
 
+@pytest.mark.parametrize("name", ["gmp-nm", "sr-ste", "str-nm"])
+def test_a_transposed_convolution_has_no_pattern(name: str) -> None:
+    """Its weight has the outputs where others have the inputs: groups along that dimension would be of outputs."""
+    model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.ConvTranspose2d(8, 4, 3))
+    method = methods.get(name, distribution="2:4")
+    method.attach(model)
+    for step in range(100 if name == "gmp-nm" else 0):  # the others have the pattern at once
+        method.before_step(model, step, 100)
+    assert bool((model[1].weight != 0.0).all()) and fullest_groups(model, 4) == {"0": 2}
+
+
 @pytest.mark.parametrize("name", ["gmp-nm", "sr-ste"])
 def test_the_account_of_a_pattern_is_its_budget(name: str) -> None:
     method = methods.get(name, distribution="1:4")

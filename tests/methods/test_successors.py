@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from paper_repro import methods
+from paper_repro.accounting import account
 from paper_repro.errors import UserError
 from paper_repro.methods.acdc import Phases
 from paper_repro.methods.autosparse import LeakyThreshold
@@ -78,6 +79,12 @@ def test_acdc_has_the_phases_of_the_authors_hundred_epochs() -> None:
     assert [epoch for epoch, value in begins.items() if value == 1.0] == [10, 20, 30, 40, 50, 60, 70, 85]
     assert [epoch for epoch, value in begins.items() if value == 0.0] == [15, 25, 35, 45, 55, 65, 75]
     assert sum(phases.value(phases.stage(epoch / 100)) for epoch in range(100)) == 50
+
+
+def test_acdc_has_its_phases_at_every_twentieth_of_training() -> None:
+    """With ten stages no dense phase would ever begin."""
+    with pytest.raises(UserError, match="multiple of 20"):
+        methods.get("acdc", sparsity_pct=90.0, updates=10)
 
 
 def test_acdc_brings_weights_back_from_zero_without_momentum() -> None:
@@ -214,6 +221,12 @@ def test_spartan_derives_the_mask() -> None:
         step = torch.zeros(20, dtype=torch.float64)
         step[at] = 1e-6
         assert float(derived[at]) == pytest.approx((loss(flat + step) - loss(flat - step)) / 2e-6, rel=2e-3, abs=2e-3)
+
+
+def test_spartan_is_at_its_target_when_the_masks_stand_still() -> None:
+    """Also where that is before a fifth of training, the time in which k falls otherwise."""
+    training = Training("spartan", sparsity_pct=90.0, end=0.1)
+    assert account(training.finish(), (1, 14, 14)).sparsity_pct == pytest.approx(90.0, abs=0.1)
 
 
 def test_spartan_uses_the_masks_and_freezes_them() -> None:

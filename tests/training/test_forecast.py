@@ -164,6 +164,16 @@ def test_ranks_fall_where_the_threshold_meets_the_importances() -> None:
     assert forecast(replace(RANKS, method_args=one, weight_decay=0.008)).onset_step == onset
 
 
+@pytest.mark.parametrize("method", ["str-bn", "str-filter-pruning"])
+def test_filters_fall_where_the_threshold_meets_what_scales_them(method: str) -> None:
+    """Importances and the scales of batch norm start at 1: g(s) has to be far higher than where small weights go."""
+    spec = replace(SHORT, method=method, method_args={"s_init": -12.0}, weight_decay=0.03)
+    onset, factors = forecast(spec).onset_step, decay_factors(spec, spec.weight_decay)
+    threshold = [1.0 / (1.0 + math.exp(12.0 * factor)) for factor in factors]
+    assert threshold[onset] >= factors[onset] and threshold[onset - 1] < factors[onset - 1]
+    assert onset > forecast(replace(spec, method="str")).onset_step
+
+
 def test_ranks_that_never_fall_are_refused_where_some_are_to_be_kept() -> None:
     """Table 12's lambda as SGD's weight decay: 300 epochs are not enough."""
     never = replace(RANKS, method_args={**RANKS.method_args, "rank_decay": {"w": 0.001, "u": 0.001}})
