@@ -13,7 +13,9 @@ on either side, and what lies between them is a straight line in these scales:
   network is left out.
 - *Equal MACs*: accuracy over the logarithm of MACs, along the Pareto front. MACs are a price: whoever can pay for a
   network can also take a cheaper one that is more accurate, so that only networks that no cheaper one reaches count.
-- *Equal accuracy*: the same front read the other way round, so that the two can never contradict each other.
+  Which rows these are is told by the means of the other seeds. By the seed's own accuracies it would be the lucky
+  networks that count, and this side would look better than it is.
+- *Equal accuracy*: the same front read the other way round.
 
 **Nothing is extrapolated.** Up to ``EDGE`` of density or MACs beyond the outermost network, that network itself stands.
 Further out nothing is compared, in either direction. A lead with fewer weights, or a deficit with more, would decide
@@ -37,6 +39,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -62,7 +65,7 @@ class At(StrEnum):
 class Network:
     """What a comparison needs to know of a network, trained or printed. ``density``: share of the weights that are
     left. ``macs_m`` may be NaN where it is not known. ``data``: what its accuracy is measured on. ``arithmetic``: the
-    machine and library that trained it.
+    machine and library that trained it. ``row``: which one of its side it is, the same for all seeds.
     """
 
     seed: int
@@ -71,6 +74,7 @@ class Network:
     density: float
     macs_m: float
     arithmetic: str = ""
+    row: str = ""
 
     @property
     def pairs_with(self) -> tuple[int, str, str]:
@@ -116,7 +120,7 @@ def contrast(networks: Iterable[Network], others: Sequence[Network], at: At) -> 
     alone: list[Network] = []
     for network in sorted(networks, key=lambda network: network.seed):
         same = [other for other in others if other.pairs_with == network.pairs_with]
-        there = counterpart(network, same, at) if same else None
+        there = counterpart(network, same, at, others) if same else None
         if there is not None:
             pairs.append((network, there))
         else:
@@ -124,9 +128,9 @@ def contrast(networks: Iterable[Network], others: Sequence[Network], at: At) -> 
     return Contrast(tuple(pairs), tuple(outside), tuple(alone))
 
 
-def counterpart(network: Network, others: Sequence[Network], at: At) -> Network | None:
+def counterpart(network: Network, others: Sequence[Network], at: At, every: Sequence[Network] = ()) -> Network | None:
     """The network that the others would have where this one is; None outside of their range. ``others``: at least one,
-    of its seed and data.
+    of its seed and data; ``every``: those of other seeds too.
     """
     top1_pct, density, macs_m = network.top1_pct, network.density, network.macs_m
     if at is At.ROW:
@@ -138,7 +142,9 @@ def counterpart(network: Network, others: Sequence[Network], at: At) -> Network 
         if accuracy is None or log_macs is None:
             return None
         return Network(network.seed, network.data, accuracy, density, math.exp(log_macs))
-    front = pareto_front([(other.macs_m, other.top1_pct) for other in others if other.macs_m > 0])
+    front = [(other.macs_m, other.top1_pct) for other in _on_the_front(others, every)]
+    if at is At.ACCURACY:
+        front = pareto_front(front)  # accuracies that rise can be read both ways
     if not front:
         return None
     macs, accuracies = zip(*front, strict=True)
@@ -151,6 +157,23 @@ def counterpart(network: Network, others: Sequence[Network], at: At) -> Network 
     return Network(
         network.seed, network.data, top1_pct, math.nan, float(np.exp(np.interp(top1_pct, accuracies, np.log(macs))))
     )
+
+
+def _on_the_front(networks: Sequence[Network], every: Sequence[Network]) -> list[Network]:
+    """Those networks of one seed whose rows are on the Pareto front, in order of MACs. The front is that of the rows'
+    means over the other seeds in ``every``; a row that has no other seed is there with its own.
+    """
+    means = {}
+    for network in networks:
+        of_row = [
+            other
+            for other in every
+            if network.row and other.row == network.row and other.seed != network.seed
+            if (other.data, other.arithmetic) == (network.data, network.arithmetic)
+        ] or [network]
+        means[network] = fmean(one.macs_m for one in of_row), fmean(one.top1_pct for one in of_row)
+    front = set(pareto_front(place for place in means.values() if place[0] > 0))
+    return sorted((network for network in networks if means[network] in front), key=lambda network: network.macs_m)
 
 
 def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -229,6 +252,7 @@ def trained(evidence: Evidence, row: str) -> list[Network]:
             _density(run["sparsity_pct"]),
             run["sparse_macs_m"],
             arithmetic(run),
+            row,
         )
         for run in runs.to_dict("records")
     ]

@@ -54,7 +54,8 @@ class Measured:
         assert self.top1_pct is not None and self.sparsity_pct is not None
         macs_m = math.nan if self.macs_m is None else self.macs_m
         density = 1.0 - self.sparsity_pct / 100.0
-        return Network(self.seed, self.dataset, self.top1_pct, density, macs_m, self.arithmetic)
+        row = f"{self.regime_pct:g}"
+        return Network(self.seed, self.dataset, self.top1_pct, density, macs_m, self.arithmetic, row)
 
 
 def measured(runs: Iterable[tuple[float, Spec]], stored: Mapping[str, Mapping[str, Any]]) -> list[Measured]:
@@ -223,7 +224,7 @@ def _among_reseeded(network: Network, others: Sequence[Network], at: At) -> list
     there = []
     for seed in sorted({other.seed for other in others}):
         same = [other for other in others if other.pairs_with == replace(network, seed=seed).pairs_with]
-        if same and (place := counterpart(network, same, at)) is not None:
+        if same and (place := counterpart(network, same, at, others)) is not None:
             there.append(place.top1_pct)
     expected = summarise(there).of_one_more if there else None
     if expected is None:

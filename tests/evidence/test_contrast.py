@@ -82,6 +82,26 @@ def test_equal_accuracy_is_equal_macs_read_the_other_way_round() -> None:
     assert counterpart(network(86.1), BY_MACS, At.ACCURACY) is None
 
 
+def test_the_front_is_told_by_the_other_seeds() -> None:
+    """Seed 0 was lucky with its cheap network. In the other seeds the dear row is the better one. So it counts in seed
+    0 too, with its own accuracy there. Of a single seed there is nothing else to go by.
+    """
+    accuracies = {0: (90.0, 88.0), 1: (86.0, 88.0), 2: (87.0, 89.0)}
+    every = [
+        replace(network(top1_pct, macs_m=macs, seed=seed), row=row)
+        for seed, pair in accuracies.items()
+        for top1_pct, (row, macs) in zip(pair, (("cheap", 1.0), ("dear", 4.0)), strict=True)
+    ]
+    of_seed = [other for other in every if other.seed == 0]
+    # at twice the MACs: halfway between the two, or the cheap one alone
+    for others, expected in ((every, 89.0), (of_seed, 90.0)):
+        (pair,) = contrast([network(0.0, macs_m=2.0)], others, At.MACS).pairs
+        assert pair[1].top1_pct == pytest.approx(expected)
+    elsewhere = [replace(other, arithmetic="another machine") for other in every if other.seed != 0]
+    (pair,) = contrast([network(0.0, macs_m=2.0)], [*of_seed, *elsewhere], At.MACS).pairs
+    assert pair[1].top1_pct == 90.0
+
+
 def test_networks_are_compared_within_their_seed() -> None:
     """Seeds differ by 10 points, and ours is 1 point ahead on each: pairing is what shows it."""
     theirs = [network(80.0 + 10 * seed, density, seed=seed) for seed in (0, 1, 5) for density in (0.2, 0.05)]

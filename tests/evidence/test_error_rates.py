@@ -10,7 +10,7 @@ import pytest
 
 from paper_repro import tables
 from paper_repro.evidence import contrast_claims
-from paper_repro.evidence.contrast import Answer, Network, judge_all
+from paper_repro.evidence.contrast import Answer, At, Network, contrast, judge_all
 from paper_repro.evidence.statistics import LEVEL, chance_to_decide, summarise
 from paper_repro.verdict import Verdict
 
@@ -55,6 +55,38 @@ def test_where_some_differences_are_real_the_others_stay_as_safe() -> None:
     wrong = rate(drawn[:, :3] != Answer.TOO_FEW)
     assert 0.4 * ERROR < wrong <= ERROR + SAMPLING  # it is not bought with a correction that decides nothing
     assert (drawn[:, 3] == Answer.BETTER).mean() > 0.99 and (drawn[:, 4] == Answer.WORSE).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "seeds", "most"),
+    [([86.0] * 5, 3, ERROR), ([86.0] * 5, 10, 0.12), ([86.2, 85.7, 85.0, 84.1, 82.6], 10, 0.06)],
+    ids=["flat, three seeds", "flat, ten seeds", "as at tier smoke"],
+)
+def test_at_equal_macs_no_side_gains_by_being_read_off(accuracies: list[float], seeds: int, most: float) -> None:
+    """Two methods that are the same: five rows each, whose accuracy and MACs are drawn anew for every seed. The front
+    of a seed's own runs would put the side that is read off half a point ahead.
+    """
+    generator, families = np.random.default_rng(5), 300
+    macs_m = np.array([1.2, 0.68, 0.33, 0.13, 0.06])
+
+    def side() -> list[Network]:
+        top1_pct = generator.normal(accuracies, 0.52, (seeds, 5))
+        macs = macs_m * generator.normal(1.0, 0.02, (seeds, 5))
+        return [
+            Network(seed, "made up", float(top1_pct[seed, row]), 1.0, float(macs[seed, row]), row=str(row))
+            for seed in range(seeds)
+            for row in range(5)
+        ]
+
+    wrong, leads = [], []
+    for _ in range(families):
+        ours, theirs = side(), side()
+        pairs = [contrast([one for one in ours if one.row == str(row)], theirs, At.MACS) for row in range(5)]
+        differences = [difference for one in pairs if (difference := one.difference()) is not None]
+        leads.append([difference.mean for difference in differences])
+        wrong.append(any(answer in (Answer.BETTER, Answer.WORSE) for answer, _ in judge_all(differences, 0.5)))
+    assert abs(np.mean(leads)) < 0.1
+    assert np.mean(wrong) <= most + 3.0 * np.sqrt(most * (1 - most) / families)
 
 
 def test_a_difference_of_the_margin_is_seldom_called_equivalent() -> None:
