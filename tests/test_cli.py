@@ -90,6 +90,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["run", "resnet50", "str-90"], "Did you mean 'str-90."),
         (["run", "resnet50", "gmp-81"], "Did you mean 'gmp-80'"),
         (["run", "resnet50", "str-81.27"], "is not trained at tier smoke"),
+        (["run", "resnet50", "--rows", "dense", "--method", "gmp"], "no row is both among dense and of method gmp"),
         (["run"], "which table"),
         (["plan", "resnet"], "Did you mean 'resnet50'"),
         (["audit", "resnet"], "Did you mean 'resnet50'"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,15 +36,29 @@ class Brought(InMemory):
 
 def bring(plugin: Plugin) -> str:
     """Load a user's network, and the data set that it brings along; that one's name, which is empty where it brings
-    none. torch's generator is seeded for the data: every process is to have the same.
+    none. The generators of torch, numpy and Python are seeded for the data: every process is to have the same.
     """
     own = plugins.load(plugin)
     if own.data is None:
         return ""
-    with torch.random.fork_rng(devices=[]), explained(plugin, "make its data"):
-        torch.manual_seed(0)
+    with _seeded(), explained(plugin, "make its data"):
         parts = own.data()
     return register(f"{plugin.name}_data", plugin, parts).name
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Generators begin anew, and are as before in the end."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - scikit-learn, for one, draws from it
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
 
 
 def register(name: str, where: object, parts: Any) -> Brought:

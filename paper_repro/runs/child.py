@@ -74,7 +74,12 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, error: object, *_details: object) -> None:
+        if error is not None:  # nobody listens any more: it would wait for ever to tell more than the pipe holds
+            self.send_signal(signal.SIGTERM)
+            assert self.process.stdout
+            for _line in self.process.stdout:
+                pass
         self.process.wait()
         self._drain.join(DRAIN_S)
         if self._drain.is_alive():  # it has left a process behind, whose last words would be waited for

@@ -39,4 +39,4 @@ def last(folder: Path) -> dict[str, Any] | None:
         event: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return event
+    return event if isinstance(event, dict) and {"event", "time", "host", "job"} <= event.keys() else None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from paper_repro.data.catalog import dataset
+from paper_repro.errors import UserError
 from paper_repro.machine import STOP_SIGNALS, cores, nodes
 from paper_repro.runs import journal
 from paper_repro.runs.child import Child
@@ -89,15 +90,22 @@ class Launch:
         self.children: set[Child] = set()
         self.lock = threading.Lock()
         self.signum: int | None = None
+        self.unheard: OSError | SystemExit | None = None  # why what happens cannot be shown any more
 
     def train(self, specs: Sequence[Spec]) -> dict[str, str]:
         """Run name -> why it failed, for the runs that did; empty when all are finished.
 
         After SIGINT, SIGTERM or SIGUSR1 no new run is started and those at work save their state; ``signum`` then
-        says which it was.
+        says which it was. The same where ``on_event`` cannot show anything any more, which is a UserError in the end.
         """
         with self._forwarding_signals(), ThreadPoolExecutor(self.jobs) as pool:
             failures = list(pool.map(self._train_one, specs))
+        if self.unheard is not None:
+            why = "nobody reads it any more" if isinstance(self.unheard, SystemExit | BrokenPipeError) else self.unheard
+            raise UserError(
+                f"what the command prints could not be written ({why}): its runs were stopped with their state saved, "
+                "and the same command goes on from there"
+            )
         return {spec.name: failure for spec, failure in zip(specs, failures, strict=True) if failure}
 
     def _train_one(self, spec: Spec) -> str | None:
@@ -107,8 +115,12 @@ class Launch:
             child = Child(self.command(), {**self.order, "spec": spec.to_dict()}, self.order["threads"])
             self.children.add(child)
         self._pass_on_a_signal()  # one may have come before this child was in the set
-        with child:
-            how, failure = self._follow(child, spec)
+        try:
+            with child:
+                how, failure = self._follow(child, spec)
+        except BaseException:
+            self._stop()  # the other runs too, with their state saved, before the error is told
+            raise
         with self.lock:
             self.children.discard(child)
         kind = "end" if failure is None else "failed" if self.signum is None else "stopped"
@@ -118,7 +130,13 @@ class Launch:
     def _tell(self, spec: Spec, event: Mapping[str, Any]) -> None:
         if self.node == 0 and event.get("how") != "busy":  # it is another process's run, and another one's journal
             journal.note(self.runs / spec.name, event)
-        self.on_event(spec, event)
+        if self.unheard is not None:
+            return
+        try:
+            self.on_event(spec, event)
+        except (OSError, SystemExit) as error:  # a closed pipe (rich leaves with SystemExit), a full disk
+            self.unheard = error
+            self._stop()
 
     def command(self) -> list[str]:
         """What trains one run."""
@@ -154,6 +172,10 @@ class Launch:
             return "died", said.get("lost", by_torchrun)
         last_words = f": {child.last_words}" if child.last_words else ""
         return "died", f"the training process died ({child.how}){last_words}"
+
+    def _stop(self) -> None:
+        self.signum = self.signum or signal.SIGTERM
+        self._pass_on_a_signal()
 
     def _pass_on_a_signal(self) -> None:
         for child in list(self.children):

@@ -75,14 +75,18 @@ def abandon(error: Exception, processes: distributed.Processes, tell: Tell) -> N
     """End this process of several, at once: what usually comes at the end would wait for the others. Where another one
     is lost, the rest ends with it.
     """
-    text, lost = (str(error), False) if isinstance(error, UserError) else distributed.explanation(error)
+    # of a plug-in's run, whatever goes wrong in training comes as a UserError that says so
+    cause = error.__cause__ if isinstance(error, UserError) else error
+    text, lost = distributed.explanation(cause) if isinstance(cause, Exception) else ("", False)
+    if isinstance(error, UserError) and not lost:
+        text = str(error)
     if not isinstance(error, UserError):
         traceback.print_exc()
     tell({"event": "lost" if lost else _kind(error), "text": text})
     sys.stderr.flush()
     if lost:
         processes.end_others()
-    os._exit(error.exit_code if isinstance(error, UserError) else 1)
+    os._exit(error.exit_code if isinstance(error, UserError) and not lost else 1)
 
 
 def _kind(error: Exception) -> str:

@@ -68,6 +68,9 @@ def run(
     require_applicable(spec)
     guarded = plugins.explained(network, "train"), plugins.explained(plugin, "train")
     with locked(folder) if processes.first else nullcontext(), guarded[0], guarded[1]:
+        trained_meanwhile = processes.first and (folder / record.FILE).exists()  # while this one waited for the lock
+        if processes.largest(int(trained_meanwhile))[0]:
+            return record.read(folder)
         if processes.first:
             write(folder / "spec.json", json.dumps(spec.to_dict(), indent=1) + "\n")
         progress = Progress(report if processes.first else lambda event: None)

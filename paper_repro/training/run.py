@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from paper_repro import methods
 from paper_repro.data.catalog import dataset, source
+from paper_repro.errors import UserError
 from paper_repro.interchange.networks import untrained
 from paper_repro.methods.base import Method
 from paper_repro.record import Accuracy, Epoch, Kept, Layer, Point, Size, as_written, require_same
@@ -117,6 +118,7 @@ class Run:
             "passed": self.passed,
             "scaler": self.train_step.scaler.state_dict(),
             "seconds": self.seconds,
+            "data": self.fingerprint,
             "processes": self.processes.gathered(own),
         }
         if self.processes.first:
@@ -129,6 +131,13 @@ class Run:
         if state is None:
             return
         require_same(self.spec, Spec.from_dict(json.loads(state["spec"])), self.folder)
+        if state.get("data", self.fingerprint) != self.fingerprint:  # older states do not say it
+            raise UserError(
+                f"{self.folder} was begun on other data (sha256 {state['data'][:12]} there, {self.fingerprint[:12]} "
+                f"here): {dataset(self.spec.dataset).title} has changed since; bring it back, or move the folder away "
+                "to train this run from the beginning",
+                exit_code=3,
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,17 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
     import torch  # whoever only asks how far a run is does not pay for it
 
     path = folder / f"step-{step:07d}.pt"
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
-        entry = {"file": path.name, "sha256": sha256(temporary), "step": step}
+    try:
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
+            entry = {"file": path.name, "sha256": sha256(temporary), "step": step}
+    except (OSError, RuntimeError) as error:  # torch says "unexpected pos" where a disk is full
+        room = shutil.disk_usage(folder).free >> 20
+        raise UserError(
+            f"cannot write {path} ({' '.join(str(error).split())}); {room} MiB are free there. The checkpoint before "
+            "it is as it was: make room, and the same command goes on from there",
+            exit_code=3,
+        ) from error
     entries = [entry, *(old for old in _entries(folder) if old["file"] != path.name)][:KEEP]
     write(folder / INDEX, json.dumps(entries, indent=1) + "\n")
     remove(folder, keep={item["file"] for item in entries})
@@ -42,7 +51,7 @@ def load(folder: Path, say: Callable[[str], None] = print) -> dict[str, Any] | N
     """
     for leftover in folder.glob(".step-*.tmp"):
         say(f"discarded {leftover.name}: a checkpoint that was being written when the run was stopped")
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)  # another process of this run may be at it too
     entries = _entries(folder)
     for entry in entries:
         path = folder / entry["file"]
@@ -97,10 +106,13 @@ def remove(folder: Path, keep: Collection[str] = ()) -> None:
 
 def _entries(folder: Path) -> list[dict[str, Any]]:
     try:
-        return json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        entries = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if not isinstance(entries, list):
+            raise TypeError("it holds no list")
+        return [{"file": str(one["file"]), "sha256": str(one["sha256"]), "step": int(one["step"])} for one in entries]
     except FileNotFoundError:
         return []
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{folder / INDEX} is not readable ({error}); restore it or delete the folder", exit_code=3
         ) from error

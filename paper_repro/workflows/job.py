@@ -64,6 +64,10 @@ class Job:
                 f"no run of table {self.table} at tier {self.tier} is called {self.only}, with these seeds and options "
                 f"and the data sets in {self.data_root}: `plan` lists their names"
             )
+        if not asked:
+            raise UserError(
+                f"no row is both among {', '.join(wanted)} and of method {self.method}; leave out one of the two"
+            )
         return asked
 
     def flags(self) -> list[str]:
@@ -78,7 +82,8 @@ class Job:
             return pairs
         from paper_repro.workflows import own_network  # only here: it imports torch
 
-        return own_network.runs(pairs, tables.load(self.table).tier(self.tier), self.model)
+        named = () if self.rows == (ALL_ROWS,) else self.rows
+        return own_network.runs(pairs, tables.load(self.table).tier(self.tier), self.model, named)
 
     def wanted_rows(self) -> tuple[str, ...]:
         """The rows that this job names, or the headline rows where it names none; empty for all of them."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -49,15 +49,20 @@ Run = tuple[Row, Spec]
 
 @dataclass(frozen=True)
 class OwnNetwork:
-    """A user's network that can be trained. ``data``: the data set that it brings along, or "". ``size``: on it."""
+    """A user's network that can be trained. ``data``: the data set that it brings along, or "". ``size``: on it.
+    ``takes_one``: whether it trains on a batch of one example; batch norm of single values does not.
+    """
 
     plugin: Plugin
     data: str
     size: Account
+    takes_one: bool
 
 
-def runs(pairs: Iterable[Run], plan: TierPlan, source: str) -> list[Run]:
-    """The runs of a tier with the user's network in place of the table's."""
+def runs(pairs: Iterable[Run], plan: TierPlan, source: str, wanted: Collection[str] = ()) -> list[Run]:
+    """The runs of a tier with the user's network in place of the table's. STR's values are found for the rows that are
+    ``wanted``, by default for all: not every network has any.
+    """
     result = []
     for row, spec in pairs:
         if "budget" in spec.method_args or row.ranks:
@@ -65,7 +70,7 @@ def runs(pairs: Iterable[Run], plan: TierPlan, source: str) -> list[Run]:
         own = loaded(source, spec.dataset)
         changed = _fitted(spec, own)
         target = plan.rows[row.id].target_sparsity_pct
-        if row.is_str and target is not None:
+        if row.is_str and target is not None and (not wanted or row.id in wanted):
             changed = _preset(spec, changed)
             if "target_sparsity_pct" not in spec.method_args:
                 ending = {"target_sparsity_pct": target, "target": "freeze"}
@@ -99,7 +104,16 @@ def _loaded(plugin: Plugin, data: str) -> OwnNetwork:
         )
     if not counted_layers(built):
         raise UserError(f"{plugin}: it has no convolution or fully connected layer, and so nothing to prune")
-    return OwnNetwork(plugin, own, account(built, facts.input_size))
+    return OwnNetwork(plugin, own, account(built, facts.input_size), _takes_one(built, facts.input_size))
+
+
+def _takes_one(network: torch.nn.Module, input_size: tuple[int, ...]) -> bool:
+    try:
+        with torch.no_grad():
+            network.train()(torch.zeros(1, *input_size))
+    except ValueError:  # as batch norm says it
+        return False
+    return True
 
 
 def describe(source: str, specs: Iterable[Spec], console: Console) -> None:
@@ -141,6 +155,12 @@ def _fitted(spec: Spec, own: OwnNetwork) -> Spec:
         dataset=own.data or spec.dataset,
         channels_last=spec.channels_last and len(dataset(own.data or spec.dataset).input_size) == 3,
     )
+    facts = dataset(changed.dataset)
+    if facts.train_examples % changed.batch_size == 1 and not own.takes_one:
+        raise UserError(
+            f"{own.plugin}: its batch norm cannot train on a single example, and the last batch of an epoch has one: "
+            f"{facts.train_examples} examples in batches of {changed.batch_size}; leave one out, or add one"
+        )
     longer = max(1.0, steps_per_epoch(spec) / steps_per_epoch(changed))
     return replace(
         changed, epochs=math.ceil(spec.epochs * longer), warmup_epochs=math.floor(spec.warmup_epochs * longer)
@@ -152,6 +172,8 @@ def _preset(spec: Spec, own: Spec) -> Spec:
     expected = forecast(spec)
     assert expected is not None and expected.onset_step is not None
     steeper = _balancing_slope(own) / _balancing_slope(spec)
+    if not 0.0 < steeper < math.inf:
+        raise UserError(f"{own.model}: it has too few weights for STR's slope to be found; take a larger network")
     slope = float(f"{float(spec.method_args.get('slope', 1.0)) * steeper:.3g}")
     decay = presets.weight_decay(own, spec.weight_decay * presets.pull_of_decay(spec))
     changed = replace(own, weight_decay=float(f"{decay:.4g}"), method_args={**own.method_args, "slope": slope})

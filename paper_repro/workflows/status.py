@@ -70,7 +70,7 @@ def _state(job: Job, spec: Spec, task: Task | None, array: Array | None) -> tupl
 def _failure(heard: Event | None, array: Array | None, name: str) -> str:
     """Why the run failed, in its own words, or in those of the decision not to queue it again; "" where it did not."""
     if heard is not None and heard["event"] == "failed":
-        return str(heard["text"])
+        return str(heard.get("text", ""))
     starts = array.starts(name) if array else None
     return json.loads(starts.read_text(encoding="utf-8"))["failure"] if starts and starts.exists() else ""
 

@@ -10,16 +10,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from paper_repro import tables
-from paper_repro.runs import journal, launch
+from paper_repro.errors import UserError
+from paper_repro.runs import journal, launch, worker
 from paper_repro.runs.launch import Launch, cores, side_by_side
-from paper_repro.training import guards
+from paper_repro.training import distributed, guards
 from tests.training.tiny import SPEC
 
 ROOT = Path(__file__).parents[2]
@@ -144,3 +147,77 @@ def test_as_many_as_a_gpu_holds(monkeypatch: pytest.MonkeyPatch, gigabytes: int,
 def test_one_a_core_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert side_by_side([SPEC]) == cores()
+
+
+TALKATIVE = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+for _ in range(2000):
+    print('{"event": "progress", "text": "' + 300 * "x" + '"}', flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "why"), [(OSError(28, "No space left on device"), "No space left"), (SystemExit(1), "nobody reads it")]
+)
+def test_when_nothing_can_be_shown_any_more_the_runs_are_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, why: str
+) -> None:
+    """A run must not wait for ever to tell what nobody takes from it: `make run | head`, a log on a full disk."""
+    monkeypatch.setattr(launch, "WORKER", (sys.executable, "-c", TALKATIVE))
+    shown: list[str] = []
+
+    def show(_spec: object, event: Mapping[str, Any]) -> None:
+        shown.append(event["event"])
+        if len(shown) == 2:
+            raise error
+
+    work = Launch(tmp_path, tmp_path, {}, show, 1)
+    began = time.monotonic()
+    with pytest.raises(UserError, match=f"could not be written.*{why}.*goes on from there"):
+        work.train([SPEC, GMP])
+    assert time.monotonic() - began < 60 and len(shown) == 2 and not work.children
+    heard = journal.last(tmp_path / SPEC.name)
+    assert heard and heard["event"] == "stopped"
+
+
+def test_an_error_while_listening_ends_what_is_listened_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "WORKER", (sys.executable, "-c", TALKATIVE))
+
+    def show(_spec: object, _event: object) -> None:
+        raise ZeroDivisionError
+
+    began = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        Launch(tmp_path, tmp_path, {}, show, 1).train([SPEC, GMP])
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", '{"event": "failed"}', "{"])
+def test_what_is_no_event_was_not_heard(tmp_path: Path, content: str) -> None:
+    (tmp_path / journal.FILE).write_text(content, encoding="utf-8")
+    assert journal.last(tmp_path) is None
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_lost_process_is_told_from_a_fault_of_a_plugin(monkeypatch: pytest.MonkeyPatch, own: bool) -> None:
+    """Of a run with a plug-in, whatever goes wrong in training comes as a UserError; that a partner died stays what it
+    is, so that a cluster queues the run again.
+    """
+    told: list[dict[str, Any]] = []
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    group = distributed.Processes()
+    monkeypatch.setattr(group, "end_others", lambda: ended.append(-1))
+    error: Exception = RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:1234")
+    if own:
+        try:
+            raise UserError("net.py: RuntimeError: Connection closed by peer, while it was to train") from error
+        except UserError as raised:
+            error = raised
+    worker.abandon(error, group, told.append)
+    assert told[0]["event"] == "lost" and told[0]["text"].startswith("another process of this run died")
+    assert ended == [-1, 1]
+    worker.abandon(UserError("no such data"), group, told.append)
+    assert told[1] == {"event": "error", "text": "no such data"} and ended == [-1, 1, 2]

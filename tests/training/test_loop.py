@@ -335,3 +335,35 @@ def test_runs_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(UserError, match="cannot write to"):
         train(tmp_path)
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of it would be trained on one data set and half on another, and its record would name the last."""
+    with pytest.raises(Interrupted):
+        train(tmp_path, report=kill_at(10))
+    open_data = Run.__init__
+
+    def changed(self: Run, *given: object) -> None:
+        open_data(self, *given)
+        self.fingerprint = "f" * 64
+
+    monkeypatch.setattr(Run, "__init__", changed)
+    with pytest.raises(UserError, match=r"was begun on other data.*ffffffffffff here.*bring it back") as error:
+        train(tmp_path)
+    assert error.value.exit_code == 3
+
+
+def test_a_run_that_waited_while_another_finished_it_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = loop.locked
+
+    def locked_late(folder: Path):
+        monkeypatch.setattr(loop, "locked", locked)
+        train(tmp_path)  # the other process has it first
+        return locked(folder)
+
+    monkeypatch.setattr(loop, "locked", locked_late)
+    events: list[dict] = []
+    done = train(tmp_path, report=events.append)
+    assert done.result.status == "finished" and not [event for event in events if event["event"] == "start"]

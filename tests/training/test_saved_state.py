@@ -52,10 +52,19 @@ def test_all_damaged_stops_and_never_restarts(folder: Path) -> None:
     assert error.value.exit_code == 3
 
 
-def test_damaged_index_stops(folder: Path) -> None:
-    (folder / saved_state.INDEX).write_text("[{")
-    with pytest.raises(UserError, match="not readable"):
+@pytest.mark.parametrize("index", ["[{", "null", "{}", "3", "[1]", '[{"file": "x"}]', '{"file": "x"}'])
+def test_damaged_index_stops(folder: Path, index: str) -> None:
+    """It is never taken for one that says that there is no checkpoint yet."""
+    (folder / saved_state.INDEX).write_text(index)
+    with pytest.raises(UserError, match="not readable") as error:
         saved_state.load(folder)
+    assert error.value.exit_code == 3
+
+
+def test_a_leftover_that_another_process_discards_first_is_gone_all_the_same(folder: Path) -> None:
+    leftover = folder / ".step-0000040.pt.x.tmp"
+    leftover.write_bytes(b"half")
+    assert saved_state.load(folder, lambda text: leftover.unlink())["step"] == 30
 
 
 def test_a_write_that_was_cut_off_is_named_and_discarded(folder: Path) -> None:
@@ -66,13 +75,25 @@ def test_a_write_that_was_cut_off_is_named_and_discarded(folder: Path) -> None:
     assert not leftover.exists() and leftover.name in said[0]
 
 
-def test_a_failing_write_keeps_the_old_checkpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_arguments) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 8"),
+    ],
+    ids=["by the system", "by torch"],
+)
+def test_a_failing_write_keeps_the_old_checkpoint(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(_state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise error
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match=r"cannot write .*step-0000040\.pt \(.*\); \d+ MiB are free there") as raised:
         saved_state.save(folder, 40, state(40))
+    assert raised.value.exit_code == 3
     assert saved_state.load(folder)["step"] == 30 and not list(folder.glob(".*"))
 
 

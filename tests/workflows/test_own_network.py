@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ from paper_repro.interchange import networks, weight_files
 from paper_repro.methods import plugins as method_plugins
 from paper_repro.models import plugins
 from paper_repro.terminal import Console
+from paper_repro.training import randomness
 from paper_repro.training.forecast import forecast
 from paper_repro.workflows import own_network
 from paper_repro.workflows.job import Job
@@ -117,6 +120,55 @@ def test_the_data_is_the_same_in_every_process() -> None:
         brought.bring(plugin)
         fingerprints.add(catalog.source("my_unet_data").fingerprint(Path()))
     assert len(fingerprints) == 1
+
+
+DRAWS = """
+import random
+import numpy as np
+import torch
+from torch import nn
+
+def model(num_classes):
+    return nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64), nn.Linear(64, num_classes))
+
+def data():
+    order = torch.from_numpy(np.random.permutation(%(examples)d))
+    random.shuffle(labels := [index %% 2 for index in range(%(examples)d)])
+    x, y = torch.rand(%(examples)d, 8)[order], torch.tensor(labels)
+    return (x, y), (x[:8], y[:8])
+"""
+
+
+def test_data_drawn_by_numpy_or_python_is_the_same_in_every_process(tmp_path: Path) -> None:
+    """Whatever the process has drawn before; and what it draws then is as if nothing had been."""
+    plugin, fingerprints = plugins.find(written(tmp_path, DRAWS % {"examples": 64}, "draws.py")), set()
+    for seed in (1, 2):
+        randomness.seed(seed)
+        expected = random.random(), np.random.rand()  # noqa: NPY002
+        randomness.seed(seed)
+        brought.bring(plugin)
+        assert (random.random(), np.random.rand()) == expected  # noqa: NPY002
+        fingerprints.add(catalog.source("draws_data").fingerprint(Path()))
+    assert len(fingerprints) == 1
+
+
+def test_a_last_batch_of_one_example_is_refused_where_batch_norm_cannot_take_it(tmp_path: Path) -> None:
+    batch = tables.load("resnet50").tier("smoke").base.batch_size
+    for examples in (2 * batch, 2 * batch + 1):
+        job = Job(
+            "resnet50", model=written(tmp_path, DRAWS % {"examples": examples}, f"n{examples}.py"), rows=("dense",)
+        )
+        if examples % batch != 1:
+            assert len(job.specs()) == 1
+            continue
+        with pytest.raises(UserError, match=rf"batch norm cannot train on a single .* {examples} examples in batches"):
+            job.specs()
+
+
+def test_a_network_of_a_few_weights_is_told_so(tmp_path: Path) -> None:
+    few = DRAWS.replace("64", "1") % {"examples": 64}
+    with pytest.raises(UserError, match="few: it has too few weights for STR's slope"):
+        Job("resnet50", model=written(tmp_path, few, "few.py"), rows=("str-90.23",)).specs()
 
 
 def test_the_example_is_trained_and_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
