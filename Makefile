@@ -14,6 +14,23 @@ given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
 LOST := $(foreach name,$(filter-out DATA_ROOT NAME PYTHON,$(KNOWN)),$(if $(filter environment,$(firstword $(origin $(name)))),$(name)))
 $(if $(strip $(LOST)),$(warning not taken from the environment: $(strip $(LOST)); write them after make, as in: make reproduce SEEDS=3))
 
+# A variable that none of the targets takes, or nobody knows, is a mistake: a limit that is not passed on limits nothing.
+RUNS      := TABLE TIER ROWS SEEDS METHOD LOADER AUTOCAST CHANNELS_LAST COMPILE DATA_ROOT
+TAKEN_BY_reproduce := $(RUNS) JOBS GPUS MAX_GPU_HOURS
+TAKEN_BY_plan      := $(RUNS) JOBS GPUS MAX_GPU_HOURS MODEL
+TAKEN_BY_run       := $(TAKEN_BY_plan)
+TAKEN_BY_regress   := $(RUNS) JOBS GPUS MODEL MARGIN TUNE REUSE STRICT
+TAKEN_BY_submit    := $(RUNS) GPUS MAX_GPU_HOURS SITE DRY_RUN
+TAKEN_BY_status    := $(RUNS)
+TAKEN_BY_audit     := TABLE
+TAKEN_BY_render    := TABLE TIER
+TAKEN_BY_data      := NAME DATA_ROOT
+TAKEN_BY_gpu-check := DATA_ROOT
+TAKEN     := PYTHON FFCV ARGS $(foreach goal,$(MAKECMDGOALS),$(TAKEN_BY_$(goal)))
+GIVEN     := $(sort $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
+NOT_TAKEN := $(if $(MAKECMDGOALS),$(filter-out SHELL $(TAKEN),$(GIVEN)))
+$(if $(strip $(NOT_TAKEN)),$(error $(MAKECMDGOALS) takes no $(strip $(NOT_TAKEN)). Its variables: $(sort $(TAKEN)); `make more` says what they are))
+
 # An option with a value is passed on only when it is given, so that the defaults are those of the command line.
 option = $(if $(call given,$(1)),--$(2) "$(call given,$(1))")
 # A flag is on or off, and nothing else.

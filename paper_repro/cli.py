@@ -371,8 +371,6 @@ def job(table: str | None, **chosen: Any) -> Job:
         require_no_training_options(work)
     if work.tier != AUDIT:
         work.specs()
-    elif work.method is not None:
-        raise UserError(f"tier {AUDIT} trains no method, so that --method (METHOD=) does not apply to it")
     return work
 
 
@@ -389,6 +387,10 @@ def training_job(table: str | None, **chosen: Any) -> Job:
 def require_no_training_options(job: Job) -> None:
     """UserError for an option that would change how the runs of a job are trained; its tier trains none."""
     named = {"--gpus (GPUS=)": job.gpus > 1, "--max-gpu-hours (MAX_GPU_HOURS=)": job.max_gpu_hours is not None}
+    if job.tier == AUDIT:
+        context = click.get_current_context()
+        for name in ("rows", "seeds", "jobs", "method"):
+            named[f"--{name} ({name.upper()}=)"] = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     named |= {"--model (MODEL=)": bool(job.model)}
     named |= {f"--{name.replace('_', '-')} ({name.upper()}=)": f"{name}=" in job.options for name in OPTIONS}
     if any(named.values()):

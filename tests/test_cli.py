@@ -81,7 +81,11 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["data", "imagenet", "--skip-unreadable"], "goes with --decode"),
         (["data", "fashion_mnist", "--write-ffcv"], "apply to `data imagenet` alone"),
         (["run", "resnet50", "--tier", "audit"], "trains nothing"),
-        (["reproduce", "resnet50", "--tier", "audit", "--method", "str"], "does not apply"),
+        (["reproduce", "resnet50", "--tier", "audit", "--method", "str"], "trains nothing; leave out: --method"),
+        (
+            ["plan", "resnet50", "--tier", "audit", "--rows", "nosuch", "--seeds", "7"],
+            "leave out: --rows (ROWS=), --seeds",
+        ),
         (["run", "resnet50", "--tier", "checkpoint"], "trains nothing; take one of: smoke, small, paper"),
         (["reproduce", "resnet50", "--tier", "checkpoint"], "no checkpoint of table resnet50"),
         (["reproduce", "resnet50", "--tier", "checkpoint", "--seeds", "2"], "it has no seeds"),

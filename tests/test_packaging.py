@@ -30,6 +30,9 @@ MAKE_VARIABLES = {
     "TIER": "--tier",
     "MAX_GPU_HOURS": "--max-gpu-hours",
     "SEEDS": "--seeds",
+    "ROWS": "--rows",
+    "MODEL": "--model",
+    "SITE": "--site",
     "METHOD": "--method",
     "DATA_ROOT": "--data-root",
     "JOBS": "--jobs",
@@ -264,10 +267,21 @@ class TestMake:
 
         command = CliRunner().invoke(cli, [verb, "--help"])
         assert command.exit_code == 0
-        everything = ["TABLE=x", "NAME=x", *(f"{name}=1" for name in MAKE_VARIABLES)]
-        recipe = make("-n", verb, *everything).stdout
+        taken = []
+        for name in ("TABLE", "NAME", *MAKE_VARIABLES):
+            done = make("-n", verb, f"{name}=1")
+            if done.returncode:  # what it would drop, it refuses: a limit that is not passed on limits nothing
+                assert f"{verb} takes no {name}." in done.stderr
+            else:
+                assert MAKE_VARIABLES.get(name, '"1"') in done.stdout or '"1"' in done.stdout
+                taken.append(f"{name}=1")
+        recipe = make("-n", verb, *taken).stdout
         for option in re.findall(r"--[a-z-]+", recipe.split("-m paper_repro", 1)[1]):
             assert option in command.output
+
+    def test_a_misspelt_variable_is_refused(self) -> None:
+        done = make("-n", "reproduce", "TABLE=resnet50", "SEED=3")
+        assert done.returncode != 0 and "reproduce takes no SEED. Its variables: ARGS" in done.stderr
 
     def test_clean_keeps_runs_and_results(self, tmp_path: Path) -> None:
         shutil.copy(ROOT / "Makefile", tmp_path)
