@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from paper_repro import reading
+from paper_repro.errors import UserError
 
 FILE = Path("cluster.toml")
 Word = Annotated[str, StringConstraints(pattern=r"^\S*$")]
@@ -48,4 +49,6 @@ class Site(BaseModel):
 
 def load(file: Path) -> Site:
     """The settings in a file; UserError, with the key, for one that is unknown or has a value that cannot be."""
+    if not file.exists():
+        raise UserError(f"{file} does not exist; it holds the settings of the cluster ({FILE} where none is named)")
     return reading.validate(file, "top level", reading.read_toml(file), Site)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from paper_repro import files
 from paper_repro.errors import Advice, UserError
 from paper_repro.machine import STOP_SIGNALS
 
+OWNER = "owner"  # in a run's folder: who holds it
 LOCK_WAIT = "PAPER_REPRO_LOCK_WAIT_S"  # in the environment of a cluster, which notices late that a node has died
 
 
@@ -32,7 +34,7 @@ class AlreadyRunning(UserError):
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run's folder, or say who does. The operating system frees the lock of a process that died."""
-    owner = folder / "owner"
+    owner = folder / OWNER
 
     def busy() -> UserError:
         there = owner.read_text(encoding="utf-8").strip() if owner.exists() else "another process"
@@ -44,6 +46,23 @@ def locked(folder: Path) -> Iterator[None]:
     with files.locked(folder / "lock", float(os.environ.get(LOCK_WAIT, "0")), busy, unusable):
         owner.write_text(f"pid {os.getpid()} on {os.uname().nodename}\n", encoding="utf-8")
         yield
+
+
+def may_be_at_work(folder: Path) -> bool:
+    """Whether the process that last held a run's folder may still be at it: not one of this machine that is gone."""
+    try:
+        known = re.fullmatch(r"pid (\d+) on (.*)\n", (folder / OWNER).read_text(encoding="utf-8"))
+    except OSError:
+        return True
+    if known is None or known[2] != os.uname().nodename:
+        return True
+    try:
+        os.kill(int(known[1]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 class StopRequest:

@@ -20,7 +20,7 @@ from paper_repro.runs.progress import how_far, outcome, seconds_left
 from paper_repro.runs.slurm import Array, Task
 from paper_repro.spec import Spec
 from paper_repro.terminal import Console
-from paper_repro.training import saved_state
+from paper_repro.training import guards, saved_state
 from paper_repro.workflows.job import Job
 
 WAITS = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
@@ -60,7 +60,7 @@ def _state(job: Job, spec: Spec, task: Task | None, array: Array | None) -> tupl
     failure = _failure(heard, array, spec.name)
     if failure:
         return "failed", f": {failure}{saved}{log}"
-    if heard is not None and heard["event"] != "stopped" and not heard["job"]:
+    if heard is not None and heard["event"] != "stopped" and not heard["job"] and guards.may_be_at_work(folder):
         return "running", f" on {heard['host']}, outside of the queue{_progress(heard)}"
     if step is None and array is None:
         return "to do", ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,7 +83,7 @@ def test_what_is_refused_is_refused_before_anything_is_queued(
         submit(replace(job, max_gpu_hours=0.0), None, False, console)
     with pytest.raises(UserError, match="batch of 4 examples cannot be shared equally by 3 processes"):
         submit(replace(job, gpus=3), None, False, console)
-    with pytest.raises(UserError, match=r"nowhere\.toml is missing"):
+    with pytest.raises(UserError, match=r"nowhere\.toml does not exist; it holds the settings of the cluster"):
         submit(job, tmp_path / "nowhere.toml", False, console)
     dense = replace(SPEC, method_args={"s_init": -3200.0})
     monkeypatch.setattr(tables.Table, "specs", lambda table, *_: [(table.row(ROWS[0]), dense)])
@@ -177,6 +179,26 @@ def test_without_a_queue_the_runs_speak_for_themselves(
     assert said[ROWS[2]] == "failed: an image is broken"
     assert said[ROWS[3]] == "stopped, saved at step 24; `make submit` or `make run` goes on"
     assert said["last"] == "4 runs: 1 finished, 1 running, 1 failed, 1 stopped"
+
+
+def test_a_run_whose_process_is_gone_is_not_called_running(
+    job: Job, console: Console, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed without a word: the last that was heard of it is progress. Of a process elsewhere nobody knows."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    spec = job.specs()[0][1]
+    journal.note(job.runs / spec.name, PROGRESS)
+    saved_state.save(job.runs / spec.name, 24, {})
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here, owner = os.uname().nodename, job.runs / spec.name / "owner"
+    for pid, host, said in (
+        (gone.pid, here, "stopped, saved at step 24"),
+        (os.getpid(), here, "running on"),
+        (gone.pid, "elsewhere", "running on"),
+    ):
+        owner.write_text(f"pid {pid} on {host}\n", encoding="utf-8")
+        assert status(job, console, capsys)[ROWS[0]].startswith(said)
 
 
 def test_the_queue_says_what_waits_and_what_runs(
