@@ -64,7 +64,7 @@ class Job:
                 f"no run of table {self.table} at tier {self.tier} is called {self.only}, with these seeds and options "
                 f"and the data sets in {self.data_root}: `plan` lists their names"
             )
-        if not asked:
+        if not asked and self.method is not None:
             raise UserError(
                 f"no row is both among {', '.join(wanted)} and of method {self.method}; leave out one of the two"
             )
