@@ -223,6 +223,7 @@ def test_as_many_trials_for_both(
     assert call(monkeypatch, "gmp", *given) == 0
     out, _ = capfd.readouterr()
     assert "trials: 2 for gmp and as many for STR, at each regime, scored on Fashion-MNIST, 6,000 of the 60,000" in out
+    assert "one row of STR alone: it ends near its sparsity" in out
     every = results.read_lines(Path("tuned results/resnet50/smoke_trials.csv"), TrialLine)
     assert results.read_lines(Path("regress/gmp/trials.csv"), TrialLine) == every
     kept = [line for line in every if line.seed == SEED_OF_TRIALS]
