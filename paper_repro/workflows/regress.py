@@ -240,8 +240,8 @@ def _print_plan(question: Question, regimes: int, console: Console) -> None:
         console.print(text, soft_wrap=True)
     if regimes == 1:
         console.print(
-            "one row of STR alone: it ends near its sparsity, not at it, and nothing is extrapolated. If it ends sparser, "
-            "nothing can be compared; name the next less sparse row too (ROWS=str-95.03,str-98.05)",
+            "one row of STR alone: it ends near its sparsity, not at it, and nothing is extrapolated. If it ends "
+            "sparser, nothing can be compared; name the next less sparse row too (ROWS=str-95.03,str-98.05)",
             soft_wrap=True,
         )
 
