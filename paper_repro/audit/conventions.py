@@ -47,7 +47,7 @@ def other_readings(net: Network, row: Row, dense_params: Quantity | None) -> Rea
         left = 1.0 - sparsity.value / 100.0
         share = Estimate(dense_params.value * left, note=f"{dense_params.text} M x {left:.4f}")
         readings.setdefault("params_m", {})[SHARE] = share
-    if may_be_of_pruned_layers(row):
+    if _may_be_of_pruned_layers(row):
         alone, overall = _macs_of_both(net, row)
         macs = numbers["macs_m"]
         if macs.matches(alone) and not macs.matches(overall):
@@ -56,16 +56,21 @@ def other_readings(net: Network, row: Row, dense_params: Quantity | None) -> Rea
     return readings
 
 
-def may_be_of_pruned_layers(row: Row) -> bool:
+def undecided(net: Network, row: Row) -> bool:
+    """Whether a row's sparsity may be that of its pruned layers alone, or overall, and its FLOPs do not tell which: they
+    follow from both, or from neither.
+    """
+    if not _may_be_of_pruned_layers(row):
+        return False
+    macs = row.reported.printed["macs_m"]
+    alone, overall = _macs_of_both(net, row)
+    return macs.matches(alone) == macs.matches(overall)
+
+
+def _may_be_of_pruned_layers(row: Row) -> bool:
     """Whether the printed sparsity could be that of the pruned layers alone, by all but the FLOPs."""
     printed = row.reported.printed
     return row.distribution == "uniform" and bool(row.keep_dense) and not row.pruned_layers_pct and "macs_m" in printed
-
-
-def flops_tell(net: Network, row: Row) -> bool:
-    """Whether a row's FLOPs follow from one of the two readings of its sparsity, and from one only."""
-    macs = row.reported.printed["macs_m"]
-    return len({macs.matches(value) for value in _macs_of_both(net, row)}) == 2
 
 
 def _macs_of_both(net: Network, row: Row) -> tuple[float, float]:

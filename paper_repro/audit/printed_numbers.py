@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from paper_repro import tables
 from paper_repro.audit.comparison import UNITS, Comparison, compared
-from paper_repro.audit.conventions import flops_tell, may_be_of_pruned_layers, other_readings
+from paper_repro.audit.conventions import other_readings, undecided
 from paper_repro.audit.recompute import (
     Estimate,
     Network,
@@ -45,8 +45,8 @@ def of_row(row: Row, cells: Cells) -> Iterator[Comparison]:
             if quantity in recomputed:
                 usual = replace(recomputed[quantity], note=row.note)
                 line = _by_convention(row, quantity, number, usual, others.get(quantity, {}))
-                if line.verdict is Verdict.FAIL and quantity == "sparsity_pct" and may_be_of_pruned_layers(row):
-                    line = line if flops_tell(net, row) else replace(line, verdict=Verdict.INCONCLUSIVE, note=UNDECIDED)
+                if line.verdict is Verdict.FAIL and quantity == "sparsity_pct" and undecided(net, row):
+                    line = replace(line, verdict=Verdict.INCONCLUSIVE, note=UNDECIDED)
                 yield line
     elif row.pruned_layers_pct:  # its source counts sparsity over the pruned layers, and prints no other number
         rule = under_uniform(network(row.model, row.dataset), parse(row.pruned_layers_pct), row.keep_dense)

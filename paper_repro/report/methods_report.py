@@ -183,6 +183,6 @@ def _who(at: At, decided: Mapping[tuple[At, Answer], Mapping[str, set[float]]]) 
     told = []
     for answer in (Answer.BETTER, Answer.WORSE):
         methods = decided.get((at, answer), {})
-        where = (f"`{name}` ({', '.join(f'{one:g}' for one in sorted(at))} %)" for name, at in methods.items())
+        where = (f"`{name}` ({', '.join(f'{one:g}' for one in sorted(of))} %)" for name, of in methods.items())
         told.append(f"{answer} than STR: {', '.join(where) or 'none'}")
     return f"- At equal {at}, {'; '.join(told)}."
