@@ -57,7 +57,7 @@ def other_readings(net: Network, row: Row, dense_params: Quantity | None) -> Rea
 
 
 def undecided(net: Network, row: Row) -> bool:
-    """Whether a row's sparsity may be that of its pruned layers alone, or overall, and its FLOPs do not tell which: they
+    """Whether a row's sparsity may be overall or that of its pruned layers alone, and its FLOPs do not tell which: they
     follow from both, or from neither.
     """
     if not _may_be_of_pruned_layers(row):
