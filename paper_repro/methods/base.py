@@ -30,6 +30,7 @@ class Method:
     """A dense network: the base of all methods, and itself the simplest one."""
 
     prunes = True  # whether a network that stays dense means that something is wrong
+    looks_at_gradients = False  # whether ``before_update`` does; ``after_backward`` is there for nothing else
     # argument, weight_decay or lr -> where `regress --tune` searches it, in the words of methods/ranges.toml
     ranges: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 

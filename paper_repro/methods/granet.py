@@ -5,10 +5,9 @@ first prunes all layers in one ranking by magnitude, along the cubic schedule fr
 Every update then rewires each layer as RigL does: it drops a share of the weights that are left, and grows as many
 where the gradient is largest. That share falls along a cosine from 0.5 to 0.005 at the end of training.
 
-Read in the authors' code (``ImageNet/core.py``): an update every 4000 steps of 100 epochs at batch 128; missing
-weights and their momentum are zero after every step. Theirs come after the optimizer's step, here before it, as for
-RigL; theirs end 2.4e-6 of the weights above the target, here at it. Their processes draw masks of their own; here all
-have the first one's.
+Read in the authors' code (``ImageNet/core.py``): an update every 4000 steps of 100 epochs at batch 128. Theirs come
+after the optimizer's step, here before it, as for RigL; theirs end 2.4e-6 of the weights above the target, here at it.
+Their processes draw masks of their own; here all have the first one's.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from paper_repro.accounting import CountedLayer
-from paper_repro.methods.base import attached_layers, momentum_of, percent
+from paper_repro.methods.base import attached_layers, percent
 from paper_repro.methods.distributions import OneRanking
 from paper_repro.methods.mask import Mask
 from paper_repro.methods.rigl import RigL
@@ -50,18 +49,11 @@ class GraNet(RigL):
         return self.sparse(layer.weight)  # a layer that starts dense need not stay so
 
     @torch.no_grad()
-    def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
-        super().before_step(model, step, total_steps)
-        for mask, raw in attached_layers(model).values():
-            if raw.requires_grad:
-                raw.mul_(mask.mask)  # missing weights have nothing that could decay into momentum
-
-    @torch.no_grad()
-    def after_backward(self, model: nn.Module, step: int, total_steps: int) -> None:
+    def before_update(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, total_steps: int) -> None:
         fraction = self.pruning.starting(step, total_steps)
         if fraction is not None:
             self.prune(model, fraction)
-        super().after_backward(model, step, total_steps)
+        super().before_update(model, optimizer, step, total_steps)
 
     def prune(self, model: nn.Module, fraction: float) -> None:
         """Take the smallest weights of all layers, until ``fraction`` of the way to the target is gone."""
@@ -72,11 +64,6 @@ class GraNet(RigL):
             name: raw.abs().clamp(min=torch.finfo(raw.dtype).tiny) * mask.mask for name, (mask, raw) in layers.items()
         }
         for name, threshold in OneRanking(wanted, lambda shape: 1.0).thresholds(weights, 1.0).items():
+            there = layers[name][0].mask.clone()
             layers[name][0].prune(weights[name], threshold)
-
-    @torch.no_grad()
-    def before_update(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, total_steps: int) -> None:
-        for mask, raw in attached_layers(model).values():
-            momentum = momentum_of(optimizer, raw)
-            if momentum is not None:
-                momentum.mul_(mask.mask)
+            layers[name][0].mask.mul_(there)  # a network as sparse as it ends gets none back by rounding

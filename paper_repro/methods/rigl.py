@@ -11,20 +11,19 @@ other. ``updates`` rewirings in all: the original has one every 100 of the first
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from paper_repro.methods.schedules import CosineDecay
 from paper_repro.methods.set import SET
+from paper_repro.methods.sparse_training import Layer
 
 
 class RigL(SET):
     """One sparsity in all layers, ERK, or a ``budget``."""
 
     schedule = CosineDecay(0.0, 0.75, updates=250, height=0.3)
-    gradients_wanted = True
+    looks_at_gradients = True
 
-    def growth_score(self, mask: Any, raw: Tensor) -> Tensor:
-        assert raw.grad is not None
-        return raw.grad.abs()
+    def growth_score(self, layer: Layer) -> Tensor:
+        assert layer.raw.grad is not None
+        return layer.raw.grad.abs()

@@ -1,19 +1,18 @@
 """SET: sparse evolutionary training (Mocanu et al., 2018).
 
-A constant share of each layer's weights, the smallest, is dropped at equal distances, and as many grow at random
-places. The original drops the positive weights next to zero and the negative ones next to zero; both together are
-the smallest by magnitude. Distances are given as a number of updates; the original has one an epoch.
+A constant share of each layer's weights, the smallest by magnitude, is dropped at equal distances, and as many grow at
+random places. The original drops that share of the positive weights and that share of the negative ones, which is the
+same where both are distributed alike; it rewires once an epoch to the end of training, here to three quarters of it.
+As in the SET that the authors of RigL compare with, a place that was just left may be chosen again.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from paper_repro.methods.schedules import CosineDecay, Hold
-from paper_repro.methods.sparse_training import SparseTraining
+from paper_repro.methods.sparse_training import Layer, SparseTraining
 
 
 class SET(SparseTraining):
@@ -21,5 +20,5 @@ class SET(SparseTraining):
 
     schedule: Hold | CosineDecay = Hold(0.0, 0.75, updates=75, height=0.3)
 
-    def growth_score(self, mask: Any, raw: Tensor) -> Tensor:
-        return torch.rand_like(raw)
+    def growth_score(self, layer: Layer) -> Tensor:
+        return torch.rand_like(layer.raw)

@@ -1,32 +1,59 @@
 """Sparse training: the network has its final sparsity from the first step, and now and then rewires.
 
 At each stage of the schedule a share of every layer's weights is dropped, the smallest, and as many are grown
-elsewhere, from zero. Methods differ in where they grow (``growth_score``) and in how many each layer gets
-(``allocate``). The first mask is random.
+elsewhere, from zero and without momentum. Methods differ in where they grow (``growth_score``) and in how many each
+layer gets (``allocate``). The first mask is random. A weight that is dropped and grown in one rewiring keeps its value.
 
-The originals clear the momentum of what grows. Here weight decay leaves a little in weights that are missing. At tier
-smoke it moves a grown weight by a few percent of a typical one, and at the weight decay of ImageNet by next to nothing.
-GraNet clears it.
+A weight stays exactly zero where it grows and its gradient is zero to the end, as behind a dead unit. The network then
+measures sparser than its masks are.
+
+All of the originals rewire after the optimizer's step, or in place of it. Here it is before the step, so that what has
+just grown moves with it.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from paper_repro.errors import UserError
-from paper_repro.methods.base import attached_layers, from_first_process
+from paper_repro.methods.base import attached_layers, from_first_process, momentum_of
 from paper_repro.methods.distributions import BUDGETS, Budget
 from paper_repro.methods.magnitude import ScheduledPruning
 from paper_repro.methods.mask import Mask
 from paper_repro.methods.schedules import CosineDecay, Hold
 
-Layers = Mapping[str, tuple[Any, Tensor]]  # layer name -> its ``Mask``, of the method's kind, and its raw weight
+
+@dataclass(frozen=True)
+class Layer:
+    """What a rewiring looks at; all are shaped like the weight."""
+
+    parametrization: Any  # a ``Mask``, of the method's kind
+    raw: Tensor  # weight, with its gradient
+    momentum: Tensor  # of the optimizer; the gradient where it has none (yet)
+    state: tuple[Tensor, ...]  # all that the optimizer keeps of the weight
+
+    @classmethod
+    def of(cls, parametrization: Any, raw: Tensor, optimizer: torch.optim.Optimizer) -> Layer:
+        """``raw`` has a gradient."""
+        assert raw.grad is not None
+        momentum = momentum_of(optimizer, raw)
+        kept = optimizer.state.get(raw, {}).values()
+        state = tuple(value for value in kept if isinstance(value, Tensor) and value.shape == raw.shape)
+        return cls(parametrization, raw, raw.grad if momentum is None else momentum, state)
+
+    @property
+    def mask(self) -> Tensor:
+        mask: Tensor = self.parametrization.mask
+        return mask
+
+
+Layers = Mapping[str, Layer]
 
 
 class SparseTraining(ScheduledPruning):
@@ -37,7 +64,7 @@ class SparseTraining(ScheduledPruning):
     distributions = tuple(BUDGETS)
     distributes_once = True
     schedule: Hold | CosineDecay
-    gradients_wanted = False  # whether growth looks at the gradient of weights that are not there
+    missing_momentum = False  # whether missing weights collect momentum, and have it when they grow
 
     def __init__(
         self,
@@ -68,42 +95,48 @@ class SparseTraining(ScheduledPruning):
         return model
 
     def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
-        wanted = self.gradients_wanted and self.schedule.starting(step, total_steps) is not None
+        wanted = self.looks_at_gradients and self.schedule.starting(step, total_steps) is not None
         for mask, _ in attached_layers(model).values():
             mask.dense_gradient = wanted
 
     @torch.no_grad()
-    def after_backward(self, model: nn.Module, step: int, total_steps: int) -> None:
+    def before_update(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, total_steps: int) -> None:
         share = self.schedule.starting(step, total_steps) if step > 0 else None
         # a layer that is frozen, or was not used, has no gradient, and stays as it is
-        layers = {name: pair for name, pair in attached_layers(model).items() if pair[1].grad is not None}
+        layers = {
+            name: Layer.of(mask, raw, optimizer)
+            for name, (mask, raw) in attached_layers(model).items()
+            if raw.grad is not None
+        }
         if share is not None and layers:
             self.rewire(layers, share)
-        for mask, raw in layers.values():
-            if share is not None or mask.dense_gradient:
-                assert raw.grad is not None
-                raw.grad.mul_(mask.mask)  # the optimizer moves, and gives momentum to, the weights that are there
+        for layer in layers.values():
+            if not self.missing_momentum and (share is not None or layer.parametrization.dense_gradient):
+                assert layer.raw.grad is not None
+                layer.raw.grad.mul_(layer.mask)  # the optimizer moves the weights that are there
 
     def rewire(self, layers: Layers, share: float) -> int:
         """Drop the smallest weights of each layer and grow as many in all; how many that were."""
-        kept = {name: self.keep(name, mask, raw, share) for name, (mask, raw) in layers.items()}
-        before = {name: existing(mask.mask) for name, (mask, _) in layers.items()}
+        kept = {name: self.keep(layer, share) for name, layer in layers.items()}
+        before = {name: existing(layer.mask) for name, layer in layers.items()}
         survivors = {name: existing(mask) for name, mask in kept.items()}
         grown = self.allocate(layers, before, survivors)
-        for name, (mask, raw) in layers.items():
-            score = from_first_process(self.growth_score(mask, raw)).masked_fill(kept[name] > 0, -torch.inf)
-            new = kept[name] + largest(score, grown[name])
-            raw.masked_fill_((new > 0) & (mask.mask == 0), 0.0)  # what was not there before starts at zero
-            mask.mask.copy_(new)
+        for name, layer in layers.items():
+            score = from_first_process(self.growth_score(layer)).masked_fill(kept[name] > 0, -torch.inf)
+            mask = kept[name] + largest(score, grown[name])
+            new = (mask > 0) & (layer.mask == 0)
+            for values in (layer.raw, *(() if self.missing_momentum else layer.state)):
+                values.masked_fill_(new, 0.0)
+            layer.mask.copy_(mask)
         return sum(before.values()) - sum(survivors.values())
 
-    def keep(self, name: str, mask: Any, raw: Tensor, share: float) -> Tensor:
+    def keep(self, layer: Layer, share: float) -> Tensor:
         """The mask without the weights that are dropped: here the smallest ``share`` of them."""
-        count = existing(mask.mask)
-        return largest(raw.abs().masked_fill(mask.mask == 0, -torch.inf), count - round(share * count))
+        count = existing(layer.mask)
+        return largest(layer.raw.abs().masked_fill(layer.mask == 0, -torch.inf), count - round(share * count))
 
     @abstractmethod
-    def growth_score(self, mask: Any, raw: Tensor) -> Tensor:
+    def growth_score(self, layer: Layer) -> Tensor:
         """Where weights grow: the larger, the sooner; shaped like the weight."""
 
     def allocate(self, layers: Layers, before: Mapping[str, int], survivors: Mapping[str, int]) -> dict[str, int]:

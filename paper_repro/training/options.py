@@ -30,4 +30,5 @@ def require_applicable(spec: Spec) -> None:
 
 
 def _looks_at_gradients(spec: Spec) -> bool:
-    return type(methods.get(spec.method, **spec.method_args)).after_backward is not Method.after_backward
+    method = methods.get(spec.method, **spec.method_args)
+    return method.looks_at_gradients or type(method).after_backward is not Method.after_backward
