@@ -23,8 +23,10 @@ from paper_repro.evidence import evidence as ev
 from paper_repro.evidence import results
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.report import figures
+from paper_repro.report.figures.registry import DPI
 from paper_repro.tables import CHECKPOINT
 from tests import made_up_rnn as rnn
+from tests.legible import is_legible_as_drawn
 from tests.made_up import fake_run
 
 ROOT = Path(__file__).parents[1]
@@ -86,10 +88,13 @@ def committed_evidence(table: str, tier: str) -> Evidence:
 
 
 @pytest.mark.parametrize("table, tier, name", list(committed_figures()))
-def test_committed_figures_are_drawn_again_pixel_for_pixel(table: str, tier: str, name: str) -> None:
+def test_committed_figures_are_legible_and_drawn_again_pixel_for_pixel(table: str, tier: str, name: str) -> None:
     committed = ROOT / "results" / table / "figures" / f"{tier}_{name}.png"
-    drawn = io.BytesIO(figures.png(figures.draw(committed_evidence(table, tier), name)))
+    figure = figures.draw(committed_evidence(table, tier), name)
+    drawn = io.BytesIO(figures.png(figure))
     assert np.array_equal(np.asarray(Image.open(drawn)), np.asarray(Image.open(committed)))
+    figure.set_dpi(DPI)
+    is_legible_as_drawn(figure)
 
 
 def verbs(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

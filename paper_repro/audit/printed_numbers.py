@@ -28,9 +28,7 @@ from paper_repro.paper.quantity import Quantity, parse
 from paper_repro.verdict import Verdict
 
 FOLLOWS = "follows from the sparsity or the N:M pattern of the pruned layers, which its source prints alone"
-UNDECIDED = (
-    "overall; it may be that of the pruned layers alone, as in other rows, and the FLOPs of this row do not tell"
-)
+UNDECIDED = "the overall sparsity; the row may print that of its pruned layers, and its FLOPs do not tell which"
 Cells = Mapping[str, Mapping[str, Quantity]]  # budget name -> layer name, or a total -> printed sparsity in percent
 
 

@@ -3,7 +3,8 @@
 From the first step on, every layer uses its largest weights only, at a constant rate; the gradient goes to all.
 
 Where the original ranks a layer's weights at every forward pass, the threshold is estimated anew at ``updates`` equal
-distances; in between, weights still enter and leave as they cross it.
+distances; in between, weights still enter and leave as they cross it. The authors exempt most batch norms from weight
+decay; here, as in the code of STR's authors, everything decays.
 """
 
 from __future__ import annotations

@@ -5,9 +5,12 @@ training in 60 stages, which is once per epoch from epoch 20 to 80 of the paper'
 but decay. With ``distribution="global"`` the weights of all layers are ranked together; with "2:4" those of each group
 of four are, of which first one and then two go.
 
-Two choices differ from the authors' code: masks are ranked anew at each stage, not at each forward pass (the rate is
-constant between stages, and ranking every weight at every step makes training several times slower); and the last
-stage reaches the target exactly, where theirs stops at 0.9999954 of it.
+Masks are ranked anew at each stage, the last of which reaches the target, and stay as they are after it: as in
+TensorFlow's model_pruning, where the method comes from. The code of STR's authors ranks at every forward pass, to the
+end of training, and stops at 0.9999954 of the target.
+
+The stages are those of STR's configuration for GMP. The numbers in Table 1 are older: Gale et al. (2019) took the best
+of many schedules for each sparsity, and their recipe differs in more than that (see experiments/resnet50.toml).
 """
 
 from __future__ import annotations

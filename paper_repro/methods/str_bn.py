@@ -10,7 +10,8 @@ nothing, and is shown as exact zeros in the convolution's weight, in training an
 sparsity and MACs are measured on. The classifier has no batch norm and stays dense.
 
 Source: the authors' note and code of STR-BN. They report no numbers, and their settings are s_init = -100 with the
-weight decay of the dense network. Choice taken here: a batch norm that is fed by anything but a convolution used
+weight decay of the dense network; their code cannot start with ResNet50, where it puts the thresholds into two groups
+of the optimizer. Choice taken here: a batch norm that is fed by anything but a convolution used
 there alone keeps its plain scale.
 """
 

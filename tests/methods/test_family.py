@@ -272,6 +272,13 @@ def test_gmp_global_has_one_threshold_for_all_layers() -> None:
     assert max(gone) <= min(kept) * 1.02  # the last step moved them a little
 
 
+def test_dpf_may_rank_all_layers_together() -> None:
+    training = Training("dpf", sparsity_pct=90.0, distribution="global", end=0.999)
+    weights, measured, _ = map(sum, zip(*zeros(training).values(), strict=True))
+    assert 100.0 * measured / weights == pytest.approx(90.0, abs=0.5)
+    assert len({round(pruned.threshold.item(), 6) for pruned, _ in attached_layers(training.model).values()}) == 1
+
+
 def test_dnw_is_sparse_from_the_first_step_and_dpf_follows_the_cubic() -> None:
     dnw, dpf = Training("dnw", sparsity_pct=90.0), Training("dpf", sparsity_pct=90.0, updates=STEPS // 2)
     dnw.step(), dpf.step()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,6 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 
 from paper_repro import tables
@@ -25,19 +22,18 @@ from paper_repro.methods import METHODS
 from paper_repro.report import figures
 from paper_repro.report.figures.accuracy import front
 from paper_repro.report.figures.points import COLUMNS, points
-from paper_repro.report.figures.style import CONTEXT_GREY, LOOKS, WIDTH, end_labels, look
+from paper_repro.report.figures.style import LOOKS, WIDTH, end_labels, look
 from paper_repro.training.forecast import decay_factors, steps_per_epoch
+from tests.legible import is_legible
 from tests.made_up import load
 
 CASES = {
-    "one seed": {"seeds": (0,)},
     "three seeds": {"seeds": (0, 1, 2)},
     "missing rows": {"rows": ["dense", "str-90.23"]},
     "diverged": {"rows": ["gmp-80"], "status": "diverged"},
     "the dense network alone": {"rows": ["dense"]},
     "no runs": {"rows": []},
 }
-MOST_SERIES = 8  # a panel
 
 
 def texts(figure: Figure) -> str:
@@ -47,39 +43,6 @@ def texts(figure: Figure) -> str:
     for axis in figure.axes:
         found += [axis.get_title(), axis.get_title("right"), axis.get_xlabel(), axis.get_ylabel()]
     return "\n".join(found)
-
-
-def written(figure: Figure) -> Iterator[Text]:
-    """Every text that is seen."""
-    candidates = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
-    for axis in figure.axes:
-        if axis.get_visible():
-            candidates += [axis.title, axis._right_title, axis.xaxis.label, axis.yaxis.label, *axis.texts]
-            for one in (axis.xaxis, axis.yaxis):
-                low, high = sorted(one.get_view_interval())
-                ticks = [tick for tick in one.get_major_ticks() if low <= tick.get_loc() <= high]
-                candidates += [tick.label1 for tick in ticks if tick.label1.get_visible()]
-    candidates += [text for text in (figure._suptitle, figure._supxlabel, figure._supylabel) if text]
-    yield from {text for text in candidates if text.get_text().strip()}
-
-
-def is_legible(figure: Figure) -> None:
-    """At the width of a page: no type below seven points, nothing beyond the paper, no two texts on each other."""
-    assert figure.get_figwidth() == WIDTH
-    figure.draw_without_rendering()
-    boxes = {text: Text.get_window_extent(text).padded(-1.0) for text in written(figure)}
-    for text, box in boxes.items():
-        assert text.get_fontsize() >= 6.9, text
-        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text
-        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text
-    for (one, first), (other, second) in combinations(boxes.items(), 2):
-        assert not first.overlaps(second), (one, other)
-
-
-def series_in(axis: Axes) -> set[str]:
-    """The colours of the lines in a panel that are not there to compare with."""
-    lines = [line for line in axis.lines if len(line.get_xdata()) and line.get_color() != CONTEXT_GREY]
-    return {to_hex(line.get_color()) for line in lines}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -96,18 +59,6 @@ def test_figures_render_and_are_legible_on_their_own(tmp_path: Path, name: str, 
     panels = [axis for axis in figure.axes if axis.get_visible()]
     assert any(axis.get_xlabel() for axis in panels)
     assert figure.get_supylabel() or all(axis.get_ylabel() for axis in panels)
-    assert all(len(series_in(axis)) <= MOST_SERIES for axis in panels)
-
-
-@pytest.mark.parametrize(
-    "table", ["mobilenetv1", "family", "transfer", "extensions", "st3", "target", "successors", "n_of_m"]
-)
-def test_figures_of_whole_tables_are_legible(tmp_path: Path, table: str) -> None:
-    evidence = load(tmp_path, table, seeds=(0, 1, 2))
-    for name in figures.names(evidence):
-        figure = figures.draw(evidence, name)
-        is_legible(figure)
-        assert all(len(series_in(axis)) <= MOST_SERIES for axis in figure.axes)
 
 
 def budget_panels(evidence: Evidence) -> dict[str, Axes]:
