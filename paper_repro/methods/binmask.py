@@ -6,8 +6,9 @@ The gate passes the gradient unchanged, and a constant ``pressure``, the derivat
 weights, closes it. Scores start at |N(0, 0.01)|, so that the network starts dense, are held in [-1, 1], and do not
 decay.
 
-The paper's code was not found; this is the mask of the same authors' eevbnn (github jia-kai/eevbnn, ``net_bin.py``,
-where weights are binary and the pressure is 1e-7). Sparsity cannot be asked for: ``pressure`` decides it.
+The paper's code was not found; this is the mask of the same authors' eevbnn (github jia-kai/eevbnn, ``net_bin.py``),
+where weights are binary and held in [-1, 1] too. There the pressure is 1e-7, under Adam, which scales it up where
+there is no other gradient: no value carries over to SGD. Sparsity cannot be asked for: ``pressure`` decides it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SPREAD = 0.01  # of the first scores
 
 
 class BinMask(Method):
-    """``pressure`` is what an open gate's score loses per unit of learning rate."""
+    """Under ``pressure`` alone an open gate's score falls by pressure * lr / (1 - momentum) in each step."""
 
     def __init__(self, pressure: float = 1e-7) -> None:
         self.pressure = pressure

@@ -5,10 +5,12 @@
 Each weight has an s, which starts at ``s_init``, is trained by the same SGD without weight decay, and is held down by
 a penalty of 1e-8 on the sum of the gates. Towards the end a gate is open (s > 0) or closed.
 
-Read in the authors' code (CIFAR only): they harden the gates after training, b is set once per epoch, and three rounds
-of 85 epochs follow each other, between which gates that stayed open are reset and weights rewound to epoch 2. Here
-there is one round, b is set at every step, and gates are hard from ``end`` of training on, because what is measured is
-what was trained: rounds and rewinding do not fit into one run. Sparsity cannot be asked for: ``s_init`` decides it.
+Read in the authors' code (CIFAR only): b is set once per epoch; after three rounds of 85 epochs, between which gates
+that stayed open are reset and weights rewound to epoch 2, the gates are made hard, and the network is trained for
+another 85. Shortcuts and the last layer have no gates. Here all layers have them, there is one round, b is set at every
+step, and gates are hard from ``end`` of training on, when b is 118: rounds and rewinding do not fit into one run. In
+a short run few s have moved by then, gates are hardened half open, and too little training is left to mend that.
+Sparsity cannot be asked for: ``s_init`` decides it.
 """
 
 from __future__ import annotations

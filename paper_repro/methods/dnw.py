@@ -19,7 +19,7 @@ from paper_repro.methods.straight_through import StraightThrough
 class DNW(MagnitudePruning):
     """One sparsity in all layers, ERK, or a ``budget``, from the first step to the last."""
 
-    distributions = ("uniform", "erk", "balance")
+    distributions: tuple[str, ...] = ("uniform", "erk", "balance")
     schedule: Schedule = Hold(0.0, 1.0, updates=200)
 
     def sparse(self, weight: Tensor) -> StraightThrough:

@@ -1,9 +1,10 @@
 """GraNet: gradual pruning with regrowth (Liu et al., NeurIPS 2021, arXiv 2106.10404).
 
-Starts at half the weights, at random places by ERK, and has 250 updates. In the first 30 % of training each update
-first prunes all layers in one ranking by magnitude, along the cubic schedule from half the weights to the target.
-Every update then rewires each layer as RigL does: it drops a share of the weights that are left, and grows as many
-where the gradient is largest. That share falls along a cosine from 0.5 to 0.005 at the end of training.
+Starts at half the weights, at random places by ERK, and has an update at each of 250 equal distances but the last. In
+the first 30 % of training each update first prunes all layers in one ranking by magnitude, along the cubic schedule
+from half the weights to the target. Every update then rewires each layer as RigL does: it drops a share of the weights
+that are left, and grows as many where the gradient is largest. That share falls along a cosine from 0.5 to 0.005 at the
+end of training.
 
 Read in the authors' code (``ImageNet/core.py``): an update every 4000 steps of 100 epochs at batch 128. Theirs come
 after the optimizer's step, here before it, as for RigL; theirs end 2.4e-6 of the weights above the target, here at it.

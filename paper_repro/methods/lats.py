@@ -10,9 +10,10 @@ an L1 penalty of strength d' / lr, so f is the integral of the learning rate:
     LATS     the same in steps: epoch n of N adds (1 + cos(pi n / N)) / (N + 1), spread evenly over its steps
 
 Read in the authors' code: warm-up counts as training, all convolutions and the last layer have the threshold, and d is
-set after each optimizer step, so that the last step ends at f(1) = 1. Here it is set before each step: the last one
-has 1 - f < 1e-8 in 1000 steps. A weight of exactly 0 gets the gradient too. In their code d is not saved with the
-model; here it is. Sparsity cannot be asked for: ``final_threshold`` decides it.
+set after each optimizer step, so that the last step ends at f(1) = 1. Here it is set before each step: the last one has
+1 - f < 1e-6 in 1000 steps. The two differ by less than 0.004 d, and LATS has 100 epochs in every run. A weight of
+exactly 0 gets the gradient too. In their code d is not saved with the model; here it is. Sparsity cannot be asked for:
+``final_threshold`` decides it.
 """
 
 from __future__ import annotations

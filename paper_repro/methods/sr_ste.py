@@ -6,6 +6,8 @@ all weights; those that are not used decay on top of it, so that the ranking com
     dL/dW = G + decay * (1 - mask) * W
 
 Read in the authors' code: decay is 2e-4, beside a weight decay of 5e-5, and is added to the gradient, before momentum.
+It is added in each process, whose gradients are then summed over the processes, it seems (that file was not found): on
+their 8 GPUs the decay would be 8 times as large. Here it is as written, on any number of processes.
 Groups run along the input channels, as in their second release; in the first, which the paper's table is of, they ran
 along the flattened weight. All convolutions are sparse there, the first one included, whose three channels M does not
 divide here; the last layer is dense (``keep_dense=["last"]``).
