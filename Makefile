@@ -6,16 +6,8 @@ RUN := $(PYTHON_VENV) -m paper_repro
 # Paths and output are UTF-8 whatever the locale.
 export PYTHONUTF8 := 1
 
-# A variable counts when it is given to make itself. What the environment has by chance (WSL sets NAME) changes nothing;
-# where it looks like a mistake, it is said.
-KNOWN := TABLE TIER ROWS SEEDS METHOD MODEL MARGIN TUNE REUSE DATA_ROOT JOBS GPUS LOADER AUTOCAST CHANNELS_LAST COMPILE MAX_GPU_HOURS \
-         STRICT NAME SITE DRY_RUN ARGS FFCV PYTHON
-given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
-LOST := $(foreach name,$(filter-out DATA_ROOT NAME PYTHON,$(KNOWN)),$(if $(filter environment,$(firstword $(origin $(name)))),$(name)))
-$(if $(strip $(LOST)),$(warning not taken from the environment: $(strip $(LOST)); write them after make, as in: make reproduce SEEDS=3))
-
-# A variable that none of the targets takes, or nobody knows, is a mistake: a limit that is not passed on limits nothing.
-RUNS      := TABLE TIER ROWS SEEDS METHOD LOADER AUTOCAST CHANNELS_LAST COMPILE DATA_ROOT
+# The variables that each target takes, beside those that all take.
+RUNS               := TABLE TIER ROWS SEEDS METHOD LOADER AUTOCAST CHANNELS_LAST COMPILE DATA_ROOT
 TAKEN_BY_reproduce := $(RUNS) JOBS GPUS MAX_GPU_HOURS
 TAKEN_BY_plan      := $(RUNS) JOBS GPUS MAX_GPU_HOURS MODEL
 TAKEN_BY_run       := $(TAKEN_BY_plan)
@@ -26,7 +18,17 @@ TAKEN_BY_audit     := TABLE
 TAKEN_BY_render    := TABLE TIER
 TAKEN_BY_data      := NAME DATA_ROOT
 TAKEN_BY_gpu-check := DATA_ROOT
-TAKEN     := PYTHON FFCV ARGS $(foreach goal,$(MAKECMDGOALS),$(TAKEN_BY_$(goal)))
+TAKEN_BY_ALL       := PYTHON FFCV ARGS
+KNOWN := $(sort $(foreach name,$(filter TAKEN_BY_%,$(.VARIABLES)),$($(name))))
+
+# A variable counts when it is given to make itself. What the environment has by chance (WSL sets NAME) changes nothing;
+# where it looks like a mistake, it is said.
+given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
+LOST := $(foreach name,$(filter-out DATA_ROOT NAME PYTHON,$(KNOWN)),$(if $(filter environment,$(firstword $(origin $(name)))),$(name)))
+$(if $(strip $(LOST)),$(warning not taken from the environment: $(strip $(LOST)); write them after make, as in: make reproduce SEEDS=3))
+
+# A variable that none of the targets takes, or nobody knows, is a mistake: a limit that is not passed on limits nothing.
+TAKEN     := $(TAKEN_BY_ALL) $(foreach goal,$(MAKECMDGOALS),$(TAKEN_BY_$(goal)))
 GIVEN     := $(sort $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
 NOT_TAKEN := $(if $(MAKECMDGOALS),$(filter-out SHELL $(TAKEN),$(GIVEN)))
 $(if $(strip $(NOT_TAKEN)),$(error $(MAKECMDGOALS) takes no $(strip $(NOT_TAKEN)). Its variables: $(sort $(TAKEN)); `make more` says what they are))
