@@ -35,12 +35,16 @@ def is_legible(figure: Figure) -> None:
     """
     figure.draw_without_rendering()
     is_legible_as_drawn(figure)
+    has_few_series(figure)
+
+
+def has_few_series(figure: Figure) -> None:
+    assert all(len(series_in(axis)) <= MOST_SERIES for axis in figure.axes)
 
 
 def is_legible_as_drawn(figure: Figure) -> None:
-    """The same, of a figure that has been drawn at its resolution."""
+    """The texts alone, of a figure that has been drawn at its resolution."""
     assert figure.get_figwidth() == WIDTH
-    assert all(len(series_in(axis)) <= MOST_SERIES for axis in figure.axes)
     boxes = {text: Text.get_window_extent(text).padded(-1.0) for text in written(figure)}
     for text, box in boxes.items():
         assert text.get_fontsize() >= 6.9, text

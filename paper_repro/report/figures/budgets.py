@@ -186,7 +186,8 @@ def _draw_densities(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFra
     axis.set(xscale="log", yscale="log", xlim=(SMALLEST_DENSITY, 1.1), ylim=(SMALLEST_DENSITY, 1.1))
     title = f"{row}: {measured.mean:.2f} % (n = {layers['seed'].nunique()})"
     empty = empty_by_seed(evidence, row)
-    counted = f"\nempty layers, by seed: {'/'.join(map(str, empty))}" if any(empty) else ""
+    told = "/".join(map(str, empty)) if len(empty) <= 3 else f"{min(empty)} to {max(empty)}"  # no room for more
+    counted = f"\nempty layers, by seed: {told}" if any(empty) else ""
     axis.set_title(f"{title}\nreported: {nearest}; r = {r:.2f}{counted}")
 
 
