@@ -13,10 +13,11 @@ the authors' code) is Top-KAST with a dense backward pass: W h forward, G to all
 on, too.
 
 Read in the authors' code: beta ends at 10 in the script for ResNet50, and at 20 by default. Their masks are made anew
-at every step, and their code refuses anything else, because the gradient above supposes that m follows W. Here that
-takes too long, and masks are made at ``updates`` equal distances (every 4 steps at tier smoke). Their Sinkhorn
-iterations stop at 1 % change, here mu is solved for, on a histogram of v. Their target counts all parameters, here
-those of convolutions and fully connected layers. Their other distributions and their costs in FLOPs are left out.
+at every step, and their code refuses anything else, because the gradient above supposes that m follows W. Here they are
+made at ``updates`` equal distances, every 4 steps at tier smoke, so that in a long training W moves far under one m.
+Their Sinkhorn iterations stop at 1 % change, here mu is solved for, on a histogram of v. Their target counts all
+parameters, here those of convolutions and fully connected layers. Their other distributions and their costs in FLOPs
+are left out.
 """
 
 from __future__ import annotations
