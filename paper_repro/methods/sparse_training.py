@@ -103,17 +103,13 @@ class SparseTraining(ScheduledPruning):
     def before_update(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, total_steps: int) -> None:
         share = self.schedule.starting(step, total_steps) if step > 0 else None
         # a layer that is frozen, or was not used, has no gradient, and stays as it is
-        layers = {
-            name: Layer.of(mask, raw, optimizer)
-            for name, (mask, raw) in attached_layers(model).items()
-            if raw.grad is not None
-        }
+        layers = {name: pair for name, pair in attached_layers(model).items() if pair[1].grad is not None}
         if share is not None and layers:
-            self.rewire(layers, share)
-        for layer in layers.values():
-            if not self.missing_momentum and (share is not None or layer.parametrization.dense_gradient):
-                assert layer.raw.grad is not None
-                layer.raw.grad.mul_(layer.mask)  # the optimizer moves the weights that are there
+            self.rewire({name: Layer.of(mask, raw, optimizer) for name, (mask, raw) in layers.items()}, share)
+        for mask, raw in layers.values():
+            if not self.missing_momentum and (share is not None or mask.dense_gradient):
+                assert raw.grad is not None
+                raw.grad.mul_(mask.mask)  # the optimizer moves the weights that are there
 
     def rewire(self, layers: Layers, share: float) -> int:
         """Drop the smallest weights of each layer and grow as many in all; how many that were."""

@@ -76,6 +76,8 @@ def zeros(training: Training) -> dict[str, tuple[int, int, int]]:
 def test_the_sparsity_asked_for_is_the_sparsity_measured(name: str) -> None:
     weights, measured, meant = map(sum, zip(*zeros(Training(name, sparsity_pct=90.0)).values(), strict=True))
     assert 100.0 * meant / weights == pytest.approx(90.0, abs=0.1) and measured >= meant
+    if name not in ("set", "dsr"):  # they grow at random, where no gradient may come
+        assert 100.0 * measured / weights == pytest.approx(90.0, abs=0.1)
 
 
 @pytest.mark.parametrize("name", ["gmp", "dnw", "dpf", "set", "rigl"])
