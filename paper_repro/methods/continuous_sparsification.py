@@ -1,16 +1,15 @@
 """Continuous sparsification: a gate per weight that hardens in training (Savarese, Silva and Maire, NeurIPS 2020).
 
-    W -> W * sigmoid(b s) / sigmoid(s_init),    b = 200^x at the share x of training
+    W -> W * sigmoid(b s) / sigmoid(s_init),    b = 200^x at the share x of the time until ``end`` of training
 
 Each weight has an s, which starts at ``s_init``, is trained by the same SGD without weight decay, and is held down by
-a penalty of 1e-8 on the sum of the gates. Towards the end a gate is open (s > 0) or closed.
+a penalty of 1e-8 on the sum of the gates. From ``end`` on a gate is open (s > 0) or closed, and weights alone learn.
 
 Read in the authors' code (CIFAR only): b is set once per epoch; after three rounds of 85 epochs, between which gates
 that stayed open are reset and weights rewound to epoch 2, the gates are made hard, and the network is trained for
 another 85. Shortcuts and the last layer have no gates. Here all layers have them, there is one round, b is set at every
-step, and gates are hard from ``end`` of training on, when b is 118: rounds and rewinding do not fit into one run. In
-a short run few s have moved by then, gates are hardened half open, and too little training is left to mend that.
-Sparsity cannot be asked for: ``s_init`` decides it.
+step, and the second half of training is with hard gates: rounds and rewinding do not fit into one run. Sparsity cannot
+be asked for: ``s_init`` decides it.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from paper_repro.accounting import CountedLayer
+from paper_repro.errors import UserError
 from paper_repro.methods.base import Method, attached_layers, decay_groups, wide
 
 FINAL_SHARPNESS = 200.0
@@ -47,7 +47,9 @@ class Gate(nn.Module):
 class ContinuousSparsification(Method):
     """``s_init`` decides the sparsity: -0.1 to 0.1 in the paper. ``penalty`` is that on each gate."""
 
-    def __init__(self, s_init: float = 0.0, penalty: float = 1e-8, end: float = 0.9) -> None:
+    def __init__(self, s_init: float = 0.0, penalty: float = 1e-8, end: float = 0.5) -> None:
+        if not 0.0 < end <= 1.0:
+            raise UserError(f"end = {end:g} is the share of training after which gates are hard: above 0 and at most 1")
         self.s_init, self.penalty, self.end = s_init, penalty, end
 
     def parametrization(self, name: str, layer: CountedLayer) -> Gate:
@@ -58,7 +60,7 @@ class ContinuousSparsification(Method):
 
     def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
         for gate, _ in attached_layers(model).values():
-            gate.sharpness.fill_(FINAL_SHARPNESS ** (step / total_steps))
+            gate.sharpness.fill_(FINAL_SHARPNESS ** min(step / total_steps / self.end, 1.0))
             gate.hard.fill_(step / total_steps >= self.end)
 
     @torch.no_grad()

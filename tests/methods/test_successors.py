@@ -310,7 +310,7 @@ def test_continuous_sparsification_by_hand() -> None:
     method.attach(network)
     gate, _ = attached(network[0])
     assert close(network[0].weight, [4.0, 3.0])  # sigmoid(0) / sigmoid(0)
-    method.before_step(network, 50, 100)
+    method.before_step(network, 25, 100)
     b = math.sqrt(200.0)
     with torch.no_grad():
         gate.s.copy_(torch.tensor([[1.0, -1.0]]) * math.log(3.0) / b)  # gates 3/4 and 1/4, twice that with the scale
@@ -318,7 +318,9 @@ def test_continuous_sparsification_by_hand() -> None:
     assert close(backward(network, [1.0, 1.0]), [1.5, 0.5])
     assert close(gate.s.grad, [4.0 * 2.0 * b * 3.0 / 16.0, 3.0 * 2.0 * b * 3.0 / 16.0])
     gate.s.grad.zero_()
-    method.after_backward(network, 50, 100)
+    method.after_backward(network, 25, 100)
     assert close(gate.s.grad, [2.0 * b * 3.0 / 16.0] * 2)
-    method.before_step(network, 90, 100)
+    method.before_step(network, 50, 100)
     assert close(network[0].weight, [8.0, 0.0])
+    with pytest.raises(UserError, match="above 0 and at most 1"):
+        methods.get("continuous-sparsification", end=0.0)
