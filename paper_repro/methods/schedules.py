@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from paper_repro.errors import UserError
 
+EVERY_STEP = 10**9  # a number of updates that no run has steps for: a stage begins with every step
+
 
 @dataclass(frozen=True)
 class Schedule(ABC):

@@ -12,12 +12,10 @@ first 80 %; then m h stands still, and missing weights get no gradient. The mode
 the authors' code) is Top-KAST with a dense backward pass: W h forward, G to all weights, and h stands still from 80 %
 on, too.
 
-Read in the authors' code: beta ends at 10 in the script for ResNet50, and at 20 by default. Their masks are made anew
-at every step, and their code refuses anything else, because the gradient above supposes that m follows W. Here they are
-made at ``updates`` equal distances, every 4 steps at tier smoke, so that in a long training W moves far under one m.
-Their Sinkhorn iterations stop at 1 % change, here mu is solved for, on a histogram of v. Their target counts all
-parameters, here those of convolutions and fully connected layers. Their other distributions and their costs in FLOPs
-are left out.
+Read in the authors' code: beta ends at 10 in the script for ResNet50, and at 20 by default. Masks are made anew at
+every step, there and here, because the gradient above supposes that m follows W. Their Sinkhorn iterations stop at 1 %
+change, here mu is solved for, on a histogram of v. Their target counts all parameters, here those of convolutions and
+fully connected layers. Their other distributions and their costs in FLOPs are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ from torch import Tensor, nn
 
 from paper_repro.methods.base import attached_layers, wide
 from paper_repro.methods.magnitude import MagnitudePruning, Pruned
-from paper_repro.methods.schedules import Hold
+from paper_repro.methods.schedules import EVERY_STEP, Hold
 from paper_repro.methods.straight_through import straight_through
 
 BINS = 1 << 14  # of the histogram
@@ -61,7 +59,7 @@ class Spartan(MagnitudePruning):
     """Prunes the network to one overall sparsity."""
 
     distributions = ("global",)
-    schedule = Hold(0.0, 0.8, updates=200)
+    schedule = Hold(0.0, 0.8, updates=EVERY_STEP)
 
     def __init__(
         self,
@@ -117,7 +115,7 @@ def offset(values: Tensor, count: int) -> Tensor:
     counts = torch.histc(values.double(), BINS, 0.0, top)
     centres = (torch.arange(BINS, device=values.device, dtype=torch.float64) + 0.5) * (top / BINS)
     low, high = level - top, level  # where all values are the largest, and where all are 0
-    for _ in range(60):
+    for _ in range(30):  # to 1e-9 of the range, of which a bin of the histogram is 1e-4
         middle = (low + high) / 2.0
         above = (counts * torch.sigmoid(centres + middle)).sum() > count
         low, high = torch.where(above, low, middle), torch.where(above, middle, high)

@@ -225,6 +225,13 @@ def test_spartan_is_at_its_target_when_the_masks_stand_still() -> None:
     assert account(training.finish(), (1, 14, 14)).sparsity_pct == pytest.approx(90.0, abs=0.1)
 
 
+def test_spartan_makes_its_masks_at_every_step_until_they_stand_still() -> None:
+    method, made = methods.get("spartan", sparsity_pct=50.0), []
+    for steps in (10, 500_500):
+        made.append([step for step in (*range(10), steps - 1) if method.schedule.starting(step, steps) is not None])
+    assert made == [[0, 1, 2, 3, 4, 5, 6, 7, 8], list(range(10))]
+
+
 def test_spartan_uses_the_masks_and_freezes_them() -> None:
     network = row(4.0, -3.0, 2.0, 1.0)
     method = methods.get("spartan", sparsity_pct=50.0, beta=1.0, updates=4)
