@@ -5,6 +5,7 @@ How a claim is decided is said in ``claims.py``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,14 @@ import pandas as pd
 
 from paper_repro import tables
 from paper_repro.evidence.evidence import Evidence
-from paper_repro.evidence.layers import against_uniform, at_full_size, backbone, budgets, sparsity_pct
+from paper_repro.evidence.layers import (
+    against_uniform,
+    backbone,
+    budgets,
+    published_over_uniform,
+    sparsity_pct,
+    under_published,
+)
 from paper_repro.evidence.outcome import Outcome, span, who
 from paper_repro.evidence.statistics import summarise
 from paper_repro.experiments.claims import Rows
@@ -29,16 +37,15 @@ HARDLY_DIFFER = 10.0
 
 
 def fewer_macs_than_uniform(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
-    """Every budget against a uniform one of the same sparsity; and the same without the classifier. Of trained networks
-    also the latter with their densities on the full-size network, whose MACs lie in other layers.
+    """Every budget against a uniform one of the same sparsity; and the same without the classifier. Beside trained
+    networks stands what the paper's densities need on them: a smaller network has its MACs, and its weights, elsewhere.
     """
     lines: list[dict[str, Any]] = []
     networks = list(budgets(evidence, Rows(methods=claim.ours.methods), printed))
-    moved = not (printed or evidence.full_scale)
     for line, layers in networks:
         line |= against_uniform(layers) | {"backbone_ratio": against_uniform(backbone(layers))["ratio"]}
-        if moved and len(full_size := at_full_size(evidence.table.name, layers)):
-            line["full_size_ratio"] = against_uniform(backbone(full_size))["ratio"]
+        if not (printed or evidence.full_scale):
+            line["published_ratio"] = published_over_uniform(evidence, layers)
         lines.append(line)
     within = [line for line in lines if claim.ours.of(evidence.table.row(line["row"]))]
     if not within:
@@ -77,8 +84,10 @@ def _without_classifier(layers: pd.DataFrame, within: Sequence[Mapping[str, Any]
         f" Without the classifier ({shares['params']:.1f} % of the weights, {shares['macs']:.2f} % of the MACs): "
         f"{span([100 * line['backbone_ratio'] for line in within], 1)} % of uniform's"
     )
-    full = [100 * line["full_size_ratio"] for line in within if "full_size_ratio" in line]
-    return sentence + (f", and {span(full, 1)} % with the same densities on the full-size layers." if full else ".")
+    theirs = [100 * line["published_ratio"] for line in within if not math.isnan(line.get("published_ratio", math.nan))]
+    if theirs:
+        sentence += f". On this network the paper's densities need {span(theirs, 1)} %, at the same sparsities"
+    return f"{sentence}."
 
 
 def _ratios(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -93,7 +102,8 @@ def shape(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
     networks also how far their thresholds have come apart.
     """
     lines = []
-    for line, layers in budgets(evidence, claim.ours, printed):
+    networks = list(budgets(evidence, claim.ours, printed))
+    for line, layers in networks:
         first_third, last_third = _thirds(layers)
         line |= {
             "sparsity_pct": sparsity_pct(layers),
@@ -125,11 +135,26 @@ def shape(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
         f" Without the classifier, the first third is sparser than uniform in {frame['backbone_first_sparser'].sum()}, "
         f"the last third denser in {frame['backbone_last_denser'].sum()}."
     )
+    if not (printed or evidence.full_scale):
+        sentence += _published_shape(evidence, networks[0][1])
     if not printed:
         some_are_empty = bool(frame["empty_layers"].any())
         sentence += f" {_spread_sentence(evidence, list(frame['threshold_spread']), some_are_empty)}"
     verdict = Verdict.PASS if first == last == total else Verdict.FAIL
     return Outcome(verdict, f"first third sparser {first}, last denser {last} of {total}", sentence, lines)
+
+
+def _published_shape(evidence: Evidence, network: pd.DataFrame) -> str:
+    """The same of the paper's densities on a trained network, which has a smaller classifier."""
+    theirs = [(layers, *_thirds(layers)) for layers in under_published(evidence, network).values()]
+    if not theirs:
+        return ""
+    first = sum(sparsity_pct(first) > sparsity_pct(layers) for layers, first, _ in theirs)
+    last = sum(sparsity_pct(last) < sparsity_pct(layers) for layers, _, last in theirs)
+    return (
+        f" With the paper's densities on this network, the first third is sparser in {first} of {len(theirs)}, the "
+        f"last third denser in {last}."
+    )
 
 
 def _spread_sentence(evidence: Evidence, spreads: list[float], some_are_empty: bool) -> str:

@@ -60,6 +60,29 @@ def backbone(layers: pd.DataFrame) -> pd.DataFrame:
     return layers.iloc[:-1]
 
 
+def under_published(evidence: Evidence, layers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """A network under each published STR budget instead of its own, by row; nothing where it has other layers."""
+    return {
+        row: layers.assign(sparsity_pct=[budget[name] for name in layers["layer"]])
+        for row, budget in published_str(evidence).items()
+        if set(layers["layer"]) <= budget.keys()
+    }
+
+
+def published_over_uniform(evidence: Evidence, layers: pd.DataFrame) -> float:
+    """What the paper's densities need on this network at its sparsity, as a multiple of a uniform budget: between the
+    published budgets that end sparser and denser on it, linear in the logarithms of density and ratio; beyond them that
+    of the nearest. NaN where the paper has other layers.
+    """
+    costs = pd.DataFrame(map(against_uniform, under_published(evidence, layers).values()))
+    if costs.empty:
+        return float("nan")
+    costs = costs.sort_values("sparsity_pct", ascending=False)
+    kept = np.log(np.maximum(100.0 - costs["sparsity_pct"], LEAST_PCT))
+    at = math.log(max(100.0 - sparsity_pct(layers), LEAST_PCT))
+    return math.exp(np.interp(at, kept, np.log(costs["ratio"])))
+
+
 def full_size_macs(evidence: Evidence, row: str) -> dict[int, float]:
     """Seed -> millions of MACs that the full-size network would have under the densities of the row's run."""
     weighed = {seed: at_full_size(evidence.table.name, layers) for seed, layers in trained(evidence, row).items()}

@@ -163,6 +163,25 @@ def runs_markdown(evidence: Evidence, legend: bool = True) -> str:
     return markdown_table(header, rows) + "\n" + " ".join(sentences) + "\n" + (f"\n{LEGEND}" if legend else "")
 
 
+def stages_markdown(results_dir: Path) -> str:
+    """The same stage by stage of ResNet50: the median ratio over layers and seeds, and how many of these are empty."""
+    lines, stages = [], ["conv1", *(f"layer{stage}" for stage in range(1, 5)), "fc"]
+    for tier in tables.load("resnet50").tiers:
+        evidence = ev.load("resnet50", tier, results_dir)
+        layers = evidence.budgets[_of_str(evidence, evidence.budgets) & evidence.budgets["balance"].notna()]
+        stage = layers["layer"].str.split(".").str[0]
+        for row, own in layers.groupby("row", sort=False):
+            parts = [own[stage.loc[own.index] == name] for name in stages]
+            lines.append([tier, f"`{row}`", *map(_ratio_of_stage, parts)])
+    return markdown_table(["Tier", "Row", *(f"`{name}`" for name in stages)], lines) if lines else "Not run yet.\n"
+
+
+def _ratio_of_stage(layers: pd.DataFrame) -> str:
+    kept = layers[layers["kept_l1"] > 0]
+    empty = f" ({len(layers) - len(kept)} of {len(layers)} empty)" if len(kept) < len(layers) else ""
+    return (f"{kept['balance'].median():.2f}" if len(kept) else "–") + empty
+
+
 LEGEND = (
     "A median above 1 means that the loss still pulled the thresholds down harder than decay lifted them when the "
     "learning rate ran out; below 1, decay still lifted them. In layers without weights the loss does not pull: their "
@@ -196,12 +215,28 @@ def _pull(evidence: Evidence, row: str, data: str, lines: pd.DataFrame) -> np.nd
 
 
 def slopes_markdown(results_dir: Path) -> str:
-    """What the recipes' slope was estimated from, and what STR's trainings then showed (``workflows/presets.py``)."""
+    """What the recipes' slope was estimated from (``workflows/presets.py``), and the slopes at which the layers of the
+    STR runs, as they ended, would be balanced.
+    """
     file = results_dir / "slopes.csv"
     if not file.exists():
         return "No slope has been estimated.\n"
-    frame = pd.read_csv(file, dtype=str).rename(columns=lambda name: name.replace("_", " ").capitalize())
-    return markdown_table([str(name) for name in frame], frame.to_numpy().tolist())
+    lines = []
+    for (name, tier), estimates in pd.read_csv(file, dtype=str).groupby(["table", "tier"], sort=False):
+        lines += estimates.to_numpy().tolist()
+        lines += _slopes_of_runs(ev.load(str(name), str(tier), results_dir))
+    return markdown_table(["Table", "Tier", "Weights", "Layers", "Lower quartile", "Median", "Upper quartile"], lines)
+
+
+def _slopes_of_runs(evidence: Evidence) -> list[list[str]]:
+    layers = recorded(evidence)
+    lines = []
+    for row, own in layers[layers["balance"] > 0].groupby("row", sort=False):
+        assert evidence.plan is not None
+        slopes = evidence.plan.rows[str(row)].spec.method_args.get("slope", 1.0) / np.sqrt(own["balance"])
+        quartiles = [f"{slopes.quantile(share):.2f}" for share in (0.25, 0.5, 0.75)]
+        lines.append([evidence.table.name, evidence.tier, f"`{row}`", str(len(slopes)), *quartiles])
+    return lines
 
 
 # -- ranks -------------------------------------------------------------------------------------------------------------
@@ -307,6 +342,7 @@ PARTS: Mapping[str, Callable[[Path], str]] = {
     "paper": lambda root: paper_markdown(ev.load("resnet50", AUDIT, root).balance_tests),
     "slopes": slopes_markdown,
     "runs": _runs_of_tiers,
+    "stages": stages_markdown,
     "ranks": ranks_markdown,
 }
 

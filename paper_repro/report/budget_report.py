@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +19,7 @@ from paper_repro.evidence.layers import (
     empty_by_seed,
     macs_left,
     nearest_published,
+    published_over_uniform,
     sparsity_pct,
     trained,
 )
@@ -50,7 +51,10 @@ MEASURED = ("Top-1 (%)", "Sparsity (%)", "MACs / uniform's", "Empty layers, by s
 
 def _over_uniform(by_seed: Iterable[pd.DataFrame]) -> str:
     """Multiply-adds over those of a uniform budget of the same layers, mean over seeds."""
-    ratios = [against_uniform(layers)["ratio"] for layers in by_seed]
+    return _mean([against_uniform(layers)["ratio"] for layers in by_seed])
+
+
+def _mean(ratios: Sequence[float]) -> str:
     return f"{summarise(ratios).mean:.2f}" if ratios else "–"
 
 
@@ -162,9 +166,12 @@ def _beside_the_paper(e: evidence.Evidence, row: Row) -> list[str]:
 BUDGETS_FROM = ("paper", "smoke", "small")
 
 
-def _three_budgets(results_dir: Path) -> dict[str, list[list[pd.DataFrame]]]:
+def _tiers(results_dir: Path) -> list[evidence.Evidence]:
+    return [evidence.load(TABLE, tier, results_dir) for tier in BUDGETS_FROM[1:]]
+
+
+def _three_budgets(tiers: Sequence[evidence.Evidence]) -> dict[str, list[list[pd.DataFrame]]]:
     """Row of Table 1 -> its layers as ``BUDGETS_FROM`` have them, of every seed. A row without any run is left out."""
-    tiers = [evidence.load(TABLE, tier, results_dir) for tier in BUDGETS_FROM[1:]]
     rows = {}
     for line, printed in budgets(tiers[0], STR, printed=True):
         here = [list(trained(e, line["row"]).values()) for e in tiers]
@@ -174,24 +181,26 @@ def _three_budgets(results_dir: Path) -> dict[str, list[list[pd.DataFrame]]]:
 
 
 def multiply_adds(results_dir: Path) -> str:
-    """What STR's budgets of Table 1 need against uniform ones, as printed and as trained: of all layers, of all but the
-    classifier, and of these with the trained densities on the full-size layers.
+    """What STR's budgets of Table 1 need against uniform ones: as printed, with and without the classifier; as trained;
+    and what the paper's densities need on the networks that were trained, at their sparsities.
     """
-    rows = _three_budgets(results_dir)
+    tiers = _tiers(results_dir)
+    rows = _three_budgets(tiers)
     if not rows:
         return "Not run yet.\n"
     lines = []
     shares: dict[str, float] = {}
-    for id, networks in rows.items():
-        full_size = [[at_full_size(TABLE, layers) for layers in by_seed] for by_seed in networks[1:]]
-        cells = [_over_uniform(by_seed) for by_seed in networks]
-        cells += [_over_uniform(map(backbone, by_seed)) for by_seed in networks + full_size]
+    for id, (printed, *here) in rows.items():
+        cells = [_over_uniform(printed), _over_uniform(map(backbone, printed))]
+        for e, by_seed in zip(tiers, here, strict=True):
+            cells += [_over_uniform(by_seed), _mean([published_over_uniform(e, layers) for layers in by_seed])]
         lines.append([f"`{id}`", *cells])
-        for name, by_seed in zip(BUDGETS_FROM, networks, strict=True):
+        for name, by_seed in zip(BUDGETS_FROM, (printed, *here), strict=True):
             if by_seed:
                 shares[name] = by_seed[0]["params"].iloc[-1] / by_seed[0]["params"].sum()
-    header = ["Row", "All layers: paper", "smoke", "small", "Without the classifier: paper", "smoke", "small"]
-    header += ["Densities on the full-size layers, without the classifier: smoke", "small"]
+    header = ["Row", "Paper's network: all layers", "without the classifier"]
+    for tier in BUDGETS_FROM[1:]:
+        header += [f"Network of tier {tier}: as trained", "with the paper's densities"]
     told = ", ".join(f"{name} {100.0 * shares[name]:.1f} %" for name in BUDGETS_FROM if name in shares)
     return f"{markdown_table(header, lines)}\nThe classifier's share of a network's weights: {told}.\n"
 
@@ -203,7 +212,7 @@ def stages(results_dir: Path) -> str:
     """One row's budgets stage by stage, means over seeds: what is kept, and where the multiply-adds lie that the same
     densities leave on the full-size layers, the classifier left out.
     """
-    rows = _three_budgets(results_dir)
+    rows = _three_budgets(_tiers(results_dir))
     if STAGES_OF not in rows:
         return "Not run yet.\n"
     kept, cost = ([_by_stage(by_seed, of) for by_seed in rows[STAGES_OF]] for of in (_kept_pct, _cost))

@@ -21,8 +21,8 @@ Copied to a smaller network and a shorter schedule, the paper's values do not wo
 What is off. The estimates are rough: the one from trained weights doubles when the dense network's weight decay rises
 by a third, and for MobileNetV1, whose dense network decays half as fast as STR's rows, it is 1.3. And thresholds have
 to come to rest, which a short training only begins: the less sparse a row, the less its decay pulls, and the further
-off balance it ends. ``results/slopes.csv`` has the estimates, with quartiles over layers, beside what STR's own
-trainings then show.
+off balance it ends. ``results/slopes.csv`` has the estimates, with quartiles over layers; ``docs/balance.md`` has them
+beside what STR's own trainings then showed.
 
 ``python -m paper_repro.workflows.presets TABLE TIER`` prints all this for a tier, from its trainings in ``runs/``.
 """
@@ -41,7 +41,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from paper_repro import methods, record, tables
+from paper_repro import methods, tables
 from paper_repro.accounting import counted_layers
 from paper_repro.errors import UserError
 from paper_repro.files import write
@@ -122,10 +122,8 @@ def densities(table: str, row: str) -> dict[str, float]:
 
 
 def slopes(table: str, tier: str, runs: Path) -> list[dict[str, Any]]:
-    """What the rule for the slope goes by at a tier, and what its trainings then show: one line for the initial weights
-    (as a multiple of the full-size network's), one for the dense run, and one for each STR run of seed 0 that ``runs``
-    holds. Quartiles are over layers. For an STR run they are of the slopes at which its layers, as they end, would be
-    balanced; layers that are empty are left out.
+    """What the rule for the slope goes by at a tier: one line for the initial weights (as a multiple of the full-size
+    network's), and one for the dense run of seed 0 where ``runs`` holds it. Quartiles are over layers.
     """
     model_table = tables.load(table).budgets_of
     wanted = densities(model_table, BALANCED_LIKE[model_table])
@@ -140,10 +138,6 @@ def slopes(table: str, tier: str, runs: Path) -> list[dict[str, Any]]:
                 tensors = weight_files.read_weights(folder / networks.WEIGHTS)
                 trained = {layer: tensors[f"{layer}.weight"] for layer in wanted}
                 lines.append(_line(table, tier, "dense training", layer_slopes(trained, wanted).values()))
-        elif row.is_str and (run := record.finished(folder, spec)) is not None:
-            steep = float(spec.method_args.get("slope", 1.0))
-            ends = [steep / math.sqrt(layer.balance) for layer in run.layers if layer.balance]
-            lines.append(_line(table, tier, row.id, ends))
     return lines
 
 

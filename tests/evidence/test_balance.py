@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import brentq
 
+from paper_repro import tables
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence import results
 from paper_repro.evidence.evidence import Evidence
@@ -64,6 +65,41 @@ def test_runs_are_sorted_by_where_their_median_ratio_lies(make_runs: MakeRuns, t
     assert "At rest: none." in text
     assert "Above: `str-95.03`" in text and "Below" not in text
     assert "dense" not in text
+
+
+def test_a_stage_has_the_median_of_its_layers_and_the_empty_ones_apart(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """Made-up layer i has ratio 1 + i / 100; the classifier is the 54th."""
+    assert balance_report.stages_markdown(tmp_path) == "Not run yet.\n"
+    results.collect("resnet50", "smoke", make_runs(rows=["str-90.23"], recorded=True), tmp_path)
+    (line,) = balance_report.stages_markdown(tmp_path).splitlines()[2:]
+    cells = line.strip("| ").split(" | ")
+    assert (cells[0], cells[1], cells[2], cells[-1]) == ("smoke", "`str-90.23`", "1.00", "1.53")
+    file = results.path(tmp_path, "resnet50", "smoke", "budgets")
+    budgets = results.read(file, "budgets")
+    of_stem = budgets["layer"].isin(["conv1", "layer1.0.conv1"])
+    budgets.loc[of_stem, ["sparsity_pct", "kept_l1", "balance"]] = 100.0, 0.0, 0.0
+    results.write(budgets, file, "budgets")
+    (line,) = balance_report.stages_markdown(tmp_path).splitlines()[2:]
+    _, _, stem, first, *_ = line.strip("| ").split(" | ")
+    assert stem == "– (1 of 1 empty)" and first.endswith(" (1 of 10 empty)")
+
+
+def test_slopes_of_runs_stand_beside_what_they_were_estimated_from(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """A layer whose ratio is 4 would be balanced at half the slope of its run; an empty one at none."""
+    assert balance_report.slopes_markdown(tmp_path) == "No slope has been estimated.\n"
+    header = "table,tier,weights,layers,lower_quartile,median,upper_quartile"
+    (tmp_path / "slopes.csv").write_text(f"{header}\nresnet50,smoke,dense training,54,7.00,7.00,7.00\n")
+    results.collect("resnet50", "smoke", make_runs(rows=["str-90.23"], seeds=(0, 1), recorded=True), tmp_path)
+    file = results.path(tmp_path, "resnet50", "smoke", "budgets")
+    budgets = results.read(file, "budgets")
+    budgets["balance"] = 4.0
+    budgets.loc[budgets["layer"] == "conv1", ["kept_l1", "balance"]] = 0.0
+    results.write(budgets, file, "budgets")
+    half = f"{tables.load('resnet50').tier('smoke').rows['str-90.23'].spec.method_args['slope'] / 2:.2f}"
+    assert balance_report.slopes_markdown(tmp_path).splitlines()[2:] == [
+        "| resnet50 | smoke | dense training | 54 | 7.00 | 7.00 | 7.00 |",
+        f"| resnet50 | smoke | `str-90.23` | 106 | {half} | {half} | {half} |",
+    ]
 
 
 def test_the_fall_of_l1_is_per_unit_of_pull(make_runs: MakeRuns, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from paper_repro import tables
 from paper_repro.evidence import claims, results
 from paper_repro.evidence import evidence as ev
+from paper_repro.evidence.layers import at_full_size, published_over_uniform, trained
 from paper_repro.evidence.lines import SpeedLine
 from paper_repro.verdict import Verdict
 from tests.evidence.one_claim import find
@@ -78,32 +80,48 @@ def test_the_paper_saves_macs_in_the_classifier_alone(tmp_path: Path) -> None:
     )
 
 
-def test_fewer_macs_on_runs_with_those_of_the_full_size_network_beside(tmp_path: Path) -> None:
+def test_fewer_macs_on_runs_with_what_the_papers_densities_need_there(tmp_path: Path) -> None:
     found = find(load(tmp_path, seeds=(0, 1)), "fewer-macs-than-uniform")
     assert found.verdict is Verdict.PASS
     assert "8 of 8" in found.sentence
     line = found.numbers[0]
-    assert line["full_size_ratio"] != pytest.approx(line["ratio"], abs=0.01)
-    assert "on the full-size layers" in found.sentence
+    assert line["published_ratio"] != pytest.approx(line["ratio"], abs=0.01)
+    assert "On this network the paper's densities need" in found.sentence
     evidence = load(tmp_path)
     evidence.budgets.loc[:, "sparsity_pct"] = 100.0 - evidence.budgets.loc[:, "sparsity_pct"]
     assert find(evidence, "fewer-macs-than-uniform").verdict is Verdict.FAIL
 
 
-def test_densities_of_uniform_layers_cost_the_same_on_any_network(tmp_path: Path) -> None:
+def test_a_budget_of_the_papers_needs_what_the_papers_does(tmp_path: Path) -> None:
+    """The densities of the 90.23 % model on a smaller network: what it needs is read off at its own sparsity."""
+    evidence = load(tmp_path, rows=["str-90.23"])
+    published = tables.budgets("resnet50")["str-90.23"]
+    evidence.budgets["sparsity_pct"] = [published[name] for name in evidence.budgets["layer"]]
+    (line,) = find(evidence, "fewer-macs-than-uniform").numbers
+    assert line["published_ratio"] == pytest.approx(line["ratio"], rel=1e-6)
+    assert line["ratio"] != pytest.approx(342.6 / (0.0977 * 4089.18), abs=0.01)  # which is that of the paper's network
+    full = find(ev.load("resnet50", "audit", tmp_path), "fewer-macs-than-uniform", "audit").numbers
+    assert not any("published_ratio" in line for line in full)
+
+
+def test_between_two_of_the_papers_budgets_and_beyond_the_last(tmp_path: Path) -> None:
+    """On the paper's layers: 0.863 at 90.23 % and 0.876 at 90.55 % make 0.869 half way; above 99.10 % it is 1.186."""
+    evidence = load(tmp_path, rows=["str-90.23"])
+    full = at_full_size("resnet50", trained(evidence, "str-90.23")[0])
+    for pct, ratio in ((90.39, 0.869), (99.99, 1.186)):
+        assert published_over_uniform(evidence, full.assign(sparsity_pct=pct)) == pytest.approx(ratio, abs=2e-3)
+    other = full.assign(layer=[f"{name}.other" for name in full["layer"]])
+    assert math.isnan(published_over_uniform(evidence, other))
+
+
+def test_without_the_classifier_a_uniform_budget_is_uniform(tmp_path: Path) -> None:
     evidence = load(tmp_path, rows=["str-90.23"])
     evidence.budgets["sparsity_pct"] = 90.0
     (line,) = find(evidence, "fewer-macs-than-uniform").numbers
-    assert [line[name] for name in ("ratio", "backbone_ratio", "full_size_ratio")] == pytest.approx([1.0] * 3)
-
-
-def test_a_dense_classifier_changes_nothing_without_it(tmp_path: Path) -> None:
-    evidence = load(tmp_path, rows=["str-90.23"])
-    evidence.budgets["sparsity_pct"] = 90.0
+    assert [line[name] for name in ("ratio", "backbone_ratio")] == pytest.approx([1.0] * 2)
     evidence.budgets.loc[evidence.budgets["layer"] == "fc", "sparsity_pct"] = 0.0
     (line,) = find(evidence, "fewer-macs-than-uniform").numbers
-    assert line["ratio"] < 0.999
-    assert [line[name] for name in ("backbone_ratio", "full_size_ratio")] == pytest.approx([1.0] * 2)
+    assert line["ratio"] < 0.999 and line["backbone_ratio"] == pytest.approx(1.0)
 
 
 def test_the_papers_budget_against_those_of_table_7(tmp_path: Path) -> None:
@@ -228,6 +246,18 @@ def test_shape_of_runs(tmp_path: Path) -> None:
     flipped = evidence.budgets.groupby(["row", "seed"])["sparsity_pct"].transform(lambda part: part.to_numpy()[::-1])
     evidence.budgets["sparsity_pct"] = flipped
     assert find(evidence, "budget-shape").verdict is Verdict.FAIL
+
+
+def test_the_papers_densities_have_the_papers_shape_where_the_classifier_has_its_share(tmp_path: Path) -> None:
+    """With the weights of the paper's layers they begin sparser in all models; without the classifier's in one."""
+    evidence = load(tmp_path, rows=["str-90.23"])
+    counts = tables.layer_rows("resnet50")
+    evidence.budgets["params"] = [counts[name].params for name in evidence.budgets["layer"]]
+    with_it = find(evidence, "budget-shape").sentence
+    evidence.budgets.loc[evidence.budgets["layer"] == "fc", "params"] = 1
+    without = find(evidence, "budget-shape").sentence
+    said = "the paper's densities on this network, the first third is sparser in {} of 16, the last third denser in 16"
+    assert said.format(16) in with_it and said.format(1) in without
 
 
 def test_thresholds_are_compared_among_layers_that_keep_weights(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from paper_repro import tables
-from paper_repro.evidence import results
+from paper_repro.evidence import evidence, results
+from paper_repro.evidence.layers import published_over_uniform, trained
 from paper_repro.report import budget_report
 from tests.made_up import MakeRuns, fake_run
 
@@ -85,9 +86,12 @@ def test_multiply_adds_with_and_without_the_classifier(tmp_path: Path) -> None:
     budgets.loc[budgets["layer"] == "fc", "sparsity_pct"] = 0.0
     results.write(budgets, file, "budgets")
     (_, _, cells, _, shares) = budget_report.multiply_adds(tmp_path).splitlines()
-    row, paper, smoke, small, *rest = cells.strip("| ").split(" | ")
-    assert (row, paper, smoke) == ("`str-98.05`", "0.91", "–") and 0.8 < float(small) < 0.95
-    assert rest == ["1.76", "–", "1.00", "–", "1.00"]
+    row, *paper, smoke, of_paper_at_smoke, small, of_paper = cells.strip("| ").split(" | ")
+    assert (row, paper, smoke, of_paper_at_smoke) == ("`str-98.05`", ["0.91", "1.76"], "–", "–")
+    assert 0.8 < float(small) < 0.95
+    e = evidence.load("resnet50", "small", tmp_path)
+    expected = [published_over_uniform(e, layers) for layers in trained(e, "str-98.05").values()]
+    assert float(of_paper) == pytest.approx(sum(expected) / 2, abs=0.005) and expected[0] > 0.95
     assert (
         shares == "The classifier's share of a network's weights: paper 8.0 %, small 3.2 %."
     )  # of a made-up run's layers

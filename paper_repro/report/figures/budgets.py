@@ -18,12 +18,12 @@ from paper_repro.evidence.layers import (
     STR,
     against_uniform,
     agreement,
-    at_full_size,
     backbone,
     budgets,
     empty_by_seed,
     nearest_published,
     published_str,
+    under_published,
 )
 from paper_repro.experiments.claims import Rows
 from paper_repro.report.figures import style as st
@@ -193,33 +193,32 @@ def _draw_densities(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFra
 
 @figure("macs_against_uniform")
 def macs_against_uniform(evidence: Evidence) -> Figure:
-    """Multiply-adds as a share of what a uniform budget of the same sparsity needs, under the paper's budgets and under
-    those of the trained networks: of all layers, and of all but the classifier. The latter also with the trained
-    densities on the paper's full-size layers, whose multiply-adds lie elsewhere.
+    """Multiply-adds as a share of what a uniform budget of the same sparsity needs. One panel has the paper's budgets
+    on the paper's network, with and without the classifier; the other, where runs are, those of the trained networks
+    and the paper's densities on the same network, which has its weights and multiply-adds elsewhere.
     """
+    printed = [layers for _, layers in budgets(evidence, STR, printed=True)]
     trained = [layers for _, layers in budgets(evidence, STR, printed=False)]
-    published = [layers for _, layers in budgets(evidence, STR, printed=True)]
-    moved = [] if evidence.full_scale else [at_full_size(evidence.table.name, layers) for layers in trained]
-    moved = [layers for layers in moved if len(layers)]
+    paper = ("The paper's budgets", st.PAPER_GREY, "s", st.REPORTED)
+    rest = ("The same without the classifier", st.PAPER_GREY, "D", st.REPORTED)
+    here = ("Budgets of the trained networks", BLUE, CIRCLE, st.REPRODUCED | st.POINTS)
+    panels = [("On the paper's network", ((paper, printed), (rest, list(map(backbone, printed)))))]
+    if trained:
+        theirs = list(under_published(evidence, trained[0]).values())
+        panels.append(("On the network that was trained", ((paper, theirs), (here, trained))))
     fig = st.new_figure(3.6)
-    whole, rest = axes = fig.subplots(1, 2, sharey=True)
-    handles = [st.key("Uniform budget", **UNIFORM)]
-    for label, colour, marker, origin, networks in (
-        ("Reported: the paper's STR budgets", st.PAPER_GREY, "s", st.REPORTED, published),
-        ("Reproduced: the trained networks", BLUE, CIRCLE, st.REPRODUCED | st.POINTS, trained),
-        ("Their densities on the paper's full-size layers", BLUE, "D", st.REPORTED | st.POINTS, moved),
-    ):
-        if networks:
-            handles.append(st.handle(label, colour, marker, origin))
-            for axis, of in ((whole, [] if networks is moved else networks), (rest, map(backbone, networks))):
-                cost = pd.DataFrame(map(against_uniform, of), columns=["sparsity_pct", "ratio"])
-                cost = cost.sort_values(["sparsity_pct", "ratio"])
-                axis.plot(cost["sparsity_pct"], cost["ratio"], color=colour, marker=marker, zorder=3, **origin)
-    for axis, title in zip(axes, ("All layers", "Without the classifier"), strict=True):
+    axes = list(fig.subplots(1, len(panels), sharey=True, squeeze=False).flat)
+    handles = {"": st.key("Uniform budget", **UNIFORM)}
+    for axis, (title, series) in zip(axes, panels, strict=True):
         axis.axhline(1.0, linewidth=1.0, **UNIFORM)
         axis.set_title(title)
+        for (label, colour, marker, origin), networks in series:
+            if networks:
+                cost = pd.DataFrame(map(against_uniform, networks)).sort_values(["sparsity_pct", "ratio"])
+                axis.plot(cost["sparsity_pct"], cost["ratio"], color=colour, marker=marker, zorder=3, **origin)
+                handles[label] = st.handle(label, colour, marker, origin)
         st.sparsity_axis(axis)
         axis.set_yscale("log")
         st.plain_ticks(axis.yaxis, FixedLocator([0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0]))
     st.label_axes(fig, axes, "Sparsity of these layers (%; log of what is left)", "MACs relative to uniform (log)")
-    return st.finish(fig, evidence, "multiply-adds of STR's budgets against uniform ones", handles)
+    return st.finish(fig, evidence, "multiply-adds of STR's budgets against uniform ones", list(handles.values()))
