@@ -1,7 +1,8 @@
 """The authors' released checkpoints, brought in by file: what each is, which row of the paper, and where it is kept.
 
 An imported network lies in ``checkpoints/<table>/<row>``, or under the file's own name where it is of no row that tier
-``checkpoint`` has: ``model.safetensors``, and ``checkpoint.json`` that says where it is from.
+``checkpoint`` has: ``model.safetensors``, ``checkpoint.json`` that says where it is from, and ``balance.csv`` where the
+file has raw weights and thresholds.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+import pandas as pd
 from torch import nn
 
 from paper_repro import models, tables
+from paper_repro.accounting import counted_layers
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError, unknown
+from paper_repro.files import write
 from paper_repro.interchange import networks, released
 from paper_repro.interchange.networks import Imported
 from paper_repro.interchange.released import Released
@@ -25,6 +30,7 @@ from paper_repro.terminal import Console
 from paper_repro.training import measure
 
 MADE_BY_THE_AUTHORS = ("str", "dense")  # methods of the rows that a file of theirs may be of
+BALANCE = "balance.csv"
 FORMS = {
     "native": "native: raw weights and thresholds",
     "doubled": "native, with a stored copy of the sparse weights that agrees with them",
@@ -95,6 +101,8 @@ def import_file(file: Path, table: str | None, row: str | None, out: Path, conso
     _say_what_is_replaced(folder, candidate.released.sha256, console)
     _keep(candidate, file, folder)
     console.print(f"kept in {folder}", soft_wrap=True)
+    if (folder / BALANCE).exists():
+        console.print(f"balance layer by layer: {folder / BALANCE}", soft_wrap=True)
     if chosen is not None:
         console.print(f"next: make reproduce TABLE={candidate.table.name} TIER={CHECKPOINT}")
     return folder
@@ -142,9 +150,42 @@ def description(candidate: Candidate) -> list[str]:
     if g:
         lines.append(f"thresholds g(s) of {len(g)} layers: {min(g):.4g} to {max(g):.4g}, median {median(g):.4g}")
         lines.append(f"balance of thresholds, g'(s) L1 / |s|: {balance.summary(balances.values())}")
+        lines += _implied(layer_balances(candidate.released))
     near = candidate.nearest("sparsity_pct", "sparsity_pct"), candidate.nearest("macs_m", "sparse_macs_m")
     lines.append(f"the file states: {_listed(read.stated) or 'nothing'}")
     return [*lines, f"nearest rows of table {candidate.table.name}: by sparsity {near[0]}, by MACs {near[1]}"]
+
+
+def layer_balances(read: Released) -> pd.DataFrame:
+    """A layer a line, in forward order: how many weights it keeps, its threshold g(s), the L1 norm of its kept raw
+    weights, the norm at which the threshold would be balanced, and the ratio that is 1 there.
+    """
+    layers, weights = counted_layers(read.network), read.weights
+    return pd.DataFrame(
+        {
+            "layer": name,
+            "kept_weights": int(layers[name].weight.count_nonzero()),
+            "threshold": weights.thresholds[name],
+            "kept_l1": of_layer.l1,
+            "implied_l1": balance.implied_l1(weights.thresholds[name]),
+            "balance": of_layer.ratio,
+        }
+        for name, of_layer in weights.balances.items()
+    )
+
+
+def _implied(layers: pd.DataFrame) -> list[str]:
+    """What the paper's Figure 3 can be tested by, and beside it the direct test."""
+    kept = layers[(layers["kept_weights"] > 0) & np.isfinite(layers["implied_l1"])]
+    if len(kept) < 3:
+        return []
+    with_weights, with_norm = (
+        np.corrcoef(np.log(kept["implied_l1"]), np.log(kept[column]))[0, 1] for column in ("kept_weights", "kept_l1")
+    )
+    return [
+        f"the L1 norm that thresholds imply: correlation of the logarithms {with_weights:.3f} with the number of kept "
+        f"weights, {with_norm:.3f} with the measured norm"
+    ]
 
 
 def _listed(values: Mapping[str, object]) -> str:
@@ -170,3 +211,8 @@ def _keep(candidate: Candidate, file: Path, folder: Path) -> None:
         **{name: getattr(read.weights, name) for name in ("form", "thresholds", "balances")},
     )
     networks.keep(read.network, about, folder)
+    if read.weights.balances:
+        layers = layer_balances(read)
+        write(folder / BALANCE, layers.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    else:
+        (folder / BALANCE).unlink(missing_ok=True)

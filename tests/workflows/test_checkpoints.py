@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -81,6 +83,8 @@ def test_a_full_size_file_is_recognised_by_sparsity_and_macs(mobilenet: Path, br
         "MACs: 41.7",
         "of 28 layers",
         "balance of thresholds, g'(s) L1 / |s|: median ratio ",
+        "with the number of kept weights, ",
+        f"balance layer by layer: {folder / 'balance.csv'}",
         "epoch 100",
         "best_acc1 74.31",
         "by sparsity str-89.01 (89.01), by MACs str-89.01 (42M)",
@@ -91,6 +95,23 @@ def test_a_full_size_file_is_recognised_by_sparsity_and_macs(mobilenet: Path, br
     assert (about["sha256"], about["source"], about["form"]) == (sha256(mobilenet), "mobilenet é.pth", "native")
     kept, original = networks.read(folder).network.state_dict(), released.read(mobilenet).network.state_dict()
     assert all(torch.equal(kept[key], original[key]) for key in original)
+
+
+def test_the_balance_is_written_down_layer_by_layer(mobilenet: Path, bring: Import) -> None:
+    folder, said = bring(mobilenet)
+    layers = pd.read_csv(folder / "balance.csv").set_index("layer")
+    state = torch.load(mobilenet, weights_only=True)["state_dict"]
+    assert list(layers.index) == list(tables.budgets("mobilenetv1")["str-89.01"])
+    for name, line in layers.iterrows():
+        raw, s = state[f"module.{name}.weight"].double().abs(), state[f"module.{name}.sparseThreshold"].double()
+        t = float(torch.sigmoid(s))
+        kept = raw[raw > t]
+        assert line["kept_weights"] == len(kept) and line["threshold"] == pytest.approx(t, rel=1e-4)
+        assert line["kept_l1"] == pytest.approx(float(kept.sum()), rel=1e-4)
+        assert line["implied_l1"] == pytest.approx(abs(float(s)) / (t * (1 - t)), rel=1e-4)
+        assert line["balance"] == pytest.approx(line["kept_l1"] / line["implied_l1"], rel=1e-4)
+    r = np.corrcoef(np.log(layers["implied_l1"]), np.log(layers["kept_l1"]))[0, 1]
+    assert f"{r:.3f} with the measured norm" in said
 
 
 def test_a_row_can_be_named_and_a_wrong_one_is_said(mobilenet: Path, bring: Import, tmp_path: Path) -> None:
