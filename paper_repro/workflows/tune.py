@@ -21,7 +21,6 @@ from paper_repro import record
 from paper_repro.data.catalog import dataset, validation_split
 from paper_repro.errors import UserError
 from paper_repro.evidence import results
-from paper_repro.evidence.contrast import EDGE
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.experiments.ranges import Range, Ranges, applied, own_value
 from paper_repro.files import locked
@@ -31,7 +30,7 @@ from paper_repro.spec import Spec
 from paper_repro.training.forecast import require_pruning, steps_per_epoch
 from paper_repro.workflows.job import Job
 
-FAR = 1.5  # a network whose density is so many times smaller than the regime's is not one of that regime
+FAR = 1.5  # a network whose density is so many times smaller or larger than the regime's is not one of that regime
 Known = Mapping[str, Any]  # of a finished run: what a line of the trials says of it
 Train = Callable[[Mapping[str, Spec]], Mapping[str, Known | str]]  # name -> spec; name -> its run, or why there is none
 
@@ -46,15 +45,16 @@ class Trial:
     run: Known | str  # or why there is none
 
     def score(self, target_pct: float) -> float:
-        """Points of accuracy on the validation split. A network that is denser than its regime, by more than what
-        counts as equal, scores below 0: the denser, the lower. One that is far sparser scores below all that are near:
-        what it is like at the regime, nobody has seen.
+        """Points of accuracy on the validation split, where the density is within ``FAR`` of the regime's: what is
+        chosen is compared at its own sparsity in the end, so that no side gains by being a little denser. A denser
+        network scores below 0: the denser, the lower. A sparser one scores below all that are near: what it is like at
+        the regime, nobody has seen.
         """
         if isinstance(self.run, str) or self.run["top1_pct"] is None or self.run["sparsity_pct"] is None:
             return -200.0
         density, wanted = 100.0 - self.run["sparsity_pct"], 100.0 - target_pct
-        if density > wanted * (1.0 + EDGE):
-            return wanted * (1.0 + EDGE) - density
+        if density > wanted * FAR:
+            return wanted * FAR - density
         return float(self.run["top1_pct"]) * (1.0 if density >= wanted / FAR else 1e-3)
 
 
