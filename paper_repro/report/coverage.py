@@ -8,13 +8,16 @@ from paper_repro import tables
 from paper_repro.evidence import evidence, tolerances
 from paper_repro.report.balance_report import markdown_table
 from paper_repro.report.summary import few
+from paper_repro.tables import CHECKPOINT
 
 MOST_NAMES = 6
 
 
 def seeds_of_rows(results_dir: Path) -> str:
-    """For every table and tier with results: how many of its own rows have no run, one seed, two seeds, or more."""
-    lines, enough = [], tolerances.load().seeds
+    """For every table and tier with results: how many of its own rows have no run, one seed, two seeds, or more. The
+    tables and tiers without any are named below.
+    """
+    lines, without, enough = [], [], tolerances.load().seeds
     for table in tables.names():
         for tier in tables.load(table).tiers:
             e = evidence.load(table, tier, results_dir)
@@ -22,8 +25,11 @@ def seeds_of_rows(results_dir: Path) -> str:
             seeds = {row: len(e.row_runs(row)) for row in e.trained_rows if holders[row][0] == table}
             if any(seeds.values()):
                 lines.append([f"`{table}`", f"`{tier}`", *_by_count(seeds, enough)])
+            elif seeds and tier != CHECKPOINT:
+                without.append(f"`{table}` at `{tier}`")
     header = ["Table", "Tier", "Not trained yet", "1 seed", "2 seeds", f"{enough} seeds or more"]
-    return markdown_table(header, lines) if lines else "Not run yet.\n"
+    none = f"\nTables with recipes that were not trained at all: {', '.join(without)}.\n" if without else ""
+    return markdown_table(header, lines) + none if lines else "Not run yet.\n"
 
 
 def _by_count(seeds: dict[str, int], enough: int) -> list[str]:
