@@ -24,6 +24,7 @@ class Findings:
     outcomes: tuple[dict[str, Any], ...]
     sparsity_argument: str  # the argument that asks the method for a sparsity; "" for one whose rows decide it
     ranges: Mapping[str, Any] = field(default_factory=dict)  # that the method declares
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # argument -> its default, where that is a number
 
     @property
     def broken(self) -> tuple[dict[str, Any], ...]:
@@ -69,4 +70,4 @@ def findings(
             when = f"({child.how}) while it was to {doing}: {child.last_words or 'without a word'}"
             raise UserError(f"{plugin} ended its process {when}; nothing was trained")
     outcomes = tuple(event["outcome"] for event in told if event["event"] == "outcome")
-    return Findings(outcomes, told[-1]["sparsity_argument"], told[-1]["ranges"])
+    return Findings(outcomes, told[-1]["sparsity_argument"], told[-1]["ranges"], told[-1]["defaults"])

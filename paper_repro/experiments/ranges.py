@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,8 @@ Ranges = dict[str, "Range"]  # hyperparameter or argument -> where it may lie
 
 class Range(File):
     """Where a value may lie: from ``low`` to ``high``, drawn on a logarithmic scale where ``log``, and whole where both
-    ends are; or one of ``choices``; or the recipe's own value ``times`` a factor between these two.
+    ends are (``fitted`` makes them fractions where the argument is no whole number); or one of ``choices``; or the
+    recipe's own value ``times`` a factor between these two.
     """
 
     low: int | float | None = None
@@ -59,7 +61,8 @@ class Range(File):
 def of_method(name: str) -> Ranges:
     """The ranges of a method in ``methods/ranges.toml``."""
     sections = reading.read_toml(FILE)
-    return parsed(FILE, f"[{name}]", sections.get(name, sections["default"]))
+    of_file = parsed(FILE, f"[{name}]", sections.get(name, sections["default"]))
+    return fitted(of_file, methods.METHODS[name].load()) if name in methods.METHODS else of_file
 
 
 def parsed(path: Path, where: str, values: Mapping[str, Mapping[str, Any]]) -> Ranges:
@@ -67,12 +70,55 @@ def parsed(path: Path, where: str, values: Mapping[str, Mapping[str, Any]]) -> R
     return {name: reading.validate(path, f"{where} {name}", range_, Range) for name, range_ in values.items()}
 
 
-def own_value(spec: Spec, name: str) -> Any:
-    """What a spec has for a hyperparameter or argument; UserError where it has none that could be multiplied."""
-    value = getattr(spec, name) if name in OF_SPEC else spec.method_args.get(name)
-    if not isinstance(value, int | float):
-        raise UserError(f"{name} has no value in the recipe of {spec.method}, so that its range cannot be {{times}}")
+def fitted(ranges: Ranges, method: type[methods.Method]) -> Ranges:
+    """Ranges as the arguments of a method take them: whole ends mean whole numbers where the argument is an int, by its
+    annotation, or by its default where it has no annotation. Everything else may be a fraction.
+    """
+    whole = {name for name, argument in inspect.signature(method).parameters.items() if _is_whole(argument)}
+    return {name: item if name in whole else _fractions(item) for name, item in ranges.items()}
+
+
+def _is_whole(argument: inspect.Parameter) -> bool:
+    if argument.annotation is argument.empty:
+        return type(argument.default) is int  # a bool is none
+    said = (
+        argument.annotation if isinstance(argument.annotation, str) else inspect.formatannotation(argument.annotation)
+    )
+    return {part.strip() for part in said.split("|")} - {"None"} == {"int"}
+
+
+def _fractions(item: Range) -> Range:
+    if item.low is None or item.high is None:
+        return item
+    return item.model_copy(update={"low": float(item.low), "high": float(item.high)})
+
+
+def defaults(method: type[methods.Method]) -> dict[str, int | float]:
+    """Argument -> the number that a method has for it where nobody says another."""
+    arguments = inspect.signature(method).parameters.items()
+    return {name: argument.default for name, argument in arguments if _is_number(argument.default)}
+
+
+def own_value(spec: Spec, name: str, defaults: Mapping[str, Any] | None = None) -> Any:
+    """What a spec has for a hyperparameter or argument, or else the method's default. UserError where there is none
+    that could be multiplied: no number, or 0, of which every multiple is 0.
+    """
+    value = getattr(spec, name) if name in OF_SPEC else spec.method_args.get(name, (defaults or {}).get(name))
+    if not _is_number(value):
+        raise UserError(
+            f"{name} has no value in the recipe of {spec.method}, so that its range cannot be {{times}}: "
+            "give it {low, high}"
+        )
+    if value == 0:
+        raise UserError(
+            f"{name} is 0 in the recipe of {spec.method}, and so is every multiple of it: its range cannot be "
+            "{times}; give it {low, high}"
+        )
     return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def applied(spec: Spec, values: Mapping[str, Any]) -> Spec:
