@@ -34,7 +34,12 @@ def path(results_dir: Path, table: str, tier: str, kind: str = "runs") -> Path:
     """
     if kind not in KINDS:
         raise unknown("kind of results file", kind, KINDS)
-    return results_dir / table / KINDS[kind].FILE.replace("<tier>", tier)
+    return results_dir / table / file_name(tier, kind)
+
+
+def file_name(tier: str, kind: str) -> str:
+    """What such a file is called in the folder of each table."""
+    return KINDS[kind].FILE.replace("<tier>", tier)
 
 
 # -- reading and writing -----------------------------------------------------------------------------------------------

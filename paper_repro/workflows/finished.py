@@ -1,8 +1,12 @@
-"""Runs that are finished: in ``runs/``, or committed in ``results/``; and whether they may be paired with new ones."""
+"""Runs that are finished: in ``runs/``, or committed in ``results/``; and whether they may be paired with new ones.
+
+Committed are the runs of the tables' rows, and those that a search chose the settings of (``<tier>_trials.csv``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ from paper_repro import record
 from paper_repro.errors import UserError
 from paper_repro.evidence import provenance, results
 from paper_repro.evidence.contrast import arithmetic
+from paper_repro.evidence.lines import SEED_OF_TRIALS
 from paper_repro.record import Provenance, as_written
 from paper_repro.spec import Spec
 from paper_repro.workflows.job import Job
@@ -29,17 +34,34 @@ def trained(job: Job, specs: Iterable[Spec]) -> Stored:
 
 
 def committed(job: Job, specs: Iterable[Spec]) -> Stored:
-    """What the results say of these runs."""
-    known: Stored = {}
+    """What the results say of these runs, of which a search's trials are none. A run that they have of several machines
+    is that of the machine with most of these runs, so that as many as can be are pairs of one.
+    """
     names = {spec.name for spec in specs}
     folders = dict.fromkeys(folder.resolve() for folder in (job.results, provenance.repository() / "results"))
-    for file in (file for folder in folders for file in sorted(folder.glob(f"*/{job.tier}.csv"))):
-        for values in results.read(file).to_dict("records") if names - known.keys() else ():
-            line = {str(key): value for key, value in values.items()}
-            if line["spec"] in names - known.keys():
-                origin = f"{_from_here(file)} (commit {line['commit'][:7]})"
-                known[line["spec"]] = {**line, "origin": origin, "arithmetic": arithmetic(line)}
+    lines = [
+        line for folder in folders for kind in ("runs", "trials") for line in _lines(folder, job.tier, kind, names)
+    ]
+    machines = Counter(machine for _, machine in {(line["spec"], line["arithmetic"]) for line in lines})
+    known: Stored = {}
+    for line in sorted(lines, key=lambda line: -machines[line["arithmetic"]]):
+        known.setdefault(line["spec"], line)
     return known
+
+
+def _lines(folder: Path, tier: str, kind: str, names: set[str]) -> Iterator[dict[str, Any]]:
+    """The runs of these names in such files of all tables, with where they are and what trained them."""
+    for file in sorted(folder.glob(f"*/{results.file_name(tier, kind)}")):
+        frame = results.read_if_there(file, kind)
+        for values in frame[frame["spec"].isin(names)].to_dict("records"):
+            line = {str(key): value for key, value in values.items()}
+            if kind == "runs":
+                line["arithmetic"] = arithmetic(line)
+            elif line["seed"] == SEED_OF_TRIALS:
+                continue
+            else:
+                line["arithmetic"] = line["machine"]
+            yield {**line, "origin": f"{_from_here(file)} (commit {line['commit'][:7]})"}
 
 
 def require_one_machine(job: Job, finished: Stored) -> None:
