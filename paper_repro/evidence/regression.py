@@ -131,18 +131,19 @@ def compare(
     margin: float,
     failures: Mapping[str, str] | None = None,
     across_machines: bool = False,
+    left_out: Mapping[float, str] | None = None,
 ) -> list[Comparison]:
     """One comparison per target and axis, target by target. ``failures``: spec name -> why its run failed.
-    ``across_machines``: pair runs whatever trained them.
+    ``across_machines``: pair runs whatever trained them. ``left_out``: target -> why the method has no run there.
     """
     if across_machines:
         method, str_runs = ([replace(run, arithmetic="") for run in runs] for runs in (method, str_runs))
-    others = networks(str_runs)
+    others, why = networks(str_runs), left_out or {}
     runs = {target: [run for run in method if run.regime_pct == target] for target in targets}
     of_axis = []
     for at in AXES:
         lines = [
-            _line(target, at, of, contrast(networks(of), others, at), others, failures or {})
+            _line(target, at, of, contrast(networks(of), others, at), others, failures or {}, why.get(target, "no run"))
             for target, of in runs.items()
         ]
         of_axis.append(_judged(lines, margin))
@@ -161,13 +162,14 @@ def _line(
     pairs: Contrast,
     others: Sequence[Network],
     failures: Mapping[str, str],
+    no_run: str,
 ) -> Comparison:
-    """What is known of one regime before the regimes are judged together."""
+    """What is known of one regime before the regimes are judged together. ``no_run``: why there is no run at all."""
     problems = [_problem(run, failures.get(run.spec)) for run in runs if not run.usable]
     ours = networks(runs)
     line = Comparison(target, at, Answer.NO_RESULT, tuple(sorted(runs, key=lambda run: run.seed)))
     if not ours:
-        return replace(line, notes=tuple(problems) or ("no run",))
+        return replace(line, notes=tuple(problems) or (no_run,))
     notes = [*problems]
     if pairs.alone:
         notes.append(f"{_seeds(pairs.alone)}: STR has no finished run on the same data and machine")

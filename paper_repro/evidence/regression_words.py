@@ -1,13 +1,29 @@
-"""What ``regress`` says beside its table: what the seeds can decide, what came out, and which runs that rests on."""
+"""What ``regress`` says beside its table: what is trained, what the seeds can decide, what came out, and which runs
+that rests on.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from paper_repro.data.catalog import dataset
 from paper_repro.evidence.contrast import At
 from paper_repro.evidence.regression import Comparison, Measured
 from paper_repro.evidence.statistics import MOST_SEEDS, POWER, pooled_sd, seeds_needed, smallest_decided
+from paper_repro.spec import Spec
+
+
+def setting(specs: Iterable[Spec]) -> str:
+    """Network, width, data set and epochs of what is trained, for example "resnet50 of width 16 on CIFAR-10, 16
+    epochs"; each one where they differ.
+    """
+    texts = []
+    for spec in specs:
+        width = f" of width {spec.model_args['width']}" if "width" in spec.model_args else ""
+        epochs = f"{spec.epochs} epoch{'s' * (spec.epochs != 1)}"
+        texts.append(f"{spec.model}{width} on {dataset(spec.dataset).title}, {epochs}")
+    return "; ".join(dict.fromkeys(texts))
 
 
 def plan(str_runs: Sequence[Measured], regimes: int, seeds: int, margin: float) -> str:

@@ -12,14 +12,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_repro.data.catalog import dataset
 from paper_repro.errors import EXIT_CODES
 from paper_repro.evidence import provenance, regression, regression_words
 from paper_repro.evidence.contrast import EDGE
 from paper_repro.evidence.regression import Comparison, Measured
 from paper_repro.report.figures import points
 from paper_repro.report.figures.style import macs_axis, new_figure, sparsity_axis, style
-from paper_repro.tables import Table, TierPlan
+from paper_repro.spec import Spec
+from paper_repro.tables import Table
 
 if TYPE_CHECKING:
     from paper_repro.methods.plugins import Plugin
@@ -36,14 +36,16 @@ VARIABLES = {INK: "--ink", GRID: "--line", STR_COLOUR: "--str", METHOD_COLOUR: "
 def page(
     plugin: Plugin,
     table: Table,
-    plan: TierPlan,
+    tier: str,
+    specs: Sequence[Spec],
     lines: Sequence[Comparison],
     runs: Sequence[tuple[str, Measured]],
     **facts: Any,
 ) -> str:
-    """The HTML text; everything that comes from the plug-in is escaped. ``runs``: all of both, with the name of their
-    method. ``facts``: what was asked for and what came of it, under the names that the template has for them; of those,
-    ``checks`` are what was checked before training, with the fields of ``conformance.Outcome``.
+    """The HTML text; everything that comes from the plug-in is escaped. ``specs``: what was trained for it. ``runs``:
+    all of both, with the name of their method. ``facts``: what was asked for and what came of it, under the names that
+    the template has for them; of those, ``checks`` are what was checked before training, with the fields of
+    ``conformance.Outcome``.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("paper_repro.report", "."),
@@ -58,9 +60,9 @@ def page(
         name=plugin.name,
         plugin=plugin,
         table=table,
-        plan=plan,
-        data=dataset(plan.base.dataset).title,
-        full_scale=plan.base.dataset == table.dataset and not plan.base.model_args,
+        tier=tier,
+        setting=regression_words.setting(specs),
+        full_scale=all(spec.dataset == table.dataset and not spec.model_args for spec in specs),
         rows=list(zip(lines, regression.frame(lines).itertuples(), strict=True)),
         sentence=regression_words.summary(plugin.name, lines),
         notes=regression_words.notes(lines),

@@ -8,6 +8,7 @@ that rounding is the same too. STR is trained here as the method is. What is fin
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,11 +33,12 @@ from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console
 from paper_repro.workflows import own_network, tune
-from paper_repro.workflows.finished import committed, require_one_machine, trained
+from paper_repro.workflows.finished import Stored, committed, require_one_machine, trained
 from paper_repro.workflows.job import ALL_ROWS, Job
 from paper_repro.workflows.train import list_failures, require_trainable, train_named
 
 if TYPE_CHECKING:
+    from paper_repro.conformance.preflight import Findings
     from paper_repro.methods.plugins import Plugin
 
 # what STR's runs on a user's network have otherwise than the tier says, and every method's
@@ -172,15 +174,17 @@ def regress(question: Question, console: Console) -> int:
     # a single run of the method is held against all the seeds that STR has
     specs = {STR: question.str_runs(MORE_SEEDS if job.seeds == 1 else job.seeds)}
     targets = sorted({target for target, _ in specs[STR]})
-    _print_question(question, plugin, targets, console)
+    _print_question(question, plugin, specs[STR], console)
     if job.model:
         own_network.describe(job.model, [spec for _, spec in specs[STR]], console)
     checks = _preflight(question, plugin, targets, console)
     specs = {plugin.name: question.method_runs(plugin, checks.sparsity_argument), **specs}
     _print_plan(question, len(targets), console)
     train = partial(_train, question, plugin, console)
-    searches = _searched(question, plugin, checks.ranges, specs, train, console) if question.tune else []
+    searches = _searched(question, plugin, checks, specs, train, console) if question.tune else []
+    lost = tune.left_out(searches)
     specs = {who: tune.settled(of, who, searches) for who, of in specs.items()}
+    specs[plugin.name] = [(target, spec) for target, spec in specs[plugin.name] if target not in lost]
     to_have = {
         f"{who} {target:g} s{spec.seed}": spec
         for who in (STR, plugin.name)
@@ -189,11 +193,12 @@ def regress(question: Question, console: Console) -> int:
     }
     failures = train(to_have)
 
-    runs = {who: _measured(job, of, question.reuse) for who, of in specs.items()}
+    known = _known(job, [spec for of in specs.values() for _, spec in of], question.reuse)
+    runs = {who: regression.measured(of, known) for who, of in specs.items()}
     runs[STR] = [run for run in runs[STR] if run.origin]
     reused = question.reuse == COMMITTED
     reasons = {to_have[name].name: reason for name, reason in failures.items()}
-    lines = regression.compare(targets, runs[plugin.name], runs[STR], question.margin, reasons, across_machines=reused)
+    lines = regression.compare(targets, runs[plugin.name], runs[STR], question.margin, reasons, reused, lost)
     every = [run for of in runs.values() for run in of]
     cost = regression_words.cost_of_reuse(every, _twice(job, specs)) if reused else ""
     _print_outcome(lines, runs, cost, console)
@@ -201,6 +206,7 @@ def regress(question: Question, console: Console) -> int:
     _write_report(
         question,
         plugin,
+        [spec for of in specs.values() for _, spec in of],
         lines,
         runs,
         checks=checks.outcomes,
@@ -208,6 +214,7 @@ def regress(question: Question, console: Console) -> int:
         exit_code=code,
         cost_of_reuse=cost,
         trials=tune.lines(searches, job.tier),
+        read_trials=_read_trials(searches, job),
         ranges={search.method: search.ranges for search in searches},
     )
     if searches:
@@ -219,17 +226,27 @@ def regress(question: Question, console: Console) -> int:
     return code
 
 
-def _print_question(question: Question, plugin: Plugin, targets: Sequence[float], console: Console) -> None:
+def _print_question(question: Question, plugin: Plugin, runs: Runs, console: Console) -> None:
     job = question.job
-    plan = tables.load(job.table).tier(job.tier)
+    setting = regression_words.setting(spec for _, spec in runs)
     console.print(
         Text.assemble(
             (f"Is {plugin.name} better than STR?", "bold"),
-            f" Table {job.table}, tier {job.tier} ({dataset(plan.base.dataset).title}), at "
-            f"{_listed(targets)} % sparsity, "
-            f"{job.seeds} seed{'s' if job.seeds > 1 else ''}",
-        )
+            f" Table {job.table}, tier {job.tier} ({setting}), at {_listed({target for target, _ in runs})} % "
+            f"sparsity, {job.seeds} seed{'s' if job.seeds > 1 else ''}",
+        ),
+        soft_wrap=True,
     )
+    if question.own_network:
+        console.print(_title(question), soft_wrap=True)
+
+
+def _title(question: Question) -> str:
+    """The table's title; on a user's network, what is otherwise there."""
+    title = tables.load(question.job.table).title
+    if not question.own_network:
+        return title
+    return f"{title}, with {question.own_network} in place of its network; STR stops at its target"
 
 
 def _print_plan(question: Question, regimes: int, console: Console) -> None:
@@ -265,6 +282,7 @@ def _print_outcome(
 def _write_report(
     question: Question,
     plugin: Plugin,
+    specs: Sequence[Spec],
     lines: Sequence[Comparison],
     runs: Mapping[str, Sequence[Measured]],
     **facts: Any,
@@ -272,12 +290,10 @@ def _write_report(
     from paper_repro.report.regression_page import page
 
     asked = {"margin": question.margin, "seeds": question.job.seeds, "method_args": question.method_args}
+    of_network = {"title": _title(question), "own_network": question.own_network}
     table = tables.load(question.job.table)
-    if question.own_network:
-        instead = f"with {question.own_network} in place of its network; STR stops at its target"
-        table = replace(table, title=f"{table.title}, {instead}")
     every = [(who, run) for who, of in runs.items() for run in of]
-    html = page(plugin, table, table.tier(question.job.tier), lines, every, **asked, **facts)
+    html = page(plugin, table, question.job.tier, specs, lines, every, **asked, **of_network, **facts)
     write(question.folder(plugin) / "regress.csv", regression.csv_text(lines))
     write(question.folder(plugin) / "report.html", html)
 
@@ -310,14 +326,17 @@ def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], con
 def _searched(
     question: Question,
     plugin: Plugin,
-    declared: Mapping[str, Any],
+    checks: Findings,
     specs: Mapping[str, Runs],
     train: Callable[[Mapping[str, Spec]], dict[str, str]],
     console: Console,
 ) -> list[tune.Search]:
-    """The searches for the method and for STR at every regime, ended and written down."""
-    own = ranges.parsed(Path(plugin.source), "ranges,", declared) or ranges.of_method(plugin.name)
-    searches = tune.searches(specs, {STR: ranges.of_method("str"), plugin.name: own})
+    """The searches for the method and for STR at every regime, ended and written down. UserError, after that, where
+    no regime is left at which both have a trial that can be taken.
+    """
+    own = ranges.parsed(Path(plugin.source), "ranges,", checks.ranges) or ranges.of_method(plugin.name)
+    searched = {STR: ranges.of_method("str"), plugin.name: own}
+    searches = tune.searches(specs, searched, {plugin.name: checks.defaults})
     console.print(
         f"trials: {question.tune} for {plugin.name} and as many for STR, at each regime, scored on "
         f"{dataset(searches[0].recipe.dataset).title}",
@@ -325,17 +344,26 @@ def _searched(
     )
     there = tune.committed(question.job)
     tune.tune(searches, question.tune, partial(tune.train, train, question.job.runs, there))
-    if read := tune.not_trained_here(searches, question.job):
-        console.print(
-            f"trials: {len(read)} of them are in the results already and were not trained again; they are of "
-            f"{'; '.join(sorted({line.machine for line in read}))}",
-            soft_wrap=True,
-        )
+    for text in _read_trials(searches, question.job):
+        console.print(f"trials: {text}", soft_wrap=True)
     kept = tune.write(searches, question.job, question.folder(plugin))
     console.print(f"trials: {', '.join(map(str, kept))}")
     for search in searches:
-        console.print(f"  {search.method} {search.target_pct:g} %: {search.outcome}")
+        mark = Text("left out: " if search.problem else "", "yellow")
+        console.print(Text(f"  {search.method} {search.target_pct:g} %: ") + mark + search.outcome, soft_wrap=True)
+    lost = tune.left_out(searches)
+    if lost.keys() == {search.target_pct for search in searches}:
+        raise UserError(f"no regime is left to compare at: {'; '.join(lost.values())}. The trials: {kept[0]}")
     return searches
+
+
+def _read_trials(searches: Sequence[tune.Search], job: Job) -> list[str]:
+    """How many trials of which method were not trained here, and what trained them."""
+    read = Counter((line.method, line.machine) for line in tune.not_trained_here(searches, job))
+    return [
+        f"{count} of {method} were read from the results and not trained again; they are of {machine}"
+        for (method, machine), count in sorted(read.items())
+    ]
 
 
 # -- what is trained, and what is there ------------------------------------------------------------------------------
@@ -373,8 +401,11 @@ def _train(question: Question, plugin: Plugin, console: Console, named: Mapping[
 
 def _measured(job: Job, runs: Runs, reuse: str) -> list[Measured]:
     """The runs as far as they are known: those in ``runs/``, and the committed ones where they are reused."""
-    specs = [spec for _, spec in runs]
-    return regression.measured(runs, (committed(job, specs) if reuse == COMMITTED else {}) | trained(job, specs))
+    return regression.measured(runs, _known(job, [spec for _, spec in runs], reuse))
+
+
+def _known(job: Job, specs: Sequence[Spec], reuse: str) -> Stored:
+    return (committed(job, specs) if reuse == COMMITTED else {}) | trained(job, specs)
 
 
 def _twice(job: Job, specs: Mapping[str, Runs]) -> list[float]:

@@ -1,10 +1,12 @@
 """The search for hyperparameters before a comparison: as many trials for the method as for STR, at every regime.
 
 A trial is a run like others, on the training set less a part that is held out, and is scored on that part: no test
-number is seen. Optuna proposes (tree-structured Parzen estimator, seeded by method and regime); the trials of one
-number, one of each search, are trained side by side, so that how many fit on the machine changes nothing. The same
-command goes on where it was stopped: finished trials are read, and optuna proposes what it proposed before. Committed
-trials are read too, whatever machine they are of: a trial chooses settings, and is no part of a pair.
+number is seen. The first is the recipe as it is, and optuna is not told how it came out. Optuna proposes the others,
+seeded by method and regime: the next ten are drawn at random, and from the eleventh on its tree-structured Parzen
+estimator (TPE) goes by the scores of those that it proposed before. The trials of one number, one of each search, are
+trained side by side, so that how many fit on the machine changes nothing. The same command goes on where it was
+stopped: finished trials are read, and optuna proposes what it proposed before. Committed trials are read too, whatever
+machine they are of: a trial chooses settings, and is no part of a pair.
 """
 
 from __future__ import annotations
@@ -57,6 +59,13 @@ class Trial:
             return wanted * FAR - density
         return float(self.run["top1_pct"]) * (1.0 if density >= wanted / FAR else 1e-3)
 
+    @property
+    def failing(self) -> str:
+        """What it ended with, where its score is below 0."""
+        if isinstance(self.run, str):
+            return self.run
+        return "diverged" if self.run["top1_pct"] is None or self.run["sparsity_pct"] is None else "too dense"
+
 
 @dataclass
 class Search:
@@ -66,11 +75,14 @@ class Search:
     target_pct: float
     recipe: Spec
     ranges: Ranges
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # argument -> the method's default
     trials: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.recipe = on_validation_split(self.recipe)
-        self.own = {name: own_value(self.recipe, name) for name, item in self.ranges.items() if item.times}
+        self.own = {
+            name: own_value(self.recipe, name, self.defaults) for name, item in self.ranges.items() if item.times
+        }
         self.study = _study(zlib.crc32(f"{self.method} {self.target_pct:g}".encode()))
         self.asked: Any = None
 
@@ -91,21 +103,30 @@ class Search:
 
     @property
     def outcome(self) -> str:
-        """Which trial was chosen, in words."""
+        """Which trial was chosen, in words; or why none was."""
+        if self.problem:
+            return self.problem
         settings = ", ".join(f"{name} {value}" for name, value in self.chosen.values.items()) or "as it is"
         return f"trial {self.chosen.number}, {settings}"
 
     @property
     def chosen(self) -> Trial:
         """The trial with the highest score, the first of equal ones; UserError where none can be taken."""
-        best = max(self.trials, key=lambda trial: trial.score(self.target_pct))
-        if best.score(self.target_pct) < 0.0:
-            why = best.run if isinstance(best.run, str) else "they stayed denser or diverged"
-            raise UserError(
-                f"none of the {len(self.trials)} trials of {self.method} at {self.target_pct:g} % ended as sparse as "
-                f"that with an accuracy: {why}; try more (TUNE=), or other ranges"
-            )
-        return best
+        if self.problem:
+            raise UserError(self.problem)
+        return max(self.trials, key=lambda trial: trial.score(self.target_pct))
+
+    @property
+    def problem(self) -> str:
+        """Why no trial can be taken, with the number of trials of which that is so; empty where one can."""
+        if any(trial.score(self.target_pct) >= 0.0 for trial in self.trials):
+            return ""
+        counted = Counter(trial.failing for trial in self.trials)
+        why = ", ".join(f"{reason} ({count})" for reason, count in counted.items())
+        return (
+            f"none of the {len(self.trials)} trials of {self.method} at {self.target_pct:g} % ended as sparse as "
+            f"that with an accuracy: {why}; try more (TUNE=), or other ranges"
+        )
 
 
 def on_validation_split(recipe: Spec) -> Spec:
@@ -119,10 +140,21 @@ def on_validation_split(recipe: Spec) -> Spec:
     return replace(recipe, dataset=split, batch_size=nearest, seed=SEED_OF_TRIALS)
 
 
-def searches(specs: Mapping[str, Sequence[tuple[float, Spec]]], ranges: Mapping[str, Ranges]) -> list[Search]:
-    """One for each method and regime: method -> (regime, run), of any seeds; method -> ranges."""
+def searches(
+    specs: Mapping[str, Sequence[tuple[float, Spec]]],
+    ranges: Mapping[str, Ranges],
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Search]:
+    """One for each method and regime: method -> (regime, run), of any seeds; method -> ranges; method -> the defaults
+    of its arguments.
+    """
     recipes = {who: dict(reversed(runs)) for who, runs in specs.items()}
-    return [Search(who, at, spec, ranges[who]) for who, by in recipes.items() for at, spec in sorted(by.items())]
+    known = defaults or {}
+    return [
+        Search(who, at, spec, ranges[who], known.get(who, {}))
+        for who, by in recipes.items()
+        for at, spec in sorted(by.items())
+    ]
 
 
 def tune(searches: Sequence[Search], count: int, train: Train) -> None:
@@ -175,9 +207,20 @@ def committed(job: Job) -> dict[str, TrialLine]:
 
 
 def settled(runs: Sequence[tuple[float, Spec]], who: str, searches: Sequence[Search]) -> list[tuple[float, Spec]]:
-    """The runs of a method with what was chosen for their regimes."""
-    chosen = {search.target_pct: search.chosen.values for search in searches if search.method == who}
-    return [(target, applied(spec, chosen.get(target, {}))) for target, spec in runs]
+    """The runs of a method with what was chosen for their regimes, but for regimes of which no trial can be taken."""
+    own = [search for search in searches if search.method == who]
+    chosen = {search.target_pct: search.chosen.values for search in own if not search.problem}
+    lost = {search.target_pct for search in own if search.problem}
+    return [(target, applied(spec, chosen.get(target, {}))) for target, spec in runs if target not in lost]
+
+
+def left_out(searches: Sequence[Search]) -> dict[float, str]:
+    """Regime -> why nothing can be compared there: no trial of the method, or of STR, can be taken."""
+    why: dict[float, list[str]] = {}
+    for search in searches:
+        if search.problem:
+            why.setdefault(search.target_pct, []).append(search.problem)
+    return {target: "; ".join(problems) for target, problems in why.items()}
 
 
 def write(
@@ -217,7 +260,7 @@ def _trials(lines: Iterable[TrialLine]) -> Counter[tuple[str, float]]:
 
 
 def not_trained_here(searches: Sequence[Search], job: Job) -> list[TrialLine]:
-    """The trials that were read from the results."""
+    """The trials that were read from the results, whatever machine they are of."""
     return [line for line in lines(searches, job.tier) if not _is_of(job, line)]
 
 
@@ -269,7 +312,7 @@ def _line(search: Search, trial: Trial, tier: str) -> TrialLine:
             "trial": trial.number,
             "seed": trial.spec.seed,
             "settings": " ".join(f"{name}={value}" for name, value in trial.values.items()) or "as in the recipe",
-            "chosen": "yes" if trial.number == search.chosen.number else "no",
+            "chosen": "yes" if not search.problem and trial.number == search.chosen.number else "no",
             "spec": trial.spec.name,
             "dataset": trial.spec.dataset,
         }
