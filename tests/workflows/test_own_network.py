@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,20 +13,24 @@ import torch
 
 from paper_repro import record, tables
 from paper_repro.accounting import Account, LayerAccount
+from paper_repro.conformance import preflight
 from paper_repro.data import brought, catalog
+from paper_repro.data.sets.fashion_mnist import FashionMNIST
 from paper_repro.errors import UserError
 from paper_repro.evidence.provenance import repository
 from paper_repro.interchange import networks, weight_files
 from paper_repro.methods import plugins as method_plugins
 from paper_repro.models import plugins
+from paper_repro.spec import Spec
 from paper_repro.terminal import Console
 from paper_repro.training import randomness
 from paper_repro.training.forecast import forecast
-from paper_repro.workflows import own_network
+from paper_repro.workflows import own_network, regress
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.plan import show_plan
 from paper_repro.workflows.regress import Question
 from paper_repro.workflows.train import run
+from tests.made_up_record import finished, leave
 
 PAGE = (repository() / "docs" / "extend.md").read_text(encoding="utf-8").splitlines()
 UNET = repository() / "examples" / "my_unet.py"
@@ -212,6 +217,35 @@ def test_regress_puts_both_on_the_network(tmp_path: Path) -> None:
         assert one.method_args["sparsity_pct"] == other.method_args["target_sparsity_pct"] == target
         assert other.method_args["target"] == "freeze"
         assert (one.model, one.model_sha256, one.model_args) == (other.model, other.model_sha256, {})
+
+
+def test_the_report_says_which_network_and_data_were_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """And that STR stops at its target there; of the tier's network and data, nothing."""
+
+    def train(todo: Mapping[str, Spec], job: Job, *given: object, **more: object) -> dict[str, str]:
+        for name, spec in todo.items():
+            leave(job.runs, spec, finished(spec, top1_pct=90.0, sparsity_pct=float(name.split()[1]), sparse_macs_m=0.1))
+        return {}
+
+    monkeypatch.setattr(regress, "train_named", train)
+    monkeypatch.setattr(FashionMNIST, "ensure", lambda data, root, *given: root)  # nothing is read
+    monkeypatch.setattr(preflight, "findings", lambda *given: preflight.Findings((), "sparsity_pct"))
+    for model, title in ((str(UNET), "the data set of my_unet"), ("", "Fashion-MNIST")):
+        job = Job("resnet50", seeds=2, model=model, rows=("str-90.23",), runs=tmp_path / "runs")
+        assert regress.regress(Question("gmp", job, out=tmp_path), Console(width=200)) == 0
+        network = "my_unet" if model else "resnet50 of width 16"
+        setting = f"{network} on {title}, {235 if model else 1} epoch{'s' * bool(model)}"
+        instead = ", with my_unet in place of its network; STR stops at its target" * bool(model)
+        out, page = capsys.readouterr().out, (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert f"Table resnet50, tier smoke ({setting}), at 90 % sparsity, 2 seeds" in out
+        assert f"table resnet50 (ResNet50 on ImageNet-1K{instead}), tier smoke: {setting}; 2 paired seeds" in page
+        assert f"his is {setting}." in page if model else f"Tier smoke is {setting}: minutes on a CPU" in page
+        for text in (out, page):
+            assert bool(model) == ("STR stops at its target" in text) == ("Fashion-MNIST" not in text)
+        assert bool(model) == ("It stops at its target" in page) == ("width 16" not in page)
+        assert bool(model) != ("weight decay and s_init were chosen for this tier" in page)
 
 
 def test_a_function_of_an_installed_package() -> None:

@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -22,10 +23,13 @@ from paper_repro.conformance import preflight
 from paper_repro.conformance.protocol import CHECKS
 from paper_repro.evidence import provenance, results
 from paper_repro.evidence.lines import SEED_OF_TRIALS, RunLine, TrialLine
+from paper_repro.record import Provenance
 from paper_repro.runs import launch
 from paper_repro.spec import Spec
-from paper_repro.workflows import finished, regress
+from paper_repro.workflows import finished, regress, tune
 from paper_repro.workflows.job import Job
+from tests.made_up_record import finished as finished_result
+from tests.made_up_record import leave
 from tests.runs.in_this_process import LaunchHere
 from tests.runs.test_launch import WORKER
 from tests.training.tiny import SPEC, install
@@ -249,6 +253,135 @@ def test_as_many_trials_for_both(
     assert "gmp and STR had 2 trials each" in html and "0.25 to 4 times the recipe" in html
     assert call(monkeypatch, "gmp", *given) == 0
     assert "to train" not in capfd.readouterr().out
+
+
+def made_up_training(monkeypatch: pytest.MonkeyPatch, sparsity: Callable[[Spec, float], float]) -> list[str]:
+    """In place of trainings, records of this machine: ``sparsity`` says where the run of a spec for a regime ends.
+    Returns the names that are asked for, as they come.
+    """
+    made_by = provenance.provenance(threads=1)
+    here = Provenance.model_validate({**made_by, "device": "cpu", "processes": 1, "dirty": "false", "commit": "1" * 40})
+    asked: list[str] = []
+
+    def train(todo: Mapping[str, Spec], job: Job, console: object, plugin: str | None = None) -> dict[str, str]:
+        asked.extend(todo)
+        for name, spec in todo.items():
+            regime = float(name.split()[1])
+            numbers = {"sparsity_pct": sparsity(spec, regime), "top1_pct": 80.0 - regime / 4 + spec.seed % 10}
+            ended = finished_result(spec, sparse_macs_m=10.0 - regime / 20, **numbers)
+            leave(job.runs, spec, ended, provenance=here)
+        return {}
+
+    monkeypatch.setattr(regress, "train_named", train)
+    monkeypatch.setattr(tune, "require_pruning", lambda spec: None)
+    return asked
+
+
+@pytest.mark.parametrize(("lost", "said"), [("gmp", "gmp"), ("str", "STR")])
+def test_a_regime_without_a_usable_trial_is_left_out_alone(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None, lost: str, said: str
+) -> None:
+    """Of the method or of STR. The trials are kept, and the other regime is compared."""
+    pytest.importorskip("optuna")
+    ends = lambda spec, regime: 10.0 if (spec.method, regime) == (lost, 60.0) else regime  # noqa: E731
+    asked = made_up_training(monkeypatch, ends)
+    folder = f"lost-{lost}"
+    given = ("gmp", "--seeds", "2", "--runs", f"{folder}/runs", "--results", f"{folder}/results", "--tune", "2")
+    assert call(monkeypatch, *given, "--data-root", ".", "--out", folder) == 0
+    out, _ = capfd.readouterr()
+    problem = (
+        f"none of the 2 trials of {said} at 60 % ended as sparse as that with an accuracy: too dense (2); try more"
+    )
+    assert f"{said} 60 %: left out: {problem}" in out and "no result in 1" in out
+    page = Path(folder, "report.html").read_text(encoding="utf-8")
+    assert problem in page and "60 % at equal sparsity, 60 % at equal MACs" in page
+    final = [name for name in asked if "trial" not in name]
+    assert not [name for name in final if name.startswith((f"{said} 60", "gmp 60"))]
+    assert ("STR 60 s0" in final) == (lost == "gmp")  # STR's runs are read off at the other regime too
+    verdicts = {(line["regime_pct"], line["at_equal"]): line["verdict"] for line in comparison(folder)}
+    assert verdicts["60", "sparsity"] == verdicts["60", "MACs"] == "no result" != verdicts["40", "sparsity"]
+    kept = [line for line in results.read_lines(Path(folder, "trials.csv"), TrialLine) if line.seed == SEED_OF_TRIALS]
+    assert len(kept) == 8
+    chosen = {(line.method, line.regime_pct) for line in kept if line.chosen == "yes"}
+    assert chosen == {("gmp", 40.0), ("gmp", 60.0), ("str", 40.0), ("str", 60.0)} - {(lost, 60.0)}
+    assert call(monkeypatch, *given, "--data-root", ".", "--out", folder, "--strict") == 4
+
+
+def test_where_no_regime_is_left_the_trials_are_kept(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None
+) -> None:
+    pytest.importorskip("optuna")
+    asked = made_up_training(monkeypatch, lambda spec, regime: 10.0 if spec.method == "gmp" else regime)
+    given = ("gmp", "--runs", "nothing left/runs", "--results", "nothing left/results", "--tune", "2")
+    assert call(monkeypatch, *given, "--data-root", ".", "--out", "nothing left") == 2
+    out, err = capfd.readouterr()
+    assert "no regime is left to compare at: none of the 2 trials of gmp at 40 %" in err and "at 60 %" in err
+    assert "Traceback" not in out + err and len(asked) == 8 and not Path("nothing left/report.html").exists()
+    kept = results.read_lines(Path("nothing left/trials.csv"), TrialLine)
+    assert [line.method for line in kept if line.chosen == "no"].count("gmp") == 4 and len(kept) == 8
+
+
+def test_what_a_search_chose_is_reused_from_the_results(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None
+) -> None:
+    """Where they are asked for, nothing is trained again, and the outcome is the same; a trial is no run of a pair."""
+    pytest.importorskip("optuna")
+    asked = made_up_training(monkeypatch, lambda spec, regime: regime)
+    given = ("gmp", "--seeds", "2", "--results", "chosen results", "--tune", "3", "--data-root", ".")
+    assert call(monkeypatch, *given, "--runs", "chosen runs", "--out", "first") == 0
+    assert len(asked) == 12 + 8
+    file = Path("chosen results/resnet50/smoke_trials.csv")
+    lines = results.read_lines(file, TrialLine)
+    assert [line.seed for line in lines].count(SEED_OF_TRIALS) == 12 and len(lines) == 20
+    asked.clear()
+    capfd.readouterr()
+    assert call(monkeypatch, *given, "--runs", "no runs", "--out", "second", "--reuse", "committed") == 0
+    out, _ = capfd.readouterr()
+    assert asked == [] and comparison("second") == comparison("first")
+    here = finished.machine(Job("resnet50"))
+    assert f"gmp: 4 runs from {file} (commit 1111111), {here}" in out
+    page = Path("second/report.html").read_text(encoding="utf-8")
+    for method in ("gmp", "str"):
+        read = f"6 of {method} were read from the results and not trained again; they are of {here}"
+        assert f"trials: {read}" in out and f"Of the trials, {read}." in page
+    first = Path("first/report.html").read_text(encoding="utf-8")
+    assert "were read from the results" not in first
+    table = first[first.index("All 12 trials") : first.index("<h2>Conformance")]
+    assert table.count("<code>1111111</code>") == table.count(here) == 12
+    job = Job("resnet50", results=Path("chosen results"))
+    trials = [line.spec for line in lines if line.seed == SEED_OF_TRIALS]
+    names = {line.spec for line in lines}
+    specs = [spec for spec in map(spec_of, Path("chosen runs").glob("*/result.json")) if spec.name in names]
+    assert len(specs) == 20 and finished.committed(job, specs).keys() == names - set(trials)
+    assert call(monkeypatch, *given, "--runs", "no runs", "--out", "second") == 0
+    assert sorted(asked) == sorted(
+        f"{who} {at} s{seed}" for who in ("STR", "gmp") for at in (40, 60) for seed in (0, 1)
+    )
+
+
+def test_of_a_run_of_several_machines_that_with_most_runs_is_taken() -> None:
+    """STR's recipe, committed with the table and with a search: the latter has the method beside it."""
+    write_str_results(Path("several"), top1_pct=50.0, seeds=1)
+    mine = [
+        spec for _, spec in regress.Question("gmp", Job("resnet50")).method_runs(regress_plugin("gmp"), "sparsity_pct")
+    ]
+    common = {"tier": "smoke", "trial": 0, "settings": "as in the recipe", "chosen": "yes", "status": "finished"}
+    common |= {"dataset": "fashion_mnist", "commit": "2" * 40, "top1_pct": 60.0, "sparsity_pct": 50.0}
+    lines = [
+        TrialLine(**common, method=spec.method, regime_pct=40.0 + at, seed=spec.seed, spec=spec.name, machine="another")
+        for at, spec in enumerate([*str_specs(), *mine[:2]])
+    ]
+    results.write_lines(lines, results.path(Path("several"), "resnet50", "smoke", "trials"), "trials")
+    job = Job("resnet50", results=Path("several"))
+    of_str = finished.committed(job, str_specs())
+    assert {known["arithmetic"] for known in of_str.values()} == {"cpu, 1 thread, torch 2"} and len(of_str) == 2
+    both = finished.committed(job, [*str_specs(), *mine])
+    assert {known["arithmetic"] for known in both.values()} == {"another"} and len(both) == 4
+    assert {known["top1_pct"] for known in both.values()} == {60.0}
+
+
+def spec_of(file: Path) -> Spec:
+    return Spec.from_dict(json.loads(file.read_text(encoding="utf-8"))["spec"])
 
 
 def test_exit_code_of_a_method_that_is_worse(

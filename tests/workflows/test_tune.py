@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -12,13 +13,14 @@ from typing import Any
 import pytest
 
 from paper_repro import methods, reading, record, tables
+from paper_repro.conformance.worker import said_of_search
 from paper_repro.data import catalog
 from paper_repro.errors import UserError
 from paper_repro.evidence import results
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.experiments import ranges
 from paper_repro.experiments.table import ending
-from paper_repro.methods import METHODS
+from paper_repro.methods import METHODS, plugins
 from paper_repro.record import Record
 from paper_repro.spec import Spec
 from paper_repro.training.forecast import steps_per_epoch
@@ -82,6 +84,16 @@ def test_the_same_command_has_the_same_trials_and_more_of_them_begin_with_these(
     assert names[1:] != [trial.spec.name for trial in tuned(15, 60.0)[0].trials][1:]  # another regime, other draws
 
 
+def test_ten_proposals_are_drawn_at_random_and_the_next_go_by_the_scores() -> None:
+    """What trials came to, the recipe's own among them, changes no proposal before the eleventh."""
+
+    def otherwise(specs: Mapping[str, Spec]) -> dict[str, tune.Known | str]:
+        return {name: tune.known(made_up(spec, 90.0 - 500 * spec.weight_decay)) for name, spec in specs.items()}
+
+    one, other = ([trial.values for trial in tuned(16, 50.0, train=how)[0].trials] for how in (trained, otherwise))
+    assert one[:11] == other[:11] and one[11:] != other[11:]
+
+
 def test_trials_of_one_number_are_trained_side_by_side() -> None:
     asked = []
 
@@ -107,6 +119,31 @@ def test_a_network_that_is_denser_than_asked_for_is_not_chosen() -> None:
         _ = tuned(3, 60.0, train=train)[0].chosen
     with pytest.raises(UserError, match="with an accuracy: it died"):
         _ = tuned(2, 60.0, train=lambda specs: dict.fromkeys(specs, "it died"))[0].chosen
+
+
+def test_a_search_without_a_usable_trial_says_why_and_is_kept(tmp_path: Path) -> None:
+    """Its regime is left out; what the other regimes chose is as it would be without it."""
+
+    def train(specs: Mapping[str, Spec]) -> dict[str, tune.Known | str]:
+        ended = trained(specs)
+        ended |= {name: tune.known(made_up(spec, 80.0, 10.0)) for name, spec in specs.items() if "mine 60" in name}
+        return ended | {name: "it died" for name in specs if name == "mine 60 trial 1"}
+
+    good, bad = tuned(3, 50.0, 60.0, train=train)
+    problem = (
+        "none of the 3 trials of mine at 60 % ended as sparse as that with an accuracy: too dense (2), it died (1)"
+    )
+    assert good.problem == "" and bad.problem == f"{problem}; try more (TUNE=), or other ranges" == bad.outcome
+    assert tune.left_out([good, bad]) == {60.0: bad.problem}
+    runs = [(target, replace(SPEC, seed=seed)) for target in (50.0, 60.0) for seed in (0, 1)]
+    assert tune.settled(runs, "mine", [good, bad]) == tune.settled(runs[:2], "mine", [good])
+    tune.write([good, bad], Job("resnet50", results=tmp_path / "results", runs=tmp_path / "runs"), tmp_path)
+    kept = results.read_lines(tmp_path / "trials.csv", TrialLine)
+    assert [(line.regime_pct, line.trial) for line in kept if line.chosen == "yes"] == [(50.0, good.chosen.number)]
+    assert sorted(line.trial for line in kept if line.regime_pct == 60.0) == [0, 1, 2]
+    (diverged,) = searches(60.0)
+    diverged.tell({}, SPEC, {"status": "diverged", "top1_pct": None, "sparsity_pct": None})
+    assert "with an accuracy: diverged (1);" in diverged.problem
 
 
 def test_a_network_that_is_far_sparser_is_taken_only_where_none_is_near() -> None:
@@ -291,6 +328,61 @@ def test_a_factor_needs_something_to_multiply() -> None:
     of_nothing = ranges.parsed(Path("mine.py"), "ranges,", {"power": {"times": [0.5, 2.0]}})
     with pytest.raises(UserError, match="power has no value in the recipe of str"):
         tune.Search("mine", 50.0, SPEC, of_nothing)
+    with pytest.raises(UserError, match="power has no value"):  # None is what it has, and no default counts
+        tune.Search("mine", 50.0, replace(SPEC, method_args={"power": None}), of_nothing, {"power": 3})
+    clipped = ranges.parsed(Path("mine.py"), "ranges,", {"grad_clip_norm": {"times": [0.5, 2.0]}})
+    with pytest.raises(UserError, match=r"grad_clip_norm is 0 in the recipe of str, .* give it {low, high}"):
+        tune.Search("mine", 50.0, SPEC, clipped)
+    assert tune.Search("mine", 50.0, replace(SPEC, grad_clip_norm=3.0), clipped).own == {"grad_clip_norm": 3.0}
+
+
+def test_a_factor_is_of_the_default_where_the_recipe_has_nothing_else() -> None:
+    of_power = ranges.parsed(Path("mine.py"), "ranges,", {"power": {"times": [0.5, 2.0]}})
+    for args, own in (({}, 3.0), ({"power": 8.0}, 8.0)):
+        recipe = replace(SPEC, method_args=args)
+        (search,) = tune.searches({"mine": [(50.0, recipe)]}, {"mine": of_power}, {"mine": {"power": 3.0}})
+        tune.tune([search], 4, lambda specs: {name: tune.known(made_up(spec, 9.0)) for name, spec in specs.items()})
+        assert search.trials[0].spec.method_args == args
+        for trial in search.trials[1:]:
+            assert 0.5 * own <= trial.spec.method_args["power"] <= 2.0 * own
+
+
+SEARCHED = """
+import paper_repro
+
+class Searched(paper_repro.Method):
+    ranges = {name: {"low": 0, "high": 2} for name in ("share", "rate", "plain", "steps", "few", "power", "none", "lr")}
+    ranges |= {"times": {"times": [0.5, 2]}, "kind": {"choices": [1, 2]}}
+
+    def __init__(
+        self, sparsity_pct, share: float = 1, rate: "float | None" = None, plain=0.5,
+        steps: int = 9, few: "int | None" = 3, power=2, none=None, times=4.0, kind=True,
+    ):
+        pass
+"""
+
+
+def test_whole_ends_mean_whole_numbers_for_whole_arguments_alone(tmp_path: Path) -> None:
+    """By annotation, or else by the default, also across the process that looks at a plug-in."""
+    (tmp_path / "searched.py").write_text(SEARCHED, encoding="utf-8")
+    plugin = plugins.find(str(tmp_path / "searched.py"))
+    said = json.loads(json.dumps(said_of_search(plugin, plugins.load(plugin), "sparsity_pct")))
+    assert said["defaults"] == {"share": 1, "plain": 0.5, "steps": 9, "few": 3, "power": 2, "times": 4.0}
+    search = tune.Search("mine", 50.0, SPEC, ranges.parsed(Path("x"), "", said["ranges"]), said["defaults"])
+    search.tell(*search.ask(), "it died")
+    drawn = [search.ask()[0] for _ in range(30)]
+    whole = {name for name in drawn[0] if all(isinstance(values[name], int) for values in drawn)}
+    assert whole == {"steps", "few", "power", "kind"}
+    for name in ("steps", "few", "power"):
+        assert {values[name] for values in drawn} == {0, 1, 2}
+    for name in ("share", "rate", "plain", "none", "lr"):
+        assert all(0.0 <= values[name] <= 2.0 for values in drawn) and len({values[name] for values in drawn}) > 20
+
+
+def test_the_familys_ranges_ask_for_what_its_arguments_take() -> None:
+    for name in set(reading.read_toml(ranges.FILE)) - {"default"}:
+        raw = ranges.parsed(ranges.FILE, name, reading.read_toml(ranges.FILE)[name])
+        assert repr(ranges.of_method(name)) == repr(raw)  # so that committed trials are proposed again
 
 
 def asked_for_a_sparsity() -> list[str]:
