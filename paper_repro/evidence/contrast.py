@@ -24,8 +24,7 @@ network of the front are compared with that one, as long as the other side has n
 
 **Verdict.** An interval without zero decides; one within the margin shows that the two are equivalent. One seed gives
 no interval and decides nothing. Of several comparisons made at once (``judge_all``), each of the two tests is corrected
-by Holm's method. "Better" or "worse" is said of any comparison without a real difference with a probability of at most
-5 %, and "equivalent" of any whose difference is as large as the margin with at most 2.5 %.
+by Holm's method. How often an answer is wrong: docs/compare.md, "What a verdict promises".
 
 **One machine.** Rounding is part of a training: on another processor the same seed ends elsewhere, and what two runs of
 a seed have in common is lost. Networks with another ``arithmetic`` are therefore no pair. Of committed runs it is what
@@ -66,6 +65,8 @@ class Network:
     """What a comparison needs to know of a network, trained or printed. ``density``: share of the weights that are
     left. ``macs_m`` may be NaN where it is not known. ``data``: what its accuracy is measured on. ``arithmetic``: the
     machine and library that trained it. ``row``: which one of its side it is, the same for all seeds.
+    ``relative_variance``: the variance of its accuracy over seeds, by that of one run; less than 1 where it is read off
+    between two runs.
     """
 
     seed: int
@@ -75,6 +76,7 @@ class Network:
     macs_m: float
     arithmetic: str = ""
     row: str = ""
+    relative_variance: float = 1.0
 
     @property
     def pairs_with(self) -> tuple[int, str, str]:
@@ -141,7 +143,8 @@ def counterpart(network: Network, others: Sequence[Network], at: At, every: Sequ
         log_macs = _read_off(density, x, [math.log(other.macs_m) if other.macs_m > 0 else math.nan for other in others])
         if accuracy is None or log_macs is None:
             return None
-        return Network(network.seed, network.data, accuracy, density, math.exp(log_macs))
+        variance = _variance_read_off(density, x)
+        return Network(network.seed, network.data, accuracy, density, math.exp(log_macs), relative_variance=variance)
     front = [(other.macs_m, other.top1_pct) for other in _on_the_front(others, every)]
     if at is At.ACCURACY:
         front = pareto_front(front)  # accuracies that rise can be read both ways
@@ -151,7 +154,10 @@ def counterpart(network: Network, others: Sequence[Network], at: At, every: Sequ
     if at is At.MACS:
         most = max(other.macs_m for other in others)
         accuracy = _read_off(macs_m, [*macs, most], [*accuracies, accuracies[-1]])
-        return None if accuracy is None else Network(network.seed, network.data, accuracy, math.nan, macs_m)
+        if accuracy is None:
+            return None
+        variance = _variance_read_off(macs_m, macs)
+        return Network(network.seed, network.data, accuracy, math.nan, macs_m, relative_variance=variance)
     if not accuracies[0] <= top1_pct <= accuracies[-1]:
         return None
     return Network(
@@ -192,6 +198,15 @@ def _read_off(x: float, at: Sequence[float], values: Sequence[float]) -> float |
         return None
     places, y = zip(*points, strict=True)
     return float(np.interp(math.log(x), np.log(places), y))
+
+
+def _variance_read_off(x: float, at: Sequence[float]) -> float:
+    """The variance of what is read off there, by that of one run: w^2 + (1 - w)^2 between two runs that are weighted by
+    w and 1 - w, independent and equally spread; 1 at a run and beyond the outermost.
+    """
+    places = np.log(sorted(place for place in at if place > 0.0))
+    weight = float(np.interp(math.log(x), places, np.arange(len(places)))) % 1.0
+    return weight**2 + (1.0 - weight) ** 2
 
 
 # -- what an interval decides ----------------------------------------------------------------------------------------

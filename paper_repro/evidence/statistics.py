@@ -55,12 +55,16 @@ class Summary:
         differs, equivalent = np.minimum(1.0, 2.0 * special.stdtr(self.n - 1, -t))
         return float(differs), float(equivalent)
 
-    @property
-    def of_one_more(self) -> tuple[float, float] | None:
-        """The prediction interval: where one more run of the same kind falls with a probability of ``LEVEL``."""
+    def of_one_more(self, relative_variance: float = 1.0) -> tuple[float, float] | None:
+        """The prediction interval: where one more run falls with a probability of ``LEVEL``. None for one number.
+
+        ``relative_variance`` c: the variance of these numbers by that of a run, where they are read off between runs.
+        A run has the variance s^2 / c, with s the deviation of the numbers, and their mean has s^2 / n. The difference
+        of the two, divided by s * sqrt(1 / c + 1 / n), is t distributed with n - 1 degrees of freedom.
+        """
         if self.sd is None:
             return None
-        half = half_width(self.sd, self.n) * float(np.sqrt(self.n + 1))
+        half = half_width(self.sd, self.n) * math.sqrt(self.n / relative_variance + 1.0)
         return self.mean - half, self.mean + half
 
     def text(self, digits: int = 2, unit: str = "", within: tuple[float, float] = (-math.inf, math.inf)) -> str:

@@ -53,6 +53,22 @@ def test_nothing_is_extrapolated_but_the_last_network_holds_for_a_tenth_more() -
     assert accuracy_at(0.0) is None
 
 
+def test_what_is_read_off_between_two_runs_varies_less_than_one() -> None:
+    """Independent runs, weighted by a half each, or by 1/4 and 3/4; at a run and beyond the outermost, one."""
+
+    def variance(at: At, density: float = 0.1, macs_m: float = 1.0) -> float:
+        others = BY_DENSITY if at is At.SPARSITY else BY_MACS
+        there = counterpart(network(0.0, density, macs_m), others, at)
+        assert there is not None
+        return there.relative_variance
+
+    assert variance(At.SPARSITY, math.sqrt(0.1 * 0.01)) == pytest.approx(0.5)
+    assert variance(At.SPARSITY, 0.1 * 10**-0.25) == pytest.approx((1 + 9) / 16)
+    assert [variance(At.SPARSITY, density) for density in (0.1, 0.01 / 1.09, 0.5 * 1.09)] == pytest.approx([1.0] * 3)
+    assert variance(At.MACS, macs_m=math.sqrt(2.0)) == pytest.approx(0.5)
+    assert [variance(At.MACS, macs_m=macs_m) for macs_m in (2.0, 5.0, 8.0 * 1.09)] == pytest.approx([1.0] * 3)
+
+
 def test_a_network_without_a_weight_is_none_to_read_off_at() -> None:
     there = counterpart(network(0.0, 0.1), [*BY_DENSITY, network(10.0, 0.0, 0.0)], At.SPARSITY)
     assert there is not None and there.top1_pct == 88.0

@@ -68,10 +68,11 @@ def test_one_seed_is_not_enough_and_says_so() -> None:
 
 def test_what_holds_in_several_regimes_is_said_once() -> None:
     regimes = compare([85.0, 90.0], [run(92.0, 85.0, regime=85.0), run(92.0, 90.0)], both(1), 0.5)
-    assert [where for where, _ in notes(regimes)] == ["everywhere"]
+    assert [where for where, _ in notes(regimes)] == ["everywhere", "everywhere"]  # no interval, and no range
     regimes = compare([85.0, 90.0], [run(92.0, 85.0, regime=85.0)], both(1), 0.5)
-    assert [(where, note[:8]) for where, note in notes(regimes)] == [
-        ("85 % at equal sparsity, 85 % at equal MACs", "one seed"),
+    assert [(where, note[:12]) for where, note in notes(regimes)] == [
+        ("85 % at equal sparsity, 85 % at equal MACs", "one seed of "),
+        ("85 % at equal sparsity, 85 % at equal MACs", "one seed giv"),
         ("90 % at equal sparsity, 90 % at equal MACs", "no run"),
     ]
 
@@ -189,8 +190,10 @@ def test_regimes_are_judged_together() -> None:
 
 
 def test_one_run_is_held_against_the_range_of_reseeding() -> None:
-    """STR's three seeds have 90, 91 and 92 %: one more lies within 91 +- 4.30 * 1 * sqrt(4/3) = 86.03 to 95.97 %."""
-    theirs = [run(90.0 + seed, s, seed) for seed in range(3) for s in (80.0, 99.0)]
+    """STR's three seeds have 90, 91 and 92 %: one more lies within 91 +- 4.30 * 1 * sqrt(4/3) = 86.03 to 95.97 %. Half
+    way between two runs, in the logarithm of density, it may lie as far as 4.30 * 1 * sqrt(2 + 1/3) = 6.57 away.
+    """
+    theirs = [run(90.0 + seed, s, seed) for seed in range(3) for s in (80.0, 90.0, 99.0)]
     for top1, where in ((95.9, "within"), (96.1, "beyond"), (86.0, "beyond")):
         at_sparsity, _ = compare([90.0], [run(top1, 90.0)], theirs, 0.5)
         assert at_sparsity.answer is Answer.TOO_FEW
@@ -198,6 +201,16 @@ def test_one_run_is_held_against_the_range_of_reseeding() -> None:
             f"{top1:.2f} % is {where} what reseeding STR gives, 86.03 to 95.97 % (95 % prediction interval from 3"
         )
         assert at_sparsity.notes[0].startswith(expected)
+    half_way = 100.0 * (1.0 - (0.2 * 0.1) ** 0.5)
+    at_sparsity, _ = compare([90.0], [run(97.0, half_way)], theirs, 0.5)
+    assert at_sparsity.notes[0].startswith("97.00 % is within what reseeding STR gives, 84.43 to 97.57 %")
+
+
+def test_one_run_of_str_gives_no_range_and_says_what_does() -> None:
+    for at_one in compare([90.0], [run(92.0, 90.0)], both(1), 0.5):
+        assert "one seed of STR gives no range of reseeding" in at_one.note and "SEEDS=3 (--seeds 3)" in at_one.note
+    for at_one in compare([90.0], [run(92.0, 90.0)], both(2), 0.5):
+        assert "no range" not in at_one.note and "prediction interval from 2 seeds" in at_one.note
 
 
 def test_seeds_are_planned_from_the_spread_that_is_known() -> None:

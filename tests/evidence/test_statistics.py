@@ -86,9 +86,11 @@ def test_holm_by_hand() -> None:
 
 
 def test_one_more_run_of_the_same_kind() -> None:
-    """90, 91, 92: t(2) = 4.3027 at 97.5 %, and 1 * sqrt(1 + 1/3)."""
-    assert summarise([90.0, 91.0, 92.0]).of_one_more == pytest.approx((91 - 4.96833, 91 + 4.96833), abs=1e-4)
-    assert summarise([90.0]).of_one_more is None
+    """90, 91, 92: t(2) = 4.3027 at 97.5 %, and 1 * sqrt(1 + 1/3); of means of two runs each, 1 * sqrt(2 + 1/3)."""
+    three = summarise([90.0, 91.0, 92.0])
+    assert three.of_one_more() == pytest.approx((91 - 4.96833, 91 + 4.96833), abs=1e-4)
+    assert three.of_one_more(0.5) == pytest.approx((91 - 6.57245, 91 + 6.57245), abs=1e-4)
+    assert summarise([90.0]).of_one_more() is None
 
 
 def test_spread_within_groups_alone() -> None:

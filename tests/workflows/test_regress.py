@@ -148,6 +148,8 @@ def test_the_example_from_end_to_end(monkeypatch: pytest.MonkeyPatch, capfd: pyt
     html = Path("regress/my_method/report.html").read_text(encoding="utf-8")
     assert html.count("<svg role") == 2 and "exit code 4" in html
     assert not re.search(r"(src|href)=|@import|url\((?!#)", re.sub(r'xlink:href="#[^"]*"|href="#[^"]*"', "", html))
+    for text in (out, html):
+        assert "one seed of STR gives no range of reseeding" in text and "SEEDS=3 (--seeds 3)" in text
     assert runs[0]["spec"]["method_sha256"] in html and "Fashion-MNIST" in html and "by Holm's method" in html
     here = finished.machine(Job("resnet50"))
     assert f"STR: 2 runs from runs/, {here}" in out
