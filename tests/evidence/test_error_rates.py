@@ -111,7 +111,7 @@ def test_one_more_run_falls_into_the_prediction_interval_as_often_as_promised() 
     generator = np.random.default_rng(2)
     inside = []
     for *known, another in generator.normal(90.0, 0.7, (FAMILIES, 4)):
-        low, high = summarise(known).of_one_more or (0.0, 0.0)
+        low, high = summarise(known).of_one_more() or (0.0, 0.0)
         inside.append(low <= another <= high)
     assert np.mean(inside) == pytest.approx(LEVEL, abs=SAMPLING)
 
