@@ -30,7 +30,8 @@ def plan(str_runs: Sequence[Measured], regimes: int, seeds: int, margin: float) 
     """What so many seeds can decide, from the spread of STR's finished runs; empty where none has a second seed.
 
     A method is taken to spread as STR does, and a pair to have nothing in common: the difference then has sqrt(2) times
-    the deviation of one run. Pairs that do share their seed's luck decide with fewer.
+    the deviation of one run. Pairs that do share their seed's luck decide with fewer. The spread is itself estimated:
+    docs/compare.md, "What a verdict promises", says how often the differences are decided then.
     """
     tops: dict[float, list[float]] = {}
     for run in str_runs:
@@ -43,7 +44,7 @@ def plan(str_runs: Sequence[Measured], regimes: int, seeds: int, margin: float) 
     text = f"STR's finished runs spread by {spread:.2f} points from seed to seed (standard deviation within a regime). "
     if seeds > 1:
         text += f"So {seeds} seeds decide differences from {smallest_decided(sd, seeds, regimes):.1f} points on "
-        text += f"in {100 * POWER:.0f} % of cases, with {regimes} regimes at once"
+        text += f"in {100 * POWER:.0f} % of cases, with {regimes} regimes at once, if that spread is the true one"
     else:
         text += "One seed decides nothing"
     if margin > 0.0:
