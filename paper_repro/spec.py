@@ -66,8 +66,8 @@ class Spec:
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.875  # of Adam: beta1
     nesterov: bool = False
     warmup_epochs: Annotated[int, Field(ge=0)] = 5
-    # the cosine at every "epoch", as in the paper, or every "step"; "drop": to a tenth
-    schedule: Literal["epoch", "step", "drop"] = "epoch"
+    # the cosine at every "epoch", as in the paper, or every "step"; "drop": to a tenth; "drops": to a tenth, twice
+    schedule: Literal["epoch", "step", "drop", "drops"] = "epoch"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     grad_clip_norm: Annotated[float, Field(ge=0)] = 0.0  # of all parameters' gradient; 0: not clipped
     loader: Loader = "folder"
