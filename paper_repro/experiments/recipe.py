@@ -75,7 +75,7 @@ class RowPlan:
     @cached_property
     def target_sparsity_pct(self) -> float | None:
         """The sparsity that the row stands for: as stated, else as its arguments make it on its network; None for
-        the dense network.
+        the dense network, and where a row says of no sparsity that it ends there.
         """
         if self.stated_target_pct is not None:
             return self.stated_target_pct
@@ -249,7 +249,9 @@ def _recipes_of_same(
 
 
 def _row_plan(row: Row, tier: Place, method: Place, printed: Place, own: Place) -> RowPlan:
-    """The row's own values over those of its method over those of the tier."""
+    """The row's own values over those of its method over those of the tier. STR alone may be held to no sparsity: in a
+    row without a regime or a printed one.
+    """
     if "budget" in own.section.get("method_args", {}):  # it says how sparse each layer is, whatever its method does
         of_method, spreads = method.section.get("method_args", {}), ("distribution", "keep_dense")
         kept = {name: value for name, value in of_method.items() if name not in spreads}
@@ -263,7 +265,8 @@ def _row_plan(row: Row, tier: Place, method: Place, printed: Place, own: Place) 
     # low rank leaves no zeros behind
     if target is None and not row.ranks and not row.is_dense and not asks(arguments):
         target = row.reported.sparsity_pct
-        if target is None and not row.learns_ranks:  # it ends where it ends
+        ends_where_it_ends = row.learns_ranks or (row.is_str and row.regime_pct is None)
+        if target is None and not ends_where_it_ends:
             raise own.error(
                 f"nothing says how sparse {row.id!r} is to be; give target_sparsity_pct, a budget, or "
                 "method_args.sparsity_pct"

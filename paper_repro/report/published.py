@@ -44,6 +44,8 @@ def _printed(row: Row, name: str) -> str:
 
 
 def _dense(table: Table, row: Row) -> str:
-    """The accuracy of the dense network printed in the same place."""
-    dense = (other for other in table.rows if other.is_dense and other.paper_table == row.paper_table)
+    """The accuracy of the dense network printed in the same place: of a dense row, its own."""
+    if row.is_dense:
+        return _printed(row, "top1_pct")
+    dense = (other for other in table.rows if other.is_dense and other.source == row.source)
     return next((_printed(other, "top1_pct") for other in dense), "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from paper_repro.report import figures, published
 from paper_repro.report.figures.published import PANELS
 from paper_repro.report.figures.published import published as points
 from paper_repro.report.figures.style import N_OF_M
+from paper_repro.training.forecast import require_pruning
 from tests.tables_copy import Edit, edit
 
 __all__ = ["edit"]
@@ -32,7 +34,7 @@ def frontier() -> evidence.Evidence:
 def test_transcription_against_sums_from_the_sources() -> None:
     """Sums over what each source prints, added up from the sources."""
     sums = {"AC/DC": 666.81, "OptG": 347.15, "RigL": 1454.51, "GraNet": 151.43, "RPG": 445.05, "CrAM": 382.3,
-            "SR-STE": 613.7, "Bi-Mask": 378.2}  # fmt: skip
+            "SR-STE": 691.396, "Bi-Mask": 378.2, "LATS": 153.88}  # fmt: skip
     rows = [row for row in tables.load("frontier").rows if row.same_as is None]
     for source, expected in sums.items():
         assert sum(row.reported.top1_pct for row in rows if row.paper_table == source) == pytest.approx(expected), (
@@ -52,6 +54,16 @@ def test_every_row_says_how_it_came_about() -> None:
     assert lines["str-90.23"]["Dense top-1 %"] == "77.01" and lines["rigl-90-5x"]["Dense top-1 %"] == "76.80"
     assert lines["granet-90-2.5x"]["Read in"] == "second-hand: an issue" and lines["granet-90-2.5x"]["Epochs"] == "250"
     assert lines["feather-90"]["Epochs"] == "" and lines["feather-90"]["Schedule"] == "not stated"
+    assert lines["lats-dense-other"]["Dense top-1 %"] == "76.78" and lines["lats-dense"]["Dense top-1 %"] == "77.1"
+
+
+def test_a_dense_network_is_shown_with_what_the_same_place_prints() -> None:
+    """A user's dense run is none of the authors' README, nor is the README's one of the tables of a paper."""
+    lines = {line["Row"]: line for line in published.lines(tables.load("frontier"))}
+    assert lines["sr-ste-dense"]["Dense top-1 %"] == "77.696"
+    assert lines["sr-ste-dense"]["Read in"] == "second-hand: an issue"
+    assert not any(lines[row]["Dense top-1 %"] for row in ("sr-ste-2of4", "rigl-90-by-others", "gmp-80-1.5x"))
+    assert lines["cram-2of4"]["Dense top-1 %"] == "77.3" and lines["surgery-80"]["Dense top-1 %"] == "76.15"
 
 
 @pytest.mark.parametrize(
@@ -150,9 +162,31 @@ def test_reevaluations_are_listed_as_unverified_and_trained_at_tier_paper_alone(
     assert all(row.note.startswith("not verified") and row.is_second_hand for row in listed)
     assert list(table.tiers) == ["paper"] and not {row.id for row in listed} & table.tiers["paper"].rows.keys()
     runs = {row.id: spec for row, spec in table.specs("paper", [0])}
-    assert len(runs) == 24 and runs["vgg19-cifar100-98"].dataset == "cifar100"
+    assert len(runs) == 27 and runs["vgg19-cifar100-98"].dataset == "cifar100"
     assert {runs[f"{net}-cifar10-90"].epochs for net in ("resnet32", "vgg19")} == {300}
     assert runs["resnet50-cifar10-95"].epochs == 160 and runs["resnet50-cifar10-95"].model == "resnet50_cifar"
+    assert {spec.schedule for id, spec in runs.items() if id.startswith("resnet50")} == {"drops"}
     shutil.copytree(repository() / "results" / "reevaluations", tmp_path / "reevaluations")
     body = evidence.load("reevaluations", "paper", tmp_path)
-    assert len(body.missing_rows) == 24 and not body.complete
+    assert len(body.missing_rows) == 27 and not body.complete
+
+
+@pytest.mark.parametrize("row", ["resnet32-cifar10-plain", "vgg19-cifar10-plain", "resnet32-cifar100-plain"])
+def test_str_as_a_source_has_it_aims_at_nothing_and_is_refused_where_it_would_stay_dense(row: str) -> None:
+    plan = tables.load("reevaluations").tier("paper").rows[row]
+    spec = plan.spec
+    assert spec.method_args == {"s_init": -3200.0} and plan.target_sparsity_pct is None
+    protocol = (spec.epochs, spec.batch_size, spec.lr, spec.momentum, spec.nesterov, spec.warmup_epochs, spec.schedule)
+    assert protocol == (300, 256, 0.1, 0.9, False, 0, "epoch")
+    assert (spec.weight_decay, spec.label_smoothing) == (1e-3, 0.0)
+    found = require_pruning(spec)
+    assert found is not None and 25.0 < found.onset_epoch < 35.0
+    with pytest.raises(UserError, match="would stay dense"):
+        require_pruning(replace(spec, weight_decay=5e-5))
+
+
+def test_no_row_that_says_its_regime_may_leave_its_target_out(edit: Edit) -> None:
+    asked = 'method_args = { target_sparsity_pct = 90.0, target = "freeze" }'
+    edit("reevaluations.toml", f'row = "vgg19-cifar10-90", {asked}', 'row = "vgg19-cifar10-90", weight_decay = 1e-3')
+    with pytest.raises(UserError, match="nothing says how sparse 'vgg19-cifar10-90' is to be"):
+        tables.load("reevaluations")
