@@ -100,7 +100,13 @@ class Question:
             if row.method == "str" and target is not None and not ends_there:
                 runs.append((row.id, target, spec))
         if not runs:
-            raise UserError(f"table {table.name} trains no STR at tier {plan.name}, so that nothing can be compared")
+            why = "it trains no STR"
+            if any(row.is_str for row, _ in trained_rows):
+                why = (
+                    "regress compares with plain STR at sparsities that are known before training, and its STR rows "
+                    "are asked for theirs (target_sparsity_pct) or do not say where they end"
+                )
+            raise UserError(f"nothing can be compared in table {table.name} at tier {plan.name}: {why}")
         known = {row for row, _, _ in runs}
         wanted = known if self.job.rows in ((), (ALL_ROWS,)) else self.job.rows
         require_known(f"STR row of table {table.name} at tier {plan.name}", wanted, known)

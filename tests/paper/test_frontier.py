@@ -20,6 +20,8 @@ from paper_repro.report.figures.published import PANELS
 from paper_repro.report.figures.published import published as points
 from paper_repro.report.figures.style import N_OF_M
 from paper_repro.training.forecast import require_pruning
+from paper_repro.workflows.job import Job
+from paper_repro.workflows.regress import Question
 from tests.tables_copy import Edit, edit
 
 __all__ = ["edit"]
@@ -190,3 +192,11 @@ def test_no_row_that_says_its_regime_may_leave_its_target_out(edit: Edit) -> Non
     edit("reevaluations.toml", f'row = "vgg19-cifar10-90", {asked}', 'row = "vgg19-cifar10-90", weight_decay = 1e-3')
     with pytest.raises(UserError, match="nothing says how sparse 'vgg19-cifar10-90' is to be"):
         tables.load("reevaluations")
+
+
+def test_regress_says_why_it_cannot_compare_with_these_rows() -> None:
+    with pytest.raises(UserError, match=r"table reevaluations at tier paper: .* asked for theirs") as error:
+        Question("gmp", Job("reevaluations", tier="paper")).str_runs()
+    assert "trains no STR" not in str(error.value)
+    with pytest.raises(UserError, match="table transfer at tier smoke: it trains no STR"):
+        Question("gmp", Job("transfer")).str_runs()
