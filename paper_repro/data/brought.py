@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import torch
 from torch import Tensor
 
 from paper_repro.data import arrays, catalog
-from paper_repro.data.dataset import InMemory, Parts
+from paper_repro.data.dataset import Device, InMemory, Parts
+from paper_repro.data.loaders import ALONE, Loader, Share
+from paper_repro.data.sources import Say
 from paper_repro.errors import UserError
 from paper_repro.methods.plugins import Plugin, explained
 from paper_repro.models import plugins
@@ -30,8 +33,36 @@ class Brought(InMemory):
         return self.parts
 
     def fingerprint(self, folder: Path) -> str:
-        tensors = [tensor for part in self.parts for tensor in part]
+        tensors = [tensor for part in self.load(folder) for tensor in part]
         return arrays.fingerprint({str(at): tensor.numpy() for at, tensor in enumerate(tensors)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut(Brought):
+    """The training part of such a data set, a tenth of it held out to choose settings by: the same tenth in every
+    process. ``parts`` are those of the whole; its validation part is not read.
+    """
+
+    def load(self, folder: Path) -> Parts:
+        (inputs, labels), _ = self.parts
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+        held_out, learnt = order[: self.val_examples], order[self.val_examples :]
+        learnt = torch.cat([learnt, learnt[:1]])[: self.train_examples]  # the first twice, where ``open`` asks for it
+        return (inputs[learnt], labels[learnt]), (inputs[held_out], labels[held_out])
+
+    def open(
+        self,
+        root: Path,
+        batch_size: int,
+        device: Device = "cpu",
+        share: Share = ALONE,
+        loader: str = "",
+        say: Say = print,
+    ) -> tuple[Loader, Loader, str]:
+        """A last batch of one example, which batch norm cannot take, gets another one: it takes no step more."""
+        alone = self.train_examples % batch_size == 1
+        own = replace(self, train_examples=self.train_examples + 1) if alone else self
+        return super(HeldOut, own).open(root, batch_size, device, share, loader, say)
 
 
 def bring(plugin: Plugin) -> str:
@@ -85,7 +116,20 @@ def register(name: str, where: object, parts: Any) -> Brought:
         parts=parts,
     )
     catalog.BROUGHT[name] = own
+    _register_held_out(own)
     return own
+
+
+def _register_held_out(whole: Brought) -> None:
+    """Its validation split, for trials; none where there is a single training example."""
+    name, held_out = f"{whole.name}_validation", math.ceil(whole.train_examples / 10)
+    catalog.BROUGHT.pop(name, None)
+    if held_out < whole.train_examples:
+        facts = {item.name: getattr(whole, item.name) for item in fields(whole)}
+        facts |= {"name": name, "title": f"{whole.title}, a tenth of its training part held out"}
+        facts |= {"train_examples": whole.train_examples - held_out, "val_examples": held_out}
+        facts |= {"evaluated_on": "validation split", "held_out_of": whole.name}
+        catalog.BROUGHT[name] = HeldOut(**facts)
 
 
 def _problem(parts: Any) -> str:

@@ -59,9 +59,14 @@ def every() -> list[Dataset]:
 
 def validation_split(name: str) -> str:
     """The data set that holds out a part of the training set of ``name``; UserError where there is none."""
-    for item in every():
+    for item in (*every(), *BROUGHT.values()):
         if item.held_out_of == name:
             return item.name
+    if name in BROUGHT:
+        raise UserError(
+            f"{dataset(name).title} has a single training example, and nothing is chosen on its validation part: let "
+            "data() return more, or leave out TUNE= (--tune)"
+        )
     raise UserError(
         f"data set {name} has no validation split, and nothing is chosen on a test set: write one into "
         "paper_repro/data/sets.toml (held_out_of)"

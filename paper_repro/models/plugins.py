@@ -1,7 +1,8 @@
 """Networks that are not part of this project: a Python file, or a function of an installed package.
 
 A file defines ``model``, a function (or class) that returns the network. It is given ``num_classes`` and
-``in_channels``, as far as it takes them. A file may define ``data`` too, the data set that its network is for:
+``in_channels``, as far as it takes them. A file may define ``data`` too, the data set that its network is for, and so
+may the module of a package beside its function:
 
     def data():  # float32 (N, channels, height, width) or (N, steps, features); int64 (N,), or (N, height, width)
         return (train_inputs, train_labels), (val_inputs, val_labels)
@@ -78,7 +79,7 @@ def load(plugin: Plugin) -> OwnNetwork:
     build, data = getattr(module, name, None), getattr(module, "data", None)
     if not callable(build):
         raise UserError(f"{plugin} defines no function {name}(): it returns the network, a torch.nn.Module")
-    own = OwnNetwork(plugin, build, data if plugin.source.endswith(".py") and callable(data) else None)
+    own = OwnNetwork(plugin, build, data if callable(data) else None)
     models.MODELS[plugin.name] = own
     return own
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from paper_repro import record, tables
+from paper_repro import cli, record, tables
 from paper_repro.accounting import Account, LayerAccount
 from paper_repro.conformance import preflight
 from paper_repro.data import brought, catalog
+from paper_repro.data.loaders import Loader
 from paper_repro.data.sets.fashion_mnist import FashionMNIST
 from paper_repro.errors import UserError
 from paper_repro.evidence.provenance import repository
@@ -25,11 +26,11 @@ from paper_repro.spec import Spec
 from paper_repro.terminal import Console
 from paper_repro.training import randomness
 from paper_repro.training.forecast import forecast
-from paper_repro.workflows import own_network, regress
+from paper_repro.workflows import own_network, regress, tune
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.plan import show_plan
 from paper_repro.workflows.regress import Question
-from paper_repro.workflows.train import run
+from paper_repro.workflows.train import run, train_named
 from tests.made_up_record import finished, leave
 
 PAGE = (repository() / "docs" / "extend.md").read_text(encoding="utf-8").splitlines()
@@ -252,6 +253,92 @@ def test_a_function_of_an_installed_package() -> None:
     plugin = plugins.find("torchvision.models:mobilenet_v3_small")
     assert plugin.name == "torchvision_models_mobilenet_v3_small" and len(plugin.sha256) == 64
     assert plugins.load(plugin)(num_classes=7, in_channels=3)(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+
+PAIRS = """
+import torch
+from torch import nn
+
+def net(num_classes):
+    return nn.Sequential(nn.Linear(2, 64), nn.BatchNorm1d(64), nn.Linear(64, num_classes))
+
+model = net
+
+def data():
+    train, val = torch.arange(50), torch.arange(1000, 1020)
+    return tuple((torch.stack([part, part % 3], 1).float(), part % 3) for part in (train, val))
+"""
+
+
+def test_a_module_of_a_package_brings_its_data_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "somebodys").mkdir()
+    written(tmp_path, "", "somebodys/__init__.py")
+    written(tmp_path, PAIRS, "somebodys/nets.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ((_, spec),) = Job("resnet50", model="somebodys.nets:net", rows=("dense",)).specs()
+    assert (spec.model, spec.dataset) == ("somebodys_nets_net", "somebodys_nets_net_data")
+    assert catalog.dataset(spec.dataset).train_examples == 50 and catalog.dataset(spec.dataset).num_classes == 3
+
+
+def test_the_command_of_the_page_plans_a_network_of_torchvision(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As the command line does; only the speed of this machine is made up."""
+    (command,) = [line for line in PAGE if line.startswith("make plan") and "torchvision" in line]
+    given = dict(word.split("=", 1) for word in command.split()[2:])
+    words = [given.pop("TABLE"), *(word for key, value in given.items() for word in (f"--{key.lower()}", value))]
+    monkeypatch.setattr("paper_repro.runs.cost._measured", lambda *given: 1000.0)
+    monkeypatch.setattr("sys.argv", ["paper-repro", "plan", *words, "--runs", str(tmp_path)])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    out = capsys.readouterr().out
+    assert not done.value.code and "on inputs of (3, 32, 32)" in out and "1,512,072 weights" in out
+    assert any(line.startswith("str-90.23 ") and " epoch " in line for line in out.splitlines())
+
+
+def ids(loader: Loader) -> list[int]:
+    """What PAIRS numbers its examples by."""
+    return [int(number) for inputs, _ in loader.in_order() for number in inputs[:, 0]]
+
+
+def test_trials_on_brought_data_see_neither_its_validation_part_nor_what_they_are_scored_on(tmp_path: Path) -> None:
+    parts = []
+    for _ in range(2):
+        brought.bring(plugins.find(written(tmp_path, PAIRS)))
+        split = catalog.validation_split("net_data")
+        facts = catalog.dataset(split)
+        learnt, held_out, fingerprint = catalog.source(split).open(Path(), 8)
+        assert (facts.train_examples, facts.val_examples, facts.num_classes) == (45, 5, 3)
+        assert len(ids(learnt)) == 45 and len(ids(held_out)) == 5
+        assert not {*ids(learnt)} & {*ids(held_out)} and sorted(ids(learnt) + ids(held_out)) == [*range(50)]
+        parts.append((ids(learnt), ids(held_out), fingerprint))
+        torch.rand(3)
+    assert parts[0] == parts[1]
+    whole, test, other = catalog.source("net_data").open(Path(), 8)
+    assert ids(whole) == [*range(50)] and ids(test) == [*range(1000, 1020)] and other != parts[0][2]
+
+
+def test_the_last_batch_of_a_trial_has_two_examples_or_more(tmp_path: Path) -> None:
+    brought.bring(plugins.find(written(tmp_path, PAIRS)))
+    learnt, held_out, _ = catalog.source(catalog.validation_split("net_data")).open(Path(), 11)  # 45 = 4 * 11 + 1
+    assert [len(labels) for _, labels in learnt.epoch(0, 0)] == [11, 11, 11, 11, 2]
+    assert len({*ids(learnt)}) == 45 and not {*ids(learnt)} & {*ids(held_out)}
+
+
+def test_a_trial_on_brought_data_is_trained_in_a_process_of_its_own(tmp_path: Path) -> None:
+    job = Job("resnet50", model=written(tmp_path, PAIRS), rows=("dense",), runs=tmp_path / "runs")
+    ((_, spec),) = job.specs()
+    trial = replace(tune.on_validation_split(spec), epochs=2, warmup_epochs=0)
+    assert trial.dataset == "net_data_validation"
+    assert train_named({"trial": trial}, job, Console(width=200)) == {}
+    done = record.finished(job.runs / trial.name, trial)
+    assert done is not None and done.result.top1_pct is not None
+
+
+def test_a_single_training_example_cannot_be_divided(tmp_path: Path) -> None:
+    brought.bring(plugins.find(written(tmp_path, PAIRS.replace("torch.arange(50)", "torch.tensor([2])"))))
+    with pytest.raises(UserError, match=r"the data set of net has a single training example.*leave out TUNE="):
+        catalog.validation_split("net_data")
 
 
 BROKEN = {
