@@ -23,6 +23,7 @@ from paper_repro.report import figures
 from paper_repro.report.figures.accuracy import front
 from paper_repro.report.figures.points import COLUMNS, points
 from paper_repro.report.figures.style import LOOKS, WIDTH, end_labels, look
+from paper_repro.report.figures.training import few_rows
 from paper_repro.training.forecast import decay_factors, steps_per_epoch
 from tests.legible import is_legible
 from tests.made_up import load
@@ -291,6 +292,14 @@ def decay_from(evidence: Evidence, row: str, seed: int, since: float) -> None:
     history.loc[run, "threshold_figure_layer"] = 1.0 / (1.0 + np.exp(-u))
     of_run = evidence.budgets["row"].eq(row) & evidence.budgets["seed"].eq(seed)
     evidence.budgets.loc[of_run & layer, "sparsity_pct"] = 100.0
+
+
+def test_of_many_rows_that_with_the_most_seeds_stands_for_its_regime(tmp_path: Path) -> None:
+    """All 16 rows of STR: five have runs at tier smoke. The regime without any shows its first."""
+    evidence = load(tmp_path, seeds=(0, 1))
+    rows = [row.id for row in tables.load("resnet50").rows if row.method == "str"]
+    assert few_rows(evidence, rows[:7]) == rows[:7]
+    assert few_rows(evidence, rows) == ["str-79.55", "str-90.23", "str-95.03", "str-96.11", "str-98.05", "str-98.98"]
 
 
 def test_what_weight_decay_alone_makes_of_a_threshold_is_dotted(tmp_path: Path) -> None:

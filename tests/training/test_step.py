@@ -213,8 +213,7 @@ def test_methods_prune_as_much_with_channels_last(method: str) -> None:
         weight = next(weight for weight in plain.parameters() if weight.ndim == 4 and min(weight.shape[:2]) > 1)
         assert weight.is_contiguous(memory_format=torch.channels_last) == bool(options)
     assert zeros[1] == pytest.approx(zeros[0], rel=0.01)
-    # gates of continuous sparsification are soft until the end of training
-    assert (zeros[0] > 0) == (method not in ("dense", "continuous-sparsification"))
+    assert (zeros[0] > 0) == (method != "dense")
 
 
 def test_compiled_steps_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

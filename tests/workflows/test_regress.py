@@ -313,7 +313,7 @@ def test_where_no_regime_is_left_the_trials_are_kept(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], checked: None
 ) -> None:
     pytest.importorskip("optuna")
-    asked = made_up_training(monkeypatch, lambda spec, regime: 10.0 if spec.method == "gmp" else regime)
+    asked = made_up_training(monkeypatch, lambda spec, regime: 5.0 if spec.method == "gmp" else regime)
     given = ("gmp", "--runs", "nothing left/runs", "--results", "nothing left/results", "--tune", "2")
     assert call(monkeypatch, *given, "--data-root", ".", "--out", "nothing left") == 2
     out, err = capfd.readouterr()

@@ -17,6 +17,7 @@ from paper_repro.report.figures import style as st
 from paper_repro.report.figures.registry import figure
 
 # below this nothing is pruned, and a log scale would show little else
+MOST_ROWS = 7  # beside the paper's
 SMALLEST_THRESHOLD = 1e-7
 
 
@@ -35,11 +36,12 @@ def sparsity_over_epochs(evidence: Evidence) -> Figure:
 
     The threshold is that of the layer in Figure 1, or the median over layers for a table without that figure: a line
     for each run. Of a layer that ends empty it is dotted from where weight decay alone moves s, which nothing learns.
+    Of many rows, one stands for each regime.
     """
     layer = evidence.table.figure_layer
     threshold = "threshold_median" if layer is None else "threshold_figure_layer"
     rows = [row for row in evidence.trained_rows if evidence.table.row(row).method == "str"]
-    rows = [row for row in rows if evidence.history["row"].eq(row).any()]
+    rows = few_rows(evidence, [row for row in rows if evidence.history["row"].eq(row).any()])
     history = st.with_share_done(evidence.history[evidence.history["row"].isin(rows)], evidence)
     thresholds = [threshold, "threshold_min", "threshold_max"]
     history[thresholds] = history[thresholds].where(history[thresholds] > SMALLEST_THRESHOLD)
@@ -59,6 +61,17 @@ def sparsity_over_epochs(evidence: Evidence) -> Figure:
     bottom.set_ylabel(_label(evidence, rows))
     bottom.set_ylim(bottom=SMALLEST_THRESHOLD)
     return st.finish(fig, evidence, "sparsity and threshold during training", handles)
+
+
+def few_rows(evidence: Evidence, rows: list[str]) -> list[str]:
+    """The rows, or where these are more than one can tell apart, that of each regime which has the most seeds."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    most_seeds_first = sorted(rows, key=lambda row: -len(evidence.row_runs(row)))
+    of_regime: dict[float | None, str] = {}
+    for row in most_seeds_first:
+        of_regime.setdefault(evidence.table.row(row).regime_pct, row)
+    return [row for row in rows if row in of_regime.values()]
 
 
 def _draw(axis: Axes, history: pd.DataFrame, column: str, colours: dict[str, Any]) -> None:
