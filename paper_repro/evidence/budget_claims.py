@@ -37,8 +37,9 @@ HARDLY_DIFFER = 10.0
 
 
 def fewer_macs_than_uniform(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
-    """Every budget against a uniform one of the same sparsity; and the same without the classifier. Beside trained
-    networks stands what the paper's densities need on them: a smaller network has its MACs, and its weights, elsewhere.
+    """Every budget against a uniform one of the same sparsity; and the same without the classifier. Beside each trained
+    network stands what the paper's densities would need on it, because a smaller network has its weights in other
+    layers.
     """
     lines: list[dict[str, Any]] = []
     networks = list(budgets(evidence, Rows(methods=claim.ours.methods), printed))
