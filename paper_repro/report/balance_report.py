@@ -42,6 +42,11 @@ def recorded(evidence: Evidence) -> pd.DataFrame:
     return layers
 
 
+def _with_empty_ones(evidence: Evidence) -> pd.DataFrame:
+    """The same budgets, those of layers without weights among them."""
+    return evidence.budgets[_of_str(evidence, evidence.budgets) & evidence.budgets["balance"].notna()]
+
+
 def watched(evidence: Evidence) -> pd.DataFrame:
     """The history of the STR rows whose runs recorded the balance."""
     history = evidence.history
@@ -121,7 +126,7 @@ def _rival(numbers: Mapping[str, float], test: str, ratio: str = "") -> list[str
 
 def runs_markdown(evidence: Evidence, legend: bool = True) -> str:
     """Where the runs of a table come to balance and where not; a sentence where nothing was recorded."""
-    layers = evidence.budgets[_of_str(evidence, evidence.budgets) & evidence.budgets["balance"].notna()]
+    layers = _with_empty_ones(evidence)
     if not len(layers):
         return "No run of this tier has recorded the balance of its thresholds.\n"
     rows: list[list[str]] = []
@@ -168,7 +173,7 @@ def stages_markdown(results_dir: Path) -> str:
     lines, stages = [], ["conv1", *(f"layer{stage}" for stage in range(1, 5)), "fc"]
     for tier in tables.load("resnet50").tiers:
         evidence = ev.load("resnet50", tier, results_dir)
-        layers = evidence.budgets[_of_str(evidence, evidence.budgets) & evidence.budgets["balance"].notna()]
+        layers = _with_empty_ones(evidence)
         stage = layers["layer"].str.split(".").str[0]
         for row, own in layers.groupby("row", sort=False):
             parts = [own[stage.loc[own.index] == name] for name in stages]

@@ -16,8 +16,8 @@ from paper_repro.evidence.evidence import Evidence
 from paper_repro.report.figures import style as st
 from paper_repro.report.figures.registry import figure
 
+MOST_ROWS = 7  # that one can tell apart, beside the paper's
 # below this nothing is pruned, and a log scale would show little else
-MOST_ROWS = 7  # beside the paper's
 SMALLEST_THRESHOLD = 1e-7
 
 
