@@ -263,9 +263,9 @@ def _encode(images: Images, path: Path, title: str, workers: int) -> None:
     writer = DatasetWriter(str(path), {"image": image, "label": IntField()}, num_workers=workers)
     writer.num_samples = len(images)
     writer.prepare()
+    chunks: Any = multiprocessing.Queue()
     try:
         allocator = MemoryAllocator(str(path), writer.data_region_start, writer.page_size)
-        chunks: Any = multiprocessing.Queue()
         for start in range(0, len(images), CHUNK):
             chunks.put([(index, index) for index in range(start, min(start + CHUNK, len(images)))])
         for _ in range(workers):
@@ -280,6 +280,8 @@ def _encode(images: Images, path: Path, title: str, workers: int) -> None:
         ]
         writer.finalize(_watch(processes, tables, errors, lambda: int(done.value), title, len(images)))
     finally:
+        chunks.cancel_join_thread()  # processes that died have left chunks in it
+        chunks.close()  # ends its thread, which otherwise lives until the queue is collected
         writer.metadata_sm.close()
         writer.metadata_sm.unlink()
 
