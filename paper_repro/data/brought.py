@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 
 from paper_repro.data import arrays, catalog
-from paper_repro.data.dataset import Device, InMemory, Parts
-from paper_repro.data.loaders import ALONE, Loader, Share
-from paper_repro.data.sources import Say
+from paper_repro.data.dataset import InMemory, Parts
 from paper_repro.errors import UserError
 from paper_repro.methods.plugins import Plugin, explained
 from paper_repro.models import plugins
@@ -47,22 +45,7 @@ class HeldOut(Brought):
         (inputs, labels), _ = self.parts
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
         held_out, learnt = order[: self.val_examples], order[self.val_examples :]
-        learnt = torch.cat([learnt, learnt[:1]])[: self.train_examples]  # the first twice, where ``open`` asks for it
         return (inputs[learnt], labels[learnt]), (inputs[held_out], labels[held_out])
-
-    def open(
-        self,
-        root: Path,
-        batch_size: int,
-        device: Device = "cpu",
-        share: Share = ALONE,
-        loader: str = "",
-        say: Say = print,
-    ) -> tuple[Loader, Loader, str]:
-        """A last batch of one example, which batch norm cannot take, gets another one: it takes no step more."""
-        alone = self.train_examples % batch_size == 1
-        own = replace(self, train_examples=self.train_examples + 1) if alone else self
-        return super(HeldOut, own).open(root, batch_size, device, share, loader, say)
 
 
 def bring(plugin: Plugin) -> str:

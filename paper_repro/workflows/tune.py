@@ -131,11 +131,11 @@ class Search:
 
 def on_validation_split(recipe: Spec) -> Spec:
     """The run of a trial. Its batches are as much smaller as its training set, so that it takes as many steps: how far
-    STR prunes depends on their number.
+    STR prunes depends on their number. None has a single example, which batch norm cannot take.
     """
     split = validation_split(recipe.dataset)
     steps, examples = steps_per_epoch(recipe), dataset(split).train_examples
-    sizes = range(1, recipe.batch_size + 1)
+    sizes = [size for size in range(1, recipe.batch_size + 1) if examples % size != 1]
     nearest = min(reversed(sizes), key=lambda size: abs(math.ceil(examples / size) - steps))
     return replace(recipe, dataset=split, batch_size=nearest, seed=SEED_OF_TRIALS)
 

@@ -25,7 +25,7 @@ from paper_repro.models import plugins
 from paper_repro.spec import Spec
 from paper_repro.terminal import Console
 from paper_repro.training import randomness
-from paper_repro.training.forecast import forecast
+from paper_repro.training.forecast import forecast, steps_per_epoch
 from paper_repro.workflows import own_network, regress, tune
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.plan import show_plan
@@ -318,11 +318,16 @@ def test_trials_on_brought_data_see_neither_its_validation_part_nor_what_they_ar
     assert ids(whole) == [*range(50)] and ids(test) == [*range(1000, 1020)] and other != parts[0][2]
 
 
-def test_the_last_batch_of_a_trial_has_two_examples_or_more(tmp_path: Path) -> None:
-    brought.bring(plugins.find(written(tmp_path, PAIRS)))
-    learnt, held_out, _ = catalog.source(catalog.validation_split("net_data")).open(Path(), 11)  # 45 = 4 * 11 + 1
-    assert [len(labels) for _, labels in learnt.epoch(0, 0)] == [11, 11, 11, 11, 2]
-    assert len({*ids(learnt)}) == 45 and not {*ids(learnt)} & {*ids(held_out)}
+def test_no_batch_of_a_trial_has_a_single_example(tmp_path: Path) -> None:
+    """Of 50 examples 45 are learnt from. In batches of 11 the last would have one; in batches of 10 it has five."""
+    job = Job("resnet50", model=written(tmp_path, PAIRS), rows=("dense",))
+    ((_, spec),) = job.specs()
+    trial = tune.on_validation_split(replace(spec, batch_size=11))
+    assert trial.batch_size == 10 and steps_per_epoch(trial) == steps_per_epoch(replace(spec, batch_size=11)) == 5
+    learnt, _, _ = catalog.source(trial.dataset).open(Path(), trial.batch_size)
+    assert [len(labels) for _, labels in learnt.epoch(0, 0)] == [10, 10, 10, 10, 5]
+    sizes = [tune.on_validation_split(replace(spec, batch_size=size)).batch_size for size in range(2, 51)]
+    assert all(45 % size != 1 for size in sizes)
 
 
 def test_a_trial_on_brought_data_is_trained_in_a_process_of_its_own(tmp_path: Path) -> None:
