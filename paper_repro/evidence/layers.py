@@ -90,8 +90,8 @@ def full_size_macs(evidence: Evidence, row: str) -> dict[int, float]:
 
 
 def published_str(evidence: Evidence) -> dict[str, dict[str, float]]:
-    """The paper's budgets of the rows of this table that are STR's."""
-    rows = {row.id for row in evidence.table.rows if row.method == "str"}
+    """The paper's budgets that are STR's, by row of the table that prints them."""
+    rows = {row.id for row in tables.load(evidence.table.budgets_of).rows if row.method == "str"}
     return {name: dict(budget) for name, budget in tables.budgets(evidence.table.name).items() if name in rows}
 
 
@@ -101,7 +101,7 @@ def nearest_published(evidence: Evidence, sparsity_pct: float) -> tuple[str, dic
     """
 
     def distance(row: str) -> float:
-        printed_pct = evidence.table.row(row).reported.sparsity_pct or 0.0
+        printed_pct = tables.load(evidence.table.budgets_of).row(row).reported.sparsity_pct or 0.0
         return abs(math.log(max(100.0 - printed_pct, LEAST_PCT) / max(100.0 - sparsity_pct, LEAST_PCT)))
 
     published = published_str(evidence)

@@ -16,6 +16,7 @@ from paper_repro.evidence import results, tolerances
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.lines import SpeedLine
 from paper_repro.evidence.outcome import Outcome, span, who
+from paper_repro.experiments.claims import Rows
 from paper_repro.tables import Claim
 from paper_repro.verdict import Verdict
 
@@ -27,7 +28,7 @@ def onset(claim: Claim, evidence: Evidence, printed: bool) -> Outcome | None:
     limit_pct = tolerances.load().onset_before_pct
     if printed:
         return _onset_of_figure_2(evidence, limit_pct)
-    return _onset_of_runs([_onset_line(run, history, limit_pct) for run, history in _histories(claim, evidence)])
+    return _onset_of_runs([_onset_line(run, history, limit_pct) for run, history in histories(evidence, claim.ours)])
 
 
 def _onset_of_figure_2(evidence: Evidence, limit_pct: float) -> Outcome | None:
@@ -104,22 +105,22 @@ def cubic_schedule(claim: Claim, evidence: Evidence, printed: bool) -> Outcome |
     """Every run of STR, or Figure 2, against the cubic schedule of Zhu and Gupta."""
     curves: list[tuple[dict[str, Any], Any]] = []
     if not printed:
-        for run, history in _histories(claim, evidence):
+        for run, history in histories(evidence, claim.ours):
             curves.append(({"row": run["row"], "seed": run["seed"]}, history[["epoch", "sparsity_pct"]]))
     elif evidence.table.figure_layer is not None:
         curves.append(({"row": evidence.table.figure_row}, tables.curve(evidence.table.name, "fig2_sparsity")))
-    limit_pct = tolerances.load().onset_before_pct
-    fits = [(name, _gradual(np.array(curve, dtype=float), limit_pct)) for name, curve in curves]
+    fits = [(name, gradual(np.array(curve, dtype=float))) for name, curve in curves]
     lines = [name | fit for name, fit in fits if fit is not None]
     return _gradual_outcome(lines, "Figure 2" if printed else "the runs") if lines else None
 
 
-def _gradual(curve: np.ndarray, limit_pct: float) -> dict[str, Any] | None:
+def gradual(curve: np.ndarray) -> dict[str, Any] | None:
     """How well 1 - (1 - t)^3 follows the sparsity after its onset: from the onset to the end of training, and with the
-    start and the end that fit best. None for a curve with fewer than four points there.
+    start and the end that fit best. ``curve``: (points, 2), epochs and sparsities in percent. None for one with fewer
+    than four points after the onset.
     """
     times, sparsity = curve.T
-    begun = sparsity > limit_pct
+    begun = sparsity > tolerances.load().onset_before_pct
     if begun.sum() < 4:
         return None
     first = int(np.argmax(begun))
@@ -204,14 +205,14 @@ def _of_cost(line: SpeedLine) -> Verdict:
 # -- common ----------------------------------------------------------------------------------------------------------
 
 
-def _histories(claim: Claim, evidence: Evidence) -> list[tuple[Mapping[Any, Any], pd.DataFrame]]:
-    """(run, its history by epoch) of every run of the claim's rows; the released networks have no history."""
-    histories: list[tuple[Mapping[Any, Any], pd.DataFrame]] = []
+def histories(evidence: Evidence, rows: Rows) -> list[tuple[Mapping[Any, Any], pd.DataFrame]]:
+    """(run, its history by epoch) of every run of some rows; the released networks have no history."""
+    found: list[tuple[Mapping[Any, Any], pd.DataFrame]] = []
     for row in evidence.trained_rows:
-        if not claim.ours.of(evidence.table.row(row)):
+        if not rows.of(evidence.table.row(row)):
             continue
         for run in evidence.row_runs(row).to_dict("records"):
             history = evidence.history[(evidence.history["row"] == row) & (evidence.history["seed"] == run["seed"])]
             if len(history):
-                histories.append((run, history.sort_values("epoch")))
-    return histories
+                found.append((run, history.sort_values("epoch")))
+    return found

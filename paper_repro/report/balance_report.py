@@ -213,9 +213,10 @@ def _fall(evidence: Evidence, row: str) -> float | None:
 def _pull(evidence: Evidence, row: str, data: str, lines: pd.DataFrame) -> np.ndarray:
     """lambda * sum(lr) / (1 - momentum) from the first record to each, by the trapezoid rule."""
     assert evidence.plan is not None
+    spec = evidence.plan.rows[row].spec
     lr, epoch = lines["lr"].to_numpy(dtype=float), lines["epoch"].to_numpy(dtype=float)
-    steps = np.diff(epoch) * (dataset(data).train_examples // evidence.plan.base.batch_size)
-    decay = evidence.plan.rows[row].spec.weight_decay / (1.0 - evidence.plan.base.momentum)
+    steps = np.diff(epoch) * (dataset(data).train_examples // spec.batch_size)
+    decay = spec.weight_decay / (1.0 - spec.momentum)
     return decay * np.concatenate([[0.0], np.cumsum((lr[1:] + lr[:-1]) / 2 * steps)])
 
 

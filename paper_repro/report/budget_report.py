@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from paper_repro.evidence import claims, contrast, evidence
+from paper_repro.evidence import claims, contrast, evidence, training_claims
 from paper_repro.evidence.contrast import At
 from paper_repro.evidence.layers import (
     STR,
@@ -47,6 +47,7 @@ GRANULARITIES = {
     "str-bn": "a layer's batch-norm scales, which go with their filters",
 }
 MEASURED = ("Top-1 (%)", "Sparsity (%)", "MACs / uniform's", "Empty layers, by seed")
+CORRELATION = "Correlation with Table 6"
 
 
 def _over_uniform(by_seed: Iterable[pd.DataFrame]) -> str:
@@ -108,6 +109,34 @@ def granularities(results_dir: Path) -> str:
     return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else "Not run yet.\n"
 
 
+def choices(results_dir: Path) -> str:
+    """What each choice behind the recipe of tier smoke changes. The first row of a method is the recipe's; others are
+    compared with it on the seeds that both have.
+    """
+    e = evidence.load("resnet50_choices", "smoke", results_dir)
+    rows = [row for row in map(e.table.row, e.trained_rows) if e.summary(row.id, "top1_pct")]
+    lines, recipes = [], {row.method: row for row in reversed(rows)}
+    of_budget = [*MEASURED[1:], CORRELATION, "Rise is cubic, not a ramp"]
+    courses = training_claims.histories(e, STR)
+    for row in rows:
+        top1, *budget = _measured(e, row.id)
+        lead = contrast.paired(e, row.id, recipes[row.method].id) if row is not recipes[row.method] else None
+        learnt = ["–"] * len(of_budget)
+        if row.method == "str":  # others are told their budget, and how to get there
+            rise = _cubic(course for run, course in courses if run["row"] == row.id)
+            learnt = [*budget, _correlation(e, row, named=False), rise]
+        lines.append([f"`{row.id}`", row.label, top1, lead.signed() if lead else "–", *learnt])
+    header = ["Row", "Training", MEASURED[0], "Points ahead of the recipe", *of_budget]
+    return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else "Not run yet.\n"
+
+
+def _cubic(courses: Iterable[pd.DataFrame]) -> str:
+    """In how many of some runs sparsity rises as the cubic schedule of gradual pruning does, rather than as a ramp."""
+    curves = [course[["epoch", "sparsity_pct"]].to_numpy(dtype=float) for course in courses]
+    fits = [fit for fit in map(training_claims.gradual, curves) if fit is not None]
+    return f"{sum(fit['cubic_r2'] > fit['ramp_r2'] for fit in fits)} of {len(fits)}" if fits else "–"
+
+
 def tier_small(results_dir: Path) -> str:
     """Table 1 at tier small: STR beside GMP, its budgets beside the paper's, and the claims that the tier tests."""
     e = evidence.load(TABLE, "small", results_dir)
@@ -118,11 +147,12 @@ def tier_small(results_dir: Path) -> str:
             continue
         cells = [f"`{row.id}`", top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
         leads = _leads(e, row) if row.method == "gmp" else ["–"] * 4
-        lines.append([*cells, *leads, *(_beside_the_paper(e, row) if row.method == "str" else ["–"] * 2)])
+        learnt = [_correlation(e, row), _empty_by_seed(e, row.id)] if row.method == "str" else ["–"] * 2
+        lines.append([*cells, *leads, *learnt])
     if not lines:
         return "Not run yet.\n"
     of_leads = [f"STR minus this row at equal {at}{where}" for at in COMPARED_AT for where in ("", ", paper")]
-    header = ["Row", "Top-1 (%)", "Sparsity (%)", *of_leads, "Correlation with Table 6", "Empty layers, by seed"]
+    header = ["Row", "Top-1 (%)", "Sparsity (%)", *of_leads, CORRELATION, MEASURED[-1]]
     return f"{_heading(e)}\n\n{markdown_table(header, lines)}\n{_claims_tested(e)}"
 
 
@@ -155,12 +185,13 @@ def _leads(e: evidence.Evidence, row: Row) -> list[str]:
     return [lead.signed() if lead else "–" for lead in leads]
 
 
-def _beside_the_paper(e: evidence.Evidence, row: Row) -> list[str]:
-    """How far a row's budgets go along with the paper's nearest, and how many layers of each run are empty."""
+def _correlation(e: evidence.Evidence, row: Row, named: bool = True) -> str:
+    """How far a row's budgets go along with the paper's nearest one, which is named where it is of another row."""
     name, published = nearest_published(e, float(e.row_runs(row.id)["sparsity_pct"].mean()))
+    if not name:
+        return "–"
     correlation = agreement(e.budgets[e.budgets["row"] == row.id], published)[2]
-    along = f"{correlation:.2f}" + (f" (`{name}`)" if name != row.id else "") if name else "–"
-    return [along, _empty_by_seed(e, row.id)]
+    return f"{correlation:.2f}" + (f" (`{name}`)" if named and name != row.id else "")
 
 
 BUDGETS_FROM = ("paper", "smoke", "small")
@@ -243,5 +274,6 @@ def _cost(layers: pd.DataFrame) -> pd.Series:
 
 
 PARTS: Mapping[str, Callable[[Path], str]] = {
-    "smoke": tier_smoke, "granularity": granularities, "small": tier_small, "macs": multiply_adds, "stages": stages,
+    "smoke": tier_smoke, "choices": choices, "granularity": granularities, "small": tier_small, "macs": multiply_adds,
+    "stages": stages,
 }  # fmt: skip

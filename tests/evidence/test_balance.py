@@ -18,6 +18,7 @@ from paper_repro.evidence.provenance import repository
 from paper_repro.methods import balance
 from paper_repro.report import balance_report, figures
 from paper_repro.report.report import Report
+from tests import made_up
 from tests.made_up import MakeRuns
 from tests.report.test_figures import texts
 
@@ -102,18 +103,17 @@ def test_slopes_of_runs_stand_beside_what_they_were_estimated_from(make_runs: Ma
     ]
 
 
-def test_the_fall_of_l1_is_per_unit_of_pull(make_runs: MakeRuns, tmp_path: Path) -> None:
-    """A norm that falls as decay alone would make it has a fall of 1; one at rest has 0."""
-    found = load(make_runs, tmp_path, rows=["str-90.23"], recorded=True)
-    plan, history = found.plan, found.history
-    assert plan is not None
-    steps = history["epoch"] * (60_000 // plan.base.batch_size)
-    pull = (
-        plan.rows["str-90.23"].spec.weight_decay * 0.1 * steps / (1 - plan.base.momentum)
-    )  # the made-up learning rate is 0.1
+@pytest.mark.parametrize(("table", "row"), [("resnet50", "str-90.23"), ("resnet50_choices", "str-5-epochs-of-128")])
+def test_the_fall_of_l1_is_per_unit_of_pull(tmp_path: Path, table: str, row: str) -> None:
+    """A norm that falls as decay alone would make it has a fall of 1; one at rest has 0. Steps are the row's own."""
+    found = made_up.load(tmp_path, table, rows=[row], recorded=True)
+    assert found.plan is not None
+    spec, history = found.plan.rows[row].spec, found.history
+    steps = history["epoch"] * (60_000 // spec.batch_size)
+    pull = spec.weight_decay * 0.1 * steps / (1 - spec.momentum)  # the made-up learning rate is 0.1
     for shape, wanted in ((np.exp(-pull), 1.0), (np.full(len(pull), 7.0), 0.0)):
         history["kept_l1"] = np.asarray(shape)
-        assert balance_report._fall(found, "str-90.23") == pytest.approx(wanted, abs=1e-6)
+        assert balance_report._fall(found, row) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_without_recorded_runs_the_report_and_the_figures_say_so(make_runs: MakeRuns, tmp_path: Path) -> None:

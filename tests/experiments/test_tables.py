@@ -11,6 +11,7 @@ from paper_repro.errors import UserError
 from paper_repro.experiments.targets import overall_sparsity_pct
 from paper_repro.methods import METHODS, plugins
 from paper_repro.paper import library
+from paper_repro.training.forecast import forecast
 from paper_repro.workflows.regress import Question
 from tests.audit.every_table import audit_all
 from tests.tables_copy import Edit
@@ -26,6 +27,7 @@ def test_names_and_sizes() -> None:
         "n_of_m": 13,
         "reevaluations": 30,
         "resnet50": 41,
+        "resnet50_choices": 23,
         "rnn": 16,
         "rnn_choices": 44,
         "st3": 20,
@@ -597,6 +599,37 @@ def test_rows_may_have_a_network_a_data_set_an_optimizer_and_a_rate_of_their_own
         "windows-original": {"dataset"},
         "windows-rebuilt": {"dataset"},
     }
+
+
+def test_each_choice_of_table_1_changes_what_its_name_says() -> None:
+    table = tables.load("resnet50_choices")
+    specs = {row.id: spec for row, spec in table.specs("smoke", [0])}
+    methods = {row.id: row.method for row in table.rows}
+    recipe = {methods[row.id]: spec for row, spec in tables.load("resnet50").specs("smoke", [0]) if row.id in specs}
+    changes = {id: {*recipe[methods[id]].differences(spec)} for id, spec in specs.items()}
+    follow = {"method_args", "weight_decay"}  # of STR: from the slope, the onset, the number of steps
+    of_str = {id: changes.pop(id) - follow for id in specs if methods[id] == "str"}
+    assert {id: changed for id, changed in of_str.items() if changed} == {
+        "str-clipped": {"grad_clip_norm"},
+        "str-4-epochs": {"epochs"},
+        "str-5-epochs-of-128": {"epochs", "batch_size"},
+    }
+    assert {id: changed for id, changed in changes.items() if changed} == {
+        "gmp-98-decay-0.008": {"weight_decay"},
+        "gmp-98-decay-0.032": {"weight_decay"},
+        "dense-lr-0.032": {"lr"},
+        "dense-lr-0.128": {"lr"},
+        "dnw-98-unclipped": {"grad_clip_norm"},
+        "rigl-95-updates-35": {"method_args"},
+        "snfs-90-updates-47": {"method_args"},
+    }
+    slopes = {id: spec.method_args["slope"] for id, spec in specs.items() if id.startswith("str-")}
+    assert {id: slope for id, slope in slopes.items() if slope != 4.0} == {
+        f"str-slope-{slope}": float(slope) for slope in (1, 2, 3, 6, 8)
+    }
+    onsets = {id: forecast(spec) for id, spec in specs.items() if id.startswith("str-")}
+    shares = {id: round(found.onset_step / found.total_steps, 2) for id, found in onsets.items()}
+    assert {id: share for id, share in shares.items() if share != 0.35} == {"str-onset-25": 0.25, "str-onset-50": 0.5}
 
 
 def test_low_rank_choices_at_tier_paper_are_table_3_s_recipe_but_for_what_their_names_say() -> None:

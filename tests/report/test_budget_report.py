@@ -50,6 +50,32 @@ def test_granularities_stand_beside_str_where_it_has_runs(make_runs: MakeRuns, t
     assert [line[-1] for line in lines] == ["+2.00", "–", "+2.00"]
 
 
+def test_a_choice_stands_beside_the_recipe_of_its_method(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """Paired by seed: a point above STR's 81 % of seed 1. What is learnt is said of STR alone."""
+    assert budget_report.choices(tmp_path) == "Not run yet.\n"
+    runs = make_runs(rows=["str-95.03", "gmp-98"], seeds=(0, 1), top1_pct=81.0)
+    results.collect("resnet50", "smoke", runs, tmp_path)
+    rows = ["str-slope-8", "gmp-98-decay-0.008"]
+    made = make_runs("resnet50_choices", rows=rows, seeds=(1,), top1_pct=82.0)
+    results.collect("resnet50_choices", "smoke", made, tmp_path)
+    lines = [line.strip("| ").split(" | ") for line in budget_report.choices(tmp_path).splitlines()[4:]]
+    assert [(line[0], line[2], line[3]) for line in lines] == [
+        ("`str-95.03`", "81.00 [81.00, 81.00] (n = 2)", "–"),
+        ("`str-slope-8`", "82.00 (n = 1)", "+1.00"),
+        ("`gmp-98`", "81.00 [81.00, 81.00] (n = 2)", "–"),
+        ("`gmp-98-decay-0.008`", "82.00 (n = 1)", "+1.00"),
+    ]
+    assert lines[0][4] == lines[1][4] == "95.00" and lines[1][6] == "0" and lines[3][4:] == ["–"] * 5
+    assert lines[0][7] == lines[1][7] and -1.0 <= float(lines[0][7]) <= 1.0
+    assert [lines[0][8], lines[1][8]] == ["0 of 2", "0 of 1"]  # made-up sparsities rise steadily
+    results_file = results.path(tmp_path, "resnet50_choices", "smoke")
+    runs = results.read(results_file, "runs")
+    denser = runs.assign(sparsity_pct=20.0, nonzero_params_m=0.8 * runs["params_m"])
+    results.write(denser, results_file, "runs")
+    far = budget_report.choices(tmp_path).splitlines()[5].split(" | ")
+    assert far[4] == "20.00" and far[7] == "–"  # no budget of the paper is near
+
+
 def test_tier_small_holds_str_against_gmp_and_the_paper(tmp_path: Path) -> None:
     """GMP at 60 %; STR at 64, then 66: 5 points ahead, [-7.7, 17.7] of two seeds."""
     runs = [

@@ -16,8 +16,10 @@ from PIL import Image
 from paper_repro import tables
 from paper_repro.errors import UserError
 from paper_repro.evidence import evidence as ev
+from paper_repro.evidence import results
 from paper_repro.evidence.decay import alone_since
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.layers import against_uniform, published_over_uniform, trained
 from paper_repro.methods import METHODS
 from paper_repro.report import figures
 from paper_repro.report.figures.accuracy import front
@@ -26,7 +28,7 @@ from paper_repro.report.figures.style import LOOKS, WIDTH, end_labels, look
 from paper_repro.report.figures.training import few_rows
 from paper_repro.training.forecast import decay_factors, steps_per_epoch
 from tests.legible import is_legible
-from tests.made_up import load
+from tests.made_up import MakeRuns, load
 
 CASES = {
     "three seeds": {"seeds": (0, 1, 2)},
@@ -431,3 +433,19 @@ def test_an_accuracy_on_other_data_is_not_drawn(tmp_path: Path) -> None:
 def test_unknown_figure(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'layer_budgets'"):
         figures.save(ev.load("resnet50", "smoke", tmp_path), "layer_budget")
+
+
+def test_what_budgets_cost_stands_beside_each_choice(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """A point for each seed of STR's rows, those that table resnet50 holds among them; other methods are told."""
+    results.collect("resnet50", "smoke", make_runs(rows=["str-95.03", "gmp-98"], seeds=(0, 1)), tmp_path)
+    rows = ["str-slope-8", "gmp-98-decay-0.008"]
+    results.collect("resnet50_choices", "smoke", make_runs("resnet50_choices", rows=rows), tmp_path)
+    evidence = ev.load("resnet50_choices", "smoke", tmp_path)
+    (axis,) = figures.draw(evidence, "macs_by_choice").axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["STR as in the recipe", "STR, slope 8"]
+    assert [text.get_text() for text in axis.texts] == ["95.0 %, 0/0 empty", "95.0 %, 0 empty"]
+    points, paper = ([line for line in axis.lines if line.get_marker() == marker] for marker in "os")
+    assert [len(line.get_xdata()) for line in points] == [2, 1]
+    (layers,) = trained(evidence, "str-slope-8").values()
+    assert list(points[1].get_xdata()) == [against_uniform(layers)["ratio"]]
+    assert list(paper[1].get_xdata()) == [published_over_uniform(evidence, layers)]

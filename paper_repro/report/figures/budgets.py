@@ -32,7 +32,6 @@ from paper_repro.report.figures.registry import figure
 SMALLEST_DENSITY = 1e-4  # where a layer with fewer weights, or none, is drawn on a log scale
 KEY = ("here", "empty", "paper", "uniform")  # the entries of the key to budgets, in their order
 BLUE, CIRCLE = st.LOOKS["str"].colour, st.LOOKS["str"].marker
-UNIFORM: dict[str, Any] = {"color": "black", "linestyle": ":"}
 FAINT_POINTS = {"markersize": 2.5, "linewidth": 0.8}
 EMPTY: dict[str, Any] = {"color": BLUE, "marker": "x", "markersize": 4, "markeredgewidth": 0.9, "linestyle": "none"}
 
@@ -91,14 +90,14 @@ def _draw_budget(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFrame)
         near = f"Reported: the paper's nearest budget (density within {NEAR:.1f}x)"
         handles["paper"] = st.handle(near if len(layers) else "Reported: budget", st.PAPER_GREY, "s", origin)
     names = list(dict.fromkeys(layers["layer"])) or list(paper)
-    axis.axhline(overall, linewidth=1.0, **UNIFORM, zorder=1)
+    axis.axhline(overall, linewidth=1.0, **st.UNIFORM, zorder=1)
     st.budget_axis(axis, min([overall, *paper.values(), *layers["sparsity_pct"]]))
     axis.set(xlim=(0, max(len(names), 1) + 1), xlabel="", ylabel="")
     _mark_stages(axis, names)
     of_paper = f"; reported: {nearest}" if nearest else ""
     made_by = f"(n = {layers['seed'].nunique()}){of_paper}" if len(layers) else "reported"
     axis.set_title(f"{row}: {overall:.2f} % {made_by}")
-    return handles | {"uniform": st.key("Uniform budget", **UNIFORM)}
+    return handles | {"uniform": st.key("Uniform budget", **st.UNIFORM)}
 
 
 def _draw_layers(axis: Axes, layers: pd.DataFrame) -> dict[str, st.Handle]:
@@ -154,7 +153,7 @@ def densities_against_paper(evidence: Evidence) -> Figure:
     handles = [st.handle("A layer (mean over seeds)", BLUE, CIRCLE, st.REPRODUCED | st.POINTS)]
     if any(line.get_gid() == "empty" for axis in axes for line in axis.lines):
         handles.append(st.key("Empty in every seed: left out of r", **EMPTY))
-    handles.append(st.key("As in the paper", **UNIFORM))
+    handles.append(st.key("As in the paper", **st.UNIFORM))
     what = "densities of the layers against the paper's, with the correlation r of their logarithms"
     return st.finish(fig, evidence, what, handles)
 
@@ -174,7 +173,7 @@ def _draw_densities(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFra
     measured, (nearest, budget) = evidence.summary(row, "sparsity_pct"), _nearest(evidence, row)
     assert measured is not None
     here, paper, r = agreement(layers, budget)
-    axis.plot([SMALLEST_DENSITY, 1], [SMALLEST_DENSITY, 1], linewidth=1.0, **UNIFORM)
+    axis.plot([SMALLEST_DENSITY, 1], [SMALLEST_DENSITY, 1], linewidth=1.0, **st.UNIFORM)
     gone = here == 0
     axis.plot(
         paper[~gone].clip(lower=SMALLEST_DENSITY), here[~gone].clip(lower=SMALLEST_DENSITY), CIRCLE, color=BLUE,
@@ -208,9 +207,9 @@ def macs_against_uniform(evidence: Evidence) -> Figure:
         panels.append(("On the network that was trained", ((paper, theirs), (here, trained))))
     fig = st.new_figure(3.6)
     axes = list(fig.subplots(1, len(panels), sharey=True, squeeze=False).flat)
-    handles = {"": st.key("Uniform budget", **UNIFORM)}
+    handles = {"": st.key("Uniform budget", **st.UNIFORM)}
     for axis, (title, series) in zip(axes, panels, strict=True):
-        axis.axhline(1.0, linewidth=1.0, **UNIFORM)
+        axis.axhline(1.0, linewidth=1.0, **st.UNIFORM)
         axis.set_title(title)
         for (label, colour, marker, origin), networks in series:
             if networks:

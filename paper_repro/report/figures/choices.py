@@ -1,4 +1,4 @@
-"""One line per row: what each change to a recipe does to accuracy, and what each budget does to a method."""
+"""One line per row: what each change to a recipe does to accuracy and to budgets, and each budget to a method."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from paper_repro.data.catalog import dataset
 from paper_repro.evidence import statistics
 from paper_repro.evidence.contrast import paired
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.layers import against_uniform, empty_by_seed, published_over_uniform, trained
 from paper_repro.report.figures import points as pt
 from paper_repro.report.figures import style as st
 from paper_repro.report.figures.registry import NO_RUNS, figure, was_run
@@ -74,8 +75,7 @@ def accuracy_by_choice(evidence: Evidence) -> Figure:
             mean = [statistics.summarise(points).mean] if points else []  # some have no epoch with their ranks
             axis.plot(mean, [place + up] * len(mean), "|", color=colour, markersize=9, markeredgewidth=1.5)
         st.beside(axis, place, _difference(evidence, _reference(rows, row), row))
-    axis.set_yticks(range(len(rows)), [_label(row) for row in rows])
-    axis.set_ylim(len(rows) - 0.5, -0.5)
+    _name(axis, rows)
     data = dict.fromkeys(name for row in rows for name in evidence.row_runs(row.id)["dataset"])
     evaluated_on = dict.fromkeys(dataset(name).evaluated_on for name in data)
     axis.set_xlabel(f"Top-1 accuracy on the {' or '.join(evaluated_on)} (%)")
@@ -87,6 +87,49 @@ def accuracy_by_choice(evidence: Evidence) -> Figure:
         st.key("Mean", color="#333333", marker="|", markersize=9, linestyle="none"),
     ]
     return st.finish(fig, evidence, "accuracy by choice", handles)
+
+
+@figure("macs_by_choice", lambda evidence: bool(_rows_of_str(evidence)), NO_RUNS)
+def macs_by_choice(evidence: Evidence) -> Figure:
+    """What the budgets of STR's rows need, as a share of a uniform budget of the same sparsity: one point per seed, and
+    the paper's densities on the same network. On the right the sparsity, mean over seeds, and how many layers ended
+    empty, by seed.
+    """
+    rows = _rows_of_str(evidence)
+    fig = st.new_figure(1.6 + 0.32 * len(rows))
+    axis = fig.subplots()
+    axis.axvline(1.0, linewidth=1.0, **st.UNIFORM)
+    here: dict[str, Any] = {"color": st.look("str").colour, "marker": "o", "markersize": 4.5, "linestyle": "none"}
+    paper: dict[str, Any] = {"color": st.PAPER_GREY, "marker": "s", **st.REPORTED, "linestyle": "none"}
+    for place, row in enumerate(rows):
+        networks = list(trained(evidence, row.id).values())
+        costs = [against_uniform(layers) for layers in networks]
+        axis.plot([cost["ratio"] for cost in costs], [place] * len(costs), **here)
+        theirs = [published_over_uniform(evidence, layers) for layers in networks]
+        axis.plot([statistics.summarise(theirs).mean], [place], **paper)
+        sparsity_pct = statistics.summarise([cost["sparsity_pct"] for cost in costs]).mean
+        empty = "/".join(map(str, empty_by_seed(evidence, row.id)))
+        st.beside(axis, place, f"{sparsity_pct:.1f} %, {empty} empty")
+    _name(axis, rows)
+    axis.set_xlabel("MACs relative to a uniform budget of the same sparsity")
+    axis.set_title("Sparsity, empty layers by seed", loc="right", fontsize=st.SMALL)
+    handles = [
+        st.key("Budgets of the trained networks", **here),
+        st.key("The paper's densities on this network", **paper),
+        st.key("Uniform budget", **st.UNIFORM),
+    ]
+    return st.finish(fig, evidence, "multiply-adds by choice", handles)
+
+
+def _rows_of_str(evidence: Evidence) -> list[Row]:
+    """Those whose layers are on file."""
+    return [row for row in evidence.table.rows if row.method == "str" and trained(evidence, row.id)]
+
+
+def _name(axis: Axes, rows: Sequence[Row]) -> None:
+    """One row of the table at each height, from the top."""
+    axis.set_yticks(range(len(rows)), [_label(row) for row in rows])
+    axis.set_ylim(len(rows) - 0.5, -0.5)
 
 
 def _label(row: Row) -> str:

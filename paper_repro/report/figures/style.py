@@ -33,6 +33,7 @@ DPI = 200
 SMALL = 7.0  # points: the smallest type
 PAPER_GREY = "#555555"  # what the paper prints of its own runs, where it is no method's
 CONTEXT_GREY = "#BDBDBD"  # what stands behind to compare with
+UNIFORM: dict[str, Any] = {"color": "black", "linestyle": ":"}  # a uniform budget
 REPORTED: dict[str, Any] = {"linestyle": (0, (4, 2)), "markerfacecolor": "white", "linewidth": 1.0, "markersize": 4.0}
 REPRODUCED: dict[str, Any] = {"linestyle": "-", "linewidth": 1.2, "markersize": 4.5}
 POINTS: dict[str, Any] = {"linestyle": "none"}
