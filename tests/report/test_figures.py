@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from paper_repro.methods import METHODS
 from paper_repro.report import figures
 from paper_repro.report.figures.accuracy import front
 from paper_repro.report.figures.points import COLUMNS, points
-from paper_repro.report.figures.style import LOOKS, WIDTH, end_labels, look
+from paper_repro.report.figures.style import LOOKS, WIDTH, end_labels, look, trained_epochs
 from paper_repro.report.figures.training import few_rows
 from paper_repro.training.forecast import decay_factors, steps_per_epoch
 from tests.legible import is_legible
@@ -449,3 +450,11 @@ def test_what_budgets_cost_stands_beside_each_choice(make_runs: MakeRuns, tmp_pa
     (layers,) = trained(evidence, "str-slope-8").values()
     assert list(points[1].get_xdata()) == [against_uniform(layers)["ratio"]]
     assert list(paper[1].get_xdata()) == [published_over_uniform(evidence, layers)]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "said"), [([1, 1], "1 epoch"), ([100], "100 epochs"), ([4, 1, 5], "1, 4 or 5 epochs"), ([], "1 epoch")]
+)
+def test_how_long_runs_took_is_said_once(tmp_path: Path, epochs: list[int], said: str) -> None:
+    evidence = load(tmp_path, rows=["dense"])
+    assert trained_epochs(replace(evidence, runs=pd.DataFrame({"epochs": epochs}))) == said

@@ -337,11 +337,12 @@ def _log_of_what_is_left(added: float) -> tuple[Callable[[Any], Any], Callable[[
 
 
 def trained_epochs(evidence: Evidence) -> str:
-    """How long the runs took: "1 epoch"."""
+    """How long the runs took: "1 epoch", "1, 4 or 5 epochs"."""
     values = sorted({float(value) for value in evidence.runs["epochs"]})
     if not values and evidence.plan:
         values = [float(evidence.plan.base.epochs)]
-    return " or ".join(f"{value:g} epoch{'' if value == 1 else 's'}" for value in values) or "no epochs"
+    *others, last = [f"{value:g}" for value in values] or ["no"]
+    return " or ".join(filter(None, [", ".join(others), last])) + (" epoch" if values == [1.0] else " epochs")
 
 
 def seed_count(evidence: Evidence) -> str:
