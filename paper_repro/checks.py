@@ -123,8 +123,7 @@ def results_files(committed: Committed) -> Iterator[Finding]:
         alive = evidence.runs[~evidence.runs["status"].isin(WITHOUT_NETWORK)]
         runs, trained = _keys(evidence.runs), _keys(alive)
         recorded = set() if tier == tables.CHECKPOINT else trained  # what is not trained here has no history
-        # of runs of one epoch there is no such file
-        per_epoch = trained if results.path(committed.root, name, tier, "epochs").exists() else set()
+        per_epoch = _keys(alive[alive["epochs"] > 1])  # a run of one epoch has no such lines
         for kind, frame, wanted in (
             ("budgets", evidence.budgets, trained),
             ("history", evidence.history, recorded),

@@ -31,8 +31,9 @@ def fake_run(
     """One finished run of made-up but consistent numbers: sparsity at the recipe's target, thresholds that rise.
     ``recorded``: with the balance of its thresholds, where it has any.
     """
-    target, seed = tables.load(table).tier("smoke").rows[row.id].target_sparsity_pct or 0.0, spec.seed
-    is_str, names = row.method == "str", list(next(iter(tables.budgets(table).values())))
+    is_str, seed = row.method == "str", spec.seed
+    target = tables.load(table).tier("smoke").rows[row.id].target_sparsity_pct or (50.0 if is_str else 0.0)
+    names = list(next(iter(tables.budgets(table).values())))
     layers = _layers(names, target, is_str, recorded)
     size = _size(layers)
     result = finished(

@@ -91,6 +91,14 @@ def test_sparsity_beyond_its_tolerance_fails(make_runs: MakeRuns, tmp_path: Path
     assert "gmp-80" in found
 
 
+def test_only_runs_of_several_epochs_need_lines_for_each(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """A table may have both kinds. Made-up runs have no such lines."""
+    runs = make_runs("resnet50_choices", rows=["dense-lr-0.032", "str-4-epochs"])
+    results.collect("resnet50_choices", "smoke", runs, tmp_path)
+    (found,) = findings("results_files", tmp_path, "FAIL")
+    assert "smoke_epochs.csv does not fit smoke.csv at str-4-epochs, seed 0" in found
+
+
 def test_files_that_do_not_fit_each_other_fail(make_runs: MakeRuns, tmp_path: Path) -> None:
     collect(make_runs, tmp_path, rows=["dense", "gmp-80"])
     budgets = results.path(tmp_path, "resnet50", "smoke", "budgets")
