@@ -116,7 +116,7 @@ def choices(results_dir: Path) -> str:
     e = evidence.load("resnet50_choices", "smoke", results_dir)
     rows = [row for row in map(e.table.row, e.trained_rows) if e.summary(row.id, "top1_pct")]
     lines, recipes = [], {row.method: row for row in reversed(rows)}
-    of_budget = [*MEASURED[1:], CORRELATION, "Rise is cubic, not a ramp"]
+    of_budget = [*MEASURED[1:], CORRELATION, "Rise is cubic, not a ramp", "Balance ratio: median over layers"]
     courses = training_claims.histories(e, STR)
     for row in rows:
         top1, *budget = _measured(e, row.id)
@@ -124,10 +124,16 @@ def choices(results_dir: Path) -> str:
         learnt = ["–"] * len(of_budget)
         if row.method == "str":  # others are told their budget, and how to get there
             rise = _cubic(course for run, course in courses if run["row"] == row.id)
-            learnt = [*budget, _correlation(e, row, named=False), rise]
+            learnt = [*budget, _correlation(e, row, named=False), rise, _balance(e, row.id)]
         lines.append([f"`{row.id}`", row.label, top1, lead.signed() if lead else "–", *learnt])
     header = ["Row", "Training", MEASURED[0], "Points ahead of the recipe", *of_budget]
     return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else "Not run yet.\n"
+
+
+def _balance(e: evidence.Evidence, row: str) -> str:
+    """Over the layers with weights of all seeds; below 1, decay still lifted the thresholds when training ended."""
+    layers = e.budgets[e.budgets["row"].eq(row) & e.budgets["kept_l1"].gt(0)]
+    return f"{layers['balance'].median():.2f}" if len(layers) else "–"
 
 
 def _cubic(courses: Iterable[pd.DataFrame]) -> str:

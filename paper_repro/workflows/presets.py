@@ -8,8 +8,10 @@ Copied to a smaller network and a shorter schedule, the paper's values do not wo
    between the initial ones and those that a dense training of the tier ends with, which decay has made smaller. That
    makes two estimates, medians over layers: one from the initial weights, as a multiple of the full-size network's,
    which has slope 1 in the paper, and one from the trained weights. For ResNet50 at tier smoke they are 1.8 and 7.1;
-   its rows have slope 4, between them, and MobileNetV1 has the same. At tier small both are below 2, which is too low:
-   its rows have slope 8, the best of three tried (``experiments/resnet50.toml``).
+   its rows have slope 4, between them, and MobileNetV1 has the same. Trained later with slopes from 1 to 8, thresholds
+   ended at their balance with 6 and 8, and far below it with 1 to 3 (table ``resnet50_choices``). At tier small both
+   estimates are below 2, which is too low: its rows have slope 8, the best of three tried
+   (``experiments/resnet50.toml``).
 2. Weight decay, one number for a row. As in the paper, it steers where sparsity ends. It pulls by the factor exp(-E)
    over a training, E = weight_decay * sum(lr) / (1 - momentum); the paper's rows have E from 9 to 47. On few steps so
    strong a pull is noise: weights flip in and out, and layers die. The recipes of tier smoke stay between 2 and 7,

@@ -56,7 +56,7 @@ def test_a_choice_stands_beside_the_recipe_of_its_method(make_runs: MakeRuns, tm
     runs = make_runs(rows=["str-95.03", "gmp-98"], seeds=(0, 1), top1_pct=81.0)
     results.collect("resnet50", "smoke", runs, tmp_path)
     rows = ["str-slope-8", "gmp-98-decay-0.008"]
-    made = make_runs("resnet50_choices", rows=rows, seeds=(1,), top1_pct=82.0)
+    made = make_runs("resnet50_choices", rows=rows, seeds=(1,), top1_pct=82.0, recorded=True)
     results.collect("resnet50_choices", "smoke", made, tmp_path)
     lines = [line.strip("| ").split(" | ") for line in budget_report.choices(tmp_path).splitlines()[4:]]
     assert [(line[0], line[2], line[3]) for line in lines] == [
@@ -65,8 +65,9 @@ def test_a_choice_stands_beside_the_recipe_of_its_method(make_runs: MakeRuns, tm
         ("`gmp-98`", "81.00 [81.00, 81.00] (n = 2)", "–"),
         ("`gmp-98-decay-0.008`", "82.00 (n = 1)", "+1.00"),
     ]
-    assert lines[0][4] == lines[1][4] == "95.00" and lines[1][6] == "0" and lines[3][4:] == ["–"] * 5
+    assert lines[0][4] == lines[1][4] == "95.00" and lines[1][6] == "0" and lines[3][4:] == ["–"] * 6
     assert lines[0][7] == lines[1][7] and -1.0 <= float(lines[0][7]) <= 1.0
+    assert [lines[0][9], lines[1][9]] == ["–", "1.27"]  # made up as 1 to 1.53
     assert [lines[0][8], lines[1][8]] == ["0 of 2", "0 of 1"]  # made-up sparsities rise steadily
     results_file = results.path(tmp_path, "resnet50_choices", "smoke")
     runs = results.read(results_file, "runs")
