@@ -109,18 +109,19 @@ def cubic_schedule(claim: Claim, evidence: Evidence, printed: bool) -> Outcome |
             curves.append(({"row": run["row"], "seed": run["seed"]}, history[["epoch", "sparsity_pct"]]))
     elif evidence.table.figure_layer is not None:
         curves.append(({"row": evidence.table.figure_row}, tables.curve(evidence.table.name, "fig2_sparsity")))
-    fits = [(name, gradual(np.array(curve, dtype=float))) for name, curve in curves]
+    limit_pct = tolerances.load().onset_before_pct
+    fits = [(name, gradual(np.array(curve, dtype=float), limit_pct)) for name, curve in curves]
     lines = [name | fit for name, fit in fits if fit is not None]
     return _gradual_outcome(lines, "Figure 2" if printed else "the runs") if lines else None
 
 
-def gradual(curve: np.ndarray) -> dict[str, Any] | None:
+def gradual(curve: np.ndarray, limit_pct: float) -> dict[str, Any] | None:
     """How well 1 - (1 - t)^3 follows the sparsity after its onset: from the onset to the end of training, and with the
-    start and the end that fit best. ``curve``: (points, 2), epochs and sparsities in percent. None for one with fewer
-    than four points after the onset.
+    start and the end that fit best. ``curve``: (points, 2), epochs and sparsities in percent; above ``limit_pct``
+    sparsity has begun. None for a curve with fewer than four points there.
     """
     times, sparsity = curve.T
-    begun = sparsity > tolerances.load().onset_before_pct
+    begun = sparsity > limit_pct
     if begun.sum() < 4:
         return None
     first = int(np.argmax(begun))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from paper_repro.evidence import claims, contrast, evidence, training_claims
+from paper_repro.evidence import claims, contrast, evidence, tolerances, training_claims
 from paper_repro.evidence.contrast import At
 from paper_repro.evidence.layers import (
     STR,
@@ -24,7 +24,7 @@ from paper_repro.evidence.layers import (
     trained,
 )
 from paper_repro.evidence.statistics import PERCENT, summarise
-from paper_repro.report.balance_report import markdown_table
+from paper_repro.report.balance_report import markdown_table, recorded
 from paper_repro.tables import Row
 from paper_repro.verdict import Verdict
 
@@ -117,29 +117,25 @@ def choices(results_dir: Path) -> str:
     rows = [row for row in map(e.table.row, e.trained_rows) if e.summary(row.id, "top1_pct")]
     lines, recipes = [], {row.method: row for row in reversed(rows)}
     of_budget = [*MEASURED[1:], CORRELATION, "Rise is cubic, not a ramp", "Balance ratio: median over layers"]
-    courses = training_claims.histories(e, STR)
+    courses, ratios = training_claims.histories(e, STR), recorded(e).groupby("row")["balance"].median()
     for row in rows:
         top1, *budget = _measured(e, row.id)
         lead = contrast.paired(e, row.id, recipes[row.method].id) if row is not recipes[row.method] else None
         learnt = ["–"] * len(of_budget)
         if row.method == "str":  # others are told their budget, and how to get there
             rise = _cubic(course for run, course in courses if run["row"] == row.id)
-            learnt = [*budget, _correlation(e, row, named=False), rise, _balance(e, row.id)]
+            ratio = f"{ratios[row.id]:.2f}" if row.id in ratios else "–"
+            learnt = [*budget, _correlation(e, row, named=False), rise, ratio]
         lines.append([f"`{row.id}`", row.label, top1, lead.signed() if lead else "–", *learnt])
     header = ["Row", "Training", MEASURED[0], "Points ahead of the recipe", *of_budget]
     return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else "Not run yet.\n"
 
 
-def _balance(e: evidence.Evidence, row: str) -> str:
-    """Over the layers with weights of all seeds; below 1, decay still lifted the thresholds when training ended."""
-    layers = e.budgets[e.budgets["row"].eq(row) & e.budgets["kept_l1"].gt(0)]
-    return f"{layers['balance'].median():.2f}" if len(layers) else "–"
-
-
 def _cubic(courses: Iterable[pd.DataFrame]) -> str:
     """In how many of some runs sparsity rises as the cubic schedule of gradual pruning does, rather than as a ramp."""
     curves = [course[["epoch", "sparsity_pct"]].to_numpy(dtype=float) for course in courses]
-    fits = [fit for fit in map(training_claims.gradual, curves) if fit is not None]
+    limit_pct = tolerances.load().onset_before_pct
+    fits = [fit for curve in curves if (fit := training_claims.gradual(curve, limit_pct)) is not None]
     return f"{sum(fit['cubic_r2'] > fit['ramp_r2'] for fit in fits)} of {len(fits)}" if fits else "–"
 
 
