@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from paper_repro.runs import child
+from tests import fork_server
 from tests.made_up import make_rnn_runs, make_runs
 from tests.tables_copy import edit
 
@@ -27,6 +32,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if not asked and os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free >= ROOM_BYTES:
         os.environ["TMPDIR"] = str(IN_MEMORY)  # other processes inherit it
         tempfile.tempdir = None  # asked for anew
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_children() -> Iterator[None]:
+    """Children are forked, for speed; ``tests/runs/test_child.py`` has real ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(child, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": fork_server.popen}))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

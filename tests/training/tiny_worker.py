@@ -16,20 +16,30 @@ from paper_repro.training.hooks import Hook
 from paper_repro.training.run import Run
 from tests.training.tiny import install
 
-if __name__ == "__main__":
+
+class Trouble(Hook):
+    """What the environment asks for."""
+
+    def __init__(self) -> None:
+        self.crash_at, self.hang_at, self.kill_at = (
+            int(os.environ.get(f"{what}_AT_STEP", "-1")) for what in ("CRASH", "HANG", "KILL")
+        )
+        self.slow = float(os.environ.get("SECONDS_PER_STEP", "0"))
+
+    def on_step(self, run: Run) -> None:
+        time.sleep(self.slow)
+        if run.step == self.crash_at and run.spec.method == "gmp":
+            os.kill(os.getpid(), signal.SIGKILL)
+        for at, signum in ((self.kill_at, signal.SIGKILL), (self.hang_at, signal.SIGSTOP)):
+            if run.step == at and os.environ.get("RANK") == "1":
+                os.kill(os.getpid(), signum)
+
+
+def main() -> int:
+    """The exit code."""
     install(pytest.MonkeyPatch())
-    crash_at = int(os.environ.get("CRASH_AT_STEP", "-1"))
-    hang_at = int(os.environ.get("HANG_AT_STEP", "-1"))
-    kill_at = int(os.environ.get("KILL_AT_STEP", "-1"))
-    slow = float(os.environ.get("SECONDS_PER_STEP", "0"))
+    return worker.main([Trouble()])
 
-    class Trouble(Hook):
-        def on_step(self, run: Run) -> None:
-            time.sleep(slow)
-            if run.step == crash_at and run.spec.method == "gmp":
-                os.kill(os.getpid(), signal.SIGKILL)
-            for at, signum in ((kill_at, signal.SIGKILL), (hang_at, signal.SIGSTOP)):
-                if run.step == at and os.environ.get("RANK") == "1":
-                    os.kill(os.getpid(), signum)
 
-    sys.exit(worker.main([Trouble()]))
+if __name__ == "__main__":
+    sys.exit(main())
