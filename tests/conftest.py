@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def forked_children() -> Iterator[None]:
-    """Children are forked, for speed; ``tests/runs/test_child.py`` has real ones."""
+    """Children are forked. ``tests/runs/test_child.py`` starts their commands in a fresh Python."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(child, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": fork_server.popen}))
         yield

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from paper_repro.conformance import preflight
+from paper_repro.runs import child as module
+from paper_repro.runs import launch
 from paper_repro.runs.child import Child, Event
 
 ROOT = Path(__file__).parents[2]
@@ -100,3 +104,20 @@ def test_a_signal_to_one_that_has_ended_is_nothing() -> None:
         list(started.events())
         started.send_signal(signal.SIGTERM)
         assert started.how == "exit code 0"
+
+
+@pytest.mark.parametrize(
+    ("command", "order", "answer"),
+    [
+        (launch.WORKER, {"threads": 1, "spec": {"epoch": 1}}, "'epoch'"),
+        (preflight.COMMAND, {"source": "strr", "sparsity_pct": 90.0, "arguments": {}}, "strr"),
+    ],
+)
+def test_the_commands_start_in_a_fresh_python(
+    monkeypatch: pytest.MonkeyPatch, command: Sequence[str], order: Any, answer: str
+) -> None:
+    """Elsewhere tests fork what these commands run."""
+    monkeypatch.setattr(module, "subprocess", subprocess)
+    with Child(command, order) as started:
+        (event,) = started.events()
+    assert event["event"] == "error" and answer in event["text"]
