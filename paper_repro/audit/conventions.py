@@ -24,10 +24,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from paper_repro.audit.recompute import Estimate, Network, under_uniform
+from paper_repro.audit.ways import BATCH_NORM, PRUNED, SHARE
 from paper_repro.paper.printed import Row
 from paper_repro.paper.quantity import Quantity, parse
-
-BATCH_NORM, SHARE, PRUNED = "batch norm counts", "share of dense", "pruned layers"
 
 Readings = dict[str, dict[str, Estimate]]  # quantity -> convention -> what it gives
 

@@ -31,11 +31,6 @@ class Findings:
         """The failures after which training would mean nothing."""
         return tuple(outcome for outcome in self.outcomes if outcome["passed"] is False and outcome["needed"])
 
-    @property
-    def warnings(self) -> tuple[dict[str, Any], ...]:
-        """The other failures."""
-        return tuple(outcome for outcome in self.outcomes if outcome["passed"] is False and not outcome["needed"])
-
 
 def findings(
     plugin: Plugin,

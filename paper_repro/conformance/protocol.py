@@ -38,9 +38,9 @@ from paper_repro.conformance.trial import (
 from paper_repro.errors import UserError
 from paper_repro.methods import plugins
 from paper_repro.training import measure
+from paper_repro.training.loop import SPARSE_FROM_PCT
 
 TARGET_POINTS = 0.1  # a method that is asked for a sparsity may miss it by this much, beside whole weights
-SPARSE_FROM_PCT = 1.0
 
 
 Function = Callable[[Subject], str | None]

@@ -83,11 +83,11 @@ def small_network(seed: int = 0) -> nn.Module:
     return nn.Sequential(OrderedDict(stem=stem, flat=nn.Flatten(), fc=nn.Linear(1024, CLASSES)))
 
 
-def batch(step: int = 0, size: int = 16) -> tuple[Tensor, Tensor]:
-    """Images (size, 1, 8, 8) and labels, a function of the step alone."""
+def batch(step: int = 0) -> tuple[Tensor, Tensor]:
+    """Images (16, 1, 8, 8) and labels, a function of the step alone."""
     generator = torch.Generator().manual_seed(step)
-    labels = torch.randint(0, CLASSES, (size,), generator=generator)
-    return torch.randn(size, *INPUT_SIZE, generator=generator) + labels.view(-1, 1, 1, 1) / CLASSES, labels
+    labels = torch.randint(0, CLASSES, (16,), generator=generator)
+    return torch.randn(16, *INPUT_SIZE, generator=generator) + labels.view(-1, 1, 1, 1) / CLASSES, labels
 
 
 class Training:

@@ -257,8 +257,9 @@ def judge_all(differences: Sequence[Summary], margin: float = 0.0) -> list[tuple
 
 
 def trained(evidence: Evidence, row: str) -> list[Network]:
-    """The networks that the runs of a row ended with; none of a run that has no accuracy."""
-    runs = evidence.row_runs(row).dropna(subset="top1_pct")
+    """The networks that the runs of a row ended with; none of a run that diverged, or pruned nothing."""
+    runs = evidence.row_runs(row)
+    runs = runs[runs["status"] == "finished"]
     return [
         Network(
             run["seed"],

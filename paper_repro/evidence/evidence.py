@@ -57,9 +57,9 @@ class Evidence:
         """
         if self.plan is None:
             return "no training"
-        ids = [row.id for row in self.table.rows]
+        place = {row.id: at for at, row in enumerate(self.table.rows)}
         used = set(zip(self.runs["row"], self.runs["dataset"], strict=True))
-        ordered = sorted(used, key=lambda pair: (ids.index(pair[0]), pair[1]))
+        ordered = sorted(used, key=lambda pair: (place.get(pair[0], len(place)), pair[1]))
         return self._titled(dict.fromkeys(data for _, data in ordered) or [self.plan.base.dataset], self.runs)
 
     def setting_of(self, row: str) -> str:

@@ -107,7 +107,7 @@ class RunLine(Line):
         default="",
     )
     threads: Count = of("CPU threads of the training process")
-    seconds: Amount = of("time of training and evaluation, monotonic clock", ".1f", "s")
+    seconds: Amount = of("time of the training steps; at tier `checkpoint`, of evaluation; monotonic clock", ".1f", "s")
     checkpoint_sha256: Sha256OrEmpty = of(
         "the authors' file that the network is from (tier `checkpoint`; other tiers have no such column)", default=""
     )
@@ -233,7 +233,7 @@ class TrialLine(Line):
     commit: str = of("git commit of the code", default="")
     dirty: str = of("whether the code differed from that commit", default="")
     machine: str = of("processor or GPU, threads, version of PyTorch, platform; empty without a run")
-    seconds: AmountOrEmpty = of("time of training and evaluation", ".1f", "s", None)
+    seconds: AmountOrEmpty = of("time of the training steps", ".1f", "s", None)
 
 
 class AuditLine(Line):

@@ -179,7 +179,7 @@ def _line(
         notes += _among_reseeded(ours[0], others, at)
     difference = pairs.difference()
     if difference is None or (pairs.outside and difference.n < 2):
-        return replace(line, answer=Answer.OUTSIDE, notes=tuple(notes))
+        return replace(line, answer=Answer.OUTSIDE if pairs.outside else Answer.NO_RESULT, notes=tuple(notes))
     if difference.n == 1:
         notes.append("one seed gives no interval; two are the least, three the default")
     return replace(

@@ -153,11 +153,11 @@ def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) 
         there = {kind: read_lines(file, KINDS[kind]) if file.exists() else [] for kind, file in files.items()}
         before: list[Any] = there["runs"]
         current = specs(plan, tier, {line.seed for line in before}, {line.options for line in before})
-        names = {spec.name for _, spec in current}
+        recipes = {(row.id, spec.name) for row, spec in current}
         replaced = {(line.row, line.seed) for line in new["runs"]} | {
             (line.row, line.seed)
             for line in before
-            if line.spec not in names
+            if (line.row, line.spec) not in recipes
             or made_on.get(line.row, (line.dataset, line.options)) != (line.dataset, line.options)
         }
         for kind in ("budgets", "history", "epochs", "runs"):  # the file that the others are read by comes last

@@ -197,10 +197,11 @@ def _times(line: SpeedLine) -> str:
 
 
 def _of_cost(line: SpeedLine) -> Verdict:
-    low, high = (line.ratio if end is None else end for end in (line.low, line.high))
-    if high <= 1 + COST:
+    if line.low is None or line.high is None:  # too few rounds for an interval
+        return Verdict.INCONCLUSIVE
+    if line.high <= 1 + COST:
         return Verdict.PASS
-    return Verdict.FAIL if low > 1 + COST else Verdict.INCONCLUSIVE
+    return Verdict.FAIL if line.low > 1 + COST else Verdict.INCONCLUSIVE
 
 
 # -- common ----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from paper_repro.methods.soft_threshold import G_DERIVATIVE, G_INVERSE, G, SoftThreshold
+from paper_repro.methods.soft_threshold import G_DERIVATIVE, G_INVERSE, SoftThreshold
 
 NEAR = 1.5  # a threshold counts as balanced where the ratio is within this factor of 1
 
@@ -91,16 +91,18 @@ def summary(of_layers: Iterable[Balance]) -> str:
     )
 
 
-def slopes_to_keep(magnitudes: Tensor, g: str = "sigmoid") -> Tensor:
-    """For k = 1, 2, ...: the smallest slope at which a layer keeps its k largest weights, if weights hold still.
+def slopes_to_keep(magnitudes: Tensor) -> Tensor:
+    """For k = 1, 2, ...: the smallest slope at which a layer keeps its k largest weights, if weights hold still and g
+    is the sigmoid.
 
     ``magnitudes``: the layer's |weights|, descending. With k weights kept, L1 is the sum of k magnitudes, and the loss
     pulls hardest just below the k-th, so that the threshold can rest there once slope^2 g'(u) L1 >= |u|. On its way up
     it stops at the first place where it can rest: the result never falls with k. At u = 0 decay has nothing left to
-    pull, and what is larger than g(0) is kept at any slope.
+    pull, and what is larger than g(0) = 1/2 is kept at any slope.
     """
     ordered = magnitudes.double()
-    ceiling = G[g](torch.zeros((), dtype=torch.float64, device=ordered.device))
-    threshold = ordered.clamp(min=1e-300).minimum(ceiling)
-    squared = G_INVERSE[g](threshold).abs() / (G_DERIVATIVE[g](threshold) * ordered.cumsum(0).clamp(min=1e-300))
+    threshold = ordered.clamp(min=1e-300, max=0.5)  # g(0)
+    squared = G_INVERSE["sigmoid"](threshold).abs() / (
+        G_DERIVATIVE["sigmoid"](threshold) * ordered.cumsum(0).clamp(min=1e-300)
+    )
     return squared.sqrt().flip(0).cummin(0).values.flip(0)

@@ -215,7 +215,7 @@ def _pull(evidence: Evidence, row: str, data: str, lines: pd.DataFrame) -> np.nd
     assert evidence.plan is not None
     spec = evidence.plan.rows[row].spec
     lr, epoch = lines["lr"].to_numpy(dtype=float), lines["epoch"].to_numpy(dtype=float)
-    steps = np.diff(epoch) * (dataset(data).train_examples // spec.batch_size)
+    steps = np.diff(epoch) * math.ceil(dataset(data).train_examples / spec.batch_size)
     decay = spec.weight_decay / (1.0 - spec.momentum)
     return decay * np.concatenate([[0.0], np.cumsum((lr[1:] + lr[:-1]) / 2 * steps)])
 

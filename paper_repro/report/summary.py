@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from paper_repro.audit.ways import WAYS
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.layers import empty_by_seed
@@ -21,11 +22,6 @@ from paper_repro.verdict import Verdict
 MOST_LINES, WIDTH = 25, 100
 UNDECIDED = (Verdict.UNTESTED, Verdict.MISSING)  # verdicts without evidence
 WHOSE = {"paper": "claims of the paper", "project": "findings of this project"}
-WAYS = {  # a counting convention of the audit, in a sentence
-    "batch norm counts": "with batch norm",
-    "share of dense": "as a rounded share of dense",
-    "pruned layers": "in pruned layers alone",
-}
 NAMES = {"top1_pct": "accuracies", "sparsity_pct": "sparsities", "params_m": "parameters", "macs_m": "FLOPs"}
 
 

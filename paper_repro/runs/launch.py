@@ -57,9 +57,9 @@ def where() -> str:
 
 
 class Launch:
-    """Trains specs, ``jobs`` at a time, with ``processes`` of ``threads`` CPU threads each; ``on_event`` hears of all
-    that happens, and the journal of each run keeps the last of it. In the task of a cluster that has several nodes,
-    each has its share of the processes, and what happens is heard on the first.
+    """Trains specs, ``jobs`` at a time, each with ``processes`` of one CPU thread; ``on_event`` hears of all that
+    happens, and the journal of each run keeps the last of it. In the task of a cluster that has several nodes, each has
+    its share of the processes, and what happens is heard on the first.
     """
 
     def __init__(
@@ -69,7 +69,6 @@ class Launch:
         provenance: Mapping[str, Any],
         on_event: OnEvent,
         jobs: int | None = None,
-        threads: int = 1,
         processes: int = 1,
         plugin: str | None = None,
         model: str = "",
@@ -81,7 +80,7 @@ class Launch:
             "runs": str(runs),
             "data_root": str(data_root),
             "provenance": dict(provenance),
-            "threads": threads,
+            "threads": 1,
             "plugin": plugin,
             "model": model,
         }

@@ -13,9 +13,9 @@ from torch import nn
 from paper_repro import tables
 from paper_repro.audit import printed_numbers
 from paper_repro.audit.comparison import Comparison, compare
-from paper_repro.audit.conventions import BATCH_NORM, PRUNED, SHARE
 from paper_repro.audit.errata import read_errata
 from paper_repro.audit.recompute import Estimate, erk, network, spread
+from paper_repro.audit.ways import BATCH_NORM, PRUNED, SHARE
 from paper_repro.audit.whole_table import audit, save
 from paper_repro.errors import UserError
 from paper_repro.paper import library

@@ -190,11 +190,11 @@ def test_the_time_of_a_step_decides_about_the_cost_of_training(tmp_path: Path) -
     assert find(evidence, "no-training-cost").verdict is Verdict.UNTESTED
 
     def timed(
-        low: float, high: float, what: str = "training step, ResNet50, 32 images", of: str = "str / dense"
+        low: float, high: float | None, what: str = "training step, ResNet50, 32 images", of: str = "str / dense"
     ) -> Verdict:
         line = SpeedLine(
-            device="made up", what=what, compared=of, ratio=(low + high) / 2, low=low, high=high, at_most=1.1, rounds=9,
-            seconds=1.5, commit="abc", dirty="false", torch="2", cpu="made up",
+            device="made up", what=what, compared=of, ratio=(low + (high or low)) / 2, low=low, high=high, at_most=1.1,
+            rounds=9, seconds=1.5, commit="abc", dirty="false", torch="2", cpu="made up",
         )  # fmt: skip
         results.write_lines([line], evidence.results_dir / SpeedLine.FILE, "speed")
         return find(evidence, "no-training-cost", "audit").verdict
@@ -202,6 +202,7 @@ def test_the_time_of_a_step_decides_about_the_cost_of_training(tmp_path: Path) -
     assert [timed(1.01, 1.04), timed(1.01, 1.06), timed(1.06, 1.08)] == [
         Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL,
     ]  # fmt: skip
+    assert timed(1.01, None) is Verdict.INCONCLUSIVE  # too few rounds for an interval
     assert "1.030 [1.020, 1.040]" in (timed(1.02, 1.04), find(evidence, "no-training-cost", "audit").sentence)[1]
     assert timed(1.01, 1.02, what="training step, ResNet50 width 16, 64 images") is Verdict.MISSING
     assert timed(1.01, 1.02, of="gmp / dense") is Verdict.MISSING

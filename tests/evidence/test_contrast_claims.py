@@ -10,7 +10,7 @@ import pytest
 from paper_repro import tables
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.claims import ClaimResult
-from paper_repro.evidence.contrast import paired
+from paper_repro.evidence.contrast import paired, trained
 from paper_repro.evidence.contrast_claims import check
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.outcome import Outcome
@@ -79,6 +79,13 @@ def test_runs_that_rounded_otherwise_are_no_pair(tmp_path: Path, column: str) ->
     evidence.runs.loc[(evidence.runs["row"] == "gmp-90") & (evidence.runs["seed"] == 2), column] = other
     summary = paired(evidence, "str-90.23", "gmp-90")
     assert summary is not None and summary.n == 2
+
+
+def test_a_run_that_pruned_nothing_is_no_part_of_strs_curve(tmp_path: Path) -> None:
+    evidence = equally_accurate(tmp_path, 0.3)
+    here = (evidence.runs["row"] == "str-79.55") & (evidence.runs["seed"] == 2)
+    evidence.runs.loc[here, ["status", "sparsity_pct"]] = ["not_sparse", 0.0]
+    assert [network.seed for network in trained(evidence, "str-79.55")] == [0, 1]
 
 
 def test_a_run_that_another_one_beats_is_no_part_of_strs_curve(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from paper_repro import tables
 from paper_repro.evidence import evidence
+from tests.made_up import load
 
 
 def test_a_row_that_another_table_has_is_held_there() -> None:
@@ -31,3 +34,9 @@ def test_evidence_shows_the_runs_of_the_table_that_holds_them(table: str, row: s
     layers = here.budgets[here.budgets["row"] == row]
     assert len(layers) == 54 * len(here.by_seed(row, "top1_pct"))
     assert set(here.history.loc[here.history["row"] == row, "seed"]) == set(here.by_seed(row, "top1_pct"))
+
+
+def test_a_line_of_a_row_that_the_table_has_no_more_is_no_crash(tmp_path: Path) -> None:
+    here = load(tmp_path, rows=["dense", "gmp-80"])
+    here.runs.loc[here.runs["row"] == "gmp-80", "row"] = "renamed"
+    assert here.setting.startswith("Fashion-MNIST")

@@ -131,7 +131,7 @@ def test_equal_macs_decides_nothing_for_the_exit_code() -> None:
 def test_runs_on_other_data_are_not_compared() -> None:
     theirs = [replace(item, dataset="cifar10") for item in both()]
     at_sparsity, _ = compare([90.0], [run(92.0, 90.0, seed) for seed in range(3)], theirs, 0.5)
-    assert at_sparsity.answer is Answer.OUTSIDE
+    assert at_sparsity.answer is Answer.NO_RESULT
     assert at_sparsity.note == "seeds 0, 1, 2: STR has no finished run on the same data and machine"
 
 
@@ -155,7 +155,7 @@ def test_runs_of_another_machine_are_no_pair_unless_asked_for() -> None:
     mine = [replace(run(92.0, 90.0, seed), arithmetic="one") for seed in range(3)]
     theirs = [replace(item, arithmetic="other") for item in both()]
     at_sparsity, _ = compare([90.0], mine, theirs, 0.5)
-    assert at_sparsity.answer is Answer.OUTSIDE and "same data and machine" in at_sparsity.notes[0]
+    assert at_sparsity.answer is Answer.NO_RESULT and "same data and machine" in at_sparsity.notes[0]
     at_sparsity, _ = compare([90.0], mine, theirs, 0.5, across_machines=True)
     assert at_sparsity.answer is Answer.BETTER
     assert "of 2 machines (one; other)" in cost_of_reuse([*mine, *theirs], [])

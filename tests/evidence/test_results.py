@@ -255,6 +255,17 @@ def test_collect_drops_lines_of_a_recipe_that_has_changed_since(make_runs: MakeR
         assert set(zip(there["row"], there["seed"], strict=True)) == set(zip(frame["row"], frame["seed"], strict=True))
 
 
+def test_collect_drops_lines_of_a_recipe_that_is_another_rows_now(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """As when two rows have changed their recipes: each would show the other's runs."""
+    folder, swapped = tmp_path / "results", {"gmp-80": "gmp-90", "gmp-90": "gmp-80"}
+    file = results.collect("resnet50", "smoke", make_runs(rows=list(swapped)), folder)
+    frame = results.read(file)
+    frame["row"] = frame["row"].map(swapped)
+    results.write(frame, file)
+    frame = results.read(results.collect("resnet50", "smoke", make_runs(rows=["dense"]), folder))
+    assert frame["row"].to_list() == ["dense"]
+
+
 def test_collect_of_nothing_writes_files_without_lines(tmp_path: Path) -> None:
     assert len(results.read(results.collect("resnet50", "smoke", [], tmp_path / "results"))) == 0
 
