@@ -91,7 +91,8 @@ class Run:
         """Of a finalized network on the validation set; all processes take part."""
         plain = self.processes.with_first_buffers(plain)
         batches = self.val_loader.in_order()
-        return measure.accuracy(plain, batches, self.spec.label_smoothing, self.device, self.processes)
+        spec = self.spec
+        return measure.accuracy(plain, batches, spec.label_smoothing, self.device, self.processes, spec.autocast)
 
     def size(self, plain: nn.Module) -> tuple[Size, list[Layer]]:
         """Size and costs of a finalized network, as a whole and layer by layer."""
