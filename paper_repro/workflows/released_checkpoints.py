@@ -1,8 +1,8 @@
 """The authors' released checkpoints, brought in by file: what each is, which row of the paper, and where it is kept.
 
-An imported network lies in ``checkpoints/<table>/<row>``, or under the file's own name where it is of no row that tier
-``checkpoint`` has: ``model.safetensors``, ``checkpoint.json`` that says where it is from, and ``balance.csv`` where the
-file has raw weights and thresholds.
+An imported network lies in ``checkpoints/<table>/<row>``. If it is of no row that tier ``checkpoint`` has, the folder
+has the file's own name, with ``-no-row`` behind it where a row has that name. It holds ``model.safetensors``,
+``checkpoint.json`` that says where it is from, and ``balance.csv`` where the file has raw weights and thresholds.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def import_file(file: Path, table: str | None, row: str | None, out: Path, conso
     else:
         said = f"{chosen.id}, as asked for; its printed sparsity and MACs are not those of the file"
     console.print(f"row: {said}")
-    folder = out / candidate.table.name / (chosen.id if chosen else file.stem)
+    folder = out / candidate.table.name / (chosen.id if chosen else _own_name(file, candidate.table))
     _say_what_is_replaced(folder, candidate.released.sha256, console)
     _keep(candidate, file, folder)
     console.print(f"kept in {folder}", soft_wrap=True)
@@ -106,6 +106,11 @@ def import_file(file: Path, table: str | None, row: str | None, out: Path, conso
     if chosen is not None:
         console.print(f"next: make reproduce TABLE={candidate.table.name} TIER={CHECKPOINT}")
     return folder
+
+
+def _own_name(file: Path, table: Table) -> str:
+    """The folder of a file that is of no row. A row's folder stands for the row, whatever the file is called."""
+    return f"{file.stem}-no-row" if file.stem in {row.id for row in table.rows} else file.stem
 
 
 def _candidate(file: Path, table: str | None) -> Candidate:

@@ -142,6 +142,14 @@ def test_a_narrow_network_is_kept_under_its_own_name_and_is_no_row(tmp_path: Pat
         bring(save(state, tmp_path / "mine.pth"), row="str-90.23")
 
 
+def test_a_file_of_no_row_that_has_the_name_of_one_does_not_take_its_place(tmp_path: Path, bring: Import) -> None:
+    """Tier checkpoint goes by the names of folders."""
+    for name in ("str-90.23", "gmp-80"):
+        folder, said = bring(save(native(), tmp_path / f"{name}.pth"))
+        assert folder == tmp_path / "checkpoints" / "resnet50" / f"{name}-no-row" and "row: none" in said
+    assert not (tmp_path / "checkpoints" / "resnet50" / "str-90.23").exists()
+
+
 def test_the_nearest_row_is_one_that_the_authors_trained(tmp_path: Path) -> None:
     """GMP and others print sparsities of their own, 90.00 for example."""
     found = released.read(save(native(), tmp_path / "mine.pth"))
