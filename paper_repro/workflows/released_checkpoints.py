@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 
@@ -51,6 +52,24 @@ class Candidate:
     def full_size(self) -> bool:
         """Whether the network has the paper's own size."""
         return same_shapes(self.released.network, self.table)
+
+    @cached_property
+    def layer_balances(self) -> pd.DataFrame:
+        """A layer a line, in forward order: how many weights it keeps, its threshold g(s), the L1 norm of its kept raw
+        weights, the norm at which the threshold would be balanced, and the ratio that is 1 there.
+        """
+        layers, weights = counted_layers(self.released.network), self.released.weights
+        return pd.DataFrame(
+            {
+                "layer": name,
+                "kept_weights": int(layers[name].weight.count_nonzero()),
+                "threshold": weights.thresholds[name],
+                "kept_l1": of_layer.l1,
+                "implied_l1": balance.implied_l1(weights.thresholds[name]),
+                "balance": of_layer.ratio,
+            }
+            for name, of_layer in weights.balances.items()
+        )
 
     def row(self) -> Row | None:
         """The row of tier checkpoint whose printed sparsity and MACs are both those measured, if there is one."""
@@ -155,28 +174,10 @@ def description(candidate: Candidate) -> list[str]:
     if g:
         lines.append(f"thresholds g(s) of {len(g)} layers: {min(g):.4g} to {max(g):.4g}, median {median(g):.4g}")
         lines.append(f"balance of thresholds, g'(s) L1 / |s|: {balance.summary(balances.values())}")
-        lines += _implied(layer_balances(candidate.released))
+        lines += _implied(candidate.layer_balances)
     near = candidate.nearest("sparsity_pct", "sparsity_pct"), candidate.nearest("macs_m", "sparse_macs_m")
     lines.append(f"the file states: {_listed(read.stated) or 'nothing'}")
     return [*lines, f"nearest rows of table {candidate.table.name}: by sparsity {near[0]}, by MACs {near[1]}"]
-
-
-def layer_balances(read: Released) -> pd.DataFrame:
-    """A layer a line, in forward order: how many weights it keeps, its threshold g(s), the L1 norm of its kept raw
-    weights, the norm at which the threshold would be balanced, and the ratio that is 1 there.
-    """
-    layers, weights = counted_layers(read.network), read.weights
-    return pd.DataFrame(
-        {
-            "layer": name,
-            "kept_weights": int(layers[name].weight.count_nonzero()),
-            "threshold": weights.thresholds[name],
-            "kept_l1": of_layer.l1,
-            "implied_l1": balance.implied_l1(weights.thresholds[name]),
-            "balance": of_layer.ratio,
-        }
-        for name, of_layer in weights.balances.items()
-    )
 
 
 def _implied(layers: pd.DataFrame) -> list[str]:
@@ -217,7 +218,6 @@ def _keep(candidate: Candidate, file: Path, folder: Path) -> None:
     )
     networks.keep(read.network, about, folder)
     if read.weights.balances:
-        layers = layer_balances(read)
-        write(folder / BALANCE, layers.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+        write(folder / BALANCE, candidate.layer_balances.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     else:
         (folder / BALANCE).unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from paper_repro.errors import UserError
 from paper_repro.evidence import claims, results, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.interchange import networks, released
+from paper_repro.methods import balance
 from paper_repro.tables import CHECKPOINT
 from paper_repro.terminal import Console
 from paper_repro.workflows import checkpoint_tier, reproduce
@@ -148,6 +149,21 @@ def test_a_file_of_no_row_that_has_the_name_of_one_does_not_take_its_place(tmp_p
         folder, said = bring(save(native(), tmp_path / f"{name}.pth"))
         assert folder == tmp_path / "checkpoints" / "resnet50" / f"{name}-no-row" and "row: none" in said
     assert not (tmp_path / "checkpoints" / "resnet50" / "str-90.23").exists()
+
+
+def test_the_balances_of_a_file_are_computed_once(
+    tmp_path: Path, bring: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = balance.implied_l1, []
+
+    def implied_l1(threshold: float) -> float:
+        asked.append(threshold)
+        return real(threshold)
+
+    monkeypatch.setattr(balance, "implied_l1", implied_l1)
+    folder, said = bring(save(native(), tmp_path / "mine.pth"))
+    assert "the L1 norm that thresholds imply" in said
+    assert len(asked) == len(pd.read_csv(folder / "balance.csv"))
 
 
 def test_the_nearest_row_is_one_that_the_authors_trained(tmp_path: Path) -> None:
