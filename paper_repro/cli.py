@@ -20,6 +20,7 @@ from paper_repro.errors import CRASHED, EXIT_CODES, UserError
 from paper_repro.spec import AUTOCASTS, FLOAT32, LOADERS, OPTIONS, options_text
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console, in_any_encoding
+from paper_repro.verdict import MARGIN
 from paper_repro.workflows.job import Job
 
 console = Console()
@@ -199,7 +200,7 @@ def render(table: str | None, tier: str, results: Path) -> int:
 @click.option("--table", default="resnet50", show_default=True, help="The table whose STR rows are the regimes.")
 @options("tier", "seeds", "model", "jobs", "gpus", *OPTIONS, "data_root", "runs", "results", seeds=3)
 @click.option("--rows", default="", help="Only at the regimes of these STR rows, separated by commas.  [default: all]")
-@click.option("--margin", type=float, default=0.5, show_default=True, help="Points of accuracy that do not matter.")
+@click.option("--margin", type=float, default=MARGIN, show_default=True, help="Points of accuracy that do not matter.")
 @click.option("--weight-decay", type=float, help="Of the method's runs.  [default: the tier's]")
 @click.option("--method-args", multiple=True, metavar="KEY=VALUE", help="An argument of the method; may be repeated.")
 @click.option(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
+MARGIN = 0.5  # points of top-1 accuracy that do not matter when two methods are compared, unless asked otherwise
+
 
 class Verdict(StrEnum):
     """PASS and FAIL are the outcome of a test; the others say why there is no such answer."""

@@ -21,7 +21,6 @@ from paper_repro.spec import Spec
 
 TEXTS = ("dataset", "origin", "arithmetic", "commit", "dirty", "torch", "device")  # of a stored run
 AXES = (At.SPARSITY, At.MACS)
-MARGIN = 0.5  # points of top-1 accuracy that do not matter, unless asked otherwise
 NUMBERS = ("top1_pct", "sparsity_pct", "macs_m", "str_top1_pct", "difference", "low", "high", "p")
 
 

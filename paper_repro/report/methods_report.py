@@ -10,10 +10,11 @@ from pathlib import Path
 from paper_repro.evidence import evidence, regression, results
 from paper_repro.evidence.contrast import Answer, At, Contrast, contrast, trained, trained_by
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
-from paper_repro.evidence.regression import AXES, MARGIN, Comparison, Measured, networks
+from paper_repro.evidence.regression import AXES, Comparison, Measured, networks
 from paper_repro.evidence.statistics import POWER, pooled_sd, smallest_decided
 from paper_repro.methods import METHODS
 from paper_repro.report.balance_report import markdown_table
+from paper_repro.verdict import MARGIN
 
 TABLE, TIER = "resnet50", "smoke"  # whose STR rows are the regimes, unless regress is told otherwise
 HEADER = (

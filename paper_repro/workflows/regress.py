@@ -32,6 +32,7 @@ from paper_repro.report.console import print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console
+from paper_repro.verdict import MARGIN
 from paper_repro.workflows import own_network, tune
 from paper_repro.workflows.finished import Stored, committed, require_one_machine, trained
 from paper_repro.workflows.job import ALL_ROWS, Job
@@ -57,7 +58,7 @@ class Question:
 
     method: str
     job: Job = field(default_factory=lambda: Job("resnet50", seeds=3))
-    margin: float = regression.MARGIN
+    margin: float = MARGIN
     weight_decay: float | None = None  # the tier's own, where None
     method_args: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None  # regress/<name of the method>, where None
