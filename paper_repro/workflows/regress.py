@@ -111,8 +111,9 @@ class Question:
         known = {row for row, _, _ in runs}
         wanted = known if self.job.rows in ((), (ALL_ROWS,)) else self.job.rows
         require_known(f"STR row of table {table.name} at tier {plan.name}", wanted, known)
-        pairs = [(target, spec) for row, target, spec in runs if row in wanted]
-        return sorted(pairs, key=lambda pair: (pair[0], pair[1].seed))
+        runs = [run for run in runs if run[0] in wanted]
+        _require_one_row_each((row, target) for row, target, _ in runs)
+        return sorted(((target, spec) for _, target, spec in runs), key=lambda pair: (pair[0], pair[1].seed))
 
     def method_runs(self, plugin: Plugin, argument: str) -> Runs:
         """The method's runs: at STR's regimes, with the seeds and the protocol of STR's runs. ``argument`` asks it for
@@ -151,6 +152,21 @@ class Question:
                 "name STR's rows at the former with ROWS= (--rows)"
             )
         return known
+
+
+def _require_one_row_each(rows: Iterable[tuple[str, float]]) -> None:
+    """UserError where several rows, each with its target, are of one regime: STR has one recipe there, and which of
+    them that is, only the user can say.
+    """
+    of_regime: dict[float, list[str]] = {}
+    for row, target in dict.fromkeys(rows):
+        of_regime.setdefault(target, []).append(row)
+    for target, several in of_regime.items():
+        if len(several) > 1:
+            raise UserError(
+                f"{len(several)} STR rows stand for {target:g} %: {', '.join(several)}. A method is compared with one "
+                "of them at a time; name it with ROWS= (--rows)"
+            )
 
 
 def _listed(regimes: Iterable[float]) -> str:

@@ -566,6 +566,21 @@ def test_rows_are_the_regimes_that_are_compared() -> None:
     assert everything == regress.Question("gmp", replace(job, rows=())).str_runs() and len(everything) == 4
 
 
+def test_of_several_rows_at_one_sparsity_one_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As table resnet50_choices has them: STR's recipe changed in one thing at a time."""
+    table = tables.load("resnet50")
+    smoke = table.tiers["smoke"]
+    rows = {name: replace(row, stated_target_pct=40.0) for name, row in smoke.rows.items()}
+    alike = replace(table, tiers=MappingProxyType({"smoke": replace(smoke, rows=MappingProxyType(rows))}))
+    monkeypatch.setattr(tables, "load", lambda name: alike)
+    job = Job("resnet50", seeds=2)
+    with pytest.raises(
+        errors.UserError, match=r"^2 STR rows stand for 40 %: str-79\.55, str-90\.23\. .* ROWS= \(--rows\)$"
+    ):
+        regress.Question("gmp", job).str_runs()
+    assert len(regress.Question("gmp", replace(job, rows=("str-90.23",))).str_runs()) == 2
+
+
 def str_specs() -> list[Spec]:
     return [spec for _, spec in regress.Question("gmp", Job("resnet50", seeds=1)).str_runs()]
 
