@@ -115,15 +115,16 @@ class Question:
         _require_one_row_each((row, target) for row, target, _ in runs)
         return sorted(((target, spec) for _, target, spec in runs), key=lambda pair: (pair[0], pair[1].seed))
 
-    def method_runs(self, plugin: Plugin, argument: str) -> Runs:
+    def method_runs(self, plugin: Plugin, argument: str, by_rows: Mapping[float, Spec] | None = None) -> Runs:
         """The method's runs: at STR's regimes, with the seeds and the protocol of STR's runs. ``argument`` asks it for
-        a sparsity; where a method of the family has none (""), its rows say with what it ends where. A registered
-        method has the defaults that the tier gives it, so that its runs are those of the tables.
+        a sparsity; where a method of the family has none (""), its rows say with what it ends where (``by_rows``, read
+        here unless given). A registered method has the defaults that the tier gives it, so that its runs are those of
+        the tables.
         """
         plan = tables.load(self.job.table).tier(self.job.tier)
         decay = {} if self.weight_decay is None else {"weight_decay": self.weight_decay}
         asked = {"method_args": self.method_args, **decay}
-        of_rows, runs = {} if argument else self.by_rows(plugin), []
+        of_rows, runs = {} if argument else by_rows or self.by_rows(plugin), []
         for target, ours in self.str_runs():
             if argument:
                 regime = {"method_args": {argument: target}}
@@ -191,17 +192,18 @@ def parse_arguments(texts: Iterable[str]) -> dict[str, Any]:
 
 def regress(question: Question, console: Console) -> int:
     """Everything, in order; the exit code."""
-    from paper_repro.methods import plugins
+    from paper_repro.methods.plugins import find, load, sparsity_argument
 
-    job, plugin = question.job, plugins.find(question.method)
+    job, plugin = question.job, find(question.method)
     # a single run of the method is held against all the seeds that STR has
     specs = {STR: question.str_runs(MORE_SEEDS if job.seeds == 1 else job.seeds)}
     targets = sorted({target for target, _ in specs[STR]})
     _print_question(question, plugin, specs[STR], console)
     if job.model:
         own_network.describe(job.model, [spec for _, spec in specs[STR]], console)
-    checks = _preflight(question, plugin, targets, console)
-    specs = {plugin.name: question.method_runs(plugin, checks.sparsity_argument), **specs}
+    by_rows = {} if plugin.sha256 or sparsity_argument(plugin, load(plugin)) else question.by_rows(plugin)
+    checks = _preflight(question, plugin, targets, by_rows, console)
+    specs = {plugin.name: question.method_runs(plugin, checks.sparsity_argument, by_rows), **specs}
     _print_plan(question, len(targets), console)
     train = partial(_train, question, plugin, console)
     searches = _searched(question, plugin, checks, specs, train, console) if question.tune else []
@@ -321,10 +323,17 @@ def _write_report(
     write(question.folder(plugin) / "report.html", html)
 
 
-def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], console: Console) -> Any:
-    """Check the method before a minute is spent on training it; UserError when runs of it would mean nothing."""
+def _preflight(
+    question: Question,
+    plugin: Plugin,
+    targets: Sequence[float],
+    by_rows: Mapping[float, Spec],
+    console: Console,
+) -> Findings:
+    """Check the method before a minute is spent on training it; UserError when runs of it would mean nothing. A method
+    that cannot be asked for a sparsity has the arguments of the first of ``by_rows``.
+    """
     from paper_repro.conformance import preflight
-    from paper_repro.methods.plugins import load, sparsity_argument
 
     console.print(f"checks: {plugin} on a small network, in a process of its own")
 
@@ -336,9 +345,8 @@ def _preflight(question: Question, plugin: Plugin, targets: Sequence[float], con
 
     # not the sparsest: of the small network, little would be left
     arguments = question.method_args
-    if not plugin.sha256 and not sparsity_argument(plugin, load(plugin)):
-        first = min(question.by_rows(plugin).items())[1]
-        arguments = {**first.method_args, **arguments}
+    if by_rows:
+        arguments = {**by_rows[min(by_rows)].method_args, **arguments}
     checks = preflight.findings(plugin, min(90.0, targets[-1]), arguments, say)
     if checks.broken:
         listed = "; ".join(f"it {outcome['note']}" for outcome in checks.broken)

@@ -26,6 +26,7 @@ from paper_repro.evidence.lines import SEED_OF_TRIALS, RunLine, TrialLine
 from paper_repro.record import Provenance
 from paper_repro.runs import launch
 from paper_repro.spec import Spec
+from paper_repro.terminal import Console
 from paper_repro.workflows import finished, regress, tune
 from paper_repro.workflows.job import Job
 from tests.made_up_record import finished as finished_result
@@ -579,6 +580,20 @@ def test_of_several_rows_at_one_sparsity_one_has_to_be_named(monkeypatch: pytest
     ):
         regress.Question("gmp", job).str_runs()
     assert len(regress.Question("gmp", replace(job, rows=("str-90.23",))).str_runs()) == 2
+
+
+def test_rows_that_a_method_ends_at_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, given = [], []
+    (_, first), (_, second) = regress.Question("lats", Job("resnet50", seeds=1)).str_runs()
+    of_rows = {60.0: replace(second, method_args={"of": 60}), 40.0: replace(first, method_args={"of": 40})}
+    monkeypatch.setattr(regress.Question, "by_rows", lambda *_: read.append("rows") or of_rows)
+    monkeypatch.setattr(
+        preflight, "findings", lambda *asked: given.append(asked[2]) or preflight.Findings((), sparsity_argument="")
+    )
+    monkeypatch.setattr(regress, "_print_plan", lambda *_: given.append("ready") or {}["trains nothing"])
+    with pytest.raises(KeyError, match="trains nothing"):
+        regress.regress(regress.Question("lats", Job("resnet50", seeds=1)), Console(quiet=True))
+    assert read == ["rows"] and given == [{"of": 40}, "ready"]
 
 
 def str_specs() -> list[Spec]:
