@@ -29,4 +29,5 @@ def reproduce(job: Job, console: Console) -> int:
         failures |= train(job, todo, console)
         collect(job)
     show(job, console)
-    return list_failures(failures, console) if sound else 1
+    code = list_failures(failures, console)
+    return code if sound else 1

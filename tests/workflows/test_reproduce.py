@@ -21,7 +21,7 @@ from paper_repro.terminal import Console
 from paper_repro.training import distributed, saved_state
 from paper_repro.training.forecast import steps_per_epoch
 from paper_repro.training.optimizer import values_each
-from paper_repro.workflows import train
+from paper_repro.workflows import reproduce, train
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.plan import disk_mb, show_plan, state, what_it_takes
 from paper_repro.workflows.train import costs, require_trainable, side_by_side, train_named, unfinished
@@ -142,3 +142,19 @@ def test_what_is_trained_already_costs_nothing_more(
     monkeypatch.setattr(train, "require_trainable", lambda *_: None)
     with pytest.raises(UserError, match="the 1 runs to do take about"):
         unfinished(replace(job, max_gpu_hours=0.99 * limit), Console(quiet=True))
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_runs_that_failed_are_listed_whatever_the_audit_says(
+    job: Job, sound: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reproduce, "unfinished", lambda job, console: ([], {"ImageNet-1K": "its rows were left out"}))
+    monkeypatch.setattr(reproduce, "write_audit", lambda job, console: sound)
+    monkeypatch.setattr(reproduce, "train", lambda job, todo, console: {"gmp-80 s0": "an image is broken"})
+    monkeypatch.setattr(reproduce, "collect", lambda job: None)
+    monkeypatch.setattr(reproduce, "show", lambda job, console: None)
+    assert reproduce.reproduce(job, Console(width=200)) == 1
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "FAILED  ImageNet-1K: its rows were left out",
+        "FAILED  gmp-80 s0: an image is broken",
+    ]
