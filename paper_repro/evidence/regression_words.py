@@ -91,11 +91,12 @@ def sources(runs: Sequence[Measured]) -> list[str]:
 
 
 def cost_of_reuse(runs: Sequence[Measured], twice: Sequence[float]) -> str:
-    """What it costs to pair runs whatever trained them; empty where all were trained here. ``twice``: for each run that
-    is here and among the committed ones, the points of accuracy between the two.
+    """What it costs to pair runs whatever trained them; empty where all that can be paired were trained here.
+    ``twice``: for each run that is here and among the committed ones, the points of accuracy between the two.
     """
-    machines = sorted({run.arithmetic for run in runs if run.usable})
-    if len(machines) < 2 and all(run.origin.endswith("/") for run in runs):
+    paired = [run for run in runs if run.usable]
+    machines = sorted({run.arithmetic for run in paired})
+    if len(machines) < 2 and all(run.origin.endswith("/") for run in paired):
         return ""
     text = f"these runs are of {len(machines)} machines ({'; '.join(machines)}). "
     if len(machines) < 2:

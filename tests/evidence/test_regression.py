@@ -166,6 +166,8 @@ def test_runs_of_another_machine_are_no_pair_unless_asked_for() -> None:
     here = [replace(item, origin="runs/") for item in mine]
     committed = [replace(item, origin="results/resnet50/smoke.csv (commit 1111111)") for item in mine]
     assert cost_of_reuse(here, [1.0]) == "" and "of one; whether of one machine" in cost_of_reuse(committed, [1.0])
+    failed = run(None, 90.0, seed=3, status="failed")  # which is known from nowhere, and no part of a pair
+    assert cost_of_reuse([*here, failed], [1.0]) == "" == cost_of_reuse([failed], [])
 
 
 def noisy(regime: float, differences: Sequence[float]) -> list[Measured]:
