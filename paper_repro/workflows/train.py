@@ -115,7 +115,8 @@ def require_trainable(job: Job, todo: Sequence[Spec], elsewhere: int | None = No
         require_gpus(job.gpus)
     require_room(job.results)
     largest = max((saved_state.room_bytes(parameter_count(spec), values_each(spec)) for spec in todo), default=0)
-    require_room(job.runs, largest * (elsewhere or side_by_side(job, todo)))
+    at_once = side_by_side(job, todo) if elsewhere is None else min(elsewhere, len({spec.name for spec in todo}))
+    require_room(job.runs, largest * at_once)
     for spec in todo:
         require_applicable(spec)
         Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)

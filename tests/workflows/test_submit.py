@@ -110,6 +110,12 @@ def test_there_is_room_for_all_tasks_that_run_at_once(
     (tmp_path / "cluster.toml").write_text("at_once = 2")
     submit(replace(job, gpus=2), None, True, console)
     assert asked[1] == 2 * asked[3] > 0
+    for _, spec in job.specs()[1:]:
+        leave(job.runs, spec, finished(spec))
+    submit(replace(job, gpus=2), None, True, console)  # one run is missing
+    (tmp_path / "cluster.toml").unlink()
+    submit(replace(job, gpus=2), None, True, console)
+    assert asked[5] == asked[7] == asked[3] / 2
 
 
 def test_what_is_finished_or_queued_is_not_submitted(
