@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from pathlib import Path
 
 from rich.text import Text
 
@@ -57,7 +58,7 @@ def _state(job: Job, spec: Spec, task: Task | None, array: Array | None) -> tupl
     if task is not None:
         return "running", f" on {task.nodes} ({task.id}){_progress(heard)}"
     log = f"; log: {array.log(spec.name)}" if array else ""
-    failure = _failure(heard, array, spec.name)
+    failure = _failure(folder, heard, array, spec.name)
     if failure:
         return "failed", f": {failure}{saved}{log}"
     if heard is not None and heard["event"] != "stopped" and not heard["job"] and guards.may_be_at_work(folder):
@@ -67,12 +68,19 @@ def _state(job: Job, spec: Spec, task: Task | None, array: Array | None) -> tupl
     return "stopped", f"{saved or ': nothing is saved yet'}; `make submit` or `make run` goes on{log}"
 
 
-def _failure(heard: Event | None, array: Array | None, name: str) -> str:
-    """Why the run failed, in its own words, or in those of the decision not to queue it again; "" where it did not."""
+def _failure(folder: Path, heard: Event | None, array: Array | None, name: str) -> str:
+    """Why the run failed, in its own words, or in those of the decision not to queue it again; "" where it did not. The
+    decision follows the last words of a task: what was heard after it is of a training outside of the queue.
+    """
     if heard is not None and heard["event"] == "failed":
         return str(heard.get("text", ""))
     starts = array.starts(name) if array else None
-    return json.loads(starts.read_text(encoding="utf-8"))["failure"] if starts and starts.exists() else ""
+    if starts is None or not starts.exists():
+        return ""
+    # by the clock of the file system, which both were written to: those of two machines may differ
+    if heard is not None and (folder / journal.FILE).stat().st_mtime_ns > starts.stat().st_mtime_ns:
+        return ""
+    return str(json.loads(starts.read_text(encoding="utf-8"))["failure"])
 
 
 def _progress(heard: Event | None) -> str:

@@ -227,3 +227,26 @@ def test_the_queue_says_what_waits_and_what_runs(
     assert said[ROWS[3]].startswith("stopped: nothing is saved yet") and said[ROWS[3]].endswith("/3.log")
     array.starts(specs[3].name).write_text('{"step": 0, "fruitless": 3, "failure": "3 starts in a row"}')
     assert status(job, console, capsys)[ROWS[3]].startswith("failed: 3 starts in a row; log: ")
+
+
+def test_a_run_that_trains_outside_of_the_queue_is_not_called_failed_for_an_older_task(
+    job: Job, tmp_path: Path, console: Console, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    has_slurm(tmp_path)
+    submit(job, None, False, console)
+    (array,) = slurm.arrays(job.runs)
+    folder, starts = job.runs / job.specs()[3][1].name, array.starts(job.specs()[3][1].name)
+    starts.write_text('{"step": 0, "fruitless": 3, "failure": "3 starts in a row"}')
+    decided_ns = starts.stat().st_mtime_ns
+    has_slurm(tmp_path)
+    capsys.readouterr()
+    for event, later_ns, said in (
+        (PROGRESS, -1, "failed: 3 starts in a row"),
+        (PROGRESS, 1, "running on "),
+        ({"event": "stopped", "text": "stopped"}, 1, "stopped"),
+        ({"event": "failed", "text": "an image is broken"}, 1, "failed: an image is broken"),
+    ):
+        journal.note(folder, event)
+        os.utime(folder / journal.FILE, ns=(decided_ns + later_ns, decided_ns + later_ns))
+        assert status(job, console, capsys)[ROWS[3]].startswith(said)
