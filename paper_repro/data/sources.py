@@ -10,8 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pooch
@@ -77,7 +78,7 @@ def gunzip(source: Path, target: Path, digest: str) -> bool:
                 shutil.copyfileobj(packed, out)
             if sha256(temporary) != digest:
                 raise EOFError("other content")
-    except (OSError, EOFError):  # not a gzip file, cut short, or another
+    except (OSError, EOFError, zlib.error):  # not a gzip file, cut short, damaged, or another
         return False
     return True
 
@@ -109,9 +110,14 @@ def debian_package(package: str, folder: Path) -> Path:
     except UserError:
         if not as_root:
             raise
-        subprocess.run([*apt, "update"], capture_output=True, timeout=300)  # a fresh container has no package lists yet
+        with suppress(subprocess.TimeoutExpired):  # a fresh container has no package lists yet
+            subprocess.run([*apt, "update"], capture_output=True, timeout=300)
         archive = _downloaded([*apt, "download", package], folder, f"{package}_*.deb")
-    subprocess.run(["dpkg-deb", "-x", archive.name, "."], cwd=folder, check=True, capture_output=True)
+    unpacked = subprocess.run(["dpkg-deb", "-x", archive.name, "."], cwd=folder, capture_output=True, text=True)
+    if unpacked.returncode:
+        raise UserError(
+            f"unpacking {archive.name} failed: {_last_line(unpacked.stderr) or 'dpkg-deb does not say why'}"
+        )
     return folder
 
 
@@ -138,6 +144,10 @@ def _downloaded(command: Sequence[str], folder: Path, pattern: str) -> Path:
         raise UserError(f"downloading {command[-1]} took more than 10 minutes") from error
     files = sorted(folder.glob(pattern))
     if result.returncode or not files:
-        reason = (result.stderr.strip().splitlines() or ["nothing was downloaded"])[-1]
+        reason = _last_line(result.stderr) or "nothing was downloaded"
         raise UserError(f"downloading {command[-1]} failed: {reason}")
     return files[-1]
+
+
+def _last_line(text: str) -> str:
+    return next(reversed(text.strip().splitlines()), "")

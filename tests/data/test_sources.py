@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import subprocess
 from pathlib import Path
 
 import filelock
@@ -44,3 +46,37 @@ def test_what_fails_under_the_claim_is_told_and_the_lock_released(tmp_path: Path
         raise UserError("as it is")
     with filelock.FileLock(lock, timeout=0):
         pass
+
+
+def test_a_damaged_archive_is_none(tmp_path: Path) -> None:
+    """Such as one that a disk has garbled: its header is whole, and its first block is of no kind that there is."""
+    packed = bytearray(gzip.compress(b"content" * 50, mtime=0))
+    packed[10] = 0xFF
+    (tmp_path / "file.gz").write_bytes(packed)
+    assert not sources.gunzip(tmp_path / "file.gz", tmp_path / "file", "0" * 64)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.gz"]
+
+
+def test_what_fails_of_a_debian_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Package lists that do not come leave those that are there; a package that cannot be unpacked is an error."""
+    calls = []
+
+    def run(command: list[str], check: bool = False, **_options) -> subprocess.CompletedProcess[str]:
+        calls.append(command[-1])
+        if command[-1] == "update":
+            raise subprocess.TimeoutExpired(command, 300)
+        if command[0] == "dpkg-deb":
+            if check:
+                raise subprocess.CalledProcessError(2, command)
+            return subprocess.CompletedProcess(command, 2, "", "dpkg-deb: error: 'one_1.deb' is no Debian archive\n")
+        if len(calls) == 1:
+            return subprocess.CompletedProcess(command, 100, "", "E: Unable to locate package one\n")
+        (tmp_path / "one_1.deb").touch()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(sources.shutil, "which", lambda name: name)
+    monkeypatch.setattr(sources.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(sources.subprocess, "run", run)
+    with pytest.raises(UserError, match=r"^unpacking one_1\.deb failed: dpkg-deb: error: 'one_1\.deb' is no Debian"):
+        sources.debian_package("one", tmp_path)
+    assert calls == ["one", "update", "one", "."]
