@@ -15,7 +15,7 @@ from paper_repro.methods import plugins
 from paper_repro.runs import launch
 from paper_repro.terminal import Console
 from paper_repro.workflows import regress
-from paper_repro.workflows.dial import DIALS, end, find, secant
+from paper_repro.workflows.dial import DIALS, RUNS, end, find, secant
 from paper_repro.workflows.job import Job
 from tests.runs.in_this_process import LaunchHere
 from tests.training.tiny import SPEC, install
@@ -48,6 +48,16 @@ def test_runs_end_when_one_is_near_and_serve_the_next_row() -> None:
     assert abs(known[find(ends_at, known, first, 2.0, 98.0)] - 98.0) <= 0.3
     with pytest.raises(UserError, match="no value ends near 95 %"):
         find(lambda value: 10.0 + value, {}, 1.0, 2.0, 95.0)
+
+
+def test_the_last_run_counts_too() -> None:
+    tried: list[float] = []
+
+    def ends_at(value: float) -> float:
+        tried.append(value)
+        return 95.0 if len(tried) == RUNS else 10.0 + len(tried)
+
+    assert find(ends_at, {}, 1.0, 2.0, 95.0) == tried[-1] and len(tried) == RUNS
 
 
 def test_every_row_that_asks_for_no_sparsity_has_a_dial() -> None:
