@@ -173,6 +173,12 @@ def require_pruning(spec: Spec) -> Forecast | None:
     when = (
         f"only at epoch {result.onset_epoch:.1f}" if result.onset_epoch else f"never (s ends at {result.final_s:.4g})"
     )
+    if not method.decay_of_s(1.0):
+        lowest = math.ceil(100.0 * onset_s(method)) / 100.0
+        raise UserError(
+            f"{spec.name} would stay dense: with s_init = {method.s_init:g}, g(s) never leaves zero. {spec.method} has "
+            f"no weight decay on s, and little else moves s from there; take s_init = {lowest:g} or above"
+        )
     begins = "leaves zero" if method.starts_at is None else "meets what it is to zero"
     raise UserError(
         f"{spec.name} would stay dense: with s_init = {method.s_init:g} and {method.decay_name} = "

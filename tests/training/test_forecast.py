@@ -133,6 +133,18 @@ def test_an_onset_too_late_to_matter_is_refused_too() -> None:
         require_pruning(replace(SHORT, method_args={"s_init": late}))
 
 
+@pytest.mark.parametrize("slope", [1.0, 7.0])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_where_s_has_no_weight_decay_another_one_is_not_advised(optimizer: str, slope: float) -> None:
+    low = replace(SHORT, method="autosparse", method_args={"s_init": -20.0, "slope": slope}, optimizer=optimizer)
+    with pytest.raises(UserError, match="would stay dense") as error:
+        require_pruning(low)
+    assert not re.search(r"weight_decay|at this s_init|at epoch", str(error.value))
+    s_init = float(re.search(r"take s_init = (\S+) or above", str(error.value)).group(1))
+    assert s_init == pytest.approx(-10.0 / slope, abs=0.01)
+    assert require_pruning(replace(low, method_args={"s_init": s_init, "slope": slope})).onset_step == 0
+
+
 def test_methods_with_a_schedule_have_no_forecast() -> None:
     assert require_pruning(replace(PAPER, method="gmp", method_args={"sparsity_pct": 90.0})) is None
     assert require_pruning(replace(PAPER, method="dense", method_args={})) is None
