@@ -1,7 +1,8 @@
 """A table's rows on a network of the user's: the tier's protocol, and STR's values by the balance of thresholds.
 
 The network takes the place of the table's; a data set that its file brings along takes the place of the tier's, and is
-trained for as many steps as the tier takes. Three rules give STR's values (``presets``), from those of the row:
+trained for as many steps as the tier takes, in whole epochs. Three rules give STR's values (``presets``), from those of
+the row:
 
 - slope: the row's, times how much steeper the balance has to be on this network than on the tier's
   (``presets.balancing_slope``). Both are measured on initial weights, at one sparsity for all rows. Batch norm makes
@@ -10,8 +11,9 @@ trained for as many steps as the tier takes. Three rules give STR's values (``pr
 - s_init: the one with which thresholds leave zero at the same share of training (``presets.s_init``).
 
 Where plain STR ends depends on how far training shrinks the weights, which is not known beforehand. STR is therefore
-asked for the sparsity that a row stands for: plain STR goes on until it is there, or until 60 % of training, and holds
-its budget then (``target = "freeze"``). Rows that have a budget, or ranks, of the paper's own network are left out.
+asked for the sparsity that a row stands for: plain STR runs until that is reached, and then holds the sparsity of
+every layer (``target = "freeze"``). If it is not reached by 60 % of training, all thresholds are moved at once to reach
+it. Rows that have a budget, or ranks, of the paper's own network are left out.
 """
 
 from __future__ import annotations
@@ -146,7 +148,9 @@ def layer_lines(size: Account) -> list[tuple[str, str, str, str]]:
 
 
 def _fitted(spec: Spec, own: OwnNetwork) -> Spec:
-    """The protocol of ``spec`` for this network, for as many steps as it takes there, or more to fill an epoch."""
+    """The protocol of ``spec`` for this network, for as many steps as it takes there, or more to fill an epoch. Warm-up
+    has whole epochs too, and fewer steps where it does not fill them; training is always longer.
+    """
     changed = replace(
         spec,
         model=own.plugin.name,
@@ -161,9 +165,9 @@ def _fitted(spec: Spec, own: OwnNetwork) -> Spec:
             f"{own.plugin}: its batch norm cannot train on a single example, and the last batch of an epoch has one: "
             f"{facts.train_examples} examples in batches of {changed.batch_size}; leave one out, or add one"
         )
-    longer = max(1.0, steps_per_epoch(spec) / steps_per_epoch(changed))
+    epochs = steps_per_epoch(spec) / steps_per_epoch(changed)  # of this data for one of the tier's
     return replace(
-        changed, epochs=math.ceil(spec.epochs * longer), warmup_epochs=math.floor(spec.warmup_epochs * longer)
+        changed, epochs=math.ceil(spec.epochs * epochs), warmup_epochs=math.floor(spec.warmup_epochs * epochs)
     )
 
 

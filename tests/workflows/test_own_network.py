@@ -171,6 +171,17 @@ def test_a_last_batch_of_one_example_is_refused_where_batch_norm_cannot_take_it(
             job.specs()
 
 
+def test_larger_data_is_trained_for_as_many_steps_as_the_tier_takes(tmp_path: Path) -> None:
+    """In whole epochs: one where the tier takes fewer steps, and warm-up only where it fills some."""
+    examples = 4 * catalog.dataset("watch").train_examples
+    own = own_network.loaded(written(tmp_path, DRAWS % {"examples": examples}, "larger.py"), "watch")
+    recipe = replace(tables.load("resnet50").tier("smoke").base, method="dense", dataset="watch", batch_size=10)
+    assert own.data == "larger_data"
+    for (epochs, warmup), wanted in {(16, 4): (4, 1), (16, 3): (4, 0), (17, 1): (5, 0), (1, 0): (1, 0)}.items():
+        fitted = own_network._fitted(replace(recipe, epochs=epochs, warmup_epochs=warmup), own)
+        assert (fitted.epochs, fitted.warmup_epochs) == wanted and fitted.dataset == "larger_data"
+
+
 def test_a_network_of_a_few_weights_is_told_so(tmp_path: Path) -> None:
     few = DRAWS.replace("64", "1") % {"examples": 64}
     with pytest.raises(UserError, match="few: it has too few weights for STR's slope"):
