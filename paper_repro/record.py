@@ -192,7 +192,12 @@ def read(folder: Path) -> Record:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} has no {FILE}: it holds no finished run") from None
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be read: {error.strerror or error}. The run may be whole; mend that, and try again",
+            exit_code=3,
+        ) from error
+    except ValueError as error:
         raise UserError(f"{file} is damaged ({error}); {TRAIN_AGAIN}", exit_code=3) from error
     if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
         raise UserError(f"{file} is no result of schema {SCHEMA}: another version wrote it; {TRAIN_AGAIN}", exit_code=3)

@@ -90,6 +90,19 @@ def test_a_file_that_is_cut_off_and_one_that_is_not_there(folder: Path, tmp_path
         record.read(tmp_path / "none")
 
 
+def test_a_file_that_cannot_be_read_is_not_called_damaged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleting its folder, the advice for a damaged one, would lose a run that may be whole."""
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(UserError, match=r"result\.json cannot be read: Permission denied") as error:
+        record.finished(folder, SPEC)
+    assert error.value.exit_code == 3
+    assert "delete" not in str(error.value) and "damaged" not in str(error.value)
+
+
 def test_a_run_of_another_spec_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match=r"belongs to another run \(lr: 0\.1 there, 0\.2 here\)"):
         record.finished(folder, replace(SPEC, lr=0.2))
