@@ -4,8 +4,6 @@ exit code.
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,10 @@ from rich.text import Text
 
 from paper_repro import __version__, tables
 from paper_repro.data.sources import data_root
-from paper_repro.errors import CRASHED, EXIT_CODES, UserError
+from paper_repro.errors import EXIT_CODES, UserError
 from paper_repro.spec import AUTOCASTS, FLOAT32, LOADERS, OPTIONS, options_text
 from paper_repro.tables import AUDIT, CHECKPOINT
-from paper_repro.terminal import Console, in_any_encoding
+from paper_repro.terminal import Console, run_command
 from paper_repro.verdict import MARGIN
 from paper_repro.workflows.job import Job
 
@@ -400,25 +398,5 @@ def require_no_training_options(job: Job) -> None:
 
 
 def main() -> None:
-    """Run the command line. Mistakes of the user end in one sentence on standard error and exit code 2, not in a
-    traceback; a fault of this program ends in one, and in an exit code that is no answer.
-    """
-    try:
-        in_any_encoding(sys.stdout, sys.stderr)
-        sys.exit(cli.main(standalone_mode=False))
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:  # full disk, read-only folder: the message names the file
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Exception:  # Python's own exit code would be 1, which is an answer
-        traceback.print_exc()
-        print("error: that is a fault of this program, not an answer; please report it", file=sys.stderr)
-        sys.exit(CRASHED)
+    """Run the command line."""
+    run_command(cli)

@@ -1,13 +1,19 @@
-"""What the terminal shows. Text is printed as it is: paths, errors and a plug-in's words may hold brackets and colons,
-which rich would take for markup. Emphasis is asked for in code: ``Text.assemble(("word", "bold"), rest)``.
+"""What the terminal shows, and how a command ends there. Text is printed as it is: paths, errors and a plug-in's words
+may hold brackets and colons, which rich would take for markup. Emphasis is asked for in code:
+``Text.assemble(("word", "bold"), rest)``.
 """
 
 from __future__ import annotations
 
 import codecs
-from typing import Any, TextIO
+import sys
+import traceback
+from typing import Any, NoReturn, TextIO
 
+import click
 import rich.console
+
+from paper_repro.errors import CRASHED, UserError
 
 ASCII = dict.fromkeys("–−—", "-") | dict.fromkeys("“”", '"') | {"’": "'", "…": "..."}
 ASCII |= {"×": "x", "≤": "<=", "≥": ">=", "±": "+-"}
@@ -35,6 +41,32 @@ def in_any_encoding(*streams: TextIO) -> None:
     for stream in streams:
         if hasattr(stream, "reconfigure"):  # not where a test, or a caller, has put something else in its place
             stream.reconfigure(errors="paper_repro")
+
+
+def run_command(command: click.Command) -> NoReturn:
+    """Run a command with the arguments of this process, and exit. Mistakes of the user end in one sentence on standard
+    error and exit code 2, not in a traceback; a fault of this program ends in one, and in an exit code that is no
+    answer.
+    """
+    try:
+        in_any_encoding(sys.stdout, sys.stderr)
+        sys.exit(command.main(standalone_mode=False))
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:  # full disk, read-only folder: the message names the file
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception:  # Python's own exit code would be 1, which is an answer
+        traceback.print_exc()
+        print("error: that is a fault of this program, not an answer; please report it", file=sys.stderr)
+        sys.exit(CRASHED)
 
 
 def _nearest(error: UnicodeError) -> tuple[str, int]:

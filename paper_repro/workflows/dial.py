@@ -20,7 +20,7 @@ import click
 from paper_repro import record, tables
 from paper_repro.errors import UserError, require_known
 from paper_repro.spec import Spec
-from paper_repro.terminal import Console
+from paper_repro.terminal import Console, run_command
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import train_named
 
@@ -107,4 +107,4 @@ def main(table: str, tier: str, method: str, runs: Path, data_root: Path) -> Non
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

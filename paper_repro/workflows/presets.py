@@ -53,6 +53,7 @@ from paper_repro.methods.balance import implied_l1, slopes_to_keep
 from paper_repro.methods.distributions import kth_smallest
 from paper_repro.methods.str import STR
 from paper_repro.spec import Spec
+from paper_repro.terminal import run_command
 from paper_repro.training import randomness
 from paper_repro.training.forecast import decay_factors, forecast, onset_s, steps_per_epoch
 from paper_repro.training.schedule import learning_rates
@@ -191,4 +192,4 @@ def main(table: str, tier: str, runs: Path, results: Path | None, pull: float) -
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from paper_repro import methods, tables
 pytest.importorskip("sphinx", reason="`make site` installs what the site needs")
 pytest.importorskip("bokeh")
 
+from paper_repro.evidence import provenance
+from paper_repro.report.site import build
 from paper_repro.report.site.build import sources
 from paper_repro.report.site.sortable import sortable
 
@@ -121,6 +124,15 @@ def test_a_method_that_takes_ranks_leads_to_its_tables(made: tuple[Path, dict[Pa
 def test_the_same_results_give_the_same_pages(made: tuple[Path, dict[Path, bytes]]) -> None:
     folder, generated = made
     assert sources(ROOT / "results", folder / "docs") == generated
+
+
+def test_a_mistake_ends_in_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["site"])
+    monkeypatch.setattr(provenance, "repository", lambda: Path("installed"))
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(Path(build.__file__).with_name("__main__.py")), run_name="__main__")
+    said = capsys.readouterr().err
+    assert done.value.code == 2 and said.startswith("error: paper_repro is installed without its repository")
 
 
 def test_a_table_is_readable_without_scripts() -> None:

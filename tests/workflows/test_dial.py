@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,7 +17,7 @@ from paper_repro.evidence import provenance
 from paper_repro.methods import plugins
 from paper_repro.runs import launch
 from paper_repro.terminal import Console
-from paper_repro.workflows import regress
+from paper_repro.workflows import dial, presets, regress
 from paper_repro.workflows.dial import DIALS, RUNS, end, find, secant
 from paper_repro.workflows.job import Job
 from tests.runs.in_this_process import LaunchHere
@@ -58,6 +61,18 @@ def test_the_last_run_counts_too() -> None:
         return 95.0 if len(tried) == RUNS else 10.0 + len(tried)
 
     assert find(ends_at, {}, 1.0, 2.0, 95.0) == tried[-1] and len(tried) == RUNS
+
+
+@pytest.mark.parametrize("module", [dial, presets])
+def test_a_mistake_ends_in_a_sentence(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [module.__name__, "resnt50", "smoke", "lats"][: 3 + (module is dial)])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(module.__file__ or "", run_name="__main__")
+    said = capsys.readouterr().err
+    assert done.value.code == 2 and said.startswith("error: ") and "Did you mean 'resnet50'" in said
+    assert said.count("\n") == 1
 
 
 def test_every_row_that_asks_for_no_sparsity_has_a_dial() -> None:

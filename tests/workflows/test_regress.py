@@ -491,8 +491,8 @@ def test_a_fault_of_the_program_ends_in_a_code_that_is_no_answer(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(regress, "regress", lambda question, console: {}["missing"])
-    assert call(monkeypatch, "gmp", "--data-root", ".") == cli.CRASHED
-    assert f"  {cli.CRASHED}  " in errors.EXIT_CODES and "KeyError: 'missing'" in capfd.readouterr().err
+    assert call(monkeypatch, "gmp", "--data-root", ".") == errors.CRASHED
+    assert f"  {errors.CRASHED}  " in errors.EXIT_CODES and "KeyError: 'missing'" in capfd.readouterr().err
 
 
 def test_a_broken_plugin_is_not_trained(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
