@@ -18,14 +18,12 @@ import pandas as pd
 
 from paper_repro import tables
 from paper_repro.errors import UserError
-from paper_repro.evidence import claims, results, tolerances, verdicts
+from paper_repro.evidence import claims, failures, results, tolerances, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.layers import sparsity_pct
 from paper_repro.evidence.lines import KINDS, WITHOUT_NETWORK, SpeedLine, update_schema_document
 from paper_repro.evidence.provenance import of_repository, repository
-from paper_repro.paper.printed import File, Name
-from paper_repro.reading import read_rows
 from paper_repro.report import documents as page_parts
 from paper_repro.report import figures, notebook, summary
 from paper_repro.tables import AUDIT
@@ -33,16 +31,6 @@ from paper_repro.tables import AUDIT
 OK, INCOMPLETE, ON_RECORD, FAIL = "OK", "INCOMPLETE", "ON RECORD", "FAIL"
 REQUIRED_TIERS = ("smoke",)  # whose results are committed for every table; others are checked where they are there
 Finding = tuple[str, str]  # OK, INCOMPLETE, ON RECORD or FAIL, and a sentence
-
-
-class Failure(File):
-    """A line of results/failures.csv: a reproduced number that does not come out, and what is known about it."""
-
-    table: Name
-    tier: Name
-    row: Name
-    quantity: Name
-    known: Name
 
 
 class Committed:
@@ -205,9 +193,7 @@ def tolerated(committed: Committed) -> Iterator[Finding]:
     """Trained numbers lie within their tolerance, or are on record as failures: sparsity of its target; at full scale
     everything of the printed number. What a tier cannot test is UNTESTED.
     """
-    file = committed.root / "failures.csv"
-    key = ("table", "tier", "row", "quantity")
-    listed = read_rows(file, Failure, *key, may_be_empty=True) if file.exists() else []
+    listed = failures.read_failures(committed.root)
     known = {(line.table, line.tier, line.row, line.quantity): line.known for line in listed}
     for where, evidence in committed.tiers():
         trained = []
@@ -225,6 +211,7 @@ def tolerated(committed: Committed) -> Iterator[Finding]:
                     )
         yield OK, f"{where}: trained numbers: {summary.counted(trained)}"
     for place in known:
+        file = committed.root / failures.FILE
         yield FAIL, f"{file} has a failure that is none any more, remove it: {', '.join(place)}"
 
 

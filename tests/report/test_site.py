@@ -18,7 +18,7 @@ pytest.importorskip("sphinx", reason="`make site` installs what the site needs")
 pytest.importorskip("bokeh")
 
 from paper_repro.evidence import provenance
-from paper_repro.report.site import build
+from paper_repro.report.site import build, pages
 from paper_repro.report.site.build import sources
 from paper_repro.report.site.sortable import sortable
 
@@ -124,6 +124,14 @@ def test_a_method_that_takes_ranks_leads_to_its_tables(made: tuple[Path, dict[Pa
 def test_the_same_results_give_the_same_pages(made: tuple[Path, dict[Path, bytes]]) -> None:
     folder, generated = made
     assert sources(ROOT / "results", folder / "docs") == generated
+
+
+def test_results_without_a_list_of_failures_have_none_on_record(tmp_path: Path) -> None:
+    assert pages.failures(tmp_path).endswith(" None is on record.\n")
+    line = "resnet50,smoke,gmp-90,trained_sparsity_pct,diverges"
+    (tmp_path / "failures.csv").write_text(f"table,tier,row,quantity,known\n{line}\n", encoding="utf-8")
+    text = pages.failures(tmp_path)
+    assert "diverges" in text and "What is known" in text and "trained sparsity" in text and "None is" not in text
 
 
 def test_a_mistake_ends_in_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from paper_repro.data.catalog import dataset
 from paper_repro.evidence import claims, evidence, results, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.failures import read_failures
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.evidence.statistics import PERCENT, Summary
 from paper_repro.evidence.verdicts import Comparison
@@ -419,7 +420,14 @@ def errata(results_dir: Path) -> str:
 
 def failures(results_dir: Path) -> str:
     """Every reproduced number that does not come out, with what is known about it."""
-    frame = pd.read_csv(results_dir / "failures.csv", dtype=str, keep_default_na=False)
+    text = (
+        "Every number that was trained here and is FAIL, with what is known about it. Claims that fail are on the "
+        "pages of their tables."
+    )
+    on_record = read_failures(results_dir)
+    if not on_record:
+        return f"# What does not come out\n\n{text} None is on record.\n"
+    frame = pd.DataFrame([line.model_dump() for line in on_record])
     names = {"top1_pct": "accuracy", verdicts.TRAINED_SPARSITY: "trained sparsity"}
     pages = [link(code(table), f"tables/{table}.html") for table in frame["table"]]
     frame = frame.assign(
@@ -429,8 +437,4 @@ def failures(results_dir: Path) -> str:
         known=frame["known"].map(why),
     )
     frame = frame.rename(columns=str.capitalize).rename(columns={"Known": "What is known"})
-    text = (
-        "Every number that was trained here and is FAIL, with what is known about it. Claims that fail are on the "
-        "pages of their tables."
-    )
     return f"# What does not come out\n\n{text}\n\n{sortable(frame, 'failures', 'Numbers that fail.')}"
