@@ -147,15 +147,20 @@ class Provenance(Part):
     processes: int = 1
 
     @property
-    def arithmetic(self) -> str:
-        """What rounds: processor, threads and library. Where it is the same, the same spec ends the same."""
+    def machine(self) -> str:
+        """Processor or GPU, threads and version of PyTorch: what lines of results name as well."""
         where = self.device
         if self.device == "cpu":
             where = ", ".join(
                 filter(None, (self.cpu, self.processor, f"{self.threads} thread{'s' * (self.threads > 1)}"))
             )
         several = f"{self.processes} x " if self.processes > 1 else ""
-        return f"{several}{where}, torch {self.torch} on {self.platform}"
+        return f"{several}{where}, torch {self.torch}"
+
+    @property
+    def arithmetic(self) -> str:
+        """What rounds: processor, threads, library and platform. Where it is the same, the same spec ends the same."""
+        return f"{self.machine} on {self.platform}"
 
 
 def _spec(value: Any) -> Spec:

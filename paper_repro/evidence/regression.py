@@ -19,14 +19,16 @@ from paper_repro.evidence.contrast import Answer, At, Contrast, Network, contras
 from paper_repro.evidence.statistics import MOST_SEEDS, Summary, seeds_needed, summarise
 from paper_repro.spec import Spec
 
-TEXTS = ("dataset", "origin", "arithmetic", "commit", "dirty", "torch", "device")  # of a stored run
+TEXTS = ("dataset", "origin", "arithmetic", "machine", "commit", "dirty", "torch", "device")  # of a stored run
 AXES = (At.SPARSITY, At.MACS)
 NUMBERS = ("top1_pct", "sparsity_pct", "macs_m", "str_top1_pct", "difference", "low", "high", "p")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One run, of the method or of STR. ``origin`` says where it was found."""
+    """One run, of the method or of STR. ``origin`` says where it was found, ``arithmetic`` what its pair has in common
+    with it, and ``machine`` what trained it, in the same words wherever it was found.
+    """
 
     spec: str
     regime_pct: float
@@ -38,6 +40,7 @@ class Measured:
     dataset: str = ""
     origin: str = ""
     arithmetic: str = ""
+    machine: str = ""
     commit: str = "unknown"
     dirty: str = "unknown"
     torch: str = "unknown"

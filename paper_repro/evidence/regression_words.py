@@ -86,7 +86,7 @@ def claimed_sparsity(runs: Sequence[Measured]) -> list[str]:
 
 def sources(runs: Sequence[Measured]) -> list[str]:
     """How many runs came from where, and what trained them."""
-    origins = [f"{run.origin}, {run.arithmetic}" for run in runs if run.origin]
+    origins = [f"{run.origin}, {run.machine}" for run in runs if run.origin]
     return [f"{origins.count(origin)} runs from {origin}" for origin in sorted(set(origins))]
 
 
@@ -95,10 +95,10 @@ def cost_of_reuse(runs: Sequence[Measured], twice: Sequence[float]) -> str:
     ``twice``: for each run that is here and among the committed ones, the points of accuracy between the two.
     """
     paired = [run for run in runs if run.usable]
-    machines = sorted({run.arithmetic for run in paired})
+    machines = sorted({run.machine for run in paired})
     if len(machines) < 2 and all(run.origin.endswith("/") for run in paired):
         return ""
-    text = f"these runs are of {len(machines)} machines ({'; '.join(machines)}). "
+    text = f"these runs are of {len(machines)} machines, as far as results name them ({'; '.join(machines)}). "
     if len(machines) < 2:
         text = f"these runs are of {machines[0]}; whether of one machine, results do not say. "
     text += (

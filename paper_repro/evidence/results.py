@@ -25,6 +25,7 @@ from paper_repro.reading import once, read_rows, require_unique, validated
 from paper_repro.record import Layer, Point, Provenance, Record
 from paper_repro.spec import Spec
 
+DEVICE = re.compile(r"(?:(?P<processes>\d+) x )?(?:cpu \((?P<cpu>.*)\)|(?P<name>.*))")  # as ``_device`` writes it
 OF_RUNS = ("runs", "budgets", "history", "epochs")  # what `collect` brings together; the rest is the audit's
 
 
@@ -307,3 +308,14 @@ def _device(made_by: Provenance) -> str:
     """
     name = f"cpu ({made_by.cpu})" if made_by.device == "cpu" and made_by.cpu else made_by.device
     return name if made_by.processes == 1 else f"{made_by.processes} x {name}"
+
+
+def machine(line: Mapping[str, Any]) -> str:
+    """``Provenance.machine`` of the run that a line is of, so that a machine has one name, wherever its runs are kept.
+    Lines of code that did not keep the processor have a shorter one.
+    """
+    found = DEVICE.fullmatch(line["device"])
+    assert found is not None
+    made_by = {"device": "cpu" if found["cpu"] else found["name"], "cpu": found["cpu"] or found["name"]}
+    kept = {name: line[name] for name in ("processor", "threads", "torch")}
+    return Provenance.model_validate({**kept, **made_by, "processes": found["processes"] or 1}).machine

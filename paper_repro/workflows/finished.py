@@ -28,8 +28,9 @@ def trained(job: Job, specs: Iterable[Spec]) -> Stored:
     for spec in specs:
         run = record.finished(job.runs / spec.name, spec)
         if run is not None:
-            made_by = {**as_written(run.provenance), "arithmetic": run.provenance.arithmetic}
-            known[spec.name] = {**made_by, **as_written(run.result), "origin": f"{job.runs}/"}
+            where = {name: getattr(run.provenance, name) for name in ("arithmetic", "machine")}
+            made_by = {**as_written(run.provenance), **where, "origin": f"{job.runs}/"}
+            known[spec.name] = {**as_written(run.result), **made_by}
     return known
 
 
@@ -42,9 +43,9 @@ def committed(job: Job, specs: Iterable[Spec]) -> Stored:
     lines = [
         line for folder in folders for kind in ("runs", "trials") for line in _lines(folder, job.tier, kind, names)
     ]
-    machines = Counter(machine for _, machine in {(line["spec"], line["arithmetic"]) for line in lines})
+    machines = Counter(machine for _, machine in {(line["spec"], line["machine"]) for line in lines})
     known: Stored = {}
-    for line in sorted(lines, key=lambda line: -machines[line["arithmetic"]]):
+    for line in sorted(lines, key=lambda line: -machines[line["machine"]]):
         known.setdefault(line["spec"], line)
     return known
 
@@ -56,11 +57,11 @@ def _lines(folder: Path, tier: str, kind: str, names: set[str]) -> Iterator[dict
         for values in frame[frame["spec"].isin(names)].to_dict("records"):
             line = {str(key): value for key, value in values.items()}
             if kind == "runs":
-                line["arithmetic"] = arithmetic(line)
+                line |= {"arithmetic": arithmetic(line), "machine": results.machine(line)}
             elif line["seed"] == SEED_OF_TRIALS:
                 continue
             else:
-                line["arithmetic"] = line["machine"]
+                line |= {"arithmetic": line["machine"], "machine": line["machine"].rsplit(" on ", 1)[0]}
             yield {**line, "origin": f"{_from_here(file)} (commit {line['commit'][:7]})"}
 
 

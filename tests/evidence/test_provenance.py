@@ -103,6 +103,7 @@ def test_runs_of_one_arithmetic_have_one_processor_library_and_number_of_threads
     assert made_by.arithmetic == "EPYC, family 25, avx2, 1 thread, torch 2.1 on Linux"
     for change in ({"processor": "family 26, avx2"}, {"threads": 2}, {"torch": "2.2"}, {"processes": 2}):
         assert made_by.model_copy(update=change).arithmetic != made_by.arithmetic
+    assert made_by.machine == "EPYC, family 25, avx2, 1 thread, torch 2.1"
     on_gpu = made_by.model_copy(update={"device": "H100", "processes": 4})
     assert on_gpu.arithmetic == "4 x H100, torch 2.1 on Linux"  # whatever processor feeds it
 

@@ -152,13 +152,13 @@ def test_numbers_as_csv() -> None:
 
 
 def test_runs_of_another_machine_are_no_pair_unless_asked_for() -> None:
-    mine = [replace(run(92.0, 90.0, seed), arithmetic="one") for seed in range(3)]
-    theirs = [replace(item, arithmetic="other") for item in both()]
+    mine = [replace(run(92.0, 90.0, seed), arithmetic="one", machine="one") for seed in range(3)]
+    theirs = [replace(item, arithmetic="other", machine="other") for item in both()]
     at_sparsity, _ = compare([90.0], mine, theirs, 0.5)
     assert at_sparsity.answer is Answer.NO_RESULT and "same data and machine" in at_sparsity.notes[0]
     at_sparsity, _ = compare([90.0], mine, theirs, 0.5, across_machines=True)
     assert at_sparsity.answer is Answer.BETTER
-    assert "of 2 machines (one; other)" in cost_of_reuse([*mine, *theirs], [])
+    assert "of 2 machines, as far as results name them (one; other)" in cost_of_reuse([*mine, *theirs], [])
     assert "no run is there from both" in cost_of_reuse([*mine, *theirs], [])
     assert "2 runs trained here and committed differ by 1.00 points in the mean, and by up to 1.50" in cost_of_reuse(
         [*mine, *theirs], [0.5, 1.5]
@@ -168,6 +168,8 @@ def test_runs_of_another_machine_are_no_pair_unless_asked_for() -> None:
     assert cost_of_reuse(here, [1.0]) == "" and "of one; whether of one machine" in cost_of_reuse(committed, [1.0])
     failed = run(None, 90.0, seed=3, status="failed")  # which is known from nowhere, and no part of a pair
     assert cost_of_reuse([*here, failed], [1.0]) == "" == cost_of_reuse([failed], [])
+    of_lines = [replace(item, arithmetic="another name of one") for item in committed]
+    assert "these runs are of one; whether of one machine" in cost_of_reuse([*here, *of_lines], [1.0])
 
 
 def noisy(regime: float, differences: Sequence[float]) -> list[Measured]:

@@ -13,6 +13,7 @@ from paper_repro.errors import UserError
 from paper_repro.evidence import evidence, results
 from paper_repro.evidence.lines import update_schema_document
 from paper_repro.evidence.provenance import repository
+from paper_repro.record import Provenance
 from tests.made_up import MakeRuns, fake_run
 from tests.made_up_record import change
 
@@ -429,3 +430,26 @@ def test_how_images_were_read_is_in_the_row(make_runs: MakeRuns, tmp_path: Path)
     frame = results.read(results.collect("resnet50", "smoke", [plain, read], tmp_path / "results")).set_index("row")
     assert frame.loc["gmp-80", "skipped_images"] == 3 and math.isnan(frame.loc["dense", "skipped_images"])
     assert frame["encoding"].to_dict() == {"dense": "", "gmp-80": "max_resolution=500 jpeg_quality=90"}
+
+
+@pytest.mark.parametrize(
+    "made_by",
+    [
+        Provenance(device="cpu", cpu="EPYC (4th)", processor="family 25, avx2", threads=2, torch="2.1"),
+        Provenance(device="cpu", cpu="EPYC", threads=1, torch="2.1", processes=4),
+        Provenance(device="H100 80GB", cpu="EPYC", processor="family 25", threads=1, torch="2.1", processes=2),
+        Provenance(device="H100 80GB", threads=1, torch="2.1"),
+    ],
+    ids=["cpu", "several cpus", "several gpus", "gpu"],
+)
+def test_a_line_names_the_machine_as_the_record_does(made_by: Provenance, make_runs: MakeRuns, tmp_path: Path) -> None:
+    (folder,) = make_runs(rows=["dense"])
+    record.write(record.read(folder).model_copy(update={"provenance": made_by}), folder)
+    file = results.collect("resnet50", "smoke", [folder], tmp_path / "results")
+    (line,) = results.read(file).to_dict("records")
+    assert results.machine(line) == made_by.machine
+
+
+def test_a_cpu_without_a_name_is_called_cpu() -> None:
+    line = {"device": "cpu", "processor": "", "threads": 1, "torch": "2"}
+    assert results.machine(line) == "cpu, 1 thread, torch 2"

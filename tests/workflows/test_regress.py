@@ -21,7 +21,7 @@ import pytest
 from paper_repro import cli, errors, methods, tables
 from paper_repro.conformance import preflight
 from paper_repro.conformance.protocol import CHECKS
-from paper_repro.evidence import provenance, results
+from paper_repro.evidence import provenance, regression, results
 from paper_repro.evidence.lines import SEED_OF_TRIALS, RunLine, TrialLine
 from paper_repro.record import Provenance
 from paper_repro.runs import launch
@@ -29,8 +29,8 @@ from paper_repro.spec import Spec
 from paper_repro.terminal import Console
 from paper_repro.workflows import finished, regress, tune
 from paper_repro.workflows.job import Job
+from tests.made_up_record import MADE_BY, leave
 from tests.made_up_record import finished as finished_result
-from tests.made_up_record import leave
 from tests.runs.in_this_process import LaunchHere
 from tests.runs.test_launch import WORKER
 from tests.training.tiny import SPEC, install
@@ -153,7 +153,7 @@ def test_the_example_from_end_to_end(monkeypatch: pytest.MonkeyPatch, capfd: pyt
         assert "one seed of STR gives no range of reseeding" in text and "SEEDS=3 (--seeds 3)" in text
     assert runs[0]["spec"]["method_sha256"] in html and "Fashion-MNIST" in html and "by Holm's method" in html
     here = finished.machine(Job("resnet50"))
-    assert f"STR: 2 runs from runs/, {here}" in out
+    assert f"STR: 2 runs from runs/, {here.rsplit(' on ', 1)[0]}\n" in out and here in html
     finished.require_one_machine(Job("resnet50"), finished.trained(Job("resnet50"), str_specs()))
     made_elsewhere = {"a": {"arithmetic": here.replace("torch ", "torch 1.")}}
     with pytest.raises(errors.UserError, match=r"runs/ has runs of another machine.*--reuse committed"):
@@ -190,7 +190,8 @@ def test_finished_runs_are_reused_and_strs_come_from_the_results(
     assert ("my_method 40 s0" in out) == (not finished)
     assert "STR: 4 runs from committed/resnet50/smoke.csv (commit 1111111)" in out
     assert not list(Path("mine").glob("str-*"))
-    assert "REUSE=committed: these runs are of 2 machines (" in out and "no run is there from both" in out
+    assert "REUSE=committed: these runs are of 2 machines, as far as results name them (" in out
+    assert "no run is there from both" in out
     assert "these runs are of 2 machines" in Path("regress/my_method/report.html").read_text(encoding="utf-8")
     assert call(monkeypatch, EXAMPLE, *TWO_SEEDS) == 0
     out, _ = capfd.readouterr()
@@ -381,6 +382,27 @@ def test_of_a_run_of_several_machines_that_with_most_runs_is_taken() -> None:
     both = finished.committed(job, [*str_specs(), *mine])
     assert {known["arithmetic"] for known in both.values()} == {"another"} and len(both) == 4
     assert {known["top1_pct"] for known in both.values()} == {60.0}
+
+
+def test_a_machine_has_one_name_here_in_the_results_and_among_trials() -> None:
+    write_str_results(Path("named"), top1_pct=50.0, seeds=1)
+    file = results.path(Path("named"), "resnet50", "smoke")
+    as_collected = {"device": f"cpu ({MADE_BY.cpu})", "torch": MADE_BY.torch, "options": "channels_last=true"}
+    results.write_lines(
+        [line.model_copy(update=as_collected) for line in results.read_lines(file, RunLine)], file, "runs"
+    )
+    common = {"tier": "smoke", "trial": 0, "settings": "as in the recipe", "chosen": "yes", "status": "finished"}
+    common |= {"dataset": "fashion_mnist", "commit": "2" * 40, "top1_pct": 60.0, "sparsity_pct": 50.0}
+    mine = replace(str_specs()[0], seed=1)
+    trial = TrialLine(**common, method="str", regime_pct=40.0, seed=1, spec=mine.name, machine=MADE_BY.arithmetic)
+    results.write_lines([trial], results.path(Path("named"), "resnet50", "smoke", "trials"), "trials")
+    job = Job("resnet50", results=Path("named"), runs=Path("named runs"))
+    leave(job.runs, mine, finished_result(mine, top1_pct=70.0, sparsity_pct=50.0))
+    known = [finished.committed(job, [*str_specs(), mine]), finished.trained(job, [mine])]
+    names = [run["machine"] for stored in known for run in stored.values()]
+    assert names == [MADE_BY.machine] * 4 and MADE_BY.machine == "Test CPU, 1 thread, torch 2.0"
+    (run,) = regression.measured([(40.0, mine)], known[1])
+    assert run.machine == MADE_BY.machine and run.arithmetic == MADE_BY.arithmetic
 
 
 def spec_of(file: Path) -> Spec:
