@@ -109,7 +109,7 @@ def test_the_fall_of_l1_is_per_unit_of_pull(tmp_path: Path, table: str, row: str
     found = made_up.load(tmp_path, table, rows=[row], recorded=True)
     assert found.plan is not None
     spec, history = found.plan.rows[row].spec, found.history
-    steps = history["epoch"] * (60_000 // spec.batch_size)
+    steps = history["epoch"] * math.ceil(60_000 / spec.batch_size)
     pull = spec.weight_decay * 0.1 * steps / (1 - spec.momentum)  # the made-up learning rate is 0.1
     for shape, wanted in ((np.exp(-pull), 1.0), (np.full(len(pull), 7.0), 0.0)):
         history["kept_l1"] = np.asarray(shape)
