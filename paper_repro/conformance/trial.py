@@ -87,7 +87,7 @@ def batch(step: int = 0) -> tuple[Tensor, Tensor]:
     """Images (16, 1, 8, 8) and labels, a function of the step alone."""
     generator = torch.Generator().manual_seed(step)
     labels = torch.randint(0, CLASSES, (16,), generator=generator)
-    return torch.randn(16, *INPUT_SIZE, generator=generator) + labels.view(-1, 1, 1, 1) / CLASSES, labels
+    return torch.randn(len(labels), *INPUT_SIZE, generator=generator) + labels.view(-1, 1, 1, 1) / CLASSES, labels
 
 
 class Training:
