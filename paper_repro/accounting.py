@@ -199,13 +199,14 @@ def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:
             macs[module] += elements.numel() * module.weight.shape[1:].numel()
 
     weight = next(iter(layers.values())).weight
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
         with torch.no_grad(), register_module_forward_hook(count):
             model(torch.zeros(1, *input_size, device=weight.device, dtype=weight.dtype))
     finally:
-        model.train(was_training)
+        for module, training in modes.items():
+            module.training = training
     first: dict[int, str] = {}  # weight -> the first layer that has it
     counted = []
     for name, layer in layers.items():

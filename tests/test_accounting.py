@@ -147,6 +147,14 @@ def test_of_fastgrnn_nothing_is_left_out() -> None:
         account(models.get("fastgrnn", num_classes=2, in_channels=9, rank_w=3, rank_u=4, hidden=8), (128, 9))
 
 
+def test_measuring_leaves_each_module_in_its_mode() -> None:
+    """Such as a batch norm whose statistics are to stand still while the others train."""
+    model = by_hand().train()
+    model[1].eval()
+    account(model, (3, 8, 8))
+    assert [module.training for module in model] == [True, False, True, True, True] and model.training
+
+
 def test_a_weight_that_layers_share_counts_once_and_its_work_each_time() -> None:
     model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))
     model[1].weight = model[0].weight
