@@ -165,16 +165,23 @@ def fullest_groups(model: nn.Module, m: int) -> dict[str, int]:
 
 
 def nonzero_sparsity_pct(model: nn.Module) -> float:
-    """Overall sparsity of the weights a forward pass would use now, in percent; works on parametrized modules too."""
-    used: dict[int, Tensor] = {}  # raw weight -> the one in use: a weight that layers share counts once
+    """Overall sparsity of the weights a forward pass would use now, in percent; works on parametrized modules too. A
+    weight that layers share counts once, and where they prune it in different ways, each of these.
+    """
+    first: dict[int, Tensor] = {}  # raw weight -> the one that the first layer that has it uses
+    used: list[Tensor] = []
     with torch.no_grad():
         for layer in counted_layers(model).values():
             held = parametrize.is_parametrized(layer, "weight")
             owner = cast(Any, layer.parametrizations).weight if held else layer
             raw = owner._parameters.get("original", owner._parameters.get("weight"))
-            used.setdefault(id(layer if raw is None else raw), layer.weight)
-        nonzero: int = sum(int(torch.count_nonzero(weight)) for weight in used.values())
-    return 100.0 * (1.0 - nonzero / sum(weight.numel() for weight in used.values()))
+            key, weight = id(layer if raw is None else raw), layer.weight
+            if key not in first or not torch.equal(first[key], weight):
+                used.append(weight)
+            first.setdefault(key, weight)
+        nonzero: int = sum(int(torch.count_nonzero(weight)) for weight in used)
+    total = sum(weight.numel() for weight in used)
+    return 100.0 * (1.0 - nonzero / total) if total else 0.0
 
 
 def account(model: nn.Module, input_size: tuple[int, ...]) -> Account:

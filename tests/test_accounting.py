@@ -166,3 +166,18 @@ def test_a_weight_that_layers_share_counts_once_and_its_work_each_time() -> None
     assert nonzero_sparsity_pct(model) == report.sparsity_pct == 12.5
     method = methods.get("gmp", sparsity_pct=50.0)
     assert nonzero_sparsity_pct(method.attach(model)) == 12.5
+
+
+def test_layers_that_share_a_weight_and_prune_it_each_in_its_way_count_each() -> None:
+    """In training as when finalized: their weights are two then."""
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))
+    model[2].weight = model[1].weight = model[0].weight
+    method = methods.get("gmp", budget={"0": 75.0, "1": 25.0, "2": 75.0})
+    method.attach(model)
+    for step in range(10):
+        method.before_step(model, step, 10)
+    assert nonzero_sparsity_pct(model) == account(method.finalize(model), (8,)).sparsity_pct == 50.0
+
+
+def test_a_network_without_layers_that_count_has_no_sparsity() -> None:
+    assert nonzero_sparsity_pct(nn.Sequential(nn.BatchNorm1d(3))) == 0.0
