@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softshrink
 
+from paper_repro.methods.base import wide
+
 softshrink_backward = torch.ops.aten.softshrink_backward.grad_input
 
 # Elements per step of the CPU's backward pass: three float32 blocks of this size stay in a core's level-2 cache.
@@ -114,7 +116,7 @@ class _OneThresholdOnCPU(torch.autograd.Function):
     """One threshold for a weight that is contiguous or channels_last, in two library kernels.
 
     The second runs block by block, so that the sum for the threshold is taken while a block is in cache; blocks are
-    summed in float64.
+    summed in float64, each in float32 at least.
     """
 
     @staticmethod
@@ -137,6 +139,6 @@ class _OneThresholdOnCPU(torch.autograd.Function):
         for first in range(0, len(flat), BLOCK):
             block = slice(first, first + BLOCK)
             part = softshrink_backward(grad[block], flat[block], ctx.value, grad_input=out[block])
-            total += torch.dot(part, flat[block].sign()).item()
+            total += torch.dot(part.to(wide(part)), flat[block].sign().to(wide(part))).item()
         shape, dtype = ctx.threshold
         return grad_weight, weight.new_full(shape, -total, dtype=dtype), None

@@ -127,6 +127,14 @@ def test_gradient_of_a_float32_threshold_under_bfloat16_weights_keeps_its_dtype(
     assert threshold.grad is not None and threshold.grad.dtype == torch.float32
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_gradient_of_a_threshold_is_summed_in_float32_whatever_the_weights_are(dtype: torch.dtype) -> None:
+    weight, grad = torch.ones(200, 200, dtype=dtype), torch.full((200, 200), 4.0, dtype=dtype)
+    grad[0, 0] = 5.0
+    *_, of_threshold = values_and_gradients(soft_threshold, weight, torch.tensor(0.25), grad)
+    assert of_threshold.item() == -160_001.0  # more than fp16 holds, and more digits than bf16 has
+
+
 @pytest.mark.gpu
 def test_no_synchronisation_on_a_gpu() -> None:
     weight = torch.randn(64, 64, 3, 3, device="cuda", requires_grad=True)
