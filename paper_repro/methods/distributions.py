@@ -25,7 +25,9 @@ from paper_repro.methods.n_of_m import Pattern, is_pattern, pattern
 
 def kept_dense(layers: Mapping[str, nn.Module], kinds: Iterable[str]) -> set[str]:
     """Names of the layers of these kinds: "first", "last", "depthwise"."""
-    convolutions = {name: layer for name, layer in layers.items() if isinstance(layer, nn.Conv2d)}
+    convolutions = {
+        name: layer for name, layer in layers.items() if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    }
     of_kind = {
         "first": {*list(layers)[:1]},
         "last": {*list(layers)[-1:]},

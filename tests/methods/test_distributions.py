@@ -18,6 +18,7 @@ from paper_repro.methods.distributions import (
     balance,
     distribute,
     erk,
+    kept_dense,
     kth_smallest,
     uniform,
 )
@@ -135,3 +136,11 @@ def test_uniform_spares_the_kinds_that_are_kept_dense() -> None:
     layers = counted_layers(network())
     budget = uniform(layers, 90.0, ["first", "last"])
     assert budget["conv1"] == budget["fc"] == 0.0 and set(list(budget.values())[1:-1]) == {90.0}
+
+
+def test_depthwise_convolutions_are_kept_dense_in_any_number_of_dimensions() -> None:
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    layers = {kind.__name__: kind(4, 8, 3, groups=4) for kind in kinds}
+    layers |= {f"{kind.__name__}, in two groups": kind(4, 8, 3, groups=2) for kind in kinds}
+    layers["of one channel"] = nn.Conv1d(1, 8, 3)
+    assert kept_dense(layers, ["depthwise"]) == {kind.__name__ for kind in kinds}
