@@ -19,7 +19,11 @@ from paper_repro.files import write
 
 def write_weights(tensors: Mapping[str, Tensor], path: Path) -> Path:
     """Write a state dict as safetensors; the file is complete or not there."""
-    return write(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+    # copies, because safetensors refuses tensors that share memory, such as the weight that two layers have in common
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    return write(path, save(copies))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

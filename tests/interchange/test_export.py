@@ -139,6 +139,15 @@ def test_a_run_that_left_no_weights_says_why(tmp_path: Path, status: str, messag
         written(run, tmp_path / "out")
 
 
+def test_weights_that_layers_share_are_written_for_each_of_them(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    network[1].weight = network[0].weight
+    state = network.state_dict()
+    stored = weight_files.read_weights(weight_files.write_weights(state, tmp_path / networks.WEIGHTS))
+    assert stored.keys() == state.keys() and all(torch.equal(stored[name], state[name]) for name in state)
+    assert networks.loaded(network, stored)[0].weight is network[1].weight
+
+
 def test_weights_of_any_memory_format_are_kept(tmp_path: Path) -> None:
     """As a run leaves them that was trained in channels_last."""
     weight = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
