@@ -182,7 +182,7 @@ class STR(Method):
             raise UserError(
                 "a target needs weights to prune, and the model has no convolution or fully connected layer"
             )
-        share = sparsity_pct / 100.0 * everything / sparse
+        share = sparsity_pct / 100.0 * everything / sparse if sparse else math.inf
         if share >= 1.0:
             raise UserError(
                 f"target_sparsity_pct = {sparsity_pct:g} is out of reach: layers that stay dense hold "

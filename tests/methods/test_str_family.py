@@ -284,6 +284,13 @@ def test_networks_that_str_bn_cannot_prune_are_refused() -> None:
         methods.get("str-bn").attach(Branches())
 
 
+def test_a_target_where_every_layer_stays_dense_is_refused() -> None:
+    """The classes are not pruned, and here is nothing else."""
+    method = methods.get("str-filter-pruning", target_sparsity_pct=50.0)
+    with pytest.raises(UserError, match=r"target_sparsity_pct = 50 is out of reach.* 100\.00 % of the weights"):
+        method.attach(nn.Sequential(nn.Linear(4, 4)))
+
+
 def test_misspelt_granularity_names_the_nearest() -> None:
     with pytest.raises(UserError, match="filter"):
         methods.get("str", granularity="filtre")
