@@ -13,6 +13,7 @@ just grown moves with it.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -150,8 +151,9 @@ def apportion(total: int, weights: Mapping[str, float], room: Mapping[str, int])
     while left > 0:
         takers = [name for name in weights if room[name] > shares[name]]
         scale = sum(weights[name] for name in takers)
-        # where there is no weight to go by, all are alike
-        quota = {name: left * (weights[name] / scale if scale > 0.0 else 1.0 / len(takers)) for name in takers}
+        # where there is no weight to go by, all are alike; so they are in a training that has diverged
+        known = 0.0 < scale < math.inf
+        quota = {name: left * (weights[name] / scale if known else 1.0 / len(takers)) for name in takers}
         whole = {name: int(value) for name, value in quota.items()}
         by_remainder = sorted(quota, key=lambda name: quota[name] - whole[name], reverse=True)
         for name in by_remainder[: left - sum(whole.values())]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -384,6 +385,8 @@ def test_nothing_is_ranked_while_the_rate_stands_still(name: str, monkeypatch: p
         (4, {"a": 0.0, "b": 0.0}, {"a": 9, "b": 9}, {"a": 2, "b": 2}),
         (9, {"a": 1.0, "b": 1.0}, {"a": 2, "b": 3}, {"a": 2, "b": 3}),
         (0, {"a": 1.0}, {"a": 2}, {"a": 0}),
+        (9, {"a": math.inf, "b": 1.0}, {"a": 9, "b": 9}, {"a": 5, "b": 4}),  # of a training that has diverged
+        (9, {"a": math.nan, "b": 1.0}, {"a": 9, "b": 9}, {"a": 5, "b": 4}),
     ],
 )
 def test_apportion(total: int, weights: dict, room: dict, expected: dict) -> None:
