@@ -61,7 +61,7 @@ class ContinuousSparsification(Method):
     def before_step(self, model: nn.Module, step: int, total_steps: int) -> None:
         for gate, _ in attached_layers(model).values():
             gate.sharpness.fill_(FINAL_SHARPNESS ** min(step / total_steps / self.end, 1.0))
-            gate.hard.fill_(step / total_steps >= self.end)
+            gate.hard.fill_(step / total_steps >= self.end or step == total_steps - 1)
 
     @torch.no_grad()
     def after_backward(self, model: nn.Module, step: int, total_steps: int) -> None:

@@ -331,3 +331,15 @@ def test_continuous_sparsification_by_hand() -> None:
     assert close(network[0].weight, [8.0, 0.0])
     with pytest.raises(UserError, match="above 0 and at most 1"):
         methods.get("continuous-sparsification", end=0.0)
+
+
+def test_gates_are_hard_in_the_last_step_at_the_latest() -> None:
+    network = row(4.0, 3.0)
+    method = methods.get("continuous-sparsification", s_init=0.0, end=1.0)
+    gate, _ = attached(method.attach(network)[0])
+    with torch.no_grad():
+        gate.s.copy_(torch.tensor([[0.001, -0.001]]))
+    method.before_step(network, 98, 100)
+    assert (network[0].weight != 0.0).all()
+    method.before_step(network, 99, 100)
+    assert close(method.finalize(network)[0].weight, [8.0, 0.0])
