@@ -46,10 +46,17 @@ class Schedule(ABC):
 
 @dataclass(frozen=True)
 class Cubic(Schedule):
-    """The schedule of Zhu and Gupta (2017): 1 - (1 - k / updates)^3 of the target; fast first, slow at the end."""
+    """The schedule of Zhu and Gupta (2017): 1 - (1 - k / updates)^3 of the target; fast first, slow at the end. The
+    last step reaches the target where no step begins as late as ``end``.
+    """
 
     def value(self, stage: int) -> float:
         return 1.0 - (1.0 - min(stage / self.updates, 1.0)) ** 3
+
+    def starting(self, step: int, total_steps: int) -> float | None:
+        if step == total_steps - 1 and self.stage(step / total_steps) < self.updates:
+            return 1.0
+        return super().starting(step, total_steps)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,13 @@ def test_cubic_by_hand() -> None:
     }
 
 
+@pytest.mark.parametrize("kind", [Cubic, CubicThenHold])
+def test_the_target_is_reached_by_the_last_step_at_the_latest(kind: type[Cubic]) -> None:
+    assert begun(kind(0.0, 1.0, 2), 10) == {5: pytest.approx(0.875), 9: 1.0}
+    assert begun(kind(0.2, 1.0, 1), 10) == {9: 1.0}
+    assert begun(kind(0.2, 0.8, 60), 1) == {0: 1.0}
+
+
 def test_hold_goes_on_after_the_cubic_has_ended() -> None:
     assert max(begun(Cubic(0.0, 0.5, 10), 100)) == 50
     ten_more = begun(CubicThenHold(0.0, 0.5, 10), 100)
