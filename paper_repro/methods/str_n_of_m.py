@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from paper_repro.accounting import CountedLayer
+from paper_repro.accounting import CountedLayer, counted_layers
+from paper_repro.errors import UserError
 from paper_repro.methods.base import attached
 from paper_repro.methods.n_of_m import Pattern, pattern
 from paper_repro.methods.soft_threshold import SoftThreshold
@@ -52,6 +53,17 @@ class STRNofM(STR):
     ) -> None:
         super().__init__(s_init, g, "layer", target_sparsity_pct, target, start, end, slope)
         self.pattern = pattern(distribution)
+
+    def attach(self, model: nn.Module) -> nn.Module:
+        layers = counted_layers(model).values()
+        fitting = sum(layer.weight.numel() for layer in layers if self.pattern.fits(layer))
+        taken = self.pattern.sparsity_pct * fitting / max(1, sum(layer.weight.numel() for layer in layers))
+        if self.target_sparsity_pct is not None and self.target_sparsity_pct < taken:
+            raise UserError(
+                f"target_sparsity_pct = {self.target_sparsity_pct:g} is out of reach: the pattern {self.pattern.n}:"
+                f"{self.pattern.m} alone takes {taken:.2f} % of the weights; ask for more"
+            )
+        return super().attach(model)
 
     def parametrization(self, name: str, layer: CountedLayer) -> nn.Module:
         soft = self.soft_threshold(layer.weight)

@@ -134,6 +134,14 @@ def test_str_under_a_pattern_can_be_led_to_a_sparsity() -> None:
     assert max(fullest_groups(plain, 4).values()) <= 2
 
 
+def test_less_than_the_pattern_takes_cannot_be_asked_of_str() -> None:
+    """Half of the weights of layers 2 and 4."""
+    taken = 100.0 * (32 + 64) / (216 + 72 + 64 + 128)
+    with pytest.raises(UserError, match=rf"the pattern 2:4 alone takes {taken:.2f} %"):
+        methods.get("str-nm", target_sparsity_pct=taken - 1.0).attach(network())
+    methods.get("str-nm", target_sparsity_pct=taken + 1.0).attach(network())
+
+
 def test_a_threshold_under_a_pattern_balances_the_weights_in_use() -> None:
     """Where kept weights rest (dL/dW = -decay W), loss and decay pull s equally hard at a ratio of 1."""
     training = Training("str-nm", distribution="2:4", s_init=-3.0)
