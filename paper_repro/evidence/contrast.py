@@ -152,7 +152,7 @@ def counterpart(network: Network, others: Sequence[Network], at: At, every: Sequ
         return None
     macs, accuracies = zip(*front, strict=True)
     if at is At.MACS:
-        most = max(other.macs_m for other in others)
+        most = max(other.macs_m for other in others if other.macs_m > 0.0)  # NaN where they are not known
         accuracy = _read_off(macs_m, [*macs, most], [*accuracies, accuracies[-1]])
         if accuracy is None:
             return None

@@ -90,6 +90,14 @@ def test_at_equal_macs_the_front_leaves_out_what_a_cheaper_network_reaches() -> 
     assert at(1.0 / 1.11) is None
 
 
+@pytest.mark.parametrize("at", [0, 1, 5])
+def test_a_network_whose_macs_are_not_known_changes_nothing_wherever_it_stands(at: int) -> None:
+    others = [*BY_MACS[:at], network(90.0, macs_m=math.nan), *BY_MACS[at:]]
+    for macs_m in (1.0, 3.0, 8.0):
+        there = counterpart(network(0.0, macs_m=macs_m), others, At.MACS)
+        assert there == counterpart(network(0.0, macs_m=macs_m), BY_MACS, At.MACS) is not None
+
+
 def test_equal_accuracy_is_equal_macs_read_the_other_way_round() -> None:
     there = counterpart(network(83.0, macs_m=2.0), BY_MACS, At.ACCURACY)
     assert there is not None and there.macs_m == pytest.approx(math.sqrt(2.0))
