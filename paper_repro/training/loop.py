@@ -180,7 +180,9 @@ def _record(run: Run, forecast: Forecast | None, provenance: Mapping[str, Any], 
             result["status"] = "not_sparse"
     whole = {"spec": run.spec, "result": result, "layers": layers, "history": run.history}
     if run.spec.epochs > 1:
-        whole |= {"epochs": run.epochs, "kept": run.kept}
+        whole |= {"epochs": run.epochs}
+    if run.spec.epochs > 1 or run.kept:
+        whole |= {"kept": run.kept}
     return Record.model_validate(whole | {"provenance": {**provenance, **run.machine()}})
 
 

@@ -282,6 +282,13 @@ def test_the_network_kept_is_that_of_the_last_step_with_the_ranks(
     assert result.epochs == probe.epochs  # looking back changes nothing of the training
 
 
+def test_a_run_of_one_epoch_keeps_networks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_sequences(monkeypatch)
+    arguments = {**RANKS.method_args, "s_init": -0.3}
+    result = train(tmp_path, replace(RANKS, epochs=1, weight_decay=0.2, method_args=arguments))
+    assert 0.0 < result.kept["9/12"].epoch <= 1.0 and result.epochs == []
+
+
 @pytest.mark.parametrize("after", [0, 1, None])  # steps after the last with the ranks; the end of an epoch
 def test_kept_networks_survive_an_interruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int | None
