@@ -40,6 +40,8 @@ class Range(File):
             raise ValueError("a range is {low, high}, {choices} or {times}, and one of them")
         if not self.choices and (None in ends or not ends[0] < ends[1]):  # type: ignore[operator]
             raise ValueError("a range has two ends, the lower one first")
+        if self.choices and self.log:
+            raise ValueError("choices are not drawn on a scale: leave log out")
         if (self.log or self.times) and not ends[0] > 0:  # type: ignore[operator]
             raise ValueError("a logarithmic scale begins above 0")
         return self

@@ -315,6 +315,7 @@ def test_a_search_of_fewer_trials_leaves_the_results_as_they_are(
         ({"power": {"low": 2, "high": 1}}, "the lower one first"),
         ({"power": {"low": 0.0, "high": 1.0, "log": True}}, "begins above 0"),
         ({"power": {"low": 0, "high": 1, "choices": [1]}}, "one of them"),
+        ({"power": {"choices": [1, 2], "log": True}}, "leave log out"),
         ({"power": {}}, "one of them"),
         ({"power": {"lo": 1}}, "mine.py, ranges, power"),
     ],
