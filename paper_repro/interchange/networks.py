@@ -143,8 +143,22 @@ def filled(model: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tenso
 
 def loaded(network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     """The network with these weights, for evaluation. RuntimeError unless they are all of its own, and no other."""
+    _part_where_weights_differ(network, tensors)
     network.load_state_dict(dict(tensors))
     return network.eval()
+
+
+def _part_where_weights_differ(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a layer a parameter of its own where it shares one in the untrained network, and not the weights: a method
+    may have pruned them in different ways.
+    """
+    first: dict[int, str] = {}
+    for layer, module in network.named_modules():
+        for name, parameter in module.named_parameters(layer, recurse=False):
+            other = first.setdefault(id(parameter), name)
+            if other != name and {name, other} <= tensors.keys() and not torch.equal(tensors[name], tensors[other]):
+                own = nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+                module.register_parameter(name.rpartition(".")[2], own)
 
 
 def _last(folder: Path, about: Record | Imported) -> Path:

@@ -148,6 +148,15 @@ def test_weights_that_layers_share_are_written_for_each_of_them(tmp_path: Path) 
     assert networks.loaded(network, stored)[0].weight is network[1].weight
 
 
+def test_a_weight_that_layers_have_pruned_each_in_its_way_is_read_as_two(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    network[1].weight = network[0].weight
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    state["1.weight"] *= torch.eye(4)
+    read = networks.loaded(network, state).state_dict()
+    assert all(torch.equal(read[name], state[name]) for name in state)
+
+
 def test_weights_of_any_memory_format_are_kept(tmp_path: Path) -> None:
     """As a run leaves them that was trained in channels_last."""
     weight = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
