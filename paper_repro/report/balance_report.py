@@ -5,7 +5,7 @@ from ``results/``. It is the project's own finding (``docs/balance.md``), and no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from paper_repro.data.catalog import dataset
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence import results
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.report.markdown import NOT_RUN, heading, markdown_table
 from paper_repro.tables import AUDIT
 
 NEAR = 1.5  # that of methods/balance.py, which needs torch
@@ -178,7 +179,7 @@ def stages_markdown(results_dir: Path) -> str:
         for row, own in layers.groupby("row", sort=False):
             parts = [own[stage.loc[own.index] == name] for name in stages]
             lines.append([tier, f"`{row}`", *map(_ratio_of_stage, parts)])
-    return markdown_table(["Tier", "Row", *(f"`{name}`" for name in stages)], lines) if lines else "Not run yet.\n"
+    return markdown_table(["Tier", "Row", *(f"`{name}`" for name in stages)], lines) if lines else NOT_RUN
 
 
 def _ratio_of_stage(layers: pd.DataFrame) -> str:
@@ -336,9 +337,7 @@ def _runs_of_tiers(results_dir: Path) -> str:
         for tier in tables.load(name).tiers:
             evidence = ev.load(name, tier, results_dir)
             if evidence.budgets["balance"].notna().any():
-                parts.append(
-                    f"Table `{name}`, tier `{tier}` ({evidence.setting}):\n\n{runs_markdown(evidence, legend=False)}"
-                )
+                parts.append(f"{heading(evidence)}\n\n{runs_markdown(evidence, legend=False)}")
     return (
         "\n".join([*parts, LEGEND]) if parts else "No committed run has recorded the balance of its thresholds yet.\n"
     )
@@ -351,10 +350,3 @@ PARTS: Mapping[str, Callable[[Path], str]] = {
     "stages": stages_markdown,
     "ranks": ranks_markdown,
 }
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; bars inside cells are escaped."""
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"

@@ -24,7 +24,8 @@ from paper_repro.evidence.layers import (
     trained,
 )
 from paper_repro.evidence.statistics import PERCENT, summarise
-from paper_repro.report.balance_report import markdown_table, recorded
+from paper_repro.report.balance_report import recorded
+from paper_repro.report.markdown import NOT_RUN, heading, markdown_table, of_tier, signed
 from paper_repro.tables import Row
 from paper_repro.verdict import Verdict
 
@@ -66,7 +67,7 @@ def _empty_by_seed(e: evidence.Evidence, row: str) -> str:
 def balance_as_budget(results_dir: Path) -> str:
     """GMP under four budgets, and STR, at the sparsities that all of them were trained at."""
     parts = (_budgets_of_tier(evidence.load("family", tier, results_dir)) for tier in ("smoke", "small"))
-    return "\n".join(filter(None, parts)) or "Not run yet.\n"
+    return "\n".join(filter(None, parts)) or NOT_RUN
 
 
 def _budgets_of_tier(e: evidence.Evidence) -> str:
@@ -75,7 +76,7 @@ def _budgets_of_tier(e: evidence.Evidence) -> str:
         for method, budget in BUDGETS.items() if len(ids) == len(BUDGETS) else ():
             lines.append([f"{regime:g} %", budget, *_measured(e, ids[method])])
     header = ["Regime", "Budget", *MEASURED]
-    return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else ""
+    return of_tier(e, header, lines) if lines else ""
 
 
 def _by_regime(e: evidence.Evidence, methods: Iterable[str]) -> dict[float, dict[str, str]]:
@@ -104,9 +105,9 @@ def granularities(results_dir: Path) -> str:
         for method in (method for method in GRANULARITIES if method in ids and ids.keys() != {"str"}):
             cells = [f"{regime:g} %", GRANULARITIES[method], f"`{ids[method]}`", *_measured(e, ids[method])]
             lead = contrast.contrast(contrast.trained(e, ids[method]), plain, At.SPARSITY).difference()
-            lines.append([*cells, lead.signed() if lead and method != "str" else "–"])
+            lines.append([*cells, "–" if method == "str" else signed(lead)])
     header = ["Regime", "One threshold for", "Row", *MEASURED, "Points ahead of STR at equal sparsity"]
-    return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else "Not run yet.\n"
+    return of_tier(e, header, lines)
 
 
 def choices(results_dir: Path) -> str:
@@ -126,9 +127,9 @@ def choices(results_dir: Path) -> str:
             rise = _cubic(course for run, course in courses if run["row"] == row.id)
             ratio = f"{ratios[row.id]:.2f}" if row.id in ratios else "–"
             learnt = [*budget, _correlation(e, row, named=False), rise, ratio]
-        lines.append([f"`{row.id}`", row.label, top1, lead.signed() if lead else "–", *learnt])
+        lines.append([f"`{row.id}`", row.label, top1, signed(lead), *learnt])
     header = ["Row", "Training", MEASURED[0], "Points ahead of the recipe", *of_budget]
-    return f"{_heading(e)}\n\n{markdown_table(header, lines)}" if lines else "Not run yet.\n"
+    return of_tier(e, header, lines)
 
 
 def _cubic(courses: Iterable[pd.DataFrame]) -> str:
@@ -152,21 +153,17 @@ def tier_small(results_dir: Path) -> str:
         learnt = [_correlation(e, row), _empty_by_seed(e, row.id)] if row.method == "str" else ["–"] * 2
         lines.append([*cells, *leads, *learnt])
     if not lines:
-        return "Not run yet.\n"
+        return NOT_RUN
     of_leads = [f"STR minus this row at equal {at}{where}" for at in COMPARED_AT for where in ("", ", paper")]
     header = ["Row", "Top-1 (%)", "Sparsity (%)", *of_leads, CORRELATION, MEASURED[-1]]
-    return f"{_heading(e)}\n\n{markdown_table(header, lines)}\n{_claims_tested(e)}"
+    return f"{of_tier(e, header, lines)}\n{_claims_tested(e)}"
 
 
 def tier_smoke(results_dir: Path) -> str:
     """The claims that tier smoke tests, table by table."""
     trained_here = (evidence.load(table, "smoke", results_dir) for table in TESTED_AT_SMOKE)
-    parts = [f"{_heading(e)}\n\n{_claims_tested(e)}" for e in trained_here if len(e.runs)]
-    return "\n".join(parts) or "Not run yet.\n"
-
-
-def _heading(e: evidence.Evidence) -> str:
-    return f"Table `{e.table.name}`, tier `{e.tier}` ({e.setting}):"
+    parts = [f"{heading(e)}\n\n{_claims_tested(e)}" for e in trained_here if len(e.runs)]
+    return "\n".join(parts) or NOT_RUN
 
 
 def _claims_tested(e: evidence.Evidence) -> str:
@@ -183,8 +180,7 @@ def _leads(e: evidence.Evidence, row: Row) -> list[str]:
     """Points by which STR is ahead of a row, where STR's own curve is read off, as the claims have it."""
     printed = [network for other in e.table.rows if other.method == "str" for network in contrast.printed(other)]
     sides = [(contrast.trained(e, row.id), contrast.trained_by(e, "str")), (contrast.printed(row), printed)]
-    leads = [contrast.contrast(*side, at).swapped().difference() for at in COMPARED_AT for side in sides]
-    return [lead.signed() if lead else "–" for lead in leads]
+    return [signed(contrast.contrast(*side, at).swapped().difference()) for at in COMPARED_AT for side in sides]
 
 
 def _correlation(e: evidence.Evidence, row: Row, named: bool = True) -> str:
@@ -220,7 +216,7 @@ def multiply_adds(results_dir: Path) -> str:
     tiers = _tiers(results_dir)
     rows = _three_budgets(tiers)
     if not rows:
-        return "Not run yet.\n"
+        return NOT_RUN
     lines = []
     shares: dict[str, float] = {}
     for id, (printed, *here) in rows.items():
@@ -247,7 +243,7 @@ def stages(results_dir: Path) -> str:
     """
     rows = _three_budgets(_tiers(results_dir))
     if STAGES_OF not in rows:
-        return "Not run yet.\n"
+        return NOT_RUN
     kept, cost = ([_by_stage(by_seed, of) for by_seed in rows[STAGES_OF]] for of in (_kept_pct, _cost))
     header = ["Stage", f"Weights that `{STAGES_OF}` keeps (%): paper", "smoke", "small"]
     header += ["MACs left on the full-size layers / uniform's: paper", "smoke", "small"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from paper_repro import tables
 from paper_repro.data.catalog import dataset
-from paper_repro.report.balance_report import markdown_table
+from paper_repro.report.markdown import markdown_table
 from paper_repro.runs.cost import REFERENCE, cost, hours_text, macs_of, reference_rate
 from paper_repro.spec import Spec
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from paper_repro import tables
 from paper_repro.evidence import evidence, tolerances
-from paper_repro.report.balance_report import markdown_table
+from paper_repro.report.markdown import NOT_RUN, markdown_table
 from paper_repro.report.summary import few
 from paper_repro.tables import CHECKPOINT
 
@@ -29,7 +29,7 @@ def seeds_of_rows(results_dir: Path) -> str:
                 without.append(f"`{table}` at `{tier}`")
     header = ["Table", "Tier", "Not trained yet", "1 seed", "2 seeds", f"{enough} seeds or more"]
     none = f"\nTables with recipes that were not trained at all: {', '.join(without)}.\n" if without else ""
-    return markdown_table(header, lines) + none if lines else "Not run yet.\n"
+    return markdown_table(header, lines) + none if lines else NOT_RUN
 
 
 def _by_count(seeds: dict[str, int], enough: int) -> list[str]:

@@ -15,7 +15,7 @@ from paper_repro.evidence import claims, evidence, verdicts
 from paper_repro.evidence.provenance import repository
 from paper_repro.files import replace_between
 from paper_repro.report import balance_report, budget_report, cost_report, coverage, methods_report, summary
-from paper_repro.report.balance_report import markdown_table
+from paper_repro.report.markdown import NOT_RUN, markdown_table
 from paper_repro.report.report import readings
 from paper_repro.verdict import Verdict
 
@@ -78,7 +78,7 @@ def _beside_print(e: evidence.Evidence, of: Sequence[tables.Row]) -> str:
         )
     header = ["Row", "Printed (%)", "Seeds with these ranks", "Last network (%)", "Best epoch (%)"]
     header += ["Printed accuracy is reached by", "Ranks at the end, by seed", "Training loss at the end"]
-    return markdown_table(header, rows) if rows else "Not run yet.\n"
+    return markdown_table(header, rows) if rows else NOT_RUN
 
 
 DOCUMENTS: Mapping[str, Mapping[str, Part]] = {

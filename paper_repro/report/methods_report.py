@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from paper_repro.evidence import evidence, regression, results
-from paper_repro.evidence.contrast import Answer, At, Contrast, contrast, trained, trained_by
+from paper_repro.evidence.contrast import Answer, At, contrast, trained, trained_by
 from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.evidence.regression import AXES, Comparison, Measured, networks
 from paper_repro.evidence.statistics import POWER, pooled_sd, smallest_decided
 from paper_repro.methods import METHODS
-from paper_repro.report.balance_report import markdown_table
+from paper_repro.report.markdown import markdown_table, of_tier, signed
 from paper_repro.verdict import MARGIN
 
 TABLE, TIER = "resnet50", "smoke"  # whose STR rows are the regimes, unless regress is told otherwise
@@ -55,19 +55,12 @@ def _beside_str(e: evidence.Evidence, of_str: evidence.Evidence, regimes: Sequen
     for method in dict.fromkeys(row.method for row in rows if row.method != "str"):
         networks = {row.regime_pct: trained(e, row.id) for row in rows if row.method == method}
         ahead = {at: [contrast(networks.get(regime, ()), ours, at) for regime in regimes] for at in axes}
-        points = [_points(pairs) for of_axis in ahead.values() for pairs in of_axis]
+        points = [signed(pairs.difference()) for of_axis in ahead.values() for pairs in of_axis]
         macs = [pairs.ratio("macs_m") for pairs in ahead[At.SPARSITY] if pairs.pairs]
         lines.append([f"`{method}`", *points, f"{min(macs):.1f} to {max(macs):.1f}" if macs else "–"])
-    if not lines:
-        return "Not run yet.\n"
     header = ["Method", *(f"Points at equal {at}, {regime:g} %" for at in axes for regime in regimes)]
     header.append("MACs / STR's at equal sparsity")
-    return f"Table `{e.table.name}`, tier `{TIER}` ({e.setting}):\n\n{markdown_table(header, lines)}"
-
-
-def _points(pairs: Contrast) -> str:
-    difference = pairs.difference()
-    return difference.signed() if difference else "–"
+    return of_tier(e, header, lines)
 
 
 # -- before anything is trained --------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from paper_repro.evidence.contrast_claims import partners
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Judgement
 from paper_repro.report import balance_report, figures, published, summary
-from paper_repro.report.balance_report import markdown_table
 from paper_repro.report.figures.style import look
+from paper_repro.report.markdown import markdown_table
 from paper_repro.tables import AUDIT
 
 HEADINGS = {
