@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +28,12 @@ MARKS = {
     Verdict.MISSING: "",
     Verdict.UNTESTED: " u",
 }
+
+
+def new_grid(titles: Iterable[str], left: Collection[str]) -> Grid:
+    """An empty table without lines. Columns are flush right, as numbers are, except those in ``left``."""
+    columns = (Column(title, justify="left" if title in left else "right", no_wrap=True) for title in titles)
+    return Grid(*columns, header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
 
 
 def print_whole(grid: Grid, console: Console) -> None:
@@ -65,8 +71,8 @@ def comparison_grid(compared: Sequence[Comparison], best: Mapping[str, float] = 
     if any(TRAINED_SPARSITY in row.quantities for row in compared):
         columns.append(("trained\nspars. %", "right", partial(_reproduced, TRAINED_SPARSITY, absent="")))
     columns += [("\ntier", "left", lambda row: row.tier), ("\nverdict", "left", lambda row: str(row.verdict))]
-    headers = (Column(title, justify=justify, no_wrap=True) for title, justify, _ in columns)
-    grid = Grid(*headers, header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
+    left = {title for title, justify, _ in columns if justify == "left"}
+    grid = new_grid((title for title, _, _ in columns), left)
     for row in compared:
         grid.add_row(*(cell(row) for _, _, cell in columns))
     return grid

@@ -26,7 +26,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from rich.table import Table as Grid
 
 from paper_repro import record
 from paper_repro.accounting import Account, account, counted_layers
@@ -36,7 +35,7 @@ from paper_repro.errors import UserError
 from paper_repro.interchange import networks
 from paper_repro.methods.plugins import Plugin, explained
 from paper_repro.models import MODELS, plugins
-from paper_repro.report.console import print_whole
+from paper_repro.report.console import new_grid, print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import Row, TierPlan
 from paper_repro.terminal import Console
@@ -125,9 +124,7 @@ def describe(source: str, specs: Iterable[Spec], console: Console) -> None:
         layers = f"{len(own.size.layers)} layers that can be pruned"
         text = f"{own.plugin}: {own.size.params:,} weights and {own.size.macs / 1e6:,.4g} M multiply-adds in {layers}"
         console.print(f"{text}, on inputs of {shape}", soft_wrap=True)
-        grid = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
-        for title in ("layer", "weights", "MACs M", "% of MACs"):
-            grid.add_column(title, justify="left" if title == "layer" else "right", no_wrap=True)
+        grid = new_grid(("layer", "weights", "MACs M", "% of MACs"), left=("layer",))
         for cells in layer_lines(own.size):
             grid.add_row(*cells)
         print_whole(grid, console)
@@ -201,26 +198,16 @@ def _measured_slope(canonical: str) -> float:
 
 def show(pairs: Iterable[Run], folder: Path, console: Console) -> None:
     """What the finished runs ended with."""
-    grid = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
-    for title in ("row", "seed", "slope", "weight decay", "s_init", "sparsity %", "MACs M", "top-1 %", "empty layers"):
-        grid.add_column(title, justify="left" if title == "row" else "right", no_wrap=True)
+    titles = ("row", "seed", "slope", "weight decay", "s_init", "sparsity %", "MACs M", "top-1 %", "empty layers")
+    grid = new_grid(titles, left=("row",))
     for row, spec in pairs:
         done = record.finished(folder / spec.name, spec)
         if done is None:
             continue
-        args, result = spec.method_args, done.result
-        chosen = [f"{args[name]:g}" if name in args else "–" for name in ("slope", "s_init")]
-        measured = [result.sparsity_pct, result.sparse_macs_m, result.top1_pct]
-        cells = [
-            "–" if value is None else f"{value:.{digits}f}" for value, digits in zip(measured, (2, 4, 2), strict=True)
-        ]
-        grid.add_row(
-            row.id,
-            str(spec.seed),
-            chosen[0],
-            f"{spec.weight_decay:.4g}",
-            chosen[1],
-            *cells,
-            str(len(result.empty_layers)),
-        )
+        slope, s_init = (spec.method_args.get(name) for name in ("slope", "s_init"))
+        settings = ((slope, "g"), (spec.weight_decay, ".4g"), (s_init, "g"))
+        result = done.result
+        measured = ((result.sparsity_pct, ".2f"), (result.sparse_macs_m, ".4f"), (result.top1_pct, ".2f"))
+        cells = ("–" if value is None else format(value, form) for value, form in (*settings, *measured))
+        grid.add_row(row.id, str(spec.seed), *cells, str(len(result.empty_layers)))
     print_whole(grid, console)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.table import Table as Grid
 from rich.text import Text
 
 from paper_repro import record, tables
@@ -12,7 +11,7 @@ from paper_repro.data.catalog import dataset
 from paper_repro.data.loaders import Share
 from paper_repro.data.readers.optional import missing
 from paper_repro.errors import UserError
-from paper_repro.report.console import print_whole
+from paper_repro.report.console import new_grid, print_whole
 from paper_repro.runs.cost import Cost, faster_in_float32, hours_text, require_affordable
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
@@ -41,9 +40,7 @@ def show_plan(job: Job, console: Console) -> int:
         rows = ", ".join(table.tier(job.tier).rows)
         console.print(f"nothing to train: released networks are evaluated, of rows {rows}")
         return 0
-    grid = Grid(header_style="bold", pad_edge=False, box=None)
-    for title in COLUMNS:
-        grid.add_column(title, justify="left" if title in ("row", "state", "run") else "right", no_wrap=True)
+    grid = new_grid(COLUMNS, left=("row", "state", "run"))
     if job.model:
         own_network.describe(job.model, [spec for _, spec in job.specs()], console)
     refused: list[str] = []

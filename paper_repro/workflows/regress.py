@@ -28,7 +28,7 @@ from paper_repro.evidence.regression import Comparison, Measured
 from paper_repro.experiments import ranges
 from paper_repro.experiments.table import ending
 from paper_repro.files import write
-from paper_repro.report.console import print_whole
+from paper_repro.report.console import new_grid, print_whole
 from paper_repro.spec import Spec
 from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console
@@ -452,11 +452,8 @@ def _twice(job: Job, specs: Mapping[str, Runs]) -> list[float]:
 
 def grid(lines: Sequence[Comparison]) -> Grid:
     """The table that ends ``regress``: a line per regime and comparison."""
-    table = Grid(header_style="bold", pad_edge=False, box=None, padding=(0, 2, 0, 0))
     titles = ("regime", "sparsity %", "MACs M", "top-1 %", "at equal", "STR top-1 %", "difference [95 %]", "p", "seeds")
-    for title in titles:
-        table.add_column(title, justify="left" if title == "at equal" else "right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    table = new_grid((*titles, "verdict"), left=("at equal", "verdict"))
     shown = regression.frame(lines)
     for line, row in zip(lines, shown.itertuples(), strict=True):
         numbers = ((row.sparsity_pct, ".2f"), (row.macs_m, ".3f"), (row.top1_pct, ".2f"))
