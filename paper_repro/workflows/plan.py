@@ -8,7 +8,6 @@ from rich.text import Text
 
 from paper_repro import record, tables
 from paper_repro.data.catalog import dataset
-from paper_repro.data.loaders import Share
 from paper_repro.data.readers.optional import missing
 from paper_repro.errors import UserError
 from paper_repro.report.console import new_grid, print_whole
@@ -18,10 +17,9 @@ from paper_repro.tables import AUDIT, CHECKPOINT
 from paper_repro.terminal import Console
 from paper_repro.training import saved_state
 from paper_repro.training.forecast import Forecast, forecast, require_pruning, steps_per_epoch
-from paper_repro.training.options import require_applicable
 from paper_repro.workflows import own_network
 from paper_repro.workflows.job import Job
-from paper_repro.workflows.train import costs, side_by_side
+from paper_repro.workflows.train import costs, require_sound, side_by_side
 
 COLUMNS = ("row", "seed", "weight decay", "s_init", "epochs", "steps", "g(s) leaves zero", "images", "disk MB", "hours",
            "state", "run")  # fmt: skip
@@ -40,57 +38,60 @@ def show_plan(job: Job, console: Console) -> int:
         rows = ", ".join(table.tier(job.tier).rows)
         console.print(f"nothing to train: released networks are evaluated, of rows {rows}")
         return 0
-    grid = new_grid(COLUMNS, left=("row", "state", "run"))
+    pairs = job.specs()
     if job.model:
-        own_network.describe(job.model, [spec for _, spec in job.specs()], console)
-    refused: list[str] = []
-    pairs, cost = job.specs(), costs(job)
+        own_network.describe(job.model, [spec for _, spec in pairs], console)
+    cost, runs = costs(job), {spec.name: spec for _, spec in pairs}
+    expected = {name: _expected(job, spec) for name, spec in runs.items()}
+    grid = new_grid(COLUMNS, left=("row", "state", "run"))
     first: dict[str, str] = {}  # run -> the first of the rows that show it, at which it is counted
     for row, spec in pairs:
-        require_applicable(spec)
-        Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)
-        try:
-            expected = require_pruning(spec)
-        except UserError as error:
-            refused.append(str(error))
-            expected = forecast(spec)
-        shown_before, this = first.get(spec.name), cost[spec.name]
-        grid.add_row(
-            row.id,
-            str(spec.seed),
-            f"{spec.weight_decay:.9g}",
-            f"{spec.method_args['s_init']:g}" if "s_init" in spec.method_args else "–",
-            str(spec.epochs),
-            f"{steps_per_epoch(spec) * spec.epochs:,}",
-            onset(expected),
-            *("–" * 3 if shown_before else (f"{this.images:,}", f"{this.checkpoints_mb:.3g}", hours_text(this.hours))),
-            f"the run of {shown_before}" if shown_before else state(job, spec),
-            spec.name,
-        )
+        grid.add_row(row.id, *run_cells(job, spec, expected[spec.name][0], cost[spec.name], first.get(spec.name)))
         first.setdefault(spec.name, row.id)
-    runs = list({spec.name: spec for _, spec in pairs}.values())
-    grid.add_section()
-    todo = [spec for spec in runs if cost[spec.name].done < 1.0]
+    todo = [spec for spec in runs.values() if cost[spec.name].done < 1.0]
     jobs = max(1, side_by_side(job, todo))
-    grid.add_row(*total_cells(runs, cost, jobs))
+    grid.add_section()
+    grid.add_row(*total_cells(list(runs.values()), cost, jobs))
     print_whole(grid, console)
-    console.print(
+    refused = [expected[spec.name][1] for _, spec in pairs if expected[spec.name][1]]
+    readers = {spec.loader: missing(spec.loader) for spec in sorted(todo, key=lambda spec: spec.loader)}
+    for line in (
         "g(s) leaves zero: when weight decay alone has brought the threshold to 4.5e-5, or the schedule of a target "
         "sparsity begins (–: the method learns no threshold)",
-        soft_wrap=True,
-    )
-    for line in what_it_takes(runs, cost, jobs, job.gpus):
+        *what_it_takes(list(runs.values()), cost, jobs, job.gpus),
+        *faster_in_float32(todo),
+        *(f"{name} is not installed here, and the runs would stop for it: run `make {loader}`"
+          for loader, name in readers.items() if name),
+        *(f"refused: {text}" for text in refused),
+    ):  # fmt: skip
         console.print(line, soft_wrap=True)
-    for line in faster_in_float32(todo):
-        console.print(line, soft_wrap=True)
-    for loader in sorted({spec.loader for spec in todo}):
-        if name := missing(loader):
-            stop = f"{name} is not installed here, and the runs would stop for it: run `make {loader}`"
-            console.print(stop, soft_wrap=True)
-    for text in refused:
-        console.print(f"refused: {text}", soft_wrap=True)
     require_affordable(list(cost.values()), job.max_gpu_hours)
     return 2 if refused else 0
+
+
+def _expected(job: Job, spec: Spec) -> tuple[Forecast | None, str]:
+    """The forecast of a run, and why it is refused: "" where it is not."""
+    require_sound(job, spec)
+    try:
+        return require_pruning(spec), ""
+    except UserError as error:
+        return forecast(spec), str(error)
+
+
+def run_cells(job: Job, spec: Spec, expected: Forecast | None, cost: Cost, shown_before: str | None) -> list[str]:
+    """The line of a run, after its row; what it costs stands at the first row that shows it."""
+    takes = (f"{cost.images:,}", f"{cost.checkpoints_mb:.3g}", hours_text(cost.hours))
+    return [
+        str(spec.seed),
+        f"{spec.weight_decay:.9g}",
+        f"{spec.method_args['s_init']:g}" if "s_init" in spec.method_args else "–",
+        str(spec.epochs),
+        f"{steps_per_epoch(spec) * spec.epochs:,}",
+        onset(expected),
+        *("–" * 3 if shown_before else takes),
+        f"the run of {shown_before}" if shown_before else state(job, spec),
+        spec.name,
+    ]
 
 
 def disk_mb(runs: Sequence[Spec], cost: Mapping[str, Cost], jobs: int) -> tuple[dict[str, float], float]:

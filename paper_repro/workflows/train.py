@@ -118,8 +118,13 @@ def require_trainable(job: Job, todo: Sequence[Spec], elsewhere: int | None = No
     at_once = side_by_side(job, todo) if elsewhere is None else min(elsewhere, len({spec.name for spec in todo}))
     require_room(job.runs, largest * at_once)
     for spec in todo:
-        require_applicable(spec)
-        Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)
+        require_sound(job, spec)
+
+
+def require_sound(job: Job, spec: Spec) -> None:
+    """UserError when an option means nothing for a run, or the job's processes cannot share its batches."""
+    require_applicable(spec)
+    Share(0, job.gpus).require_fair(dataset(spec.dataset).train_examples, spec.batch_size)
 
 
 def side_by_side(job: Job, todo: Sequence[Spec]) -> int:
