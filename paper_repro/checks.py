@@ -179,7 +179,7 @@ def clean_code(committed: Committed) -> Iterator[Finding]:
 def speed_figures(committed: Committed) -> Iterator[Finding]:
     """What was timed, on a GPU or a core, is of code that is a commit; goals that are missed are said."""
     file = committed.root / SpeedLine.FILE
-    lines: list[SpeedLine] = results.read_lines(file, SpeedLine) if file.exists() else []
+    lines: list[SpeedLine] = results.lines_if_there(file, SpeedLine)
     for device in dict.fromkeys(line.device for line in lines):
         timed = [line for line in lines if line.device == device]
         if any(line.dirty != "false" for line in timed):

@@ -235,6 +235,11 @@ class TrialLine(Line):
     machine: str = of("processor or GPU, threads, version of PyTorch, platform; empty without a run")
     seconds: AmountOrEmpty = of("time of the training steps", ".1f", "s", None)
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is a trial, and no run that was trained on all examples with the settings of one."""
+        return self.seed == SEED_OF_TRIALS
+
 
 class AuditLine(Line):
     """One line per printed number that was recomputed without training."""

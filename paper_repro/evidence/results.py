@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from paper_repro import record, tables
-from paper_repro.errors import UserError, problems, unknown
+from paper_repro.errors import UserError, problems, require_known
 from paper_repro.evidence import lines as kinds
 from paper_repro.evidence.lines import KINDS, MEASURES, Column, Line, RunLine, columns
 from paper_repro.files import locked, write_csv
@@ -33,8 +33,7 @@ def path(results_dir: Path, table: str, tier: str, kind: str = "runs") -> Path:
     """Where a file lies: ``kind`` is "runs", "budgets", "history" or "epochs", or one of the audit's, which have no
     tier: "audit", "balance", "balance_tests".
     """
-    if kind not in KINDS:
-        raise unknown("kind of results file", kind, KINDS)
+    require_known("kind of results file", kind, KINDS)
     return results_dir / table / file_name(tier, kind)
 
 
@@ -63,6 +62,11 @@ def read_lines(file: Path, model: type[Line]) -> list[Any]:
     if not file.exists():
         raise UserError(f"{file} does not exist; `make reproduce` writes it")
     return read_rows(file, model, *model.KEY, may_be_empty=True)
+
+
+def lines_if_there(file: Path, model: type[Line]) -> list[Any]:
+    """The same, or no lines when there is no such file."""
+    return read_lines(file, model) if file.exists() else []
 
 
 def read_if_there(file: Path, kind: str = "runs") -> pd.DataFrame:
@@ -151,7 +155,7 @@ def collect(table: str, tier: str, run_dirs: Iterable[Path], results_dir: Path) 
     main = path(results_dir, table, tier)
     with locked(main.parent / f".{tier}.lock"):
         files = {kind: path(results_dir, table, tier, kind) for kind in OF_RUNS}
-        there = {kind: read_lines(file, KINDS[kind]) if file.exists() else [] for kind, file in files.items()}
+        there = {kind: lines_if_there(file, KINDS[kind]) for kind, file in files.items()}
         before: list[Any] = there["runs"]
         current = specs(plan, tier, {line.seed for line in before}, {line.options for line in before})
         recipes = {(row.id, spec.name) for row, spec in current}

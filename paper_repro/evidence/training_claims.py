@@ -174,8 +174,7 @@ FULL_SIZE = ", ResNet50, "  # in the name of what was timed: the paper's network
 
 def training_time(_claim: Claim, evidence: Evidence, _printed: bool) -> Outcome | None:
     """The time of STR's training step beside the dense one's, on the paper's network, taken in turns in one process."""
-    file = evidence.results_dir / SpeedLine.FILE
-    timed: list[SpeedLine] = results.read_lines(file, SpeedLine) if file.exists() else []
+    timed: list[SpeedLine] = results.lines_if_there(evidence.results_dir / SpeedLine.FILE, SpeedLine)
     steps = [line for line in timed if FULL_SIZE in line.what and line.compared == "str / dense"]
     if not steps:
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from paper_repro.evidence import evidence, regression, results
 from paper_repro.evidence.contrast import Answer, At, contrast, trained, trained_by
-from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
+from paper_repro.evidence.lines import TrialLine
 from paper_repro.evidence.regression import AXES, Comparison, Measured, networks
 from paper_repro.evidence.statistics import POWER, pooled_sd, smallest_decided
 from paper_repro.methods import METHODS
@@ -93,8 +93,7 @@ def what_seeds_decide(results_dir: Path) -> str:
 
 def trials(results_dir: Path) -> list[TrialLine]:
     """All lines of the trials file."""
-    file = results.path(results_dir, TABLE, TIER, "trials")
-    return results.read_lines(file, TrialLine) if file.exists() else []
+    return results.lines_if_there(results.path(results_dir, TABLE, TIER, "trials"), TrialLine)
 
 
 def compared(lines: Sequence[TrialLine], method: str) -> list[Comparison]:
@@ -105,11 +104,7 @@ def compared(lines: Sequence[TrialLine], method: str) -> list[Comparison]:
 
 
 def _final_runs(lines: Sequence[TrialLine], method: str) -> list[Measured]:
-    return [_measured(line) for line in lines if line.method == method and not _is_trial(line)]
-
-
-def _is_trial(line: TrialLine) -> bool:
-    return line.seed == SEED_OF_TRIALS
+    return [_measured(line) for line in lines if line.method == method and not line.is_trial]
 
 
 def _measured(line: TrialLine) -> Measured:
@@ -147,7 +142,7 @@ def _said(line: Comparison) -> str:
 def tuned(results_dir: Path) -> str:
     """Every method that was tuned as STR was, beside it, on each machine that both were tuned on; then who is ahead."""
     lines = trials(results_dir)
-    machines = sorted({line.machine for line in lines if not _is_trial(line)})
+    machines = sorted({line.machine for line in lines if not line.is_trial})
     by_machine = [[line for line in lines if line.machine == machine] for machine in machines]
     rows: list[list[str]] = []
     decided: dict[tuple[At, Answer], dict[str, set[float]]] = {}
@@ -161,7 +156,7 @@ def tuned(results_dir: Path) -> str:
     if not rows:
         return "No method of the family has been tuned yet.\n"
     setting = evidence.load(TABLE, TIER, results_dir).setting
-    counts = sorted(Counter((line.method, line.regime_pct, line.machine) for line in lines if _is_trial(line)).values())
+    counts = sorted(Counter((line.method, line.regime_pct, line.machine) for line in lines if line.is_trial).values())
     each = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     counted = f"{each} trials for each method and for STR at each regime"
     title = f"Table `{TABLE}`, tier `{TIER}` ({setting}), {counted}"

@@ -202,8 +202,8 @@ def known(run: Record) -> Known:
 
 def committed(job: Job) -> dict[str, TrialLine]:
     """Spec name -> the trial that the results have of it, of code without changes."""
-    there = _stored(results.path(job.results, job.table, job.tier, "trials"))
-    return {line.spec: line for line in there if line.seed == SEED_OF_TRIALS and line.dirty == "false"}
+    there = results.lines_if_there(results.path(job.results, job.table, job.tier, "trials"), TrialLine)
+    return {line.spec: line for line in there if line.is_trial and line.dirty == "false"}
 
 
 def settled(runs: Sequence[tuple[float, Spec]], who: str, searches: Sequence[Search]) -> list[tuple[float, Spec]]:
@@ -250,13 +250,9 @@ def _keep_in_results(every: Sequence[TrialLine], job: Job) -> Path:
     return keep([line for line in every if line.method in METHODS and line.machine in here], file, unless_larger=True)
 
 
-def _stored(file: Path) -> list[TrialLine]:
-    return results.read_lines(file, TrialLine) if file.exists() else []
-
-
 def _trials(lines: Iterable[TrialLine]) -> Counter[tuple[str, float]]:
     """(method, regime) -> how many trials."""
-    return Counter((line.method, line.regime_pct) for line in lines if line.seed == SEED_OF_TRIALS)
+    return Counter((line.method, line.regime_pct) for line in lines if line.is_trial)
 
 
 def not_trained_here(searches: Sequence[Search], job: Job) -> list[TrialLine]:
@@ -282,7 +278,7 @@ def keep(new: Sequence[TrialLine], file: Path, *, unless_larger: bool = False) -
     """
     machines = {"", *(line.machine for line in new)}
     with locked(file.parent / f".{file.stem}.lock"):
-        there = _stored(file)
+        there: list[TrialLine] = results.lines_if_there(file, TrialLine)
         if unless_larger:
             larger = _trials(line for line in there if line.machine in machines - {""}) - _trials(new)
             new = [line for line in new if (line.method, line.regime_pct) not in larger]
