@@ -7,7 +7,7 @@ from pathlib import Path
 
 from paper_repro import tables
 from paper_repro.data.catalog import standing_in
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError, require_known
 from paper_repro.spec import Spec
 
 ALL_ROWS = "all"
@@ -52,8 +52,8 @@ class Job:
                 )
         wanted = self.wanted_rows()
         used = {row.method for row, _ in pairs}
-        if self.method is not None and self.method not in used:
-            raise unknown(f"method in table {self.table} at tier {self.tier}", self.method, used)
+        if self.method is not None:
+            require_known(f"method in table {self.table} at tier {self.tier}", self.method, used)
         asked = [
             (row, spec)
             for row, spec in pairs

@@ -20,7 +20,7 @@ from torch import nn
 from paper_repro import models, tables
 from paper_repro.accounting import counted_layers
 from paper_repro.data.catalog import dataset
-from paper_repro.errors import UserError, unknown
+from paper_repro.errors import UserError, require_known
 from paper_repro.files import write
 from paper_repro.interchange import networks, released
 from paper_repro.interchange.networks import Imported
@@ -134,8 +134,7 @@ def _own_name(file: Path, table: Table) -> str:
 
 def _candidate(file: Path, table: str | None) -> Candidate:
     having = {name: tables.load(name) for name in tables.names() if CHECKPOINT in tables.load(name).tiers}
-    if table is not None and table not in having:
-        raise unknown(f"table with a tier {CHECKPOINT}", table, having)
+    require_known(f"table with a tier {CHECKPOINT}", [] if table is None else table, having)
     read = released.read(file)
     fitting = [plan for name, plan in having.items() if plan.model == read.model and table in (None, name)]
     if not fitting:
@@ -150,8 +149,7 @@ def _candidate(file: Path, table: str | None) -> Candidate:
 
 def _named(candidate: Candidate, row: str) -> Row:
     rows = candidate.table.tier(CHECKPOINT).rows
-    if row not in rows:
-        raise unknown(f"row of table {candidate.table.name} at tier {CHECKPOINT}", row, rows)
+    require_known(f"row of table {candidate.table.name} at tier {CHECKPOINT}", row, rows)
     if not candidate.full_size:
         has = _listed(candidate.released.model_args)
         raise UserError(f"row {row} is of the full-size network on {candidate.table.dataset}, and this one has {has}")

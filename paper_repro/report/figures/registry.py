@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from paper_repro import tables
-from paper_repro.errors import unknown
+from paper_repro.errors import require_known
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.files import write
 from paper_repro.report.figures.style import DPI, style
@@ -51,9 +51,7 @@ def figure(
 
 def of_table(table: tables.Table) -> tuple[str, ...]:
     """The figures of a table's notebook; one that does not exist is an error that names the nearest."""
-    for name in table.figures:
-        if name not in FIGURES:
-            raise unknown(f"figure of table {table.name}", name, FIGURES)
+    require_known(f"figure of table {table.name}", table.figures, FIGURES)
     return table.figures
 
 
@@ -75,8 +73,7 @@ def draw(evidence: Evidence, name: str) -> Figure:
 
 
 def _entry(name: str) -> Entry:
-    if name not in FIGURES:
-        raise unknown("figure", name, FIGURES)
+    require_known("figure", name, FIGURES)
     return FIGURES[name]
 
 
