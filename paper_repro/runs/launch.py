@@ -8,16 +8,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from paper_repro.data.catalog import dataset
 from paper_repro.errors import UserError
-from paper_repro.machine import STOP_SIGNALS, cores, nodes
+from paper_repro.machine import cores, nodes, on_stop_signals
 from paper_repro.runs import journal
 from paper_repro.runs.child import Child
 from paper_repro.spec import Spec
@@ -97,7 +96,7 @@ class Launch:
         After SIGINT, SIGTERM or SIGUSR1 no new run is started and those at work save their state; ``signum`` then
         says which it was. The same where ``on_event`` cannot show anything any more, which is a UserError in the end.
         """
-        with self._forwarding_signals(), ThreadPoolExecutor(self.jobs) as pool:
+        with on_stop_signals(self._forward), ThreadPoolExecutor(self.jobs) as pool:
             failures = list(pool.map(self._train_one, specs))
         if self.unheard is not None:
             why = "nobody reads it any more" if isinstance(self.unheard, SystemExit | BrokenPipeError) else self.unheard
@@ -181,16 +180,7 @@ class Launch:
             if self.signum is not None:
                 child.send_signal(self.signum)
 
-    @contextmanager
-    def _forwarding_signals(self) -> Iterator[None]:
-        def forward(signum: int, _frame: object) -> None:
-            # no lock here: a handler may interrupt the thread that holds it
-            self.signum = signum
-            self._pass_on_a_signal()
-
-        previous = {number: signal.signal(number, forward) for number in STOP_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+    def _forward(self, signum: int, _frame: object) -> None:
+        # no lock here: a handler may interrupt the thread that holds it
+        self.signum = signum
+        self._pass_on_a_signal()

@@ -48,7 +48,7 @@ class TrainingProgress:
         self.bars.stop()
 
     def __call__(self, run: str, event: Mapping[str, Any]) -> None:
-        """Take one event (see ``training.loop.Run``) of the run called ``run``; safe from several threads."""
+        """Take one event (see ``training.hooks.Progress``) of the run called ``run``; safe from several threads."""
         with self.lock:
             match event["event"]:
                 case "start" | "progress" | "epoch" as kind:

@@ -13,7 +13,7 @@ from typing import Any
 
 from paper_repro import files
 from paper_repro.errors import Advice, UserError
-from paper_repro.machine import STOP_SIGNALS
+from paper_repro.machine import on_stop_signals
 
 OWNER = "owner"  # in a run's folder: who holds it
 LOCK_WAIT = "PAPER_REPRO_LOCK_WAIT_S"  # in the environment of a cluster, which notices late that a node has died
@@ -79,12 +79,8 @@ def stop_signals() -> Iterator[StopRequest]:
     def stop(signum: int, _frame: object) -> None:
         request.signum = signum
 
-    previous = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
-    try:
+    with on_stop_signals(stop):
         yield request
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

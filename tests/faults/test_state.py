@@ -19,6 +19,7 @@ import torch
 
 from paper_repro import cli
 from paper_repro.errors import UserError
+from paper_repro.machine import on_stop_signals
 from paper_repro.spec import Spec
 from paper_repro.training import saved_state
 from paper_repro.training.guards import Interrupted
@@ -115,7 +116,7 @@ def test_the_exit_code_names_the_signal(
 
     class Stopped(launch.Launch):
         def train(self, specs: list[Spec]) -> dict[str, str]:
-            with self._forwarding_signals():
+            with on_stop_signals(self._forward):
                 os.kill(os.getpid(), signum)
             return {spec.name: "stopped" for spec in specs}
 
