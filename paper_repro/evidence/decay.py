@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.layers import empty_layers
 
 # Of s, relative to its decay from one record to the last. Thresholds are written with six digits, which shows down to a
 # few 1e-4 near g(0); the gradient of a layer that keeps weights moves s by per cents.
@@ -21,7 +22,7 @@ def alone_since(evidence: Evidence, row: str, seed: int) -> float:
     No weight, no gradient: s then follows the schedule of learning rates alone, which is simulated (``forecast.py``).
     """
     layer, plan = evidence.table.figure_layer, evidence.plan
-    if layer is None or plan is None or layer not in evidence.empty_layers(row).get(seed, []):
+    if layer is None or plan is None or layer not in empty_layers(evidence, row).get(seed, []):
         return math.inf
     from paper_repro import methods  # torch takes seconds to import, and most figures have no empty layer
     from paper_repro.methods.str import STR

@@ -151,13 +151,6 @@ class Evidence:
         values = self.by_seed(row, column)
         return statistics.summarise(values.values()) if values else None
 
-    def empty_layers(self, row: str) -> dict[int, list[str]]:
-        """Seed -> the layers of the row's run of which no weight is left, in order; only seeds that have any."""
-        places = self.lines_of_budgets.get(row, {})
-        runs = {seed: self.budgets.iloc[lines] for seed, lines in places.items()}
-        gone = {seed: list(layers["layer"][layers["sparsity_pct"].eq(100.0)]) for seed, layers in runs.items()}
-        return {seed: layers for seed, layers in gone.items() if layers}
-
     def best_over_epochs(self, row: str) -> dict[int, float]:
         """Seed -> the best accuracy at the end of any epoch with the row's ranks, if it has some: chosen on the test
         set.

@@ -109,9 +109,15 @@ def nearest_published(evidence: Evidence, sparsity_pct: float) -> tuple[str, dic
     return (nearest, published[nearest]) if nearest and distance(nearest) <= math.log(NEAR) else ("", {})
 
 
+def empty_layers(evidence: Evidence, row: str) -> dict[int, list[str]]:
+    """Seed -> the layers of the row's run of which no weight is left, in order; only seeds that have any."""
+    gone = {seed: layers["layer"][layers["sparsity_pct"].eq(100.0)] for seed, layers in trained(evidence, row).items()}
+    return {seed: list(layers) for seed, layers in gone.items() if len(layers)}
+
+
 def empty_by_seed(evidence: Evidence, row: str) -> list[int]:
     """How many layers of each of a row's runs ended empty."""
-    empty = evidence.empty_layers(row)
+    empty = empty_layers(evidence, row)
     return [len(empty.get(seed, ())) for seed in evidence.row_runs(row)["seed"]]
 
 

@@ -16,6 +16,7 @@ from paper_repro.evidence import claims, evidence, statistics, tolerances, verdi
 from paper_repro.evidence.contrast import paired
 from paper_repro.evidence.contrast_claims import partners
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.layers import empty_layers
 from paper_repro.evidence.verdicts import TRAINED_SPARSITY, Judgement
 from paper_repro.report import balance_report, figures, published, summary
 from paper_repro.report.figures.style import look
@@ -111,7 +112,11 @@ class Report:
         header = ["Row", "Method", *(HEADINGS[name] for name in shown), "Row's verdict"]
         caption = "Cells: reported / reproduced, then the verdict. A row's verdict is the worst of what was tested."
         parts = [caption, markdown_table(header, rows)]
-        gone = [[f"`{row}`", str(seed), names] for row, seed, names in summary.empty_layers(self.evidence)]
+        gone = [
+            [f"`{row.id}`", str(seed), summary.joined(layers)]
+            for row in self.evidence.table.rows
+            for seed, layers in empty_layers(self.evidence, row.id).items()
+        ]
         if gone:
             table = markdown_table(["Row", "Seed", "Layers of which no weight is left"], gone)
             parts += ["Layers that ended empty:", table]

@@ -86,17 +86,8 @@ def untested(evidence: Evidence, compared: Sequence[Comparison], checked: Sequen
     return f"untested at this tier (tested at): {'; '.join(parts) or 'nothing'}"
 
 
-def empty_layers(evidence: Evidence) -> list[tuple[str, int, str]]:
-    """(row, seed, names) of every run that ended with empty layers, names of a block as "layer3.3.conv1/conv2"."""
-    return [
-        (row.id, seed, joined(layers))
-        for row in evidence.table.rows
-        for seed, layers in evidence.empty_layers(row.id).items()
-    ]
-
-
 def joined(layers: Iterable[str]) -> str:
-    """Names of layers, those of one block together."""
+    """Names of layers, those of one block together: "conv1, layer3.3.conv1/conv2"."""
     blocks: dict[str, list[str]] = {}
     for name in layers:
         block, _, last = name.rpartition(".")

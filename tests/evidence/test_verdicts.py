@@ -12,6 +12,7 @@ from paper_repro.errors import UserError
 from paper_repro.evidence import claims, results, tolerances, verdicts
 from paper_repro.evidence import evidence as ev
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.layers import empty_layers
 from paper_repro.evidence.lines import KINDS
 from paper_repro.evidence.provenance import repository
 from paper_repro.report import documents, summary
@@ -122,7 +123,7 @@ def test_layers_that_ended_empty_are_named_with_the_row(make_runs: MakeRuns, tmp
         1
     )
     evidence.budgets.loc[gone, "sparsity_pct"] = 100.0
-    assert summary.empty_layers(evidence) == [("str-98.05", 1, "conv1, layer3.3.conv1/conv2")]
+    assert empty_layers(evidence, "str-98.05") == {1: ["conv1", "layer3.3.conv1", "layer3.3.conv2"]}
     told = summary.numbers(evidence, verdicts.comparisons(evidence))
     assert "layers that ended empty, by seed (names in the notebook): str-98.05 0/3" in told
     assert "| `str-98.05` | 1 | conv1, layer3.3.conv1/conv2 |" in str(Report(evidence).comparison().data)

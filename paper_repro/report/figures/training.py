@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from paper_repro import tables
 from paper_repro.evidence.decay import alone_since
 from paper_repro.evidence.evidence import Evidence
+from paper_repro.evidence.layers import empty_layers
 from paper_repro.report.figures import style as st
 from paper_repro.report.figures.registry import figure
 
@@ -148,7 +149,7 @@ def _draw_range(axis: Axes, evidence: Evidence, history: pd.DataFrame, row: str)
     axis.fill_between(
         mean.index.to_numpy(), mean["threshold_min"], mean["threshold_max"], color="#999999", alpha=0.2, linewidth=0
     )
-    empty = ", empty ones included" if evidence.empty_layers(row) else ""
+    empty = ", empty ones included" if empty_layers(evidence, row) else ""
     return st.area(f"Range over the layers of {row}{empty}", color="#999999", alpha=0.35, linewidth=0)
 
 
