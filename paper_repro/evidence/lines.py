@@ -12,22 +12,21 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_type_hints
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from paper_repro import tables
 from paper_repro.files import replace_between
-from paper_repro.paper.printed import File, Name, Number, NumberOrEmpty, Percent, PercentOrEmpty
+from paper_repro.paper.printed import EMPTY_IS_NONE, File, Name, Number, NumberOrEmpty, Percent, PercentOrEmpty
 from paper_repro.record import Accuracy, Size
 from paper_repro.verdict import MEANING, Verdict
 
 WITHOUT_NETWORK = ("diverged", "not_reached")  # statuses of a run that measures nothing
 MEASURES = (*Accuracy.model_fields, *Size.model_fields)
 
-_EMPTY_IS_NONE = BeforeValidator(lambda cell: None if cell == "" else cell)
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-AmountOrEmpty = Annotated[Amount | None, _EMPTY_IS_NONE]
+AmountOrEmpty = Annotated[Amount | None, EMPTY_IS_NONE]
 Count = Annotated[int, Field(ge=0)]
-CountOrEmpty = Annotated[Count | None, _EMPTY_IS_NONE]
+CountOrEmpty = Annotated[Count | None, EMPTY_IS_NONE]
 Tier = Annotated[str, Field(pattern=f"^({'|'.join(tables.TIERS)})$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Sha256OrEmpty = Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]

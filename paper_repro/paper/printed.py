@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -25,18 +25,15 @@ def _percent(printed: Quantity) -> Quantity:
     return printed
 
 
-def _empty_is_none(text: Any) -> Any:
-    return None if text == "" else text
-
-
+EMPTY_IS_NONE = BeforeValidator(lambda cell: None if cell == "" else cell)
 Printed = Annotated[str, AfterValidator(_printed)]
-PrintedOrEmpty = Annotated[Printed | None, BeforeValidator(_empty_is_none)]
+PrintedOrEmpty = Annotated[Printed | None, EMPTY_IS_NONE]
 PrintedPercent = Annotated[Quantity, BeforeValidator(parse), AfterValidator(_percent)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-NumberOrEmpty = Annotated[Number | None, BeforeValidator(_empty_is_none)]
+NumberOrEmpty = Annotated[Number | None, EMPTY_IS_NONE]
 Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
 Percent = Annotated[float, Field(allow_inf_nan=False, ge=0, le=100)]
-PercentOrEmpty = Annotated[Percent | None, BeforeValidator(_empty_is_none)]
+PercentOrEmpty = Annotated[Percent | None, EMPTY_IS_NONE]
 Name = Annotated[str, Field(min_length=1)]
 Ranks = Annotated[str, Field(pattern=r"^([1-9]\d*/[1-9]\d*)?$")]  # of W / of U, such as "9/8"; empty for full rank
 Distribution = Literal["dense", "uniform", "erk", "budget", "nominal", "low-rank", "unknown"]
@@ -145,9 +142,9 @@ class Row(File):
     macs: PrintedOrEmpty = None
     macs_ratio: PrintedOrEmpty = None
     dense_macs_m: NumberOrEmpty = None
-    schedule: Annotated[Schedule | None, BeforeValidator(_empty_is_none)] = None
+    schedule: Annotated[Schedule | None, EMPTY_IS_NONE] = None
     epochs: NumberOrEmpty = None
-    how_read: Annotated[HowRead | None, BeforeValidator(_empty_is_none)] = None
+    how_read: Annotated[HowRead | None, EMPTY_IS_NONE] = None
     distribution: Distribution
     budget: str = ""
     keep_dense: Annotated[tuple[str, ...], BeforeValidator(str.split)] = ()
