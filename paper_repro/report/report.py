@@ -260,16 +260,15 @@ def readings(e: Evidence, row: tables.Row) -> list[str]:
     """The printed accuracy, that of the last network, that of the best epoch, and which of the two reaches print."""
     printed = row.reported.printed.get("top1_pct")
     last, best = e.by_seed(row.id, "top1_pct"), e.best_over_epochs(row.id)
-    return [printed.text if printed else "–", _mean(last), _mean(best), _reached(e, row)]
+    return [printed.text if printed else "–", _mean(last), _mean(best), _reached(e, row, last, best)]
 
 
 def _mean(by_seed: Mapping[int, float]) -> str:
     return statistics.summarise(by_seed.values()).text(within=statistics.PERCENT) if by_seed else "–"
 
 
-def _reached(e: Evidence, row: tables.Row) -> str:
+def _reached(e: Evidence, row: tables.Row, last: Mapping[int, float], best: Mapping[int, float]) -> str:
     """Which reading of accuracy comes to the printed number, or above it; where the two may be compared."""
-    last, best = e.by_seed(row.id, "top1_pct"), e.best_over_epochs(row.id)
     printed = row.reported.top1_pct
     if printed is None or not e.full_scale or not last:
         return ""

@@ -12,30 +12,18 @@ from matplotlib.figure import Figure
 
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.report.figures import points as pt
+from paper_repro.report.figures import style as st
 from paper_repro.report.figures.accuracy import LABEL_Y, LABELS, WHAT
 from paper_repro.report.figures.registry import figure
-from paper_repro.report.figures.style import (
-    N_OF_M,
-    POINTS,
-    REPRODUCED,
-    finish,
-    grid,
-    handle,
-    label_axes,
-    label_end,
-    look,
-    macs_axis,
-    sparsity_axis,
-)
 
 PANELS = {
     "100 epochs": "From scratch, 100 epochs at most",
     "longer": "From scratch, longer",
     "pretrained": "Pretrained start",
     "not stated": "Source does not say (start or length)",
-    N_OF_M: N_OF_M,
+    st.N_OF_M: st.N_OF_M,
 }
-SECOND_HAND = POINTS | {"markerfacecolor": "white", "markersize": 4.5}
+SECOND_HAND = st.POINTS | {"markerfacecolor": "white", "markersize": 4.5}
 
 
 @figure("published_over_sparsity")
@@ -66,7 +54,7 @@ def published(evidence: Evidence) -> pd.DataFrame:
         frame[quantity] = frame[quantity].fillna(recomputed.reindex(frame.index))
     rows = [evidence.table.row(id) for id in frame.index]
     return frame.assign(
-        schedule=[N_OF_M if look(row.series).kind == N_OF_M else str(row.schedule) for row in rows],
+        schedule=[st.N_OF_M if st.look(row.series).kind == st.N_OF_M else str(row.schedule) for row in rows],
         second_hand=[row.is_second_hand for row in rows],
     ).reset_index()
 
@@ -79,27 +67,28 @@ def _published_over(x: str, evidence: Evidence) -> Figure:
         for schedule, title in PANELS.items()
         if len(others := frame[(frame["schedule"] == schedule) & (frame["series"] != "str")])
     }
-    fig, axes = grid(len(panels), 2, 3.0, sharex=True, sharey=True)
+    fig, axes = st.grid(len(panels), 2, 3.0, sharex=True, sharey=True)
     for axis, (title, others) in zip(axes, panels.items(), strict=True):
         for _, line in [*others.groupby("series", sort=False), ("str", reference)]:
             _draw(axis, line, x)
         axis.set_title(title)
-        (sparsity_axis if x == "sparsity_pct" else macs_axis)(axis)
-    label_axes(fig, axes, LABELS[x], LABEL_Y)
+        (st.sparsity_axis if x == "sparsity_pct" else st.macs_axis)(axis)
+    st.label_axes(fig, axes, LABELS[x], LABEL_Y)
     read = [
-        handle("Read where its authors print it", "#333333", "o", POINTS),
-        handle("Read second-hand", "#333333", "o", SECOND_HAND),
+        st.handle("Read where its authors print it", "#333333", "o", st.POINTS),
+        st.handle("Read second-hand", "#333333", "o", SECOND_HAND),
     ]
-    return finish(fig, evidence, WHAT[x], read)
+    return st.finish(fig, evidence, WHAT[x], read)
 
 
 def _draw(axis: Axes, line: pd.DataFrame, x: str) -> None:
     """One series: what its authors print joined by a line, what was read second-hand as open markers alone."""
-    looks, bold = look(line["series"].iloc[0]), line["series"].iloc[0] == "str"
+    looks, bold = st.look(line["series"].iloc[0]), line["series"].iloc[0] == "str"
     shared: dict[str, Any] = {"color": looks.colour, "marker": looks.marker, "zorder": 4 if bold else 3}
     own, others = line[~line["second_hand"]], line[line["second_hand"]]
-    joined = REPRODUCED if own[x].is_unique else REPRODUCED | POINTS  # lengths of training at one sparsity are no line
+    # lengths of training at one sparsity are no line
+    joined = st.REPRODUCED if own[x].is_unique else st.REPRODUCED | st.POINTS
     axis.plot(own[x], own["top1_pct"], **shared, **joined | ({"linewidth": 1.6} if bold else {}))
     axis.plot(others[x], others["top1_pct"], **shared, **SECOND_HAND)
     end = line.iloc[-1 if x == "sparsity_pct" else 0]
-    label_end(axis, looks.name, end[x], end["top1_pct"], looks.colour)
+    st.label_end(axis, looks.name, end[x], end["top1_pct"], looks.colour)
