@@ -101,11 +101,11 @@ def defaults(method: type[methods.Method]) -> dict[str, int | float]:
     return {name: argument.default for name, argument in arguments if _is_number(argument.default)}
 
 
-def own_value(spec: Spec, name: str, defaults: Mapping[str, Any] | None = None) -> Any:
+def own_value(spec: Spec, name: str, defaults: Mapping[str, Any]) -> Any:
     """What a spec has for a hyperparameter or argument, or else the method's default. UserError where there is none
     that could be multiplied: no number, or 0, of which every multiple is 0.
     """
-    value = getattr(spec, name) if name in OF_SPEC else spec.method_args.get(name, (defaults or {}).get(name))
+    value = getattr(spec, name) if name in OF_SPEC else spec.method_args.get(name, defaults.get(name))
     if not _is_number(value):
         raise UserError(
             f"{name} has no value in the recipe of {spec.method}, so that its range cannot be {{times}}: "

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from paper_repro import record
@@ -143,17 +144,15 @@ def on_validation_split(recipe: Spec) -> Spec:
 def searches(
     specs: Mapping[str, Sequence[tuple[float, Spec]]],
     ranges: Mapping[str, Ranges],
-    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> list[Search]:
     """One for each method and regime: method -> (regime, run), of any seeds; method -> ranges; method -> the defaults
     of its arguments.
     """
-    recipes = {who: dict(reversed(runs)) for who, runs in specs.items()}
-    known = defaults or {}
     return [
-        Search(who, at, spec, ranges[who], known.get(who, {}))
-        for who, by in recipes.items()
-        for at, spec in sorted(by.items())
+        Search(who, at, spec, ranges[who], defaults.get(who, {}))
+        for who, runs in specs.items()
+        for at, spec in sorted(dict(reversed(runs)).items())
     ]
 
 
