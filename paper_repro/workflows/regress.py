@@ -218,20 +218,21 @@ def regress(question: Question, console: Console) -> int:
     }
     failures = train(to_have)
 
-    known = _known(job, [spec for of in specs.values() for _, spec in of], question.reuse)
+    to_compare = [run for of in specs.values() for run in of]
+    known = _known(job, to_compare, question.reuse)
     runs = {who: regression.measured(of, known) for who, of in specs.items()}
     runs[STR] = [run for run in runs[STR] if run.origin]
     reused = question.reuse == COMMITTED
     reasons = {to_have[name].name: reason for name, reason in failures.items()}
     lines = regression.compare(targets, runs[plugin.name], runs[STR], question.margin, reasons, reused, lost)
     every = [run for of in runs.values() for run in of]
-    cost = regression_words.cost_of_reuse(every, _twice(job, specs)) if reused else ""
+    cost = regression_words.cost_of_reuse(every, _twice(job, to_compare)) if reused else ""
     _print_outcome(lines, runs, cost, console)
     code = regression.exit_code(lines, question.strict)
     _write_report(
         question,
         plugin,
-        [spec for of in specs.values() for _, spec in of],
+        [spec for _, spec in to_compare],
         lines,
         runs,
         checks=checks.outcomes,
@@ -276,7 +277,8 @@ def _title(question: Question) -> str:
 
 def _print_plan(question: Question, regimes: int, console: Console) -> None:
     """What the seeds can decide, as far as the spread of STR is known, from whatever machine."""
-    known = _measured(question.job, question.str_runs(MORE_SEEDS), COMMITTED)
+    runs = question.str_runs(MORE_SEEDS)
+    known = regression.measured(runs, _known(question.job, runs, COMMITTED))
     text = regression_words.plan(known, regimes, question.job.seeds, question.margin)
     if text:
         console.print(text, soft_wrap=True)
@@ -430,19 +432,16 @@ def _train(question: Question, plugin: Plugin, console: Console, named: Mapping[
     return train_named(todo, job, console, plugin=plugin.source)
 
 
-def _measured(job: Job, runs: Runs, reuse: str) -> list[Measured]:
-    """The runs as far as they are known: those in ``runs/``, and the committed ones where they are reused."""
-    return regression.measured(runs, _known(job, [spec for _, spec in runs], reuse))
-
-
-def _known(job: Job, specs: Sequence[Spec], reuse: str) -> Stored:
+def _known(job: Job, runs: Runs, reuse: str) -> Stored:
+    """What is known of these runs: of those in ``runs/``, and of the committed ones where they are reused."""
+    specs = [spec for _, spec in runs]
     return (committed(job, specs) if reuse == COMMITTED else {}) | trained(job, specs)
 
 
-def _twice(job: Job, specs: Mapping[str, Runs]) -> list[float]:
+def _twice(job: Job, runs: Runs) -> list[float]:
     """Points of accuracy between the two, for each run that was trained here and is committed."""
-    runs = [run for of in specs.values() for run in of]
-    pairs = (_measured(job, runs, HERE), regression.measured(runs, committed(job, [spec for _, spec in runs])))
+    specs = [spec for _, spec in runs]
+    pairs = (regression.measured(runs, finished(job, specs)) for finished in (trained, committed))
     return [
         abs(here.network.top1_pct - there.network.top1_pct)
         for here, there in zip(*pairs, strict=True)
