@@ -91,7 +91,7 @@ def full_size_macs(evidence: Evidence, row: str) -> dict[int, float]:
 
 def published_str(evidence: Evidence) -> dict[str, dict[str, float]]:
     """The paper's budgets that are STR's, by row of the table that prints them."""
-    rows = {row.id for row in tables.load(evidence.table.budgets_of).rows if row.method == "str"}
+    rows = {row.id for row in tables.load(evidence.table.budgets_of).rows if row.is_str}
     return {name: dict(budget) for name, budget in tables.budgets(evidence.table.name).items() if name in rows}
 
 

@@ -123,7 +123,7 @@ def choices(results_dir: Path) -> str:
         top1, *budget = _measured(e, row.id)
         lead = contrast.paired(e, row.id, recipes[row.method].id) if row is not recipes[row.method] else None
         learnt = ["–"] * len(of_budget)
-        if row.method == "str":  # others are told their budget, and how to get there
+        if row.is_str:  # others are told their budget, and how to get there
             rise = _cubic(course for run, course in courses if run["row"] == row.id)
             ratio = f"{ratios[row.id]:.2f}" if row.id in ratios else "–"
             learnt = [*budget, _correlation(e, row, named=False), rise, ratio]
@@ -150,7 +150,7 @@ def tier_small(results_dir: Path) -> str:
             continue
         cells = [f"`{row.id}`", top1.text(within=PERCENT), f"{runs['sparsity_pct'].mean():.2f}"]
         leads = _leads(e, row) if row.method == "gmp" else ["–"] * 4
-        learnt = [_correlation(e, row), _empty_by_seed(e, row.id)] if row.method == "str" else ["–"] * 2
+        learnt = [_correlation(e, row), _empty_by_seed(e, row.id)] if row.is_str else ["–"] * 2
         lines.append([*cells, *leads, *learnt])
     if not lines:
         return NOT_RUN
@@ -178,7 +178,7 @@ def _named(found: claims.ClaimResult) -> str:
 
 def _leads(e: evidence.Evidence, row: Row) -> list[str]:
     """Points by which STR is ahead of a row, where STR's own curve is read off, as the claims have it."""
-    printed = [network for other in e.table.rows if other.method == "str" for network in contrast.printed(other)]
+    printed = [network for other in e.table.rows if other.is_str for network in contrast.printed(other)]
     sides = [(contrast.trained(e, row.id), contrast.trained_by(e, "str")), (contrast.printed(row), printed)]
     return [signed(contrast.contrast(*side, at).swapped().difference()) for at in COMPARED_AT for side in sides]
 

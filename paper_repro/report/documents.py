@@ -63,7 +63,7 @@ def _beside_print(e: evidence.Evidence, of: Sequence[tables.Row]) -> str:
     for row in (row for row in of if len(e.row_runs(row.id))):
         printed, last, best, reached = readings(e, row)
         having, loss = e.by_seed(row.id, "top1_pct"), e.by_seed(row.id, "train_loss").values()
-        at_end = ends[ends["row"] == row.id].sort_values("seed") if row.method == "str-rank" else ends[:0]
+        at_end = ends[ends["row"] == row.id].sort_values("seed") if row.learns_ranks else ends[:0]
         rows.append(
             [
                 f"{row.label} {row.ranks}".strip(),

@@ -41,7 +41,7 @@ def successors(results_dir: Path) -> str:
 def family(results_dir: Path) -> str:
     """The methods that the papers compare with, and STR's extensions, at the regimes of STR's rows."""
     e = evidence.load("family", TIER, results_dir)
-    own = {row.regime_pct for row in e.table.rows if row.method == "str" and len(e.row_runs(row.id))}
+    own = {row.regime_pct for row in e.table.rows if row.is_str and len(e.row_runs(row.id))}
     return _beside_str(e, e, sorted(regime for regime in own if regime), (At.SPARSITY,))
 
 
@@ -69,7 +69,7 @@ def _beside_str(e: evidence.Evidence, of_str: evidence.Evidence, regimes: Sequen
 def what_seeds_decide(results_dir: Path) -> str:
     """Seeds -> runs, time, and the smallest difference that they decide, by the spread of STR's runs at this tier."""
     e = evidence.load(TABLE, TIER, results_dir)
-    regimes = [row.id for row in e.table.rows if row.method == "str" and len(e.row_runs(row.id))]
+    regimes = [row.id for row in e.table.rows if row.is_str and len(e.row_runs(row.id))]
     spread = pooled_sd(list(e.by_seed(id, "top1_pct").values()) for id in regimes)
     if spread is None:
         return "Not known yet: no row of STR has a second seed.\n"

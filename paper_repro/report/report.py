@@ -230,7 +230,7 @@ class Report:
 def _regime(e: Evidence, regime: float) -> str:
     """One regime as a table. The difference to STR is paired by seed, with its 95 % interval."""
     rows = [row for row in e.table.rows if row.regime_pct == regime and e.summary(row.id, "top1_pct") is not None]
-    ours = next((row.id for row in rows if row.method == "str"), None)
+    ours = next((row.id for row in rows if row.is_str), None)
     by_accuracy: list[tuple[float, list[str]]] = []
     for row in rows:
         measures = ("top1_pct", "sparsity_pct", "sparse_macs_m", "macs_m")

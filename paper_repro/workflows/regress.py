@@ -98,7 +98,7 @@ class Question:
             spec = plain.with_options(self.job.options)
             target = plan.rows[row.id].target_sparsity_pct
             ends_there = "target_sparsity_pct" in spec.method_args and not self.job.model
-            if row.method == "str" and target is not None and not ends_there:
+            if row.is_str and target is not None and not ends_there:
                 runs.append((row.id, target, spec))
         if not runs:
             why = "it trains no STR"

@@ -77,8 +77,7 @@ def _draw_budget(axis: Axes, evidence: Evidence, row: str, layers: pd.DataFrame)
     """One row's layers; the entries of the key to what was drawn."""
     measured = evidence.summary(row, "sparsity_pct")
     overall = (evidence.table.row(row).reported.sparsity_pct or 0.0) if measured is None else measured.mean
-    is_str = evidence.table.row(row).method in STR.methods
-    nearest, paper = nearest_published(evidence, overall) if is_str else ("", {})
+    nearest, paper = nearest_published(evidence, overall) if evidence.table.row(row).is_str else ("", {})
     handles: dict[str, st.Handle] = {}
     if len(layers):
         handles |= _draw_layers(axis, layers)

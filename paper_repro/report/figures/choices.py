@@ -123,7 +123,7 @@ def macs_by_choice(evidence: Evidence) -> Figure:
 
 def _rows_of_str(evidence: Evidence) -> list[Row]:
     """Those whose layers are on file."""
-    return [row for row in evidence.table.rows if row.method == "str" and trained(evidence, row.id)]
+    return [row for row in evidence.table.rows if row.is_str and trained(evidence, row.id)]
 
 
 def _name(axis: Axes, rows: Sequence[Row]) -> None:

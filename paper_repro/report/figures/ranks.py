@@ -56,7 +56,7 @@ def ranks_over_epochs(evidence: Evidence) -> Figure:
 def _data_sets(evidence: Evidence) -> list[str]:
     """The paper's data sets with rows whose ranks were learnt, or that were trained beside some, in table order."""
     there = set(evidence.epochs["row"])
-    learnt = {row.dataset for row in evidence.table.rows if row.method == "str-rank"}
+    learnt = {row.dataset for row in evidence.table.rows if row.learns_ranks}
     return list(dict.fromkeys(row.dataset for row in evidence.table.rows if row.id in there and row.dataset in learnt))
 
 
@@ -74,13 +74,13 @@ def _trainings(evidence: Evidence, rows: Sequence[Row]) -> list[list[Row]]:
     for row in rows:
         specs = evidence.row_runs(row.id)["spec"]
         if len(specs):
-            key = str(specs.iloc[0]) if row.method == "str-rank" else f"{row.method} {row.ranks}"
+            key = str(specs.iloc[0]) if row.learns_ranks else f"{row.method} {row.ranks}"
             groups.setdefault(key, []).append(row)
-    return [group if group[0].method == "str-rank" else group[:1] for group in groups.values()]
+    return [group if group[0].learns_ranks else group[:1] for group in groups.values()]
 
 
 def _learnt(groups: Sequence[list[Row]]) -> list[list[Row]]:
-    return [group for group in groups if group[0].method == "str-rank"]
+    return [group for group in groups if group[0].learns_ranks]
 
 
 def _draw_ranks(axis: Axes, evidence: Evidence, groups: Sequence[list[Row]]) -> dict[str, st.Handle]:

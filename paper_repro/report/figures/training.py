@@ -41,7 +41,7 @@ def sparsity_over_epochs(evidence: Evidence) -> Figure:
     """
     layer = evidence.table.figure_layer
     threshold = "threshold_median" if layer is None else "threshold_figure_layer"
-    rows = [row for row in evidence.trained_rows if evidence.table.row(row).method == "str"]
+    rows = [row for row in evidence.trained_rows if evidence.table.row(row).is_str]
     rows = few_rows(evidence, [row for row in rows if evidence.history["row"].eq(row).any()])
     history = st.with_share_done(evidence.history[evidence.history["row"].isin(rows)], evidence)
     thresholds = [threshold, "threshold_min", "threshold_max"]

@@ -262,7 +262,7 @@ def _tier(body: Evidence, checked: list[ClaimResult], linked: set[str]) -> list[
     if not body.complete:
         parts.append(f"- INCOMPLETE: {report.incomplete(body)}")
     parts += ["", "### Reported beside reproduced", "", sortable(comparison(body, compared), id, caption)]
-    if any(row.method == "str" for row in body.table.rows) and body.table.has_budgets:
+    if any(row.is_str for row in body.table.rows) and body.table.has_budgets:
         parts += ["### Accuracy, sparsity, multiply-adds", ""]
         parts += [charts.accuracy(body, "sparsity_pct"), charts.accuracy(body, "macs_m")]
         parts += ["### Budgets of the layers", "", charts.budgets(body)]
