@@ -65,8 +65,7 @@ class AutoSparse(STR):
         self.alpha = alpha
 
     def param_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        s = {id(operand.soft.s): operand.soft.s for operand in self.operands(model).values()}
-        return decay_groups(model, weight_decay, [(list(s.values()), 0.0)])
+        return decay_groups(model, weight_decay, [([operand.soft.s for operand in self.operands(model).values()], 0.0)])
 
     def decay_of_s(self, weight_decay: float) -> float:
         return 0.0

@@ -148,11 +148,12 @@ def percent(value: float, name: str = "sparsity_pct") -> float:
 def decay_groups(
     model: nn.Module, weight_decay: float, own: Iterable[tuple[Sequence[Tensor], float]]
 ) -> list[dict[str, Any]]:
-    """Groups for the optimizer where some parameters have a weight decay of their own: first all the others."""
-    own = list(own)
-    ids = {id(parameter) for parameters, _ in own for parameter in parameters}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
-    groups = [{"params": list(parameters), "weight_decay": decay} for parameters, decay in own]
+    """Groups for the optimizer where some parameters have a weight decay of their own: first all the others. One that
+    several layers share is in its group once.
+    """
+    by_id = [({id(parameter): parameter for parameter in parameters}, decay) for parameters, decay in own]
+    rest = [parameter for parameter in model.parameters() if not any(id(parameter) in group for group, _ in by_id)]
+    groups = [{"params": list(group.values()), "weight_decay": decay} for group, decay in by_id]
     return [{"params": rest, "weight_decay": weight_decay}, *groups]
 
 

@@ -114,8 +114,7 @@ class STR(Method):
         """As in the paper, everything decays alike; only a controller takes the place of the decay of s."""
         if self.target is None or self.target.decays_s:
             return super().param_groups(model, weight_decay)
-        s = {id(operand.soft.s): operand.soft.s for operand in self.operands(model).values()}
-        return decay_groups(model, weight_decay, [(list(s.values()), 0.0)])
+        return decay_groups(model, weight_decay, [([operand.soft.s for operand in self.operands(model).values()], 0.0)])
 
     @property
     def must_prune(self) -> bool:
