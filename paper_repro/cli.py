@@ -270,15 +270,14 @@ def data(name: str | None, data_root: Path | None, root: Path | None, **steps: A
             raise UserError(f"{flags} apply to `data {other.alias or other.name}` alone")
     if item is None:
         for other in every:
-            console.print(
+            console.say(
                 f"{other.name:<15} {other.title}: {other.train_examples:,} + {other.val_examples:,} examples, "
                 f"{other.num_classes} classes (licence: {other.licence})",
-                soft_wrap=True,
             )
         console.print(f"kept in {root}; `data NAME` finds, fetches and verifies one")
         return 0
     asked = {step.argument: steps[step.argument] for step in item.steps}
-    catalog.source(item.name).make_ready(root, lambda text: console.print(text, soft_wrap=True), **asked)
+    catalog.source(item.name).make_ready(root, console.say, **asked)
     return 0
 
 
@@ -318,7 +317,7 @@ def export(run: Path, out: Path | None, kept: str | None) -> int:
         if isinstance(item, Exported):
             off = f"{item.difference:.2g} off, of at most {item.largest:.2g}"
             item = f"{item.path}: {item.form}; its logits were compared, and are {off}"
-        console.print(item, soft_wrap=True)
+        console.say(item)
     return 0
 
 
@@ -333,7 +332,7 @@ def list_() -> int:
         console.print(_titled(name, f"{table.heading}; {len(table.rows)} rows"))
         for tier in (AUDIT, *table.tiers):
             console.print(f"    {tier:<10} {'no training' if tier == AUDIT else trained(table.tiers[tier])}")
-        console.print(f"    rows: {', '.join(row.id for row in table.rows)}", soft_wrap=True)
+        console.say(f"    rows: {', '.join(row.id for row in table.rows)}")
     console.print(_titled("methods", ", ".join(METHODS)))
     if entry_points():
         console.print(_titled("plug-ins", ", ".join(entry_points())))

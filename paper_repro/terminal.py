@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 import rich.console
+from rich.text import Text
 
 from paper_repro.errors import CRASHED, UserError
 
@@ -28,11 +29,16 @@ class Console(rich.console.Console):
             self.width = 160
         self.said: set[str] = set()
 
+    def say(self, *lines: str | Text) -> None:
+        """Print sentences, each a line of its own, however long: a terminal wraps it, and a file keeps it whole."""
+        for line in lines:
+            self.print(line, soft_wrap=True)
+
     def print_once(self, text: str) -> None:
         """Print a sentence that this console has not printed in this way before."""
         if text not in self.said:
             self.said.add(text)
-            self.print(text, soft_wrap=True)
+            self.say(text)
 
 
 def in_any_encoding(*streams: TextIO) -> None:

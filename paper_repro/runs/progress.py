@@ -92,7 +92,7 @@ class TrainingProgress:
         self.bars.update(self.all_rows, completed=sum(self.shares.values()), state=f"{self.done} of {self.total_runs}")
 
     def _line(self, run: str, text: str) -> None:
-        self.console.print(f"{time.strftime('%H:%M:%S')}  {run:<18} {text}", soft_wrap=True)
+        self.console.say(f"{time.strftime('%H:%M:%S')}  {run:<18} {text}")
 
 
 def _shared(event: Mapping[str, Any]) -> str:

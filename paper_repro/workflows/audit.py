@@ -48,10 +48,9 @@ def write_audit(job: Job, console: Console, every: bool = False) -> bool:
         console.print(f"  and {len(findings) - len(printed)} that follow from what is printed, in that file")
     for finding in printed:
         if finding.verdict == Verdict.FAIL or (every and finding.verdict != Verdict.PASS):
-            console.print(
+            console.say(
                 f"  {finding.verdict:<12} {finding.paper_table}, {finding.row}, {finding.quantity}: "
                 f"printed {finding.printed}, recomputed {finding.recomputed:.6g}; {finding.note}",
-                soft_wrap=True,
             )
     if Verdict.ERRATUM in verdicts and not every:
         console.print(f"  what each ERRATUM is: make audit TABLE={job.table}, or {errata}")
@@ -65,11 +64,10 @@ def write_balance(job: Job, console: Console) -> None:
         path = results.write(frame, results.path(job.results, job.table, AUDIT, kind), kind)
         if kind == "balance_tests":
             numbers = frame[frame["test"] == "paper"].set_index("quantity")["value"]
-            console.print(
+            console.say(
                 "balance of thresholds (a finding of this project, no claim of the paper): the L1 norms that "
                 f"{numbers['layers']:.0f} thresholds imply go with the kept weights, correlation of logarithms "
                 f"{numbers['correlation']:.3f}  ({path})",
-                soft_wrap=True,
             )
 
 

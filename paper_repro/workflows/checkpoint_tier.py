@@ -77,7 +77,7 @@ def reproduce(job: Job, console: Console) -> int:
         balances = subject.imported.balances
         if balances:
             said = balance.summary(balances.values())
-            console.print(f"balance of thresholds in {subject.row.id}: {said}", soft_wrap=True)
+            console.say(f"balance of thresholds in {subject.row.id}: {said}")
     try:
         _evaluate_all(todo, job.data_root, console)
     except UserError as error:
@@ -146,4 +146,4 @@ def show_without_accuracy(job: Job, there: Sequence[Subject], console: Console) 
     runs = pd.DataFrame(records).reindex(columns=results.empty("runs").columns)
     without_accuracy = replace(evidence.load(job.table, job.tier, job.results), runs=runs)
     print_whole(comparison_grid(verdicts.comparisons(without_accuracy)), console)
-    console.print(legend(without_accuracy), soft_wrap=True)
+    console.say(legend(without_accuracy))

@@ -123,7 +123,7 @@ def describe(source: str, specs: Iterable[Spec], console: Console) -> None:
         own, shape = loaded(source, spec.dataset), dataset(spec.dataset).input_size
         layers = f"{len(own.size.layers)} layers that can be pruned"
         text = f"{own.plugin}: {own.size.params:,} weights and {own.size.macs / 1e6:,.4g} M multiply-adds in {layers}"
-        console.print(f"{text}, on inputs of {shape}", soft_wrap=True)
+        console.say(f"{text}, on inputs of {shape}")
         grid = new_grid(("layer", "weights", "MACs M", "% of MACs"), left=("layer",))
         for cells in layer_lines(own.size):
             grid.add_row(*cells)

@@ -54,17 +54,18 @@ def show_plan(job: Job, console: Console) -> int:
     grid.add_row(*total_cells(list(runs.values()), cost, jobs))
     print_whole(grid, console)
     refused = [expected[spec.name][1] for _, spec in pairs if expected[spec.name][1]]
-    readers = {spec.loader: missing(spec.loader) for spec in sorted(todo, key=lambda spec: spec.loader)}
-    for line in (
+    lacking = {spec.loader: name for spec in todo if (name := missing(spec.loader))}
+    console.say(
         "g(s) leaves zero: when weight decay alone has brought the threshold to 4.5e-5, or the schedule of a target "
         "sparsity begins (–: the method learns no threshold)",
         *what_it_takes(list(runs.values()), cost, jobs, job.gpus),
         *faster_in_float32(todo),
-        *(f"{name} is not installed here, and the runs would stop for it: run `make {loader}`"
-          for loader, name in readers.items() if name),
+        *(
+            f"{name} is not installed here, and the runs would stop for it: run `make {loader}`"
+            for loader, name in sorted(lacking.items())
+        ),
         *(f"refused: {text}" for text in refused),
-    ):  # fmt: skip
-        console.print(line, soft_wrap=True)
+    )
     require_affordable(list(cost.values()), job.max_gpu_hours)
     return 2 if refused else 0
 

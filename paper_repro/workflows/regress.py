@@ -255,16 +255,15 @@ def regress(question: Question, console: Console) -> int:
 def _print_question(question: Question, plugin: Plugin, runs: Runs, console: Console) -> None:
     job = question.job
     setting = regression_words.setting(spec for _, spec in runs)
-    console.print(
+    console.say(
         Text.assemble(
             (f"Is {plugin.name} better than STR?", "bold"),
             f" Table {job.table}, tier {job.tier} ({setting}), at {_listed({target for target, _ in runs})} % "
             f"sparsity, {job.seeds} seed{'s' if job.seeds > 1 else ''}",
         ),
-        soft_wrap=True,
     )
     if question.own_network:
-        console.print(_title(question), soft_wrap=True)
+        console.say(_title(question))
 
 
 def _title(question: Question) -> str:
@@ -281,12 +280,11 @@ def _print_plan(question: Question, regimes: int, console: Console) -> None:
     known = regression.measured(runs, _known(question.job, runs, COMMITTED))
     text = regression_words.plan(known, regimes, question.job.seeds, question.margin)
     if text:
-        console.print(text, soft_wrap=True)
+        console.say(text)
     if regimes == 1:
-        console.print(
+        console.say(
             "one row of STR alone: it ends near its sparsity, not at it, and nothing is extrapolated. If it ends "
             "sparser, nothing can be compared; name the next less sparse row too (ROWS=str-95.03,str-98.05)",
-            soft_wrap=True,
         )
 
 
@@ -295,15 +293,14 @@ def _print_outcome(
 ) -> None:
     for who, of in runs.items():
         for text in regression_words.sources(of):
-            console.print(f"{who}: {text}", soft_wrap=True)
+            console.say(f"{who}: {text}")
     if cost:
-        console.print(Text.assemble(("REUSE=committed: ", "bold yellow"), cost), soft_wrap=True)
+        console.say(Text.assemble(("REUSE=committed: ", "bold yellow"), cost))
     console.print()
     print_whole(grid(lines), console)
     for where, note in regression_words.notes(lines):
-        console.print(f"{where}: {note}", soft_wrap=True)
-    for text in regression_words.claimed_sparsity([run for of in runs.values() for run in of]):
-        console.print(text, soft_wrap=True)
+        console.say(f"{where}: {note}")
+    console.say(*regression_words.claimed_sparsity([run for of in runs.values() for run in of]))
 
 
 def _write_report(
@@ -343,7 +340,7 @@ def _preflight(
         failed = ("FAILED", "red") if outcome["needed"] else ("warns", "yellow")
         mark = "passed" if outcome["passed"] else failed
         text = f"  {outcome['name']:<11}{outcome['note'] or outcome['sentence']}"
-        console.print(Text.assemble("  ", mark, text), soft_wrap=True)
+        console.say(Text.assemble("  ", mark, text))
 
     # not the sparsest: of the small network, little would be left
     arguments = question.method_args
@@ -370,20 +367,19 @@ def _searched(
     own = ranges.parsed(Path(plugin.source), "ranges,", checks.ranges) or ranges.of_method(plugin.name)
     searched = {STR: ranges.of_method("str"), plugin.name: own}
     searches = tune.searches(specs, searched, {plugin.name: checks.defaults})
-    console.print(
+    console.say(
         f"trials: {question.tune} for {plugin.name} and as many for STR, at each regime, scored on "
         f"{dataset(searches[0].recipe.dataset).title}",
-        soft_wrap=True,
     )
     there = tune.committed(question.job)
     tune.tune(searches, question.tune, partial(tune.train, train, question.job.runs, there))
     for text in _read_trials(searches, question.job):
-        console.print(f"trials: {text}", soft_wrap=True)
+        console.say(f"trials: {text}")
     kept = tune.write(searches, question.job, question.folder(plugin))
     console.print(f"trials: {', '.join(map(str, kept))}")
     for search in searches:
         mark = Text("left out: " if search.problem else "", "yellow")
-        console.print(Text(f"  {search.method} {search.target_pct:g} %: ") + mark + search.outcome, soft_wrap=True)
+        console.say(Text(f"  {search.method} {search.target_pct:g} %: ") + mark + search.outcome)
     lost = tune.left_out(searches)
     if lost.keys() == {search.target_pct for search in searches}:
         raise UserError(f"no regime is left to compare at: {'; '.join(lost.values())}. The trials: {kept[0]}")
@@ -418,10 +414,9 @@ def _train(question: Question, plugin: Plugin, console: Console, named: Mapping[
         require_one_machine(job, there)
         count = sum(spec.name in elsewhere for spec in todo.values())
         if count:
-            console.print(
+            console.say(
                 f"runs: {count} of those to train are among the committed results, of whatever machine; they are "
                 "trained here all the same, because rounding is part of a training (REUSE=committed takes them)",
-                soft_wrap=True,
             )
     registered = [spec for spec in todo.values() if not spec.method_sha256]
     for spec in registered:

@@ -107,8 +107,7 @@ def import_file(file: Path, table: str | None, row: str | None, out: Path, conso
     candidate = _candidate(file, table)
     own = candidate.row()
     chosen = own if row is None else _named(candidate, row)
-    for line in description(candidate):
-        console.print(line, soft_wrap=True)
+    console.say(*description(candidate))
     if chosen is None:
         said = f"none of tier {CHECKPOINT} has this sparsity and these MACs; --row names one all the same"
     elif chosen == own:
@@ -119,9 +118,9 @@ def import_file(file: Path, table: str | None, row: str | None, out: Path, conso
     folder = out / candidate.table.name / (chosen.id if chosen else _own_name(file, candidate.table))
     _say_what_is_replaced(folder, candidate.released.sha256, console)
     _keep(candidate, file, folder)
-    console.print(f"kept in {folder}", soft_wrap=True)
+    console.say(f"kept in {folder}")
     if (folder / BALANCE).exists():
-        console.print(f"balance layer by layer: {folder / BALANCE}", soft_wrap=True)
+        console.say(f"balance layer by layer: {folder / BALANCE}")
     if chosen is not None:
         console.print(f"next: make reproduce TABLE={candidate.table.name} TIER={CHECKPOINT}")
     return folder
@@ -203,7 +202,7 @@ def _say_what_is_replaced(folder: Path, sha256: str, console: Console) -> None:
         return
     if before.sha256 != sha256:
         which = f"{before.source} (sha256 {before.sha256[:12]}...)"
-        console.print(f"note: it takes the place of another file, {which}, imported earlier", soft_wrap=True)
+        console.say(f"note: it takes the place of another file, {which}, imported earlier")
 
 
 def _keep(candidate: Candidate, file: Path, folder: Path) -> None:

@@ -23,18 +23,17 @@ def show(job: Job, console: Console) -> None:
         rendered = notebook.render(job.table, job.tier, job.results)
     compared, checked = verdicts.comparisons(table_evidence), claims.check(table_evidence)
     console.print()
-    for line in summary.summary(table_evidence, compared, checked, rendered):
-        console.print(line, soft_wrap=True, highlight=False)
+    console.say(*summary.summary(table_evidence, compared, checked, rendered))
     console.print()
     print_whole(comparison_grid(compared, best_epochs(table_evidence)), console)
-    console.print(legend(table_evidence), soft_wrap=True)
+    console.say(legend(table_evidence))
     if rendered is None and checked:
         console.print()
         for claim in checked:
-            console.print(f"{claim.verdict:<12} {claim.id}: {claim.sentence}", soft_wrap=True)
+            console.say(f"{claim.verdict:<12} {claim.id}: {claim.sentence}")
     if rendered is not None and job.tier != AUDIT:
-        console.print(trained_where(table_evidence, job.runs), soft_wrap=True)
-    console.print(f"numbers: {job.results / job.table}", soft_wrap=True)
+        console.say(trained_where(table_evidence, job.runs))
+    console.say(f"numbers: {job.results / job.table}")
     home = provenance.repository()
     if job.results.resolve() == home / "results":
         for name, parts in documents.DOCUMENTS.items():

@@ -33,14 +33,14 @@ def show_status(job: Job, console: Console) -> int:
         queue = slurm.queue(job.runs)
     except UserError as error:
         queue = {}
-        console.print(f"{error}; what follows is from the runs alone, and not from a queue", soft_wrap=True)
+        console.say(f"{error}; what follows is from the runs alone, and not from a queue")
     arrays = {name: array for array in slurm.arrays(job.runs) for name in array.runs}  # the last one of each run
     states: Counter[str] = Counter()
     for row, spec in job.specs():
         state, more = _state(job, spec, queue.get(spec.name), arrays.get(spec.name))
         states[state] += 1
         style = {"failed": "red", "finished": "green"}.get(state, "")
-        console.print(Text.assemble(f"{row.id:<18} s{spec.seed}  ", (state, style), more), soft_wrap=True)
+        console.say(Text.assemble(f"{row.id:<18} s{spec.seed}  ", (state, style), more))
     console.print(f"{states.total()} runs: {', '.join(f'{count} {state}' for state, count in states.most_common())}")
     return 0
 

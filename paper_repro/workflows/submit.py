@@ -40,10 +40,10 @@ def submit(job: Job, site_file: Path | None, dry_run: bool, console: Console) ->
             here = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{len(slurm.arrays(job.runs))}"
             text = slurm.script(_work(job, site, new), site, here)
             if dry_run:
-                console.print(text, soft_wrap=True)
+                console.say(text)
             else:
                 number = slurm.submit(text, here)
-                console.print(f"queued as job {number}; script and logs are in {here}", soft_wrap=True)
+                console.say(f"queued as job {number}; script and logs are in {here}")
                 console.print(f"`make status TABLE={job.table} TIER={job.tier}` follows them, `scancel {number}` stops")
     return list_failures(without_data, console)
 

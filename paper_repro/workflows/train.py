@@ -56,10 +56,9 @@ def unfinished(job: Job, console: Console, elsewhere: int | None = None) -> tupl
     rows lack their data, the others are trained.
     """
     for name, other in job.stand_ins().items():
-        console.print(
+        console.say(
             f"{dataset(name).title} is not in {job.data_root}; {dataset(other).title} is, and stands in for it. "
             f"Results say so. For the official data: make data NAME={name}",
-            soft_wrap=True,
         )
     todo = _without_result(job, console)
     for _, spec in todo:
@@ -72,7 +71,7 @@ def unfinished(job: Job, console: Console, elsewhere: int | None = None) -> tupl
     for name, error in without_data.items():
         rows = ", ".join(dict.fromkeys(row.id for row, spec in todo if spec.dataset == name))
         reasons[dataset(name).title] = f"its rows ({rows}) were left out. {error}"
-        console.print(f"{dataset(name).title}: its rows are left out, the others trained. {error}", soft_wrap=True)
+        console.say(f"{dataset(name).title}: its rows are left out, the others trained. {error}")
     return [(row, spec) for row, spec in todo if spec.dataset not in without_data], reasons
 
 
@@ -201,5 +200,5 @@ def collect(job: Job) -> None:
 def list_failures(failures: Mapping[str, str], console: Console) -> int:
     """List the runs that failed, last and so not to be missed; the exit code."""
     for name, reason in failures.items():
-        console.print(Text.assemble(("FAILED", "red"), f"  {name}: {reason}"), soft_wrap=True)
+        console.say(Text.assemble(("FAILED", "red"), f"  {name}: {reason}"))
     return 1 if failures else 0
