@@ -74,10 +74,10 @@ def find(ends_at: Callable[[float], float], ends: Ends, first: float, factor: fl
 
 def end(spec: Spec, job: Job, console: Console) -> float:
     """The sparsity, in percent, that a run ends at; it is trained where it is not finished, and kept like any other."""
-    for name, reason in train_named({spec.name: spec}, job, console).items():
-        raise UserError(f"{name}: {reason}")
-    trained = record.read(job.runs / spec.name)
-    return trained.result.sparsity_pct or 0.0
+    failures = train_named({spec.name: spec}, job, console)
+    if failures:
+        raise UserError(f"{spec.name}: {failures[spec.name]}")
+    return record.read(job.runs / spec.name).result.sparsity_pct or 0.0
 
 
 @click.command()
