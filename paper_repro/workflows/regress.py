@@ -217,22 +217,16 @@ def regress(question: Question, console: Console) -> int:
         if spec.seed < job.seeds
     }
     failures = train(to_have)
-
-    to_compare = [run for of in specs.values() for run in of]
-    known = _known(job, to_compare, question.reuse)
-    runs = {who: regression.measured(of, known) for who, of in specs.items()}
-    runs[STR] = [run for run in runs[STR] if run.origin]
-    reused = question.reuse == COMMITTED
     reasons = {to_have[name].name: reason for name, reason in failures.items()}
+    runs, cost = _measured(question, specs)
+    reused = question.reuse == COMMITTED
     lines = regression.compare(targets, runs[plugin.name], runs[STR], question.margin, reasons, reused, lost)
-    every = [run for of in runs.values() for run in of]
-    cost = regression_words.cost_of_reuse(every, _twice(job, to_compare)) if reused else ""
     _print_outcome(lines, runs, cost, console)
     code = regression.exit_code(lines, question.strict)
     _write_report(
         question,
         plugin,
-        [spec for _, spec in to_compare],
+        [spec for of in specs.values() for _, spec in of],
         lines,
         runs,
         checks=checks.outcomes,
@@ -425,6 +419,18 @@ def _train(question: Question, plugin: Plugin, console: Console, named: Mapping[
     for name, loader in {(spec.dataset, spec.loader) for spec in todo.values()}:
         source(name).ensure(job.data_root, console.print, loader)
     return train_named(todo, job, console, plugin=plugin.source)
+
+
+def _measured(question: Question, specs: Mapping[str, Runs]) -> tuple[dict[str, list[Measured]], str]:
+    """What the runs of both came to, STR's as far as they are there; and what the reuse of committed ones costs."""
+    wanted = [run for of in specs.values() for run in of]
+    known = _known(question.job, wanted, question.reuse)
+    runs = {who: regression.measured(of, known) for who, of in specs.items()}
+    runs[STR] = [run for run in runs[STR] if run.origin]
+    if question.reuse != COMMITTED:
+        return runs, ""
+    every = [run for of in runs.values() for run in of]
+    return runs, regression_words.cost_of_reuse(every, _twice(question.job, wanted))
 
 
 def _known(job: Job, runs: Runs, reuse: str) -> Stored:
