@@ -5,7 +5,7 @@ from ``results/``. It is the project's own finding (``docs/balance.md``), and no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -127,46 +127,59 @@ def _rival(numbers: Mapping[str, float], test: str, ratio: str = "") -> list[str
 
 def runs_markdown(evidence: Evidence, legend: bool = True) -> str:
     """Where the runs of a table come to balance and where not; a sentence where nothing was recorded."""
-    layers = _with_empty_ones(evidence)
-    if not len(layers):
+    layers = {str(row): own for row, own in _with_empty_ones(evidence).groupby("row", sort=False)}
+    if not layers:
         return "No run of this tier has recorded the balance of its thresholds.\n"
-    rows: list[list[str]] = []
-    places: dict[str, list[str]] = {"near": [], "above": [], "below": [], "at rest": []}
-    near_layers = kept_layers = 0  # in the rows whose median is near balance
-    for row, own in layers.groupby("row", sort=False):
-        kept = own[own["kept_l1"] > 0]
-        ratio, fall = kept["balance"], _fall(evidence, str(row))
-        near = int(ratio.between(1 / NEAR, NEAR).sum())
-        mean_over_threshold = kept["kept_l1"] / (kept["params"] * (1 - kept["sparsity_pct"] / 100)) / kept["threshold"]
-        cells = [
-            f"{ratio.median():.2f} ({ratio.min():.2g} to {ratio.max():.3g})",
-            f"{near} of {len(kept)}",
-            f"{len(own) - len(kept)} of {len(own)}",
-            f"{mean_over_threshold.median():.2f}",
-            "–" if fall is None else f"{fall:.2f}",
-        ]
-        if not len(kept):
-            cells[0] = cells[3] = "–"
-        else:
-            where = "above" if ratio.median() > NEAR else "below" if ratio.median() < 1 / NEAR else "near"
-            places[where].append(str(row))
-            if where == "near":
-                near_layers, kept_layers = near_layers + near, kept_layers + len(kept)
-        if fall is not None and fall < AT_REST:
-            places["at rest"].append(str(row))
-        rows.append([f"`{row}`", str(own["seed"].nunique()), *cells])
-    named = {place: ", ".join(f"`{row}`" for row in its) or "none" for place, its in places.items()}
+    falls = {row: _fall(evidence, row) for row in layers}
+    rows = []
+    for row, own in layers.items():
+        fall = falls[row]
+        cells = [f"`{row}`", str(own["seed"].nunique()), *_of_layers(own), "–" if fall is None else f"{fall:.2f}"]
+        rows.append(cells)
     header = ["Row", "Seeds", "Ratio: median over layers (range)", f"Layers within a factor {NEAR:g} of 1"]
     header += ["Layers without weights", "Mean kept weight / threshold, median", "Decrease of ln L1 per unit of decay"]
-    there = (
-        f"; in these rows, {near_layers} of {kept_layers} single layers are within that factor, too."
-        if places["near"]
-        else "."
-    )
-    sentences = [f"The median ratio is within a factor {NEAR:g} of 1 in: {named['near']}{there}"]
-    sentences += [f"{place.capitalize()}: {named[place]}." for place in ("above", "below") if places[place]]
-    sentences.append(f"At rest: {named['at rest']}.")
-    return markdown_table(header, rows) + "\n" + " ".join(sentences) + "\n" + (f"\n{LEGEND}" if legend else "")
+    at_rest = [row for row, fall in falls.items() if fall is not None and fall < AT_REST]
+    told = f"{_near_balance(layers)} At rest: {_named(at_rest)}."
+    return f"{markdown_table(header, rows)}\n{told}\n" + (f"\n{LEGEND}" if legend else "")
+
+
+def _of_layers(layers: pd.DataFrame) -> list[str]:
+    """The ratios of a row's layers, how many are near 1, how many have no weights, and how large kept weights are."""
+    kept = _keeping_weights(layers)
+    ratio = kept["balance"]
+    counts = [f"{_near(ratio)} of {len(kept)}", f"{len(layers) - len(kept)} of {len(layers)}"]
+    if not len(kept):
+        return ["–", *counts, "–"]
+    mean_over_threshold = kept["kept_l1"] / (kept["params"] * (1 - kept["sparsity_pct"] / 100)) / kept["threshold"]
+    ratios = f"{ratio.median():.2f} ({ratio.min():.2g} to {ratio.max():.3g})"
+    return [ratios, *counts, f"{mean_over_threshold.median():.2f}"]
+
+
+def _near_balance(layers: Mapping[str, pd.DataFrame]) -> str:
+    """Which rows have a median ratio near 1, above and below it. Rows without any weight are in none of these."""
+    ratios = {row: _keeping_weights(own)["balance"] for row, own in layers.items()}
+    medians = {row: ratio.median() for row, ratio in ratios.items() if len(ratio)}
+    above = [row for row, median in medians.items() if median > NEAR]
+    below = [row for row, median in medians.items() if median < 1 / NEAR]
+    near = [row for row in medians if row not in above + below]
+    text = f"The median ratio is within a factor {NEAR:g} of 1 in: {_named(near)}"
+    if near:
+        counts = sum(_near(ratios[row]) for row in near), sum(len(ratios[row]) for row in near)
+        text += f"; in these rows, {counts[0]} of {counts[1]} single layers are within that factor, too"
+    others = (f" {where}: {_named(rows)}." for where, rows in (("Above", above), ("Below", below)) if rows)
+    return f"{text}.{''.join(others)}"
+
+
+def _keeping_weights(layers: pd.DataFrame) -> pd.DataFrame:
+    return layers[layers["kept_l1"] > 0]
+
+
+def _near(ratios: pd.Series) -> int:
+    return int(ratios.between(1 / NEAR, NEAR).sum())
+
+
+def _named(rows: Iterable[str]) -> str:
+    return ", ".join(f"`{row}`" for row in rows) or "none"
 
 
 def stages_markdown(results_dir: Path) -> str:
@@ -183,7 +196,7 @@ def stages_markdown(results_dir: Path) -> str:
 
 
 def _ratio_of_stage(layers: pd.DataFrame) -> str:
-    kept = layers[layers["kept_l1"] > 0]
+    kept = _keeping_weights(layers)
     empty = f" ({len(layers) - len(kept)} of {len(layers)} empty)" if len(kept) < len(layers) else ""
     return (f"{kept['balance'].median():.2f}" if len(kept) else "–") + empty
 
