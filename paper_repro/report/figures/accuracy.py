@@ -26,7 +26,7 @@ ORIGINS = {pt.REPORTED: st.REPORTED, pt.REPRODUCED: st.REPRODUCED}
 FEWEST_SEEDS = 3
 # with a rim, so that they are seen on the mark of their mean
 SEED: dict[str, Any] = {"linestyle": "none", "markersize": 3.2, "markeredgewidth": 0.5, "markeredgecolor": "white"}
-COLLAPSED = 12.0  # points below the worst network of the front: drawn, it would flatten all others
+COLLAPSED = 12.0  # points below STR's worst network: drawn, it would flatten all others
 MARGIN = 2.0  # points by which an interval may widen the axis
 
 
@@ -227,10 +227,11 @@ def _places(frame: pd.DataFrame, x: str) -> pd.Series:
 
 def _cut_collapsed(axis: Axes, frame: pd.DataFrame, kind: str, x: str) -> None:
     """End the axis below the worst network that has not collapsed, and say at its edge what lies lower."""
-    best = front(frame, x)
-    if not len(best):  # the dense network alone
+    # a network at chance may be on the front: it is the sparsest, or the cheapest
+    held = frame[frame["method"] == "str"] if (frame["method"] == "str").any() else front(frame, x)
+    if not len(held):  # the dense network alone
         return
-    whole = frame[frame["top1_pct"] > best["top1_pct"].min() - COLLAPSED]
+    whole = frame[frame["top1_pct"] > held["top1_pct"].min() - COLLAPSED]
     half = whole["half"].fillna(0.0)
     means = [whole["top1_pct"].min(), whole["top1_pct"].max()]
     shown = [*means, *(top1_pct for seeds in whole["seeds"] for _, top1_pct in seeds)]
