@@ -54,9 +54,12 @@ def ranks_over_epochs(evidence: Evidence) -> Figure:
 
 
 def _data_sets(evidence: Evidence) -> list[str]:
-    """The paper's data sets with rows whose ranks were learnt, or that were trained beside some, in table order."""
+    """The paper's data sets on which ranks were learnt, in table order. Where that is none yet, those of rows that were
+    trained beside such rows.
+    """
     there = set(evidence.epochs["row"])
-    learnt = {row.dataset for row in evidence.table.rows if row.learns_ranks}
+    learning = [row for row in evidence.table.rows if row.learns_ranks]
+    learnt = {row.dataset for row in learning if row.id in there} or {row.dataset for row in learning}
     return list(dict.fromkeys(row.dataset for row in evidence.table.rows if row.id in there and row.dataset in learnt))
 
 
