@@ -17,6 +17,7 @@ from paper_repro.files import replace_between
 from paper_repro.report import balance_report, budget_report, cost_report, coverage, methods_report, summary
 from paper_repro.report.markdown import NOT_RUN, markdown_table
 from paper_repro.report.report import readings
+from paper_repro.report.result_report import result
 from paper_repro.verdict import Verdict
 
 Part = Callable[[Path], str]
@@ -82,7 +83,8 @@ def _beside_print(e: evidence.Evidence, of: Sequence[tables.Row]) -> str:
 
 
 DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
-    "README.md": {"summary": headline_summary, "status": status},
+    "README.md": {"result": result, "summary": headline_summary, "status": status},
+    "docs/index.md": {"result": result},
     "docs/balance.md": {**balance_report.PARTS, "budgets": budget_report.balance_as_budget},
     "docs/low_rank.md": {"table": table_3, "tanh": tanh_gate, "words": partial(table_3, tier="small")},
     "docs/reproduce.md": {**cost_report.PARTS, **budget_report.PARTS, "coverage": coverage.seeds_of_rows},
