@@ -63,6 +63,11 @@ def _beside_str(e: evidence.Evidence, of_str: evidence.Evidence, regimes: Sequen
     return of_tier(e, header, lines)
 
 
+def ahead_of_str(e: evidence.Evidence, row: str, of_str: evidence.Evidence) -> str:
+    """Points of accuracy of a row ahead of STR at equal sparsity, with its interval; a dash where they have no pair."""
+    return signed(contrast(trained(e, row), trained_by(of_str, "str"), At.SPARSITY).difference())
+
+
 # -- before anything is trained --------------------------------------------------------------------------------------
 
 

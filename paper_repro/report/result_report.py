@@ -9,7 +9,7 @@ from paper_repro import tables
 from paper_repro.evidence import claims, evidence, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.results import natural
-from paper_repro.report.balance_report import markdown_table
+from paper_repro.report.markdown import markdown_table
 from paper_repro.tables import AUDIT, FULL_SCALE
 from paper_repro.verdict import Verdict, worst
 

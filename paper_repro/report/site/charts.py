@@ -13,7 +13,16 @@ from typing import Any
 
 import pandas as pd
 from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem, Range1d, Whisker
+from bokeh.models import (
+    ColumnDataSource,
+    FixedTicker,
+    HoverTool,
+    Legend,
+    LegendItem,
+    NumeralTickFormatter,
+    Range1d,
+    Whisker,
+)
 from bokeh.plotting import figure
 
 from paper_repro import tables
@@ -27,7 +36,11 @@ from paper_repro.report.site.sortable import raw
 
 GREY = "#808080"  # legible on white and on black
 HEIGHT = 280
-MARKERS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle", "P": "plus"}
+# the figures' markers, or the nearest that Bokeh has
+MARKERS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle", "P": "plus",
+           "X": "x", "*": "star", "d": "diamond_dot", "p": "hex", "h": "hex", "H": "hex", "8": "hex_dot",
+           "<": "square_pin", ">": "triangle_pin"}  # fmt: skip
+TICKS = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]  # of the logarithmic axes
 AXES = {
     "sparsity_pct": ("Weights left (%)", "accuracy_over_sparsity"),
     "macs_m": ("Multiply-adds per image (millions)", "accuracy_over_macs"),
@@ -47,7 +60,7 @@ def accuracy(body: Evidence, quantity: str) -> str:
         shown = part.reset_index(drop=True)
         if len(shown):
             plots.append(_accuracy(shown.assign(told=_told(body, shown)), f"Top-1 (%), {what}", title))
-    return _embedded(plots, body, name, f"Top-1 accuracy over {title.lower()}.")
+    return _embedded(plots, body, name, f"Top-1 accuracy over {title[0].lower()}{title[1:]}.")
 
 
 def _told(body: Evidence, frame: pd.DataFrame) -> list[str]:
@@ -63,6 +76,7 @@ def _told(body: Evidence, frame: pd.DataFrame) -> list[str]:
 def _accuracy(frame: pd.DataFrame, y_title: str, x_title: str) -> Any:
     tooltips = [("row", "@row"), ("top-1 %", "@told"), (x_title, "@x{0.00}"), ("runs", "@runs")]
     plot = _plot(x_title, y_title, tooltips, "log")
+    plot.xaxis.ticker, plot.xaxis.formatter = FixedTicker(ticks=TICKS), NumeralTickFormatter(format="0.[000]")
     half = frame["half"].fillna(0.0)
     frame = frame.assign(y=frame["top1_pct"], low=frame["top1_pct"] - half, high=frame["top1_pct"] + half)
     frame["runs"] = frame["n"].astype(object).where(frame["origin"] == pt.REPRODUCED, "printed").infer_objects()
@@ -103,7 +117,7 @@ def budgets(body: Evidence) -> str:
             if row in of_rows:
                 colour = _on_both(SERIES[index % len(SERIES)])
                 items.append(_budget(plot, f"{row}, {source}", of_rows[row], colour, dash, visible=row == shown_first))
-    caption = "Sparsity of each layer. Networks are switched on and off in the legend."
+    caption = "Sparsity of each layer. A click on the legend shows or hides a network."
     _legend(plot, items)
     return _embedded([plot] if items else [], body, "layer_budgets", caption)
 
@@ -147,7 +161,7 @@ def _plot(x_title: str, y_title: str, tooltips: Sequence[tuple[str, str]], scale
 def _legend(plot: Any, items: Sequence[LegendItem]) -> None:
     """Below the plot; hovering names the points, and no lines."""
     legend = Legend(items=list(items), click_policy="hide", background_fill_alpha=0.0, border_line_alpha=0.0,
-                    label_text_color=GREY, label_text_font_size="9pt", spacing=1, ncols=2, location="left")  # fmt: skip
+                    label_text_color=GREY, label_text_font_size="9pt", spacing=4, ncols=2, location="left")  # fmt: skip
     plot.add_layout(legend, "below")
     plot.hover.renderers = [drawn for item in items for drawn in item.renderers if drawn.name == "points"]
 

@@ -6,7 +6,7 @@ import html
 import importlib
 import inspect
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,12 +21,14 @@ from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.evidence.statistics import PERCENT, Summary
 from paper_repro.evidence.verdicts import Comparison
 from paper_repro.report import figures, methods_report, published, report, summary
+from paper_repro.report.markdown import markdown_table
 from paper_repro.report.figures.style import look
 from paper_repro.report.site import charts
 from paper_repro.report.site.sortable import code, link, sortable
 from paper_repro.tables import AUDIT
 from paper_repro.verdict import MEANING, Verdict
 
+Checked = Mapping[str, list[tuple[Evidence, list[ClaimResult]]]]  # table -> its tiers, each with its claims
 COLUMNS = {"top1_pct": "Top-1 %", "sparsity_pct": "Sparsity %", "params_m": "Params M", "macs_m": "MACs M"}
 OF_A_METHOD = {"top1_pct": "Top-1 %", "sparsity_pct": "Sparsity %", "sparse_macs_m": "MACs (M)"}
 OF_A_TRIAL = {
@@ -102,19 +104,15 @@ def pages(results_dir: Path) -> dict[str, str]:
     trials = methods_report.trials(results_dir)
     for name in methods.METHODS:
         of_method = [table for table in COMMON if any(row.method == name for row in tables.load(table).rows)]
-        texts[f"methods/{name}.md"] = method_page(name, common[(of_method or COMMON)[0]], trials)
-    texts["tables/index.md"] = index("Tables", {name: tables.load(name).title for name in bodies})
-    texts["methods/index.md"] = index("Methods", {name: look(name).name for name in methods.METHODS})
+        body = common[(of_method or COMMON)[0]]
+        texts[f"methods/{name}.md"] = method_page(name, body, common[COMMON[0]], trials)
+    texts["tables/index.md"] = tables_index(checked)
+    texts["methods/index.md"] = methods_index()
     return texts
 
 
-COMMON = ("family", "successors", "n_of_m")  # the tables of the protocol that all methods share
-INDEX = {
-    "Tables": "One page for each table: the printed numbers beside the reproduced ones, claims, figures, the budgets "
-    "of the layers, the notebook, and where each run comes from.",
-    "Methods": "One page for each method: its idea, what was chosen where paper and code differ, and its results on "
-    "the protocol that all methods share.",
-}
+# the tables of the protocol that all methods share; the first has STR at every regime
+COMMON = ("family", "successors", "n_of_m")
 
 
 def in_order() -> list[str]:
@@ -123,11 +121,78 @@ def in_order() -> list[str]:
     return sorted(titles, key=lambda name: (not titles[name].startswith("Table"), results.natural(titles[name])))
 
 
-def index(title: str, titles: Mapping[str, str]) -> str:
-    """A page that leads to others. ``titles``: name of a page -> what it is about."""
-    lines = [f"- [`{name}`]({name}.md): {text}" for name, text in titles.items()]
-    hidden = ["```{toctree}", ":hidden:", *titles, "```", ""]
-    return "\n".join([f"# {title}", "", INDEX[title], "", *lines, "", *hidden])
+def tables_index(checked: Checked) -> str:
+    """Every table with its verdicts: first those of the paper, then those of others and of this project."""
+    of_paper = [name for name in checked if tables.load(name).paper_table.startswith("Table")]
+    others = [name for name in checked if name not in of_paper]
+    parts = ["# Tables", "", TABLES, ""]
+    for title, names in (("Tables of the paper", of_paper), ("Tables of this project, and of others", others)):
+        parts += [f"## {title}", "", markdown_table(OF_A_TABLE, [_verdicts_of_table(checked[name]) for name in names])]
+    return "\n".join([*parts, *_hidden(checked)])
+
+
+TABLES = (
+    "One page for each table has the printed numbers beside the reproduced ones, the claims, the figures, the budgets "
+    "of the layers, the notebook, and the source of every run. The columns count verdicts. *Recomputed*: printed "
+    "numbers, from the published budgets, without training. *Accuracy*: printed accuracies, by tier; a tier that "
+    "trains a small network on other data cannot test them (UNTESTED)."
+)
+OF_A_TABLE = ("Table", "What it is of", "Recomputed", "Accuracy", "Claims and findings")
+
+
+def _verdicts_of_table(of_table: Sequence[tuple[Evidence, list[ClaimResult]]]) -> list[str]:
+    """A line of the index: how many numbers and claims of a table have which verdict, by tier."""
+    table, printed, accuracies, told = of_table[0][0].table, "–", [], []
+    for body, found in of_table:
+        tested = [result.verdict for result in found if result.verdict is not Verdict.UNTESTED]
+        if tested:
+            told.append(f"{body.tier}: {_unbroken(tested)}")
+        if body.tier == AUDIT:
+            printed = _unbroken(body.audit.loc[body.audit["printed"].ne(""), "verdict"]) or "–"
+        elif len(body.runs):
+            cells = [row.quantities.get("top1_pct") for row in verdicts.comparisons(body)]
+            if judged := [cell.verdict for cell in cells if cell and cell.judged and cell.tier == body.tier]:
+                accuracies.append(f"{body.tier}: {_unbroken(judged)}")
+    name = f"[{table.paper_table}]({table.name}.md), `{table.name}`"
+    return [name, table.title, printed, "<br>".join(accuracies) or "–", "<br>".join(told) or "–"]
+
+
+def _unbroken(found: Iterable[str]) -> str:
+    """How many of each verdict there are; no line ends between a number and its verdict."""
+    return ", ".join(text.replace(" ", "\u00a0") for text in summary.counted(found).split(", "))
+
+
+METHODS = (
+    "One page for each method has its idea, what was chosen where paper and code differ, and its results beside STR's "
+    "on the protocol that all methods share. All methods side by side: [those that the papers compare "
+    "with](../../compare.md#what-the-papers-compare-with), [those that came after "
+    "STR](../../compare.md#what-came-after-str). [Contributing](../../contributing.md) says how to add a method."
+)
+
+
+def methods_index() -> str:
+    """Every method, by kind, with what it is in one line."""
+    parts = ["# Methods", "", METHODS, ""]
+    kinds: dict[str, list[str]] = {}
+    for name in methods.METHODS:
+        kinds.setdefault(look(name).kind, []).append(name)
+    for kind, names in kinds.items():
+        parts += [f"## {kind}", ""] if kind != look("dense").kind else []
+        parts += [f"- [{look(name).name}]({name}.md) (`{name}`): {_in_short(name)}" for name in names]
+        parts.append("")
+    return "\n".join([*parts, *_hidden(methods.METHODS)])
+
+
+def _in_short(name: str) -> str:
+    """What a method is, in the words of the first paragraph of its file, less the name that it begins with."""
+    module = importlib.import_module(f"paper_repro.methods.{methods.METHODS[name].module}")
+    first = " ".join((inspect.getdoc(module) or "").split("\n\n")[0].split())
+    return VARIANTS.get(name) or first.partition(": ")[2] or first
+
+
+def _hidden(names: Iterable[str]) -> list[str]:
+    """The pages that an index leads to, for the site's navigation."""
+    return ["```{toctree}", ":hidden:", "", *names, "```", ""]
 
 
 # -- the front page --------------------------------------------------------------------------------------------------
@@ -140,9 +205,20 @@ def status(results_dir: Path) -> str:
     return sortable(frame, "status", f"Numbers by verdict and tier. {meanings}.")
 
 
-def all_claims(checked: Mapping[str, list[tuple[Evidence, list[ClaimResult]]]]) -> str:
+def all_claims(checked: Checked) -> str:
+    """Each claim of every table once, with its verdicts."""
+    return sortable(claims_in_short(checked, "generated/tables/"), "claims", CLAIMS)
+
+
+CLAIMS = (
+    "Each claim with its verdict by tier. Tier audit tests the paper's own numbers, without training; the other tiers "
+    "test networks that were trained here."
+)
+
+
+def claims_in_short(checked: Checked, to_tables: str) -> pd.DataFrame:
     """Each claim once: what the paper's own numbers say of it, and what each tier with runs says. Of a tier that lacks
-    some runs, what the others say.
+    some runs, what the others say. ``to_tables``: the folder of the tables' pages, as a link has it.
     """
     lines = []
     for name, of_table in checked.items():
@@ -153,16 +229,18 @@ def all_claims(checked: Mapping[str, list[tuple[Evidence, list[ClaimResult]]]]) 
             claim = its_results[0].claim
             told = [r for r in its_results if r.verdict is not Verdict.UNTESTED and r.figure]
             verdict = "<br>".join(f"{badge(r.verdict)} {r.tier}" for r in told) or badge(Verdict.MISSING)
+            target = f"{to_tables}{name}.html#{name}-{id}"
+            evidence_of = "<br>".join(f"{r.tier}: {html.escape(r.figure)}" for r in told)
             lines.append(
                 {
-                    "Claim": link(html.escape(claim.text), f"generated/tables/{name}.html#{name}-{id}"),
+                    "Claim": f'<div class="claim">{link(html.escape(claim.text), target)}</div>',
+                    "Verdict": verdict,
+                    "Evidence": f'<div class="told">{evidence_of}</div>',
                     "Of": html.escape(tables.load(name).paper_table),
                     "Made in": html.escape(claim.source) if claim.whose == "paper" else "this project",
-                    "Verdict": verdict,
-                    "Evidence": "<br>".join(f"{r.tier}: {html.escape(r.figure)}" for r in told),
                 }
             )
-    return sortable(pd.DataFrame(lines), "claims", "The claims, and what speaks for or against each.")
+    return pd.DataFrame(lines)
 
 
 def _claims(body: Evidence) -> list[ClaimResult]:
@@ -177,20 +255,33 @@ def _claims(body: Evidence) -> list[ClaimResult]:
 
 
 def table_page(bodies: Iterable[tuple[Evidence, list[ClaimResult]]]) -> str:
-    """All tiers of a table that have something to show; what was trained comes first."""
+    """All tiers of a table that have something to show: first those at the paper's own scale, last the audit."""
     bodies = list(bodies)
     table = bodies[0][0].table
     shown = [pair for pair in bodies if len(pair[0].audit if pair[0].tier == AUDIT else pair[0].runs)]
     missing = [tier for tier in table.tiers if tier not in [body.tier for body, _ in shown]]
-    parts = [f"# {table.heading}", "", *_published(bodies[0][0])]
+    parts = [f"# {table.heading}", "", *_at_once(bodies), *_published(bodies[0][0])]
     if missing:
-        parts.append(f"Without results yet: tier {', '.join(missing)}.\n")
+        parts.append(f"Tiers without results yet: {', '.join(missing)}.\n")
     # a link to a claim leads to the first of its tiers, and so to the audit where that tests it
     linked = {result.id: body.tier for body, checked in reversed(shown) for result in checked}
-    for body, checked in sorted(shown, key=lambda pair: pair[0].tier == AUDIT):
+    for body, checked in sorted(shown, key=lambda pair: (pair[0].tier == AUDIT, not pair[0].full_scale)):
         here = {id for id, tier in linked.items() if tier == body.tier}
         parts += _audit(body, checked, here) if body.tier == AUDIT else _tier(body, checked, here)
     return "\n".join(parts)
+
+
+def _at_once(bodies: Sequence[tuple[Evidence, list[ClaimResult]]]) -> list[str]:
+    """The verdicts of all tiers, before the numbers that they come from."""
+    table = bodies[0][0].table
+    *_, printed, accuracies, _ = _verdicts_of_table(bodies)
+    told = {"Printed numbers, recomputed without training": printed, "Printed accuracies": accuracies}
+    lines = [f"- {what}: {verdict.replace('<br>', '; ')}" for what, verdict in told.items() if verdict != "–"]
+    found = claims_in_short({table.name: list(bodies)}, "")
+    if len(found):
+        found = found.drop(columns="Of")
+        lines += ["", sortable(found, f"{table.name}-claims", CLAIMS)]
+    return ["## Verdicts", "", *lines, ""] if lines else []
 
 
 def _published(audit: Evidence) -> list[str]:
@@ -203,8 +294,8 @@ def _published(audit: Evidence) -> list[str]:
     return [
         "## Published",
         "",
-        sortable(frame, f"{audit.table.name}-published", published.CAPTION, 25),
         *_pictures(audit),
+        sortable(frame, f"{audit.table.name}-published", published.CAPTION, 25),
         *_notebook(audit),
     ]
 
@@ -241,7 +332,8 @@ def _notebook(body: Evidence) -> list[str]:
         return []
     page = f"../notebooks/{body.table.name}-{body.tier}"
     linked = f"[The executed notebook]({page}.ipynb) has all of this, and why."
-    return ["### Notebook", "", linked, "", "```{toctree}", ":hidden:", page, "```", ""]
+    entry = f"Notebook of tier {body.tier} <{page}>"
+    return ["### Notebook", "", linked, "", "```{toctree}", ":hidden:", "", entry, "```", ""]
 
 
 def why(text: str) -> str:
@@ -254,7 +346,8 @@ def _tier(body: Evidence, checked: list[ClaimResult], linked: set[str]) -> list[
     compared = verdicts.comparisons(body)
     caption = (
         "The paper's number, and the one found here (mean over seeds). Sparsity, parameters and MACs are those of the "
-        f"full-size network; top-1 is that of {body.setting}. A row's verdict is the worst of what was tested."
+        f"full-size network; top-1 is that of {body.setting}{'' if body.full_scale else ', and is not compared'}. "
+        "A row's verdict is the worst of what was tested."
     )
     id = f"{body.table.name}-{body.tier}"
     parts = [f"## Tier {body.tier}", "", f"{body.setting}.", ""]
@@ -277,22 +370,21 @@ RUNS = (
 
 
 def comparison(body: Evidence, compared: Iterable[Comparison]) -> pd.DataFrame:
-    """One line per row: printed, reproduced, verdict, each number with its reason on hovering."""
+    """One line per row: verdict, printed, reproduced, each number with its reason on hovering."""
     lines = []
     for row in compared:
         id = code(row.row)
         if len(body.row_runs(row.row)):
             id = link(id, f"#{body.table.name}-{body.tier}-{row.row}")
-        line = {"Row": id, "Method": html.escape(row.label)}
+        line = {"Row": id, "Method": html.escape(row.label), "Verdict": badge(row.verdict)}
         for name, title in COLUMNS.items():
             if name in row.quantities:
                 cell = row.quantities[name]
                 reason = html.escape(f"{cell.verdict}: {cell.reason}", quote=True)
                 line[f"{title}, paper"] = html.escape(cell.reported)
                 line[f"{title}, here"] = f'<span title="{reason}">{cell.text}</span>'
-        lines.append({**line, "Verdict": badge(row.verdict)})
-    frame = pd.DataFrame(lines).fillna("")
-    return frame[[*(column for column in frame if column != "Verdict"), "Verdict"]]
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("")
 
 
 def _pictures(body: Evidence) -> list[str]:
@@ -342,8 +434,10 @@ def runs(body: Evidence) -> pd.DataFrame:
 # -- a method --------------------------------------------------------------------------------------------------------
 
 
-def method_page(name: str, body: Evidence, trials: Iterable[TrialLine]) -> str:
-    """What a method is, and what it did on the protocol that all methods share; and its part of these trials."""
+def method_page(name: str, body: Evidence, of_str: Evidence, trials: Iterable[TrialLine]) -> str:
+    """What a method is, and what it did on the protocol that all methods share; and its part of these trials.
+    ``of_str`` has the rows of STR that it is compared with.
+    """
     entry = methods.METHODS[name]
     module = importlib.import_module(f"paper_repro.methods.{entry.module}")
     preset = ", ".join(f"{key}={value!r}" for key, value in entry.preset.items())
@@ -354,20 +448,21 @@ def method_page(name: str, body: Evidence, trials: Iterable[TrialLine]) -> str:
         f"`methods.get({name!r})`{which}, in `paper_repro/methods/{entry.module}.py`.",
         prose(inspect.getdoc(module) or ""),
         prose(inspect.getdoc(getattr(module, entry.cls)) or ""),
-        *_results_of_method(name, body),
+        *_results_of_method(name, body, of_str),
     ]
     if tried := [line for line in trials if line.method == name]:
         frame = pd.DataFrame([line.model_dump(include=set(OF_A_TRIAL)) for line in tried])[list(OF_A_TRIAL)]
+        frame = frame.assign(machine=frame["machine"].map(why))
         parts += [
             "## Search for hyperparameters",
-            "What came of it, beside STR's: [Is my method better than STR?](../../compare.md).",
+            "[Equal tuning](../../compare.md#equal-tuning) has the method beside STR after this search.",
             sortable(frame.rename(columns=OF_A_TRIAL), f"trials-{name}", TRIALS),
         ]
     return "\n\n".join(filter(None, parts))
 
 
-def _results_of_method(name: str, body: Evidence) -> list[str]:
-    """Its rows on the common protocol; of a method that is not on it, where its rows are."""
+def _results_of_method(name: str, body: Evidence, of_str: Evidence) -> list[str]:
+    """Its rows on the common protocol, beside STR's; of a method that is not on it, where its rows are."""
     rows = [row for row in body.table.rows if row.method == name]
     if not rows:
         of = [table for table in in_order() if any(row.method == name for row in tables.load(table).rows)]
@@ -379,10 +474,13 @@ def _results_of_method(name: str, body: Evidence) -> list[str]:
             anchor = f"../tables/{body.table.name}.html#{body.table.name}-{body.tier}-{row.id}"
             means = {title: body.summary(row.id, column) for column, title in OF_A_METHOD.items()}
             texts = {title: _text(title, mean) for title, mean in means.items()}
-            lines.append({"Row": link(code(row.id), anchor), "Regime %": row.regime_pct, **texts})
+            ahead = {} if name == "str" else {"Points ahead of STR": methods_report.ahead_of_str(body, row.id, of_str)}
+            lines.append({"Row": link(code(row.id), anchor), "Regime %": row.regime_pct, **ahead, **texts})
     if not lines:
         return ["## Results on the common protocol", f"Not trained yet at tier {body.tier}."]
     caption = f"Table {body.table.name}, tier {body.tier} ({body.setting}): mean over seeds [95 % interval]."
+    if name != "str":
+        caption += " Points of accuracy ahead of STR are at equal sparsity, over the seeds that both have."
     return ["## Results on the common protocol", sortable(pd.DataFrame(lines), f"method-{name}", caption)]
 
 
@@ -419,14 +517,14 @@ def errata(results_dir: Path) -> str:
 
 
 def failures(results_dir: Path) -> str:
-    """Every reproduced number that does not come out, with what is known about it."""
+    """Every number that was trained here and fails, with what is known about it."""
     text = (
-        "Every number that was trained here and is FAIL, with what is known about it. Claims that fail are on the "
-        "pages of their tables."
+        "Every number that was trained here and is FAIL, with what is known about it. The pages of the tables have the "
+        "claims that fail."
     )
     on_record = read_failures(results_dir)
     if not on_record:
-        return f"# What does not come out\n\n{text} None is on record.\n"
+        return f"# Results that fail\n\n{text} None is on record.\n"
     frame = pd.DataFrame([line.model_dump() for line in on_record])
     names = {"top1_pct": "accuracy", verdicts.TRAINED_SPARSITY: "trained sparsity"}
     pages = [link(code(table), f"tables/{table}.html") for table in frame["table"]]
@@ -437,4 +535,4 @@ def failures(results_dir: Path) -> str:
         known=frame["known"].map(why),
     )
     frame = frame.rename(columns=str.capitalize).rename(columns={"Known": "What is known"})
-    return f"# What does not come out\n\n{text}\n\n{sortable(frame, 'failures', 'Numbers that fail.')}"
+    return f"# Results that fail\n\n{text}\n\n{sortable(frame, 'failures', 'Numbers that fail.')}"
