@@ -21,8 +21,8 @@ from paper_repro.evidence.lines import SEED_OF_TRIALS, TrialLine
 from paper_repro.evidence.statistics import PERCENT, Summary
 from paper_repro.evidence.verdicts import Comparison
 from paper_repro.report import figures, methods_report, published, report, summary
-from paper_repro.report.markdown import markdown_table
 from paper_repro.report.figures.style import look
+from paper_repro.report.markdown import markdown_table
 from paper_repro.report.site import charts
 from paper_repro.report.site.sortable import code, link, sortable
 from paper_repro.tables import AUDIT
