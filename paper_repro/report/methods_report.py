@@ -17,6 +17,7 @@ from paper_repro.report.markdown import markdown_table, of_tier, signed
 from paper_repro.verdict import MARGIN
 
 TABLE, TIER = "resnet50", "smoke"  # whose STR rows are the regimes, unless regress is told otherwise
+OF_FAMILY = {"smoke": (At.SPARSITY,), "small": AXES}  # tier -> what is held equal; both, where regimes are few
 HEADER = (
     "Method",
     "Regime",
@@ -39,10 +40,15 @@ def successors(results_dir: Path) -> str:
 
 
 def family(results_dir: Path) -> str:
-    """The methods that the papers compare with, and STR's extensions, at the regimes of STR's rows."""
-    e = evidence.load("family", TIER, results_dir)
-    own = {row.regime_pct for row in e.table.rows if row.is_str and len(e.row_runs(row.id))}
-    return _beside_str(e, e, sorted(regime for regime in own if regime), (At.SPARSITY,))
+    """The methods that the papers compare with, and STR's extensions, at the regimes of STR's rows, tier by tier."""
+    return "\n".join(_family_at(evidence.load("family", tier, results_dir), axes) for tier, axes in OF_FAMILY.items())
+
+
+def _family_at(e: evidence.Evidence, axes: Sequence[At]) -> str:
+    rows = list(map(e.table.row, e.trained_rows))
+    of_str = {row.regime_pct for row in rows if row.is_str}
+    of_others = {row.regime_pct for row in rows if row.method not in ("str", "gmp")}  # both are of table resnet50 too
+    return _beside_str(e, e, sorted(regime for regime in of_str & of_others if regime), axes)
 
 
 def _beside_str(e: evidence.Evidence, of_str: evidence.Evidence, regimes: Sequence[float], axes: Sequence[At]) -> str:
