@@ -178,13 +178,6 @@ def momentum_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> Tensor |
     return cast(Tensor | None, state.get("momentum_buffer", state.get("exp_avg")))
 
 
-def wide(weight: Tensor) -> torch.dtype:
-    """The dtype to compute in: float32, or wider where ``weight`` is. In bf16 or fp16 small steps are rounded away, and
-    sums overflow.
-    """
-    return torch.promote_types(weight.dtype, torch.float32)
-
-
 def mean_over_processes(tensor: Tensor) -> Tensor:
     """The mean of a tensor over the processes that train together; itself where there is one process."""
     if distributed.is_available() and distributed.is_initialized():

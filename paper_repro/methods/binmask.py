@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 from paper_repro.accounting import CountedLayer
-from paper_repro.methods.base import Method, attached_layers, decay_groups, from_first_process, wide
+from paper_repro.methods.base import Method, attached_layers, decay_groups, from_first_process
 from paper_repro.methods.optg import ScoredMask
+from paper_repro.methods.precision import wide
 
 SPREAD = 0.01  # of the first scores
 

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from paper_repro.accounting import CountedLayer
 from paper_repro.errors import UserError
-from paper_repro.methods.base import Method, attached_layers, decay_groups, wide
+from paper_repro.methods.base import Method, attached_layers, decay_groups
+from paper_repro.methods.precision import wide
 
 FINAL_SHARPNESS = 200.0
 

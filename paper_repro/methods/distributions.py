@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from paper_repro.accounting import CountedLayer, require_fit
 from paper_repro.errors import UserError, require_known
 from paper_repro.methods.balance import slopes_to_keep
-from paper_repro.methods.base import percent, wide
+from paper_repro.methods.base import percent
 from paper_repro.methods.n_of_m import Pattern, is_pattern, pattern
+from paper_repro.methods.precision import wide
 
 
 def kept_dense(layers: Mapping[str, nn.Module], kinds: Iterable[str]) -> set[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from paper_repro.methods.base import wide
+from paper_repro.methods.precision import wide
 
 # what of a weight has the shape of its s
 GRANULARITIES: dict[str, Callable[[Tensor], Tensor]] = {

@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paper_repro.methods.base import attached_layers, decay_groups, wide
+from paper_repro.methods.base import attached_layers, decay_groups
 from paper_repro.methods.magnitude import MagnitudePruning
 from paper_repro.methods.mask import Mask
+from paper_repro.methods.precision import wide
 from paper_repro.methods.schedules import Sigmoid
 
 

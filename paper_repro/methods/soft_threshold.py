@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softshrink
 
-from paper_repro.methods.base import wide
+from paper_repro.methods.precision import wide
 
 softshrink_backward = torch.ops.aten.softshrink_backward.grad_input
 

@@ -25,8 +25,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from paper_repro.methods.base import attached_layers, wide
+from paper_repro.methods.base import attached_layers
 from paper_repro.methods.magnitude import MagnitudePruning, Pruned
+from paper_repro.methods.precision import wide
 from paper_repro.methods.schedules import EVERY_STEP, Hold
 from paper_repro.methods.straight_through import straight_through
 

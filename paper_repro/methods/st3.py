@@ -18,8 +18,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from paper_repro.methods.base import wide
 from paper_repro.methods.magnitude import MagnitudePruning
+from paper_repro.methods.precision import wide
 from paper_repro.methods.schedules import CubicThenHold
 from paper_repro.methods.straight_through import StraightThrough
 

@@ -23,8 +23,9 @@ from torch.nn.utils import parametrize
 
 from paper_repro.accounting import CountedLayer
 from paper_repro.errors import UserError
-from paper_repro.methods.base import attached, wide
+from paper_repro.methods.base import attached
 from paper_repro.methods.batch_norms import batch_norm_of_convolution, live_filters
+from paper_repro.methods.precision import wide
 from paper_repro.methods.str import STROfFilters
 from paper_repro.methods.str_target import Operand
 

@@ -21,7 +21,8 @@ from torch import nn
 
 from paper_repro.accounting import CountedLayer, counted_layers, low_rank_products, ranks
 from paper_repro.errors import UserError, require_known
-from paper_repro.methods.base import attached, decay_groups, wide
+from paper_repro.methods.base import attached, decay_groups
+from paper_repro.methods.precision import wide
 from paper_repro.methods.str import STR
 from paper_repro.methods.str_filter_pruning import FilterImportance
 from paper_repro.methods.str_target import Operand
