@@ -105,20 +105,21 @@ def fake_runs(
     table: str = "resnet50",
     seeds: Iterable[int] = (0,),
     rows: Iterable[str] | None = None,
+    tier: str = "smoke",
     **changes: Any,
 ) -> list[Path]:
-    """The folders of finished runs at tier smoke, of these rows (None: of all)."""
+    """The folders of finished runs of these rows (None: of all)."""
     wanted = None if rows is None else set(rows)
     return [
         fake_run(directory, table, row, spec, **changes)
-        for row, spec in tables.load(table).specs("smoke", seeds)
+        for row, spec in tables.load(table).specs(tier, seeds)
         if wanted is None or row.id in wanted
     ]
 
 
 @pytest.fixture
 def make_runs(tmp_path: Path) -> MakeRuns:
-    """make_runs(table, seeds=..., rows=None for all, **values) -> run directories at tier smoke."""
+    """make_runs(table, seeds=..., rows=None for all, tier="smoke", **values) -> run directories."""
     return partial(fake_runs, tmp_path / "runs")
 
 

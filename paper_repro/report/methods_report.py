@@ -13,7 +13,7 @@ from paper_repro.evidence.lines import TrialLine
 from paper_repro.evidence.regression import AXES, Comparison, Measured, networks
 from paper_repro.evidence.statistics import POWER, pooled_sd, smallest_decided
 from paper_repro.methods import METHODS
-from paper_repro.report.markdown import markdown_table, of_tier, signed
+from paper_repro.report.markdown import NOT_RUN, markdown_table, of_tier, signed
 from paper_repro.verdict import MARGIN
 
 TABLE, TIER = "resnet50", "smoke"  # whose STR rows are the regimes, unless regress is told otherwise
@@ -41,11 +41,12 @@ def successors(results_dir: Path) -> str:
 
 def family(results_dir: Path) -> str:
     """The methods that the papers compare with, and STR's extensions, at the regimes of STR's rows, tier by tier."""
-    return "\n".join(_family_at(evidence.load("family", tier, results_dir), axes) for tier, axes in OF_FAMILY.items())
+    loaded = ((evidence.load("family", tier, results_dir), axes) for tier, axes in OF_FAMILY.items())
+    return "\n".join(_family_at(e, axes) for e, axes in loaded if len(e.runs)) or NOT_RUN
 
 
 def _family_at(e: evidence.Evidence, axes: Sequence[At]) -> str:
-    rows = list(map(e.table.row, e.trained_rows))
+    rows = [row for row in e.table.rows if len(e.row_runs(row.id))]
     of_str = {row.regime_pct for row in rows if row.is_str}
     of_others = {row.regime_pct for row in rows if row.method not in ("str", "gmp")}  # both are of table resnet50 too
     return _beside_str(e, e, sorted(regime for regime in of_str & of_others if regime), axes)

@@ -144,3 +144,16 @@ def test_the_family_stands_beside_str_at_strs_regimes(make_runs: MakeRuns, tmp_p
         header == "| Method | Points at equal sparsity, 90 % | MACs / STR's at equal sparsity |"
     )  # STR has no run at 95 %
     assert [line.split(" | ")[0] for line in lines] == ["| `gmp`", "| `set`"]
+
+
+def test_at_tier_small_the_family_stands_at_equal_multiply_adds_too(make_runs: MakeRuns, tmp_path: Path) -> None:
+    """Regimes are those at which something else than STR and GMP was trained."""
+    shared = ["gmp-90", "str-90.23", "gmp-95", "str-95.03"]
+    results.collect("resnet50", "small", make_runs(rows=shared, tier="small"), tmp_path)
+    results.collect("family", "small", make_runs("family", rows=["gmp-erk-95"], tier="small"), tmp_path)
+    heading, _, header, _, *lines = methods_report.family(tmp_path).splitlines()
+    assert "tier `small`" in heading
+    assert header == (
+        "| Method | Points at equal sparsity, 95 % | Points at equal MACs, 95 % | MACs / STR's at equal sparsity |"
+    )
+    assert [line.split(" | ")[0] for line in lines] == ["| `gmp`", "| `gmp-erk`"]
