@@ -68,7 +68,7 @@ def skeleton(table: str) -> nbformat.NotebookNode:
     printed = any(row.reported.printed for row in plan.rows)
     beside = ", sets them beside the printed numbers, and says how far they agree" if printed else ""
     intro = (
-        f"# {plan.heading}\n\nReads the results of one tier{beside}. It trains nothing:\n"
+        f"# {plan.heading}\n\nThis notebook reads the results of one tier{beside}. It trains nothing:\n"
         f"`make reproduce TABLE={table}` does that, and executes this notebook into `results/{table}/`."
     )
     opening = (

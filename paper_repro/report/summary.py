@@ -50,7 +50,7 @@ def numbers(evidence: Evidence, compared: Sequence[Comparison]) -> list[str]:
         ways = Counter(way for way in printed["convention"].dropna() if way)
         if ways:
             of_each = ", ".join(f"{WAYS.get(way, way)} ({count})" for way, count in sorted(ways.items()))
-            told.append(f"{sum(ways.values())} of these PASS only when counted as the paper does there: {of_each}")
+            told.append(f"{sum(ways.values())} of these PASS by another convention of the paper: {of_each}")
     if evidence.tier != AUDIT:
         accuracies = [cell for cell in _cells(compared, "top1_pct") if cell.judged and cell.tier != AUDIT]
         if accuracies:
