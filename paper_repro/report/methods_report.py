@@ -64,7 +64,8 @@ def _beside_str(e: evidence.Evidence, of_str: evidence.Evidence, regimes: Sequen
         ahead = {at: [contrast(networks.get(regime, ()), ours, at) for regime in regimes] for at in axes}
         points = [signed(pairs.difference()) for of_axis in ahead.values() for pairs in of_axis]
         macs = [pairs.ratio("macs_m") for pairs in ahead[At.SPARSITY] if pairs.pairs]
-        lines.append([f"`{method}`", *points, f"{min(macs):.1f} to {max(macs):.1f}" if macs else "–"])
+        ends = dict.fromkeys(f"{ratio:.1f}" for ratio in (min(macs), max(macs))) if macs else ["–"]
+        lines.append([f"`{method}`", *points, " to ".join(ends)])
     header = ["Method", *(f"Points at equal {at}, {regime:g} %" for at in axes for regime in regimes)]
     header.append("MACs / STR's at equal sparsity")
     return of_tier(e, header, lines)
