@@ -88,6 +88,11 @@ class Evidence:
         return tuple(row.id for row in self.table.rows if self.plan is not None and row.id in self.plan.rows)
 
     @cached_property
+    def recomputed(self) -> pd.DataFrame:
+        """The lines of the audit that are of a printed number."""
+        return self.audit[self.audit["printed"].ne("")]
+
+    @cached_property
     def missing_rows(self) -> tuple[str, ...]:
         """Rows with a recipe and without a run."""
         there = set(self.runs["row"])

@@ -85,6 +85,12 @@ def comparisons(evidence: Evidence) -> list[Comparison]:
     return [_compare_row(evidence, row) for row in evidence.table.rows]
 
 
+def of_accuracies(evidence: Evidence) -> list[Verdict]:
+    """The verdicts of this tier on the printed accuracies."""
+    cells = [row.quantities.get("top1_pct") for row in comparisons(evidence)]
+    return [cell.verdict for cell in cells if cell and cell.judged and cell.tier == evidence.tier]
+
+
 def _compare_row(evidence: Evidence, row: tables.Row) -> Comparison:
     cells = {name: _judge(evidence, row, name) for name in QUANTITIES if name in row.reported.printed}
     if "top1_pct" not in cells and evidence.tier != AUDIT:

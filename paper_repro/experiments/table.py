@@ -73,6 +73,11 @@ class Table:
         return f"{'Experiment of this project, ' if self.is_experiment else ''}{self.paper_table}: {self.title}"
 
     @property
+    def of_paper(self) -> bool:
+        """Whether it is a table of STR's paper."""
+        return self.paper_table.startswith("Table")
+
+    @property
     def has_budgets(self) -> bool:
         """Whether the table is of sparse networks: low-rank ones have no budget."""
         return any(row.reported.sparsity_pct is not None for row in self.rows)

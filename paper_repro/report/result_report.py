@@ -24,21 +24,20 @@ IN_WORDS = {
 }
 
 
+def in_order() -> list[str]:
+    """The tables: those of the paper by number, then those of others and of this project."""
+    every = [tables.load(name) for name in tables.names()]
+    return [table.name for table in sorted(every, key=lambda table: (not table.of_paper, natural(table.paper_table)))]
+
+
 def result(results_dir: Path) -> str:
     """Questions that a visitor has, each with the number of verdicts that answers it."""
-    titles = {name: tables.load(name).paper_table for name in tables.names()}
-    of_paper = sorted(
-        (name for name, title in titles.items() if title.startswith("Table")), key=lambda n: natural(titles[n])
-    )
     bodies = {
         name: [evidence.load(name, tier, results_dir) for tier in (AUDIT, *tables.load(name).tiers)]
-        for name in of_paper
+        for name in in_order()
+        if tables.load(name).of_paper
     }
-    printed = [
-        Verdict(verdict)
-        for audit, *_ in bodies.values()
-        for verdict in audit.audit.loc[audit.audit["printed"].ne(""), "verdict"]
-    ]
+    printed = [Verdict(verdict) for audit, *_ in bodies.values() for verdict in audit.recomputed["verdict"]]
     on_print: list[Verdict] = []
     on_runs: dict[tuple[str, str], list[Verdict]] = {}
     gmp = []
@@ -92,9 +91,7 @@ def _at_full_scale(bodies: Mapping[str, list[evidence.Evidence]]) -> str:
         table = of_table[0].table
         run = [body for body in of_table if body.tier in FULL_SCALE and len(body.runs)]
         for body in run:
-            cells = [row.quantities.get("top1_pct") for row in verdicts.comparisons(body)]
-            judged = [cell.verdict for cell in cells if cell and cell.judged and cell.tier == body.tier]
-            told.append(f"{table.paper_table}: {_answer(judged)}")
+            told.append(f"{table.paper_table}: {_answer(verdicts.of_accuracies(body))}")
         if not run:
             without.append(table.paper_table)
     if without:

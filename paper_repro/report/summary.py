@@ -44,7 +44,7 @@ def summary(
 def numbers(evidence: Evidence, compared: Sequence[Comparison]) -> list[str]:
     """How many numbers were recomputed, how many measured, and how many of each hold."""
     told = []
-    printed = evidence.audit[evidence.audit["printed"].ne("")]
+    printed = evidence.recomputed
     if len(printed):
         told.append(f"printed numbers, recomputed without training: {counted(printed['verdict'])}")
         ways = Counter(way for way in printed["convention"].dropna() if way)

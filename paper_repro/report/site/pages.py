@@ -13,7 +13,7 @@ import pandas as pd
 
 from paper_repro import methods, tables
 from paper_repro.data.catalog import dataset
-from paper_repro.evidence import claims, evidence, results, verdicts
+from paper_repro.evidence import claims, evidence, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.evidence import Evidence
 from paper_repro.evidence.failures import read_failures
@@ -23,6 +23,7 @@ from paper_repro.evidence.verdicts import Comparison
 from paper_repro.report import figures, methods_report, published, report, summary
 from paper_repro.report.figures.style import look
 from paper_repro.report.markdown import markdown_table
+from paper_repro.report.result_report import in_order
 from paper_repro.report.site import charts
 from paper_repro.report.site.sortable import code, link, sortable
 from paper_repro.tables import AUDIT
@@ -115,15 +116,9 @@ def pages(results_dir: Path) -> dict[str, str]:
 COMMON = ("family", "successors", "n_of_m")
 
 
-def in_order() -> list[str]:
-    """The tables: those of the paper by number, then the project's own."""
-    titles = {name: tables.load(name).paper_table for name in tables.names()}
-    return sorted(titles, key=lambda name: (not titles[name].startswith("Table"), results.natural(titles[name])))
-
-
 def tables_index(checked: Checked) -> str:
     """Every table with its verdicts: first those of the paper, then those of others and of this project."""
-    of_paper = [name for name in checked if tables.load(name).paper_table.startswith("Table")]
+    of_paper = [name for name in checked if tables.load(name).of_paper]
     others = [name for name in checked if name not in of_paper]
     parts = ["# Tables", "", TABLES, ""]
     for title, names in (("Tables of the paper", of_paper), ("Tables of this project, and of others", others)):
@@ -148,11 +143,9 @@ def _verdicts_of_table(of_table: Sequence[tuple[Evidence, list[ClaimResult]]]) -
         if tested:
             told.append(f"{body.tier}: {_unbroken(tested)}")
         if body.tier == AUDIT:
-            printed = _unbroken(body.audit.loc[body.audit["printed"].ne(""), "verdict"]) or "–"
-        elif len(body.runs):
-            cells = [row.quantities.get("top1_pct") for row in verdicts.comparisons(body)]
-            if judged := [cell.verdict for cell in cells if cell and cell.judged and cell.tier == body.tier]:
-                accuracies.append(f"{body.tier}: {_unbroken(judged)}")
+            printed = _unbroken(body.recomputed["verdict"]) or "–"
+        elif len(body.runs) and (judged := verdicts.of_accuracies(body)):
+            accuracies.append(f"{body.tier}: {_unbroken(judged)}")
     name = f"[{table.paper_table}]({table.name}.md), `{table.name}`"
     return [name, table.title, printed, "<br>".join(accuracies) or "–", "<br>".join(told) or "–"]
 
@@ -301,7 +294,7 @@ def _published(audit: Evidence) -> list[str]:
 
 
 def _audit(body: Evidence, checked: list[ClaimResult], linked: set[str]) -> list[str]:
-    printed = body.audit[body.audit["printed"].ne("")]
+    printed = body.recomputed
     if not len(printed):  # of a table of others' results, whose numbers follow from no other
         return []
     whys = zip(printed["convention"], printed["note"], strict=True)
