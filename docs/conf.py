@@ -54,7 +54,8 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 # a page without pages below it has nothing to list beside it, and wide tables need the room
-ALONE = ["index", "balance", "low_rank", "generated/errata", "generated/failures", "generated/tables/*", "reproduce"]
+ALONE = ["index", "trained", "others", "balance", "low_rank", "generated/errata", "generated/failures"]
+ALONE += ["generated/tables/*", "reproduce"]
 ALONE += ["compare", "train", "extend", "cluster", "checkpoints", "glossary", "api", "contributing"]
 html_sidebars = {page: [] for page in ALONE}
 

@@ -8,7 +8,8 @@ A weight stays exactly zero where it grows and its gradient is zero to the end, 
 measures sparser than its masks are.
 
 All of the originals rewire after the optimizer's step, or in place of it. Here it is before the step, so that what has
-just grown moves with it.
+just grown moves with it. Where a spec clips the gradient's norm, that norm includes missing weights at the
+steps at which their gradients are looked at. No recipe of these methods clips.
 """
 
 from __future__ import annotations

@@ -87,9 +87,10 @@ DOCUMENTS: Mapping[str, Mapping[str, Part]] = {
     "docs/index.md": {"result": result},
     "docs/balance.md": {**balance_report.PARTS, "budgets": budget_report.balance_as_budget},
     "docs/low_rank.md": {"table": table_3, "tanh": tanh_gate, "words": partial(table_3, tier="small")},
-    "docs/reproduce.md": {**cost_report.PARTS, **budget_report.PARTS, "coverage": coverage.seeds_of_rows},
-    "docs/compare.md": {
-        "seeds": methods_report.what_seeds_decide,
+    "docs/trained.md": {**budget_report.PARTS, "coverage": coverage.seeds_of_rows},
+    "docs/compare.md": {"seeds": methods_report.what_seeds_decide},
+    "docs/others.md": {
+        **cost_report.PARTS,
         "family": methods_report.family,
         "successors": methods_report.successors,
         "tuned": methods_report.tuned,

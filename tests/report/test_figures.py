@@ -119,7 +119,7 @@ def test_a_budget_of_another_regime_is_not_drawn(tmp_path: Path) -> None:
 
 
 def test_densities_say_which_layers_are_empty_and_which_the_correlation_leaves_out(tmp_path: Path) -> None:
-    """Counted by seed, as in docs/reproduce.md; left out is what is empty in every seed."""
+    """Counted by seed, as in docs/trained.md; left out is what is empty in every seed."""
     evidence = load(tmp_path, rows=["str-95.03"], seeds=(0, 1))
     names = list(dict.fromkeys(evidence.budgets["layer"]))
     (axis,) = figures.draw(evidence, "densities_against_paper").axes

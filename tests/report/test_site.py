@@ -83,8 +83,8 @@ def test_every_page_is_there_and_loads_nothing_from_elsewhere(site: Path) -> Non
     }
     wanted = {f"generated/tables/{name}.html" for name in tables.names()}
     wanted |= {f"generated/methods/{name}.html" for name in methods.METHODS}
-    wanted |= {"index.html", "balance.html", "compare.html", "reproduce.html", "generated/errata.html", "search.html"}
-    wanted |= {"generated/failures.html", "contributing.html"}
+    wanted |= {"index.html", "balance.html", "compare.html", "others.html", "reproduce.html", "trained.html"}
+    wanted |= {"generated/errata.html", "generated/failures.html", "contributing.html", "search.html"}
     assert wanted <= pages.keys()
     for name, page in pages.items():
         assert [load for load in page.loads if ELSEWHERE.match(load)] == [], name

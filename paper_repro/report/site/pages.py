@@ -158,8 +158,8 @@ def _unbroken(found: Iterable[str]) -> str:
 METHODS = (
     "One page for each method has its idea, what was chosen where paper and code differ, and its results beside STR's "
     "on the protocol that all methods share. All methods side by side: [those that the papers compare "
-    "with](../../compare.md#what-the-papers-compare-with), [those that came after "
-    "STR](../../compare.md#what-came-after-str). [Contributing](../../contributing.md) says how to add a method."
+    "with](../../others.md#what-the-papers-compare-with), [those that came after "
+    "STR](../../others.md#what-came-after-str). [Contributing](../../contributing.md) says how to add a method."
 )
 
 
@@ -448,7 +448,7 @@ def method_page(name: str, body: Evidence, of_str: Evidence, trials: Iterable[Tr
         frame = frame.assign(machine=frame["machine"].map(why))
         parts += [
             "## Search for hyperparameters",
-            "[Equal tuning](../../compare.md#equal-tuning) has the method beside STR after this search.",
+            "[After equal tuning](../../others.md#after-equal-tuning) has the method beside STR after this search.",
             sortable(frame.rename(columns=OF_A_TRIAL), f"trials-{name}", TRIALS),
         ]
     return "\n\n".join(filter(None, parts))
