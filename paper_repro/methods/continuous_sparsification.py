@@ -67,6 +67,8 @@ class ContinuousSparsification(Method):
     @torch.no_grad()
     def after_backward(self, model: nn.Module, step: int, total_steps: int) -> None:
         for gate, _ in attached_layers(model).values():
-            if gate.s.grad is not None and not gate.hard:
+            if gate.hard:
+                gate.s.grad = None  # a gradient of 0 would let the optimizer's momentum move s on, and flip gates
+            elif gate.s.grad is not None:
                 soft = torch.sigmoid(gate.sharpness * gate.s)
                 gate.s.grad.add_(gate.sharpness * soft * (1.0 - soft), alpha=self.penalty * gate.scale)

@@ -333,6 +333,27 @@ def test_continuous_sparsification_by_hand() -> None:
         methods.get("continuous-sparsification", end=0.0)
 
 
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+def test_hard_gates_stay_as_they_are(optimizer: type[torch.optim.Optimizer]) -> None:
+    network = row(4.0, 3.0)
+    method = methods.get("continuous-sparsification", s_init=0.0)
+    gate, raw = attached(method.attach(network)[0])
+    momentum = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
+    update = optimizer(method.param_groups(network, 0.0), lr=0.1, **momentum)
+    kept, weights = [], []
+    for step in range(10):
+        method.before_step(network, step, 10)
+        update.zero_grad()
+        backward(network, [1.0, -1.0])
+        method.after_backward(network, step, 10)
+        update.step()
+        kept.append(gate.s.detach().clone())
+        weights.append(raw.detach().clone())
+    assert not torch.equal(kept[3], kept[4])
+    assert all(torch.equal(s, kept[4]) for s in kept[5:])
+    assert not torch.equal(weights[4], weights[5])
+
+
 def test_gates_are_hard_in_the_last_step_at_the_latest() -> None:
     network = row(4.0, 3.0)
     method = methods.get("continuous-sparsification", s_init=0.0, end=1.0)
