@@ -127,11 +127,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def pooled_sd(groups: Iterable[Sequence[float]]) -> float | None:
     """Standard deviation within groups, over all groups of two and more; None where there are none."""
+    return pooled(groups)[0]
+
+
+def pooled(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:
+    """``pooled_sd``, and its degrees of freedom."""
     arrays = [np.asarray(group, dtype=float) for group in groups if len(group) > 1]
-    if not arrays:
-        return None
+    freedom = sum(len(array) - 1 for array in arrays)
     squares = sum(float(((array - array.mean()) ** 2).sum()) for array in arrays)
-    return float(np.sqrt(squares / sum(len(array) - 1 for array in arrays)))
+    return (float(np.sqrt(squares / freedom)) if arrays else None), freedom
+
+
+def apart_by_reseeding(groups: Iterable[Sequence[float]]) -> float | None:
+    """How far two runs that differ by their seed alone lie apart at most, with a probability of ``LEVEL``, where runs
+    spread as within these groups; None where no group has two.
+    """
+    sd, freedom = pooled(groups)
+    return None if sd is None else float(special.stdtrit(freedom, 0.5 + LEVEL / 2)) * math.sqrt(2.0) * sd
 
 
 def chance_to_decide(difference: float, sd: float, n: int, margin: float, comparisons: int = 1) -> float:

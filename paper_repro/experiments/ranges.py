@@ -60,6 +60,11 @@ class Range(File):
         return float(f"{drawn:.4g}") if isinstance(drawn, float) else drawn
 
 
+def of_family() -> list[str]:
+    """The methods that have ranges of their own in ``methods/ranges.toml``, in its order."""
+    return [name for name in reading.read_toml(FILE) if name != "default"]
+
+
 def of_method(name: str) -> Ranges:
     """The ranges of a method in ``methods/ranges.toml``."""
     sections = reading.read_toml(FILE)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from paper_repro.evidence import evidence, regression, results
-from paper_repro.evidence.contrast import Answer, At, contrast, trained, trained_by
+from paper_repro.evidence.contrast import Answer, At, contrast, judge_all, trained, trained_by
 from paper_repro.evidence.lines import TrialLine
 from paper_repro.evidence.regression import AXES, Comparison, Measured, networks
-from paper_repro.evidence.statistics import POWER, pooled_sd, smallest_decided
+from paper_repro.evidence.statistics import LEVEL, POWER, apart_by_reseeding, pooled_sd, smallest_decided
+from paper_repro.experiments import ranges
 from paper_repro.methods import METHODS
 from paper_repro.report.markdown import NOT_RUN, markdown_table, of_tier, signed
 from paper_repro.verdict import MARGIN
@@ -58,7 +59,7 @@ def _beside_str(e: evidence.Evidence, of_str: evidence.Evidence, regimes: Sequen
     """
     ours = trained_by(of_str, "str")
     rows = [row for row in e.table.rows if len(e.row_runs(row.id)) and row.regime_pct in regimes]
-    lines = []
+    lines, single = [], False
     for method in dict.fromkeys(row.method for row in rows if row.method != "str"):
         networks = {row.regime_pct: trained(e, row.id) for row in rows if row.method == method}
         ahead = {at: [contrast(networks.get(regime, ()), ours, at) for regime in regimes] for at in axes}
@@ -66,9 +67,22 @@ def _beside_str(e: evidence.Evidence, of_str: evidence.Evidence, regimes: Sequen
         macs = [pairs.ratio("macs_m") for pairs in ahead[At.SPARSITY] if pairs.pairs]
         ends = dict.fromkeys(f"{ratio:.1f}" for ratio in (min(macs), max(macs))) if macs else ["–"]
         lines.append([f"`{method}`", *points, " to ".join(ends)])
+        single |= any(len(pairs.pairs) == 1 for of_axis in ahead.values() for pairs in of_axis)
     header = ["Method", *(f"Points at equal {at}, {regime:g} %" for at in axes for regime in regimes)]
     header.append("MACs / STR's at equal sparsity")
-    return of_tier(e, header, lines)
+    return of_tier(e, header, lines) + (_of_one_pair(of_str) if single else "")
+
+
+def _of_one_pair(of_str: evidence.Evidence) -> str:
+    """What a difference without an interval has to exceed, by the spread of STR's own seeds."""
+    rows = [row.id for row in of_str.table.rows if row.is_str]
+    apart = apart_by_reseeding([list(of_str.by_seed(row, "top1_pct").values()) for row in rows])
+    if apart is None:
+        return ""
+    return (
+        f"\nA number without an interval is a single pair. Two runs of STR that differ by their seed alone lie within "
+        f"{apart:.1f} points of each other in {100 * LEVEL:.0f} % of cases, so a smaller difference says little.\n"
+    )
 
 
 def ahead_of_str(e: evidence.Evidence, row: str, of_str: evidence.Evidence) -> str:
@@ -158,14 +172,13 @@ def tuned(results_dir: Path) -> str:
     machines = sorted({line.machine for line in lines if not line.is_trial})
     by_machine = [[line for line in lines if line.machine == machine] for machine in machines]
     rows: list[list[str]] = []
-    decided: dict[tuple[At, Answer], dict[str, set[float]]] = {}
+    found: list[tuple[str, Comparison]] = []
     for method in METHODS:
         for number, here in enumerate(by_machine, start=1):
             of_both = compared(here, method) if method != "str" else []
             for sparsity, macs in zip(of_both[::2], of_both[1::2], strict=True):
                 rows.append([f"`{method}`", *_of_regime(sparsity, macs, _final_runs(here, "str")), str(number)])
-            for line in of_both:
-                decided.setdefault((line.at, line.answer), {}).setdefault(method, set()).add(line.target_pct)
+            found += [(method, line) for line in of_both]
     if not rows:
         return "No method of the family has been tuned yet.\n"
     setting = evidence.load(TABLE, TIER, results_dir).setting
@@ -173,18 +186,40 @@ def tuned(results_dir: Path) -> str:
     each = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     counted = f"{each} trials for each method and for STR at each regime"
     title = f"Table `{TABLE}`, tier `{TIER}` ({setting}), {counted}"
-    ahead = "\n".join(_who(at, decided) for at in AXES)
+    ahead = "\n".join([*(_who(at, found) for at in AXES), _not_tuned(lines)])
     if len(machines) == 1:
         return f"{title}:\n\n{markdown_table(HEADER, [row[:-1] for row in rows])}\n{ahead}\n"
     named = "; ".join(f"{number}: {machine}" for number, machine in enumerate(machines, start=1))
     return f"{title}:\n\n{markdown_table([*HEADER, 'Machine'], rows)}\nMachines: {named}.\n\n{ahead}\n"
 
 
-def _who(at: At, decided: Mapping[tuple[At, Answer], Mapping[str, set[float]]]) -> str:
-    """Which methods are better or worse than STR, and where, as an item of a list."""
+def _who(at: At, found: Sequence[tuple[str, Comparison]]) -> str:
+    """Which methods are better or worse than STR, and where, as an item of a list: each judged by itself, and then all
+    comparisons of the axis at once.
+    """
+    judged = [(method, line) for method, line in found if line.at is at and line.difference is not None]
+    alone = [(method, line.target_pct, line.answer) for method, line in judged]
+    told = f"- At equal {at}, {_named(alone)}."
+    if len(judged) < 2:
+        return told
+    answers = judge_all([line.difference for _, line in judged if line.difference is not None], MARGIN)
+    at_once = [(*one[:2], answer) for one, (answer, _) in zip(alone, answers, strict=True)]
+    return f"{told} Corrected for all {len(judged)} comparisons at once, {_named(at_once)}."
+
+
+def _named(judged: Sequence[tuple[str, float, Answer]]) -> str:
     told = []
     for answer in (Answer.BETTER, Answer.WORSE):
-        methods = decided.get((at, answer), {})
-        where = (f"`{name}` ({', '.join(f'{one:g}' for one in sorted(of))} %)" for name, of in methods.items())
-        told.append(f"{answer} than STR: {', '.join(where) or 'none'}")
-    return f"- At equal {at}, {'; '.join(told)}."
+        where: dict[str, set[float]] = {}
+        for method, regime, said in judged:
+            if said is answer:
+                where.setdefault(method, set()).add(regime)
+        names = (f"`{name}` ({', '.join(f'{one:g}' for one in sorted(of))} %)" for name, of in where.items())
+        told.append(f"{answer} than STR: {', '.join(names) or 'none'}")
+    return "; ".join(told)
+
+
+def _not_tuned(lines: Sequence[TrialLine]) -> str:
+    """The methods whose ranges stand written, and that no search has been made of."""
+    left = [f"`{name}`" for name in ranges.of_family() if name not in {line.method for line in lines}]
+    return f"- Not tuned yet: {', '.join(left) or 'none'}."

@@ -8,6 +8,7 @@ from paper_repro.errors import UserError
 from paper_repro.evidence.statistics import (
     PERCENT,
     POWER,
+    apart_by_reseeding,
     chance_to_decide,
     holm,
     paired_difference,
@@ -96,6 +97,14 @@ def test_one_more_run_of_the_same_kind() -> None:
 def test_spread_within_groups_alone() -> None:
     assert pooled_sd([[1.0, 3.0], [100.0, 102.0, 104.0], [7.0]]) == pytest.approx(np.sqrt((2 + 8) / 3))
     assert pooled_sd([[1.0], []]) is None
+
+
+def test_two_runs_lie_apart_by_as_much_as_their_spread_explains() -> None:
+    """Drawn: as many pairs lie within it as it says, though the spread is estimated from four runs."""
+    drawn = np.random.default_rng(0).normal(size=(4000, 6))
+    apart = [apart_by_reseeding([run[:2], run[2:4]]) for run in drawn]
+    assert np.mean(np.abs(drawn[:, 4] - drawn[:, 5]) <= np.array(apart)) == pytest.approx(0.95, abs=0.015)
+    assert apart_by_reseeding([[1.0]]) is None
 
 
 @pytest.mark.parametrize(("difference", "n"), [(1.0, 4), (2.5, 3), (0.3, 20)])
