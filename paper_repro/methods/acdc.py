@@ -8,7 +8,9 @@ scripts).
 
 Read in the authors' code: their phases are given in epochs, here in shares of training. Their threshold keeps what is
 strictly above it, one weight fewer; here exactly as many stay as were asked for. Their pruned weights are zero
-throughout; here they are set to zero when they come back, which no forward pass can tell apart.
+throughout; here they are set to zero when they come back, which no forward pass can tell apart. Their variants with one
+sparsity in all layers or with dense first and last layers are left out. Their recipe is STR's without label smoothing,
+which is not part of the method.
 """
 
 from __future__ import annotations

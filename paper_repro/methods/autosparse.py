@@ -12,8 +12,9 @@ alpha = 0 is STR, alpha = 1 straight-through. At the share x of training it is
 
 The authors' code was not found. The formulas are the paper's as PQuantML implements them (cern-nextgen/PQuantML); so
 are alpha = 0.5, one s per output filter, s = -5 at first (a threshold of 0.0067: sparse from the first step) and no
-weight decay of s. The authors' settings for ResNet50 are not known. Sparsity cannot be asked for: ``s_init`` decides
-most of it.
+weight decay of s. There alpha changes once per epoch, here at every step; its option to leave out the gradient of the
+smaller half of the weights is left out. The authors' settings for ResNet50 are not known. Sparsity cannot be asked for:
+``s_init`` decides most of it.
 """
 
 from __future__ import annotations

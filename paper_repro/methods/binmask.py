@@ -8,7 +8,8 @@ decay.
 
 The paper's code was not found; this is the mask of the same authors' eevbnn (github jia-kai/eevbnn, ``net_bin.py``),
 where weights are binary and held in [-1, 1] too. There the pressure is 1e-7, under Adam, which scales it up where
-there is no other gradient: no value carries over to SGD. Sparsity cannot be asked for: ``pressure`` decides it.
+there is no other gradient: no value carries over to SGD. The finished network has the mask of the last step's forward
+pass. Sparsity cannot be asked for: ``pressure`` decides it.
 """
 
 from __future__ import annotations

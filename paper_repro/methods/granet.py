@@ -8,7 +8,9 @@ end of training.
 
 Read in the authors' code (``ImageNet/core.py``): an update every 4000 steps of 100 epochs at batch 128. Theirs come
 after the optimizer's step, here before it, as for RigL; theirs end 2.4e-6 of the weights above the target, here at it.
-Their processes draw masks of their own; here all have the first one's.
+Theirs drops the share rounded up, here rounded. Their processes draw masks of their own; here all have the first one's.
+Their variants with one sparsity in all layers and with a dense first layer are left out. Their recipe is not part of
+the method: learning rate 0.1 in steps, weight decay 1e-4 but for batch norm, at batch 128.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ on, too.
 Read in the authors' code: beta ends at 10 in the script for ResNet50, and at 20 by default. Masks are made anew at
 every step, there and here, because the gradient above supposes that m follows W. Their Sinkhorn iterations stop at 1 %
 change, here mu is solved for, on a histogram of v. Their target counts all parameters, here those of convolutions and
-fully connected layers. Their other distributions and their costs in FLOPs are left out.
+fully connected layers. Their other distributions, their costs in FLOPs and their mode "standard", GMP by one ranking on
+the same ramp, are left out. Their recipe is not part of the method: Nesterov momentum, and no decay of batch norm.
 """
 
 from __future__ import annotations

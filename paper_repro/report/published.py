@@ -15,7 +15,7 @@ HOW_READ = {
 NUMBERS = {"top1_pct": "Top-1 %", "sparsity_pct": "Sparsity %", "macs_m": "MACs M"}
 CAPTION = (
     "Numbers as printed; FLOPs that are printed as a share are so many of the dense network's. Dense top-1: of the "
-    "dense network that the same source prints. 100 epochs: from scratch, and at most as many epochs as STR's; longer: "
+    "dense network that the authors print beside it. 100 epochs: from scratch, and at most as many epochs as STR's; longer: "
     "more epochs, or more gradients a step. Empty where the source does not say. None of these numbers was "
     "measured here."
 )
@@ -44,8 +44,11 @@ def _printed(row: Row, name: str) -> str:
 
 
 def _dense(table: Table, row: Row) -> str:
-    """The accuracy of the dense network printed in the same place: of a dense row, its own."""
+    """The accuracy of the dense network printed in the same place: of a dense row, its own. Numbers that are quoted
+    there from others have a dense network of their own.
+    """
     if row.is_dense:
         return _printed(row, "top1_pct")
-    dense = (other for other in table.rows if other.is_dense and other.source == row.source)
+    read = (row.source, row.how_read)
+    dense = (other for other in table.rows if other.is_dense and (other.source, other.how_read) == read)
     return next((_printed(other, "top1_pct") for other in dense), "")
