@@ -12,9 +12,9 @@ an L1 penalty of strength d' / lr, so f is the integral of the learning rate:
 Read in the authors' code: warm-up counts as training, all convolutions and the last layer have the threshold, and d is
 set after each optimizer step, so that the last step ends at f(1) = 1. Here it is set before each step: the last one has
 1 - f < 1e-6 in 1000 steps. The two differ by less than 0.004 d, and LATS has 100 epochs in every run. A weight of
-exactly 0 gets the gradient too. In their code d is not saved with the model; here it is. Two variants of theirs are left
-out: PGH, in which f' also decays geometrically, and d = final_threshold from the start. Sparsity cannot be asked for:
-``final_threshold`` decides it.
+exactly 0 gets the gradient too. In their code d is not saved with the model; here it is. Two variants of theirs are
+left out: PGH, in which f' also decays geometrically, and d = final_threshold from the start. Sparsity cannot be asked
+for: ``final_threshold`` decides it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from paper_repro.evidence import evidence, regression, results
@@ -169,18 +169,16 @@ def _said(line: Comparison) -> str:
 def tuned(results_dir: Path) -> str:
     """Every method that was tuned as STR was, beside it, on each machine that both were tuned on; then who is ahead."""
     lines = trials(results_dir)
-    machines = sorted({line.machine for line in lines if not line.is_trial})
-    by_machine = [[line for line in lines if line.machine == machine] for machine in machines]
-    rows: list[list[str]] = []
-    found: list[tuple[str, Comparison]] = []
-    for method in METHODS:
-        for number, here in enumerate(by_machine, start=1):
-            of_both = compared(here, method) if method != "str" else []
-            for sparsity, macs in zip(of_both[::2], of_both[1::2], strict=True):
-                rows.append([f"`{method}`", *_of_regime(sparsity, macs, _final_runs(here, "str")), str(number)])
-            found += [(method, line) for line in of_both]
-    if not rows:
+    by_machine = _by_machine(lines)
+    machines = list(by_machine)
+    found = _beside_tuned(by_machine)
+    if not found:
         return "No method of the family has been tuned yet.\n"
+    rows = [
+        [f"`{method}`", *_of_regime(sparsity, macs, _final_runs(by_machine[machine], "str")), str(number)]
+        for (method, machine, sparsity), (_, _, macs) in zip(found[::2], found[1::2], strict=True)
+        for number in (1 + machines.index(machine),)
+    ]
     setting = evidence.load(TABLE, TIER, results_dir).setting
     counts = sorted(Counter((line.method, line.regime_pct, line.machine) for line in lines if line.is_trial).values())
     each = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
@@ -193,11 +191,38 @@ def tuned(results_dir: Path) -> str:
     return f"{title}:\n\n{markdown_table([*HEADER, 'Machine'], rows)}\nMachines: {named}.\n\n{ahead}\n"
 
 
-def _who(at: At, found: Sequence[tuple[str, Comparison]]) -> str:
+def who_is_ahead(results_dir: Path) -> str:
+    """Which methods are better or worse than STR after equal tuning, in one cell of a table."""
+    found = _beside_tuned(_by_machine(trials(results_dir)))
+    told = (
+        f"equal {at}: {_named([(one[0], one[2].target_pct, one[2].answer) for one in found if one[2].at is at])}"
+        for at in AXES
+    )
+    return f"tier `{TIER}`, at {'<br>at '.join(told)}" if found else ""
+
+
+def _by_machine(lines: Sequence[TrialLine]) -> dict[str, list[TrialLine]]:
+    """The lines of every machine that has compared."""
+    machines = sorted({line.machine for line in lines if not line.is_trial})
+    return {machine: [line for line in lines if line.machine == machine] for machine in machines}
+
+
+def _beside_tuned(by_machine: Mapping[str, Sequence[TrialLine]]) -> list[tuple[str, str, Comparison]]:
+    """Method, machine and comparison, of all methods but STR; first at equal sparsity and then at equal MACs."""
+    return [
+        (method, machine, line)
+        for method in METHODS
+        if method != "str"
+        for machine, here in by_machine.items()
+        for line in compared(here, method)
+    ]
+
+
+def _who(at: At, found: Sequence[tuple[str, str, Comparison]]) -> str:
     """Which methods are better or worse than STR, and where, as an item of a list: each judged by itself, and then all
     comparisons of the axis at once.
     """
-    judged = [(method, line) for method, line in found if line.at is at and line.difference is not None]
+    judged = [(method, line) for method, _, line in found if line.at is at and line.difference is not None]
     alone = [(method, line.target_pct, line.answer) for method, line in judged]
     told = f"- At equal {at}, {_named(alone)}."
     if len(judged) < 2:

@@ -15,8 +15,8 @@ HOW_READ = {
 NUMBERS = {"top1_pct": "Top-1 %", "sparsity_pct": "Sparsity %", "macs_m": "MACs M"}
 CAPTION = (
     "Numbers as printed; FLOPs that are printed as a share are so many of the dense network's. Dense top-1: of the "
-    "dense network that the authors print beside it. 100 epochs: from scratch, and at most as many epochs as STR's; longer: "
-    "more epochs, or more gradients a step. Empty where the source does not say. None of these numbers was "
+    "dense network that the authors print beside it. 100 epochs: from scratch, and at most as many epochs as STR's; "
+    "longer: more epochs, or more gradients a step. Empty where the source does not say. None of these numbers was "
     "measured here."
 )
 

@@ -9,6 +9,7 @@ from paper_repro import tables
 from paper_repro.evidence import claims, evidence, verdicts
 from paper_repro.evidence.claims import ClaimResult
 from paper_repro.evidence.results import natural
+from paper_repro.report import methods_report
 from paper_repro.report.markdown import markdown_table
 from paper_repro.tables import AUDIT, FULL_SCALE
 from paper_repro.verdict import Verdict, worst
@@ -48,9 +49,9 @@ def result(results_dir: Path) -> str:
             else:
                 on_runs.setdefault((name, found.id), []).append(found.verdict)
             if (name, found.id) == AGAINST_GMP:
-                gmp.append(f"tier `{found.tier}`: {IN_WORDS[found.verdict]} ({found.figure})")
+                gmp.append(f"tier `{found.tier}`: {_in_words(found.verdict)}, {found.figure}")
     lines = [
-        ("Do the printed numbers follow from the published budgets?", _answer(printed)),
+        ("Do the numbers that STR's paper prints follow from its published budgets?", _answer(printed)),
         ("Do the paper's claims hold on its own numbers?", _answer(on_print)),
         (
             "Do they hold on the networks that were trained here, at every tier that tested them?",
@@ -60,6 +61,7 @@ def result(results_dir: Path) -> str:
             "Is STR more accurate than GMP from 95 % sparsity on, and by more the sparser the network? (STR minus GMP)",
             "<br>".join(gmp),
         ),
+        ("Are other methods better than STR after equal tuning?", methods_report.who_is_ahead(results_dir)),
         ("Are the printed accuracies reproduced at the paper's own scale?", _at_full_scale(bodies)),
     ]
     return markdown_table(HEADER, [(question, answer or "not run yet") for question, answer in lines])
@@ -79,9 +81,13 @@ def _claims(body: evidence.Evidence) -> list[ClaimResult]:
 
 
 def _answer(found: Iterable[Verdict]) -> str:
-    """How many of the answers are which: "508 yes, 18 wrong in print"."""
+    """How many of the answers are which: "508 yes (PASS), 18 wrong in print (ERRATUM)"."""
     found = list(found)
-    return ", ".join(f"{found.count(verdict)} {words}" for verdict, words in IN_WORDS.items() if verdict in found)
+    return ", ".join(f"{found.count(verdict)} {_in_words(verdict)}" for verdict in IN_WORDS if verdict in found)
+
+
+def _in_words(verdict: Verdict) -> str:
+    return f"{IN_WORDS[verdict]} ({verdict})"
 
 
 def _at_full_scale(bodies: Mapping[str, list[evidence.Evidence]]) -> str:
