@@ -20,6 +20,10 @@ Copied to a smaller network and a shorter schedule, the paper's values do not wo
 3. s_init follows from the two by the exact simulation of decay: it puts the onset, where g(slope * s) leaves zero, at
    the wanted share of training. In the paper that is a tenth to four tenths.
 
+A network of the user's has no layers whose densities the paper prints (``own_network.py``). Its slope is that of the
+table's row, times how much steeper fresh weights of it balance than those of the table's network, at 90 % in both; the
+other two rules are as above.
+
 What is off. The estimates are rough: the one from trained weights doubles when the dense network's weight decay rises
 by a third, and for MobileNetV1, whose dense network decays half as fast as STR's rows, it is 1.3. And thresholds have
 to come to rest, which a short training only begins: the less sparse a row, the less its decay pulls, and the further
