@@ -32,7 +32,8 @@ class LayerSparsity(File):
 def load(source: str, model: nn.Module, table: str = "resnet50") -> Budget:
     """The budget that ``source`` names, for the layers of ``model``:
 
-    - ``uniform:90`` or ``erk:90``: a rule with its overall sparsity in percent;
+    - ``uniform:90``, ``erk:90`` or ``balance:90``: a rule with its overall sparsity in percent; the last one solves
+      the balance of thresholds on the weights that ``model`` has;
     - ``2:4``: an N:M pattern, in the layers that it fits;
     - ``str-90.23``: a budget that the paper publishes with ``table`` (Tables 6 to 8);
     - ``runs/NAME``: the folder of a finished run;

@@ -29,6 +29,7 @@ from paper_repro.data.sources import sha256
 from paper_repro.errors import UserError
 from paper_repro.interchange.weight_files import load
 from paper_repro.methods.balance import Balance, balances
+from paper_repro.methods.precision import wide
 from paper_repro.methods.soft_threshold import SoftThreshold
 
 PREFIXES, THRESHOLD, COPY = ("module.", "_orig_mod."), ".sparseThreshold", ".sparseWeight"
@@ -108,8 +109,8 @@ def effective(content: Mapping[str, Any], path: Path) -> Weights:
             "of another shape than (1, 1)": [f"{layer}{THRESHOLD}" for layer in s if s[layer].shape != (1, 1)],
         },
     )
-    operators = {layer: SoftThreshold(nn.Parameter(s[layer].float(), False)) for layer in layers if layer in s}
-    raws = {layer: tensors[f"{layer}.weight"] for layer in operators}
+    raws = {layer: tensors[f"{layer}.weight"] for layer in layers if layer in s}
+    operators = {layer: SoftThreshold(nn.Parameter(s[layer].to(wide(raw)), False)) for layer, raw in raws.items()}
     balanced = dict(zip(operators, balances((operators[layer], raws[layer]) for layer in operators), strict=True))
     unlike: list[str] = []
     for layer, raw in raws.items():

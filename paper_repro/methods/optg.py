@@ -39,7 +39,9 @@ class ScoredMask(Mask):
 
 
 class OptG(MagnitudePruning):
-    """Prunes the network to one overall sparsity."""
+    """Prunes the network to one overall sparsity. It takes no budget by layer: how many weights each keeps is what its
+    scores decide.
+    """
 
     distributions = ("global",)
     schedule = Sigmoid(0.0, 1.0, updates=100)

@@ -21,8 +21,8 @@ from paper_repro.workflows import own_network
 from paper_repro.workflows.job import Job
 from paper_repro.workflows.train import costs, require_sound, side_by_side
 
-COLUMNS = ("row", "seed", "weight decay", "s_init", "epochs", "steps", "g(s) leaves zero", "images", "disk MB", "hours",
-           "state", "run")  # fmt: skip
+COLUMNS = ("row", "seed", "weight decay", "slope", "s_init", "epochs", "steps", "g(s) leaves zero", "images", "disk MB",
+           "hours", "state", "run")  # fmt: skip
 
 
 def show_plan(job: Job, console: Console) -> int:
@@ -85,7 +85,7 @@ def run_cells(job: Job, spec: Spec, expected: Forecast | None, cost: Cost, shown
     return [
         str(spec.seed),
         f"{spec.weight_decay:.9g}",
-        f"{spec.method_args['s_init']:g}" if "s_init" in spec.method_args else "–",
+        *(f"{spec.method_args[name]:g}" if name in spec.method_args else "–" for name in ("slope", "s_init")),
         str(spec.epochs),
         f"{steps_per_epoch(spec) * spec.epochs:,}",
         onset(expected),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,14 @@ def test_thresholds_are_those_of_the_sigmoid(tmp_path: Path) -> None:
     assert found.weights.thresholds["conv1"] == 0.0
     assert found.weights.thresholds["fc"] == pytest.approx(0.0066928509)
     assert torch.equal(found.network.conv1.weight, state["module.conv1.weight"])
+
+
+def test_thresholds_of_a_wider_file_are_as_wide(tmp_path: Path) -> None:
+    state = native()
+    state["module.fc.weight"] = state["module.fc.weight"].double()
+    state["module.fc.sparseThreshold"] = torch.full((1, 1), -5.1, dtype=torch.float64)
+    found = released.read(save(state, tmp_path / "a.pt"))
+    assert found.weights.thresholds["fc"] == pytest.approx(1.0 / (1.0 + math.exp(5.1)), rel=1e-14)
 
 
 def test_balance_is_measured_on_the_raw_weights_of_a_native_file(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from paper_repro import models
+from paper_repro import methods, models
 from paper_repro.accounting import account, counted_layers
 from paper_repro.errors import UserError
 from paper_repro.methods.balance import slopes_to_keep
+from paper_repro.methods.base import attached
 from paper_repro.methods.distributions import (
     RANKINGS,
     Balanced,
@@ -130,6 +131,25 @@ def test_the_balance_follows_the_weights_where_the_budget_of_the_initial_ones_do
     layers = counted_layers(network())
     assert isinstance(distribute(layers, 90.0, None, "balance"), Balanced)
     assert dict(distribute(layers, 90.0, None, "balance", once=True)) == dict(balance(layers, 90.0))
+
+
+def test_gmp_solves_the_balance_anew_at_every_stage() -> None:
+    """A layer that grows between two stages keeps more of its weights at the second."""
+
+    def densities(factor: float) -> dict[str, float]:
+        model = network()
+        method = methods.get("gmp-balance", sparsity_pct=60.0, start=0.0, end=0.5, updates=2)
+        method.attach(model)
+        method.before_step(model, 25, 100)
+        with torch.no_grad():
+            attached(model.layer3[0].conv1)[1].mul_(factor)
+        method.before_step(model, 50, 100)
+        layers = account(method.finalize(model), (1, 28, 28)).layers
+        return {layer.name: 1.0 - layer.sparsity_pct / 100.0 for layer in layers}
+
+    as_it_was, larger = densities(1.0), densities(2.0)
+    assert larger["layer3.0.conv1"] > 1.2 * as_it_was["layer3.0.conv1"]
+    assert any(larger[name] < before for name, before in as_it_was.items())
 
 
 def test_uniform_spares_the_kinds_that_are_kept_dense() -> None:

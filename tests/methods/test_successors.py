@@ -88,6 +88,26 @@ def test_acdc_has_its_phases_at_every_twentieth_of_training() -> None:
         methods.get("acdc", sparsity_pct=90.0, updates=10)
 
 
+def test_acdc_by_hand() -> None:
+    """Half of four weights: pruned at 10 % of training, back from zero at 15 %, pruned anew at 20 %."""
+    network = row(4.0, -3.0, 1.0, 2.0)
+    method = methods.get("acdc", sparsity_pct=50.0)
+    method.attach(network)
+    _, raw = attached(network[0])
+    method.before_step(network, 9, 100)
+    assert close(network[0].weight, [4.0, -3.0, 1.0, 2.0])
+    method.before_step(network, 10, 100)
+    assert close(network[0].weight, [4.0, -3.0, 0.0, 0.0])
+    assert close(backward(network, [1.0] * 4), [1.0, 1.0, 0.0, 0.0])
+    method.before_step(network, 15, 100)
+    assert close(network[0].weight, [4.0, -3.0, 0.0, 0.0])
+    assert close(backward(network, [1.0] * 4), [2.0, 2.0, 1.0, 1.0])  # on top of the first
+    with torch.no_grad():
+        raw.copy_(torch.tensor([[0.5, -3.0, 0.0, -1.0]]))
+    method.before_step(network, 20, 100)
+    assert close(network[0].weight, [0.0, -3.0, 0.0, -1.0])
+
+
 def test_acdc_brings_weights_back_from_zero_without_momentum() -> None:
     training = Training("acdc", sparsity_pct=90.0)
     mask, raw = attached(training.model.layer1[0].conv1)
@@ -117,6 +137,19 @@ def test_autosparse_by_hand() -> None:
     used.backward(torch.tensor([[1.0, 2.0, 4.0, 8.0]]))
     assert close(weight.grad, [1.0, 2.0, 2.0, 4.0])
     assert s.grad.item() == pytest.approx(-3.0 / 16.0 * (1.0 - 2.0 + 2.0 - 4.0))
+
+
+def test_autosparse_has_one_s_for_each_filter() -> None:
+    """s = 0 and s = -ln 3 are thresholds of 1/2 and 1/4; the gradient of each s is a sum over its own filter."""
+    s = nn.Parameter(torch.tensor([[0.0], [-math.log(3.0)]]))
+    operator = LeakyThreshold(s)
+    operator.alpha.fill_(0.5)
+    weight = torch.tensor([[1.0, -0.3], [-0.3, 0.2]], requires_grad=True)
+    sparse = operator(weight)
+    assert close(sparse, [0.5, 0.0, -0.05, 0.0])
+    sparse.backward(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert close(weight.grad, [1.0, 1.0, 3.0, 2.0])
+    assert close(s.grad, [-0.25 * (1.0 - 1.0), -3.0 / 16.0 * (-3.0 + 2.0)])
 
 
 def test_autosparse_anneals_alpha_to_zero_and_does_not_decay_s() -> None:

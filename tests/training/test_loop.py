@@ -136,6 +136,8 @@ def test_a_finished_run_is_never_trained_again(tmp_path: Path, monkeypatch: pyte
 STOPPED = {
     "str": replace(SPEC, method="str", method_args={"s_init": -12.0}),
     "gmp": replace(SPEC, method="gmp", method_args={"sparsity_pct": 80.0}),
+    "acdc": replace(SPEC, method="acdc", method_args={"sparsity_pct": 80.0}),  # resets momentum
+    "spartan": replace(SPEC, method="spartan", method_args={"sparsity_pct": 80.0}),  # makes its masks of all layers
 }
 
 
