@@ -13,7 +13,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "str-weight": {"s_init": -3.0},
     "str-filter-pruning": {"s_init": -0.01, "g": "exp"},  # importances and scales begin at 1
     "str-bn": {"s_init": -0.01, "g": "exp"},
-    "str-nm": {"s_init": -3.0},
+    "str-nm": {"s_init": -1.5, "slope": 2.0},
     "autosparse": {"s_init": -3.0},
     "s-lats": {"final_threshold": 0.1},
     "lats": {"final_threshold": 0.1},

@@ -23,7 +23,7 @@ SUBJECTS = {
 }
 SUBJECTS["str with a slope"] = Subject("str", {"s_init": -0.75, "slope": 4.0})
 SUBJECTS |= {
-    f"{name} with a target": Subject(name, {"target_sparsity_pct": target})
+    f"{name} with a target and a slope": Subject(name, {"target_sparsity_pct": target, "slope": 2.0})
     for name, target in {"str": 90.0, "str-weight": 90.0, "str-filter-pruning": 50.0, "str-bn": 50.0}.items()
 }
 SUBJECTS["examples/my_method.py"] = Subject(str(EXAMPLE), {"sparsity_pct": 90.0})
@@ -205,7 +205,7 @@ BROKEN = {
 @pytest.mark.parametrize("check", ALONE, ids=[check.name for check in ALONE])
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_methods_conform(name: str, check) -> None:
-    if check.name == "compile" and name in ("str-filter-pruning with a target", "str-bn with a target"):
+    if check.name == "compile" and name.startswith(("str-filter-pruning with", "str-bn with")):
         pytest.skip("its two-layer network cannot meet a target: filters leave the last layer, 99 % of it, dense")
     if check.name == "target" and name in ("set", "dsr"):
         pytest.skip("grows at random, behind empty filters too, where a weight stays zero: tests/methods counts masks")

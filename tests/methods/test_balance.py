@@ -169,11 +169,15 @@ def test_slope_times_s_decides_for_every_granularity(name: str) -> None:
     assert torch.allclose(one, two)
 
 
-@pytest.mark.parametrize("target", ["controller", "freeze"])
-def test_a_target_is_reached_at_any_slope(target: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "granularity"),
+    [("freeze", "layer"), *(("controller", name) for name in ("layer", "global", "filter", "weight"))],
+)
+def test_a_target_is_reached_at_any_slope(target: str, granularity: str) -> None:
     torch.manual_seed(0)
     model = models.resnet18(num_classes=4, width=4, in_channels=1)
-    method = methods.get("str", s_init=-6.0, slope=5.0, target_sparsity_pct=80.0, target=target, start=0.0, end=0.5)
+    towards = {"target_sparsity_pct": 80.0, "target": target, "start": 0.0, "end": 0.5}
+    method = methods.get("str", s_init=-6.0, slope=5.0, granularity=granularity, **towards)
     method.attach(model)
     for step in range(10):
         method.before_step(model, step, 10)

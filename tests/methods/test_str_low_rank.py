@@ -76,6 +76,21 @@ def test_forward_is_the_papers_reparameterization() -> None:
     assert ranks(model) == {"w": 3, "u": 8}
 
 
+def test_slope_times_s_decides() -> None:
+    """s = -2 with slope 1 and s = -0.5 with slope 4 are the same network, as they are of thresholds on weights."""
+    outputs = []
+    for arguments in ({"s_init": -2.0}, {"s_init": -0.5, "slope": 4.0}):
+        model = network()
+        attach(model, **arguments)
+        with torch.no_grad():
+            for name in ("w", "u"):
+                importance, _ = importances(model, name)
+                importance.copy_(torch.linspace(0.0, 0.5, importance.numel()).view_as(importance))
+            outputs.append(model(INPUTS))
+        assert ranks(model) == {"w": 3, "u": 7}
+    assert torch.allclose(*outputs)
+
+
 @pytest.mark.parametrize("wanted", [[4], [4, 10, 2], [5, 8], [4, -1]])
 def test_ranks_to_keep_that_the_network_cannot_have(wanted: list[int]) -> None:
     with pytest.raises(UserError, match=r"keep has .*one number for each of w \(0 to 4\), u \(0 to 10\)"):
