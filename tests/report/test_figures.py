@@ -206,6 +206,18 @@ def test_two_seeds_are_shown_themselves_and_three_by_their_interval(tmp_path: Pa
         is_legible(figure)
 
 
+def test_a_row_with_a_seed_at_chance_has_no_interval_that_covers_the_panel(tmp_path: Path) -> None:
+    evidence = load(tmp_path, rows=["gmp-80", "gmp-90", "str-79.55", "dense"], seeds=(0, 1, 2))
+    runs = evidence.runs
+    runs.loc[runs["row"].eq("gmp-90") & runs["seed"].eq(2), "top1_pct"] = 10.0
+    figure = figures.draw(evidence, "accuracy_over_sparsity")
+    (axis,) = reproduced(figure)
+    points = [value for line in axis.lines if line.get_gid() == "seeds" for value in line.get_ydata()]
+    assert points == pytest.approx(list(evidence.by_seed("gmp-90", "top1_pct").values())) and 10.0 in points
+    assert "One seed, where the interval is wider than 24 points" in texts(figure)
+    assert "fewer than" not in texts(figure) and "95 % interval" in texts(figure)
+
+
 def test_kinds_of_methods_that_were_not_run_have_no_panels(tmp_path: Path) -> None:
     """Beside runs; without any, all that is reported is shown. A kind that nobody reports has no panel for that."""
     ran = load(tmp_path, rows=["dense", "str-90.23", "gmp-90"])

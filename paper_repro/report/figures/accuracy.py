@@ -28,6 +28,7 @@ FEWEST_SEEDS = 3
 SEED: dict[str, Any] = {"linestyle": "none", "markersize": 3.2, "markeredgewidth": 0.5, "markeredgecolor": "white"}
 COLLAPSED = 12.0  # points below STR's worst network: drawn, it would flatten all others
 MARGIN = 2.0  # points by which an interval may widen the axis
+WIDEST = 12.0  # half an interval, in points: where one of three seeds is at chance, it would cover the whole panel
 
 
 @figure("accuracy_over_sparsity")
@@ -117,16 +118,17 @@ def _methods_over(x: str, evidence: Evidence) -> Figure:
 
 def _drawable(evidence: Evidence, x: str) -> pd.DataFrame:
     """The points that have a place on the axes: printed accuracies on other data than the table's have none. ``half``
-    is left where there are seeds enough for an interval; ``seeds`` are those to be shown in its place.
+    is left where there are seeds enough for an interval, and it is no wider than a panel; ``seeds`` are those to be
+    shown in its place.
     """
     frame = pt.points(evidence).dropna(subset=[x])
     own = (frame["model"] == evidence.table.model) & (frame["dataset"] == evidence.table.dataset)
     frame = frame[own | (frame["origin"] == pt.REPRODUCED)]
-    few = frame["n"].between(2, FEWEST_SEEDS - 1)
+    few = frame["n"].between(2, FEWEST_SEEDS - 1) | (frame["half"] > WIDEST)
     seeds: list[Any] = [_seeds(evidence, row, x) if shown else [] for row, shown in zip(frame["row"], few, strict=True)]
     frame = frame.assign(
         kind=[st.look(series).kind for series in frame["series"]],
-        half=frame["half"].where(frame["n"] >= FEWEST_SEEDS),
+        half=frame["half"].where(~few),
         seeds=seeds,
     )
     return frame.sort_values(x, kind="stable")
@@ -145,8 +147,13 @@ def _keys_to_seeds(frame: pd.DataFrame) -> list[st.Handle]:
     keys: list[st.Handle] = []
     if sparse["half"].notna().any():
         keys.append(st.area("95 % interval over seeds", color="#777777", alpha=0.25, linewidth=0))
-    if sparse["seeds"].map(len).any():
-        keys.append(st.key(f"One seed, where there are fewer than {FEWEST_SEEDS}", color="#333333", marker="o", **SEED))
+    shown = sparse[sparse["seeds"].map(len) > 0]
+    if len(shown):
+        few, wide = f"there are fewer than {FEWEST_SEEDS}", f"the interval is wider than {2 * WIDEST:g} points"
+        why = [
+            text for text, here in ((few, shown["n"] < FEWEST_SEEDS), (wide, shown["n"] >= FEWEST_SEEDS)) if here.any()
+        ]
+        keys.append(st.key(f"One seed, where {' or '.join(why)}", color="#333333", marker="o", **SEED))
     return keys
 
 
