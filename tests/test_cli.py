@@ -170,9 +170,10 @@ def test_plan_with_several_gpus_and_the_options_of_a_run(
     assert names[0] == names[1] and len(names[0] | names[2]) == 32
     assert "615 are to do: at least 154 hours, 4 GPUs on each run" in said[1] and "at least" not in said[0] + said[2]
     for place in (None, object()):
-        monkeypatch.setattr("importlib.util.find_spec", lambda name, found=place: found)
         for kind in ("folder", "ffcv", "dali"):
-            assert call(monkeypatch, *paper[:-1], "dense", "--loader", kind) == 0
+            with monkeypatch.context() as looked_up:
+                looked_up.setattr("importlib.util.find_spec", lambda name, found=place: found)
+                assert call(monkeypatch, *paper[:-1], "dense", "--loader", kind) == 0
             absent = f"{LIBRARIES[kind][0]} is not installed here" if kind != "folder" else "is not installed here"
             assert (absent in capsys.readouterr().out) == (kind != "folder" and place is None)
     monkeypatch.setattr(cost, "MEASURED_S", 0.01)
@@ -200,7 +201,7 @@ def test_plan_counts_a_run_that_several_rows_show_once(
     assert len(rows) == 3 and out.count("the run of ") == 2 and "0 of 1 finished" in out
     (own,) = (line.split() for line in out.splitlines() if "  to do  " in line)
     (total,) = (line.split() for line in out.splitlines() if line.startswith("in total"))
-    assert own[4] == total[2] and "core-hours" in out
+    assert own[5] == total[2] and "core-hours" in out
 
 
 def test_a_stand_in_takes_the_place_of_data_that_is_not_there_and_says_so(

@@ -214,7 +214,7 @@ def test_a_row_with_a_seed_at_chance_has_no_interval_that_covers_the_panel(tmp_p
     (axis,) = reproduced(figure)
     points = [value for line in axis.lines if line.get_gid() == "seeds" for value in line.get_ydata()]
     assert points == pytest.approx(list(evidence.by_seed("gmp-90", "top1_pct").values())) and 10.0 in points
-    assert "One seed, where the interval is wider than 24 points" in texts(figure)
+    assert "One seed, where they lie far apart" in texts(figure)
     assert "fewer than" not in texts(figure) and "95 % interval" in texts(figure)
 
 

@@ -149,7 +149,7 @@ def _keys_to_seeds(frame: pd.DataFrame) -> list[st.Handle]:
         keys.append(st.area("95 % interval over seeds", color="#777777", alpha=0.25, linewidth=0))
     shown = sparse[sparse["seeds"].map(len) > 0]
     if len(shown):
-        few, wide = f"there are fewer than {FEWEST_SEEDS}", f"the interval is wider than {2 * WIDEST:g} points"
+        few, wide = f"there are fewer than {FEWEST_SEEDS}", "they lie far apart"
         why = [
             text for text, here in ((few, shown["n"] < FEWEST_SEEDS), (wide, shown["n"] >= FEWEST_SEEDS)) if here.any()
         ]
