@@ -170,14 +170,13 @@ def tuned(results_dir: Path) -> str:
     """Every method that was tuned as STR was, beside it, on each machine that both were tuned on; then who is ahead."""
     lines = trials(results_dir)
     by_machine = _by_machine(lines)
-    machines = list(by_machine)
+    numbers = {machine: str(number) for number, machine in enumerate(by_machine, start=1)}
     found = _beside_tuned(by_machine)
     if not found:
         return "No method of the family has been tuned yet.\n"
     rows = [
-        [f"`{method}`", *_of_regime(sparsity, macs, _final_runs(by_machine[machine], "str")), str(number)]
+        [f"`{method}`", *_of_regime(sparsity, macs, _final_runs(by_machine[machine], "str")), numbers[machine]]
         for (method, machine, sparsity), (_, _, macs) in zip(found[::2], found[1::2], strict=True)
-        for number in (1 + machines.index(machine),)
     ]
     setting = evidence.load(TABLE, TIER, results_dir).setting
     counts = sorted(Counter((line.method, line.regime_pct, line.machine) for line in lines if line.is_trial).values())
@@ -185,9 +184,9 @@ def tuned(results_dir: Path) -> str:
     counted = f"{each} trials for each method and for STR at each regime"
     title = f"Table `{TABLE}`, tier `{TIER}` ({setting}), {counted}"
     ahead = "\n".join([*(_who(at, found) for at in AXES), _not_tuned(lines)])
-    if len(machines) == 1:
+    if len(numbers) == 1:
         return f"{title}:\n\n{markdown_table(HEADER, [row[:-1] for row in rows])}\n{ahead}\n"
-    named = "; ".join(f"{number}: {machine}" for number, machine in enumerate(machines, start=1))
+    named = "; ".join(f"{number}: {machine}" for machine, number in numbers.items())
     return f"{title}:\n\n{markdown_table([*HEADER, 'Machine'], rows)}\nMachines: {named}.\n\n{ahead}\n"
 
 
