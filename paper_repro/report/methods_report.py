@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from paper_repro.evidence import evidence, regression, results
@@ -193,10 +194,7 @@ def tuned(results_dir: Path) -> str:
 def who_is_ahead(results_dir: Path) -> str:
     """Which methods are better or worse than STR after equal tuning, in one cell of a table."""
     found = _beside_tuned(_by_machine(trials(results_dir)))
-    told = (
-        f"equal {at}: {_named([(one[0], one[2].target_pct, one[2].answer) for one in found if one[2].at is at])}"
-        for at in AXES
-    )
+    told = (f"equal {at}: {_named(_judged(at, found))}" for at in AXES)
     return f"tier `{TIER}`, at {'<br>at '.join(told)}" if found else ""
 
 
@@ -221,23 +219,29 @@ def _who(at: At, found: Sequence[tuple[str, str, Comparison]]) -> str:
     """Which methods are better or worse than STR, and where, as an item of a list: each judged by itself, and then all
     comparisons of the axis at once.
     """
-    judged = [(method, line) for method, _, line in found if line.at is at and line.difference is not None]
-    alone = [(method, line.target_pct, line.answer) for method, line in judged]
-    told = f"- At equal {at}, {_named(alone)}."
+    judged = _judged(at, found)
+    told = f"- At equal {at}, {_named(judged)}."
     if len(judged) < 2:
         return told
     answers = judge_all([line.difference for _, line in judged if line.difference is not None], MARGIN)
-    at_once = [(*one[:2], answer) for one, (answer, _) in zip(alone, answers, strict=True)]
+    at_once = [
+        (method, replace(line, answer=answer)) for (method, line), (answer, _) in zip(judged, answers, strict=True)
+    ]
     return f"{told} Corrected for all {len(judged)} comparisons at once, {_named(at_once)}."
 
 
-def _named(judged: Sequence[tuple[str, float, Answer]]) -> str:
+def _judged(at: At, found: Sequence[tuple[str, str, Comparison]]) -> list[tuple[str, Comparison]]:
+    """Method and comparison, of those of one axis that have a difference."""
+    return [(method, line) for method, _, line in found if line.at is at and line.difference is not None]
+
+
+def _named(judged: Sequence[tuple[str, Comparison]]) -> str:
     told = []
     for answer in (Answer.BETTER, Answer.WORSE):
         where: dict[str, set[float]] = {}
-        for method, regime, said in judged:
-            if said is answer:
-                where.setdefault(method, set()).add(regime)
+        for method, line in judged:
+            if line.answer is answer:
+                where.setdefault(method, set()).add(line.target_pct)
         names = (f"`{name}` ({', '.join(f'{one:g}' for one in sorted(of))} %)" for name, of in where.items())
         told.append(f"{answer} than STR: {', '.join(names) or 'none'}")
     return "; ".join(told)
